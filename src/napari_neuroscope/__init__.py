@@ -1,0 +1,54 @@
+"""See why a network decides as it does: explanations of image networks, over the image itself.
+
+The public names are loaded when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, NeuroscopeWarning
+    from napari_neuroscope.engine.explain import explain
+    from napari_neuroscope.engine.explanation import Explanation
+    from napari_neuroscope.engine.loading import load
+    from napari_neuroscope.engine.methods.registry import Map, Needs, method, methods
+    from napari_neuroscope.engine.network import Network, Prediction, wrap
+    from napari_neuroscope.engine.spec import ModelSpec
+    from napari_neuroscope.engine.target import Instance, Target
+    from napari_neuroscope.engine.trace import Trace
+
+_PLACES = {
+    "Cancelled": "errors",
+    "Explanation": "explanation",
+    "Instance": "target",
+    "Map": "methods.registry",
+    "ModelSpec": "spec",
+    "Needs": "methods.registry",
+    "Network": "network",
+    "NeuroscopeError": "errors",
+    "NeuroscopeWarning": "errors",
+    "Prediction": "network",
+    "Target": "target",
+    "Trace": "trace",
+    "explain": "explain",
+    "load": "loading",
+    "method": "methods.registry",
+    "methods": "methods.registry",
+    "wrap": "network",
+}
+
+__all__ = sorted(_PLACES)  # noqa: PLE0605  the names stand once, with their places
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.engine.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

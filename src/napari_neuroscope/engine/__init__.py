@@ -1,0 +1,1 @@
+"""Networks and the mathematics of explaining them; knows neither napari nor Qt."""

@@ -1,0 +1,37 @@
+"""What goes wrong, said for a person; and how long work is followed and stopped."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+
+
+class NeuroscopeError(Exception):
+    """A mistake that its reader can mend: one sentence with what was wrong and what to do."""
+
+
+class NeuroscopeWarning(UserWarning):
+    """A result that stands, but not for what one might take it."""
+
+
+class Cancelled(Exception):
+    """Raised by a `Progress` callback to stop the work between two steps."""
+
+
+Progress = Callable[[int, int, str], None]
+"""Called as ``progress(done, total, what)``; may raise `Cancelled`. A total of 0 is unknown."""
+
+
+def no_progress(done: int, total: int, what: str) -> None:
+    """Follow nothing: the default `Progress`."""
+
+
+def nearest_names(name: str, names: Iterable[str], *, most: int = 3) -> str:
+    """Say which of `names` come nearest to `name`, as the end of an error's sentence."""
+    names = list(names)
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.5)
+    if near:
+        return "did you mean " + " or ".join(f"“{by_lower[n]}”" for n in near) + "?"
+    shown = ", ".join(f"“{n}”" for n in names[:8])
+    return f"choose from {shown}{', …' if len(names) > 8 else ''}."

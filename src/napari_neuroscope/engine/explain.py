@@ -1,0 +1,322 @@
+"""explain(): the one way in."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.grid import Grid, resample
+from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.target import ResolvedTarget, Target
+from napari_neuroscope.engine.trace import Trace
+
+
+def explain(
+    network: Network,
+    image: Any,
+    method: str,
+    target: Target | str | int | Sequence[Target | str | int] | None = None,
+    layer: str | Sequence[str] | None = None,
+    *,
+    ground_truth: Any = None,
+    keep: Literal["asked", "everything"] | None = None,
+    progress: Progress = no_progress,
+    **options: Any,
+) -> Explanation:
+    """Explain what a network says about an image.
+
+    Parameters
+    ----------
+    network
+        Made by `load` or `wrap`.
+    image
+        An array of axes as the spec's ``image_axes`` say, of any real type and size: it is
+        resized and normalised as the spec says.
+    method
+        The name of a method; `methods` lists them.
+    target
+        The class by name or index, a `Target`, or a list of them: then the first axis of the
+        values is "class". None: the top prediction of a classifier.
+    layer
+        A name, a pattern, ``"all"``, or a list of these (see `LayerGraph.select`): all but a
+        single name give an axis "layer". None: the last layer with positions.
+    ground_truth
+        Classes of the image's pixels, for targets of the region "ground_truth".
+    keep
+        ``"asked"`` keeps the layers that are asked for and drops each gradient when it has been
+        used; ``"everything"`` keeps all, so that other layers and methods take no pass. None:
+        everything where a single layer is asked for and it fits the cache.
+    progress
+        Called with (done, total, what) as the work goes on; it may raise `Cancelled`.
+    **options
+        The method's own options.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    NeuroscopeError
+        Where something asked for does not exist or does not go together: one sentence.
+    """
+    chosen = methods[method]
+    if refusal := chosen.why_not(network.spec.task, network.capabilities):
+        raise NeuroscopeError(refusal)
+    array = np.asarray(image)
+    several_targets = isinstance(target, list | tuple)
+    if "classes" in chosen.options and target is not None and Needs.TARGET not in chosen.needs:
+        if "classes" in options:
+            raise NeuroscopeError(
+                f"{chosen.title} takes its classes from target or from the "
+                f"option classes, not from both."
+            )
+        wanted = target if isinstance(target, list | tuple) else [target]
+        options["classes"] = [t.class_ if isinstance(t, Target) else t for t in wanted]
+        target, several_targets = None, False
+    checked = chosen.check_options(options)
+
+    network.discover(array, progress)
+    names = _choose_layers(network, chosen, layer)
+    one_layer = layer is None or (isinstance(layer, str) and names == [layer])
+    needed = names or [n for n in [network.layers.last_with_positions()] if n]
+    trace = network.trace(
+        array, needed, keep=keep or ("fit" if one_layer else "asked"), progress=progress
+    )
+
+    targets = _resolve_targets(trace, chosen, target, several_targets, ground_truth, checked)
+    maps = _run(trace, chosen, targets, names or [None], checked, progress)
+    network.traces.put(trace.key, trace)
+    return _assemble(
+        trace,
+        chosen,
+        targets,
+        names,
+        maps,
+        checked,
+        array,
+        class_axis=several_targets,
+        layer_axis=bool(names) and not one_layer,
+    )
+
+
+def _choose_layers(
+    network: Network, chosen: Method, layer: str | Sequence[str] | None
+) -> list[str]:
+    if Needs.LAYER not in chosen.needs:
+        if layer is not None:
+            raise NeuroscopeError(f"{chosen.title} looks at no layer; leave layer out.")
+        return []
+    if layer is None:
+        layer = network.layers.last_with_positions()
+        if layer is None:
+            raise NeuroscopeError(
+                f"{chosen.title} needs a layer with positions, and this network has none."
+            )
+    return network.layers.select(layer, positions=Needs.POSITIONS in chosen.needs)
+
+
+def _resolve_targets(
+    trace: Trace,
+    chosen: Method,
+    target: Any,
+    several: bool,
+    ground_truth: Any,
+    options: dict[str, Any],
+) -> list[ResolvedTarget | None]:
+    if several:
+        if not target:
+            raise NeuroscopeError("The list of targets is empty; name at least one class.")
+        return [trace.resolve(one, ground_truth) for one in target]
+    needed = Needs.TARGET in chosen.needs or options.get("rank") == "relevance"
+    if target is None and not needed:
+        return [None]
+    return [trace.resolve(target, ground_truth)]
+
+
+def _run(
+    trace: Trace,
+    chosen: Method,
+    targets: list[ResolvedTarget | None],
+    layers: Sequence[str | None],
+    options: dict[str, Any],
+    progress: Progress,
+) -> list[list[Map]]:
+    """Return the maps of each target and layer, each target by one backward pass."""
+    total, done = len(targets) * len(layers), 0
+    rows: list[list[Map]] = []
+    for target in targets:
+        found: dict[str | None, Map] = {}
+
+        def visit(layer: str | None, target: Any = target, found: Any = found) -> None:
+            nonlocal done
+            result = chosen(trace, target, layer, **options)
+            found[layer] = result if isinstance(result, Map) else Map(result)
+            done += 1
+            progress(done, total, chosen.title)
+
+        many = [layer for layer in layers if layer is not None]
+        if many and target is not None and Needs.GRADIENTS in chosen.needs:
+            if Needs.GUIDED in chosen.needs:
+                trace.guided_gradient(target)
+            trace.for_each_layer(target, many, visit)
+        else:
+            for layer in layers:
+                visit(layer)
+        rows.append([found[layer] for layer in layers])
+    return rows
+
+
+def _stack_layers(maps: list[Map], prepared: Grid, space: int) -> Tensor:
+    """Stack maps on the finest of their grids: (layer, ..., *space)."""
+    shapes = [m.values.shape[m.values.ndim - space :] for m in maps]
+    finest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+    onto = prepared.divided(finest)
+    return torch.stack(
+        [
+            m.values if shape == finest else resample(m.values, prepared.divided(shape), onto)
+            for m, shape in zip(maps, shapes, strict=True)
+        ]
+    )
+
+
+def _assemble(
+    trace: Trace,
+    chosen: Method,
+    targets: list[ResolvedTarget | None],
+    layers: list[str],
+    maps: list[list[Map]],
+    options: dict[str, Any],
+    image: np.ndarray,
+    *,
+    class_axis: bool,
+    layer_axis: bool,
+) -> Explanation:
+    network, space = trace.network, trace.space
+    spec, first = network.spec, maps[0][0]
+    spatial = tuple(spec.input.space)
+    placed = first.values.ndim > len(first.axes)
+    if layer_axis and len({m.values.shape[: len(m.axes)] for m in maps[0]}) > 1:
+        raise NeuroscopeError(
+            "The chosen layers have different numbers of channels, so they make "
+            "no stack; ask for the first few with channels=8, or one layer."
+        )
+    if placed:
+        stacked = torch.stack([_stack_layers(row, trace.prepared.grid, space) for row in maps])
+    else:
+        stacked = torch.stack([torch.stack([m.values for m in row]) for row in maps])
+    axes, labels = ("class", "layer", *first.axes), dict(first.labels)
+    labels["class" if class_axis else "target"] = tuple(
+        spec.class_name(t.index) for t in targets if t is not None
+    )
+    if layer_axis:
+        labels["layer"] = tuple(layers)
+        if "channel" in labels and len({m.labels["channel"] for m in maps[0]}) > 1:
+            count = len(labels["channel"])
+            labels["channel"] = tuple(f"rank {n + 1}" for n in range(count))
+    if not layer_axis:
+        stacked, axes = stacked.squeeze(1), tuple(a for a in axes if a != "layer")
+    if not class_axis:
+        stacked, axes = stacked.squeeze(0), axes[1:]
+    # The one copy to the host.
+    values = stacked.detach().to(torch.float32).cpu().contiguous().numpy()
+    grid = trace.prepared.grid.divided(values.shape[-space:]) if placed else trace.prepared.grid
+    signed = (
+        chosen.signed(options)
+        if first.signed is None
+        else any(m.signed for row in maps for m in row)
+    )
+    notes = list(dict.fromkeys([*trace.notes, *(n for row in maps for m in row for n in m.notes)]))
+    return Explanation(
+        values=values,
+        axes=(*axes, *spatial) if placed else axes,
+        labels={axis: names for axis, names in labels.items() if names},
+        grid=grid,
+        image=trace.prepared.image,
+        signed=signed,
+        unit=first.unit or chosen.title,
+        companions={
+            name: labels_map.cpu().numpy().astype(np.int32)
+            for name, labels_map in first.companions.items()
+        },
+        classes=tuple(zip(network.class_names, _colours(network), strict=True)),
+        provenance=_provenance(trace, chosen, targets, layers, options, image, notes, first),
+    )
+
+
+def _colours(network: Network) -> list[tuple[int, int, int]]:
+    return [network.spec.colour(i) for i in range(len(network.class_names))]
+
+
+def _provenance(
+    trace: Trace,
+    chosen: Method,
+    targets: list[ResolvedTarget | None],
+    layers: list[str],
+    options: dict[str, Any],
+    image: np.ndarray,
+    notes: list[str],
+    first: Map,
+) -> dict[str, Any]:
+    network = trace.network
+    record: dict[str, Any] = {
+        "method": chosen.name,
+        "title": chosen.title,
+        "reference": chosen.reference,
+        "options": {name: _plain(value) for name, value in options.items()},
+        "layers": layers,
+        "targets": [
+            {
+                "class": network.spec.class_name(t.index),
+                "index": t.index,
+                "region": t.region,
+                "score": t.score,
+                "reduce": t.reduce,
+                "value": trace.value(t),
+            }
+            for t in targets
+            if t is not None
+        ],
+        "network": {
+            "name": network.name,
+            "framework": network.framework,
+            "digest": network.digest(),
+            "device": str(network.device),
+        },
+        "spec": network.spec.model_dump(mode="json", exclude_defaults=True),
+        "image": {
+            "shape": list(image.shape),
+            "dtype": str(image.dtype),
+            "digest": hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
+        },
+        "versions": {
+            "napari-neuroscope": _version("napari-neuroscope"),
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        "notes": notes,
+    }
+    if first.table:
+        record["table"] = {"class": network.class_names, **first.table}
+    return record
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,94 @@
+"""Explanation: values, where they lie on the image, and how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a method says about a network and an image.
+
+    Attributes
+    ----------
+    values
+        Raw float32 values, never rescaled, with axes named by `axes`.
+    axes
+        Such as ("class", "layer", "y", "x"); spatial axes come last.
+    labels
+        What the steps of the leading axes are called, by axis.
+    grid
+        Where the cells of the spatial axes lie on the image.
+    image
+        The grid of the image's own pixels.
+    signed
+        Whether zero is the middle of the values.
+    unit
+        What the values are.
+    companions
+        Label maps beside it, by name: whole numbers on the same grid.
+    classes
+        The names and colours (red, green, blue of 0..255) of the network's classes, which the
+        label maps count.
+    provenance
+        All that is needed to make it again, as plain JSON.
+    """
+
+    values: np.ndarray
+    axes: tuple[str, ...]
+    labels: Mapping[str, tuple[str, ...]]
+    grid: Grid
+    image: Grid
+    signed: bool
+    unit: str
+    provenance: dict[str, Any]
+    companions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    classes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return self.provenance["method"]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the values have no place on the image."""
+        return not any(axis in self.axes for axis in "zyx")
+
+    def on_image(self) -> np.ndarray:
+        """Return the values resampled linearly to the image's own pixels.
+
+        Returns
+        -------
+        ndarray
+            float32 (*leading axes, *image axes); NaN where the network did not see the image.
+        """
+        if self.is_table:
+            return self.values
+        fine = resample(torch.from_numpy(self.values), self.grid, self.image)
+        return fine.numpy()
+
+    def companion_on_image(self, name: str) -> np.ndarray:
+        """Return a label map at the image's own pixels, by nearest neighbour; −1 outside."""
+        return resample_nearest(self.companions[name], self.grid, self.image, outside=-1)
+
+    def to_layer_data(self, source: Any = None) -> list[tuple[Any, dict[str, Any], str]]:
+        """Return napari layer data, (data, attributes, type), that lies exactly over the image.
+
+        Parameters
+        ----------
+        source
+            The image's napari layer (or the attributes of one as a mapping), whose transform,
+            units and axis labels the new layers take over; None for an image as it is.
+        """
+        # The public API has this method here, though layers are the viewer's business.
+        from napari_neuroscope.viewer.overlays import layer_data
+
+        return layer_data(self, source)

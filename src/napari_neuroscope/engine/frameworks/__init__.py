@@ -1,0 +1,1 @@
+"""All that knows one framework, one file each."""

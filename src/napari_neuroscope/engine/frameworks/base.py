@@ -1,0 +1,159 @@
+"""The interface to a framework; more are found by entry point ``napari_neuroscope.frameworks``."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from enum import Flag, auto
+from importlib.metadata import entry_points
+from typing import Any, ClassVar
+
+from torch import Tensor, device, dtype
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.spec import ModelSpec
+
+GROUP = "napari_neuroscope.frameworks"
+
+
+class Capability(Flag):
+    """What a framework can tell of a network."""
+
+    SCORES = auto()
+    ACTIVATIONS = auto()
+    GRADIENTS = auto()
+    GUIDED = auto()
+
+
+class Run(ABC):
+    """One forward pass of one image, kept so that gradients can be pulled back through it.
+
+    Attributes
+    ----------
+    output
+        The chosen output of the network, as it is: (1, ...).
+    scores
+        The output before the final softmax or sigmoid, of the same shape; None where the network
+        can't be cut there.
+    activations
+        The outputs of the layers kept: (1, ...) each, detached.
+    nbytes
+        About how much memory the run holds.
+    """
+
+    output: Tensor
+    scores: Tensor | None
+    activations: Mapping[str, Tensor]
+    nbytes: int
+
+    @abstractmethod
+    def gradients(
+        self, seed: Tensor, layers: Sequence[str], *, with_input: bool = False
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Pull `seed`, a gradient of ``scores`` (or ``output``), back to layers and the input.
+
+        Returns the gradients of the layers, shaped as their activations, and of the input
+        (1, channel, *space) where it is asked for.
+        """
+
+    @abstractmethod
+    def sweep(
+        self, seed: Tensor, layers: Sequence[str], visit: Callable[[str, Tensor], None]
+    ) -> None:
+        """Pull `seed` back and call ``visit(layer, gradient)`` as each gradient arrives.
+
+        No gradient outlives its visit, so that memory does not grow with the number of layers.
+        """
+
+    @abstractmethod
+    def guided_gradient(self, seed: Tensor) -> tuple[Tensor, int]:
+        """Pull `seed` back to the input by guided backpropagation.
+
+        Returns the gradient (1, channel, *space) and how many nonlinearities were guided.
+        """
+
+
+class Framework(ABC):
+    """One model, as its framework sees it.
+
+    Parameters
+    ----------
+    model
+        The framework's own object.
+    device
+        Where it shall run: "auto", "cpu", "cuda", "cuda:1", "mps".
+    """
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capability]
+
+    model: Any
+    device: device
+    dtype: dtype
+    lock: threading.RLock
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, model: Any) -> bool:
+        """Whether `model` belongs to this framework."""
+
+    @abstractmethod
+    def __init__(self, model: Any, device: str) -> None: ...
+
+    @abstractmethod
+    def input_channels(self) -> int | None:
+        """Return how many channels the network's first layer takes, where that can be told."""
+
+    @abstractmethod
+    def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> LayerGraph:
+        """Find the layers by a pass of `x` (1, channel, *space)."""
+
+    @abstractmethod
+    def run(
+        self,
+        x: Tensor,
+        spec: ModelSpec,
+        layers: LayerGraph,
+        keep: Collection[str],
+        progress: Progress,
+    ) -> Run:
+        """Pass `x` (1, channel, *space) forward, keeping the outputs of the layers in `keep`."""
+
+    @abstractmethod
+    def output(
+        self, x: Tensor, spec: ModelSpec, layers: LayerGraph
+    ) -> tuple[Tensor, Tensor | None]:
+        """Pass `x` forward, keeping nothing: the output and the scores, as `Run` has them."""
+
+    @abstractmethod
+    def state(self) -> Hashable:
+        """Return what changes when the weights change: cheap, asked before every reuse."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Return a hash of all weights, for the record."""
+
+    def guided_notes(self, layers: LayerGraph) -> list[str]:
+        """Say what guided backpropagation can't guide in this network; refuse what it can't do."""
+        return []
+
+
+def framework_of(model: Any) -> type[Framework]:
+    """Return the framework that recognises a model.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where none does.
+    """
+    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    for entry in found:
+        framework = entry.load()
+        if framework.recognises(model):
+            return framework
+    raise NeuroscopeError(
+        f"A {type(model).__module__}.{type(model).__qualname__} is no network that is known here; "
+        f"give a model of {', '.join(entry.name for entry in found) or 'no installed framework'}."
+    )

@@ -1,0 +1,825 @@
+"""PyTorch: layers as they run, one forward pass, gradients for many layers and targets.
+
+Nothing in the model is replaced. Module hooks and a function mode see one forward pass; layers
+are then known by their edges in the autograd graph, which stay right whatever an in-place
+operation does to their values afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
+from napari_neuroscope.engine.layers import Kind, Layer, LayerGraph
+from napari_neuroscope.engine.spec import ModelSpec
+
+# --- what kind of layer a module or function is ---------------------------------------------------
+
+_MODULE_KINDS: dict[str, Kind] = {
+    "conv": "convolution", "linear": "dense", "pooling": "pooling", "activation": "activation",
+    "batchnorm": "normalisation", "instancenorm": "normalisation", "normalization": "normalisation",
+    "dropout": "dropout", "upsampling": "upsampling", "flatten": "reshape", "padding": "reshape",
+    "pixelshuffle": "reshape", "channelshuffle": "reshape", "fold": "reshape", "rnn": "other",
+    "sparse": "other", "distance": "other",
+}  # fmt: skip
+
+_FUNCTION_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), "convolution"),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+                    "transposed convolution"),
+    **dict.fromkeys(("linear", "bilinear", "addmm"), "dense"),
+    **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d",
+                     "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+                     "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+                     "adaptive_max_pool3d", "lp_pool1d", "lp_pool2d", "mean", "amax"), "pooling"),
+    **dict.fromkeys(("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm",
+                     "local_response_norm", "normalize"), "normalisation"),
+    **dict.fromkeys(("relu", "relu6", "threshold", "hardtanh", "leaky_relu", "prelu", "rrelu",
+                     "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",
+                     "softplus", "softsign", "tanh", "sigmoid", "logsigmoid", "softmax",
+                     "log_softmax", "softmin", "clamp", "clamp_min", "clamp_max", "clip",
+                     "maximum", "glu"), "activation"),
+    **dict.fromkeys(("scaled_dot_product_attention", "multi_head_attention_forward"), "attention"),
+    **dict.fromkeys(("add", "sub"), "add"),
+    **dict.fromkeys(("cat", "concat", "concatenate", "stack", "hstack"), "concatenate"),
+    **dict.fromkeys(("interpolate", "upsample", "upsample_nearest2d", "upsample_bilinear2d",
+                     "grid_sample"), "upsampling"),
+    **dict.fromkeys(("flatten", "reshape", "view", "permute", "transpose", "pad", "pixel_shuffle",
+                     "pixel_unshuffle", "unfold", "fold"), "reshape"),
+    **dict.fromkeys(("dropout", "dropout2d", "dropout3d", "alpha_dropout"), "dropout"),
+    **dict.fromkeys(("mul", "matmul", "bmm", "einsum"), "other"),
+}  # fmt: skip
+
+# These join tensors; with a plain number they are arithmetic and no layer.
+_NEED_TWO_TENSORS = {"add", "sub", "mul", "maximum"}
+_SOFTMAX = {"Softmax", "Softmax2d", "LogSoftmax", "softmax", "log_softmax"}
+_SIGMOID = {"Sigmoid", "LogSigmoid", "sigmoid", "logsigmoid"}
+_LOGARITHMIC = {"LogSoftmax", "log_softmax", "LogSigmoid", "logsigmoid"}
+_UNGUIDED = {"clamp", "clamp_min", "clamp_max", "clip", "maximum"}
+# The operator is one method with several names: a + b, a += b, 1 + b.
+_OPERATORS = {
+    "iadd": "add",
+    "radd": "add",
+    "isub": "sub",
+    "rsub": "sub",
+    "imul": "mul",
+    "rmul": "mul",
+    "rmatmul": "matmul",
+    "imatmul": "matmul",
+}
+
+
+def _operation(function: Any) -> str:
+    """Return the plain name of a function, method or exported operation."""
+    name = getattr(function, "__name__", "").split(".")[0]
+    plain = name.strip("_")
+    return _OPERATORS.get(plain, plain) if name.startswith("__") else plain
+
+
+def _module_kind(module: nn.Module) -> Kind | None:
+    """Return the kind of a module that is one layer; None for one made of others."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return "other"
+    if isinstance(module, nn.MultiheadAttention):
+        return "attention"
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return "transposed convolution"
+    if isinstance(module, nn.Identity):
+        return "other"
+    for ancestor in type(module).__mro__:
+        package, _, file = ancestor.__module__.rpartition(".")
+        if package == "torch.nn.modules" and file in _MODULE_KINDS:
+            return _MODULE_KINDS[file]
+    return None
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested arguments or results."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+# --- seeing a forward pass ------------------------------------------------------------------------
+
+
+@dataclass
+class _Call:
+    """A layer that has just run, or is about to."""
+
+    name: str
+    kind: Kind
+    operation: str
+    block: str
+    inputs: list[Tensor]
+    module: nn.Module | None
+    output: Tensor | None = None
+
+
+class _Watcher:
+    """What is done as layers run; the two users below gather the graph, or keep activations."""
+
+    def enter(self, call: _Call) -> None: ...
+
+    def leave(self, call: _Call) -> None: ...
+
+    def pass_through(self, inputs: list[Tensor], outputs: list[Tensor]) -> None: ...
+
+
+class _Recorder(TorchFunctionMode):
+    """Name every module call and functional operation of a forward pass, in order."""
+
+    def __init__(self, model: nn.Module, watcher: _Watcher, progress: Progress, total: int) -> None:
+        super().__init__()
+        self._watcher, self._progress, self._total = watcher, progress, total
+        self._names: Counter[str] = Counter()
+        self._open: list[_Call] = []
+        self._inside_layer = 0
+        self._done = 0
+        self._model = model
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch the calls of the model in this thread; nothing stays behind."""
+        with ExitStack() as stack:
+            for path, module in self._model.named_modules():
+                if path and not isinstance(module, nn.ModuleList | nn.ModuleDict):
+                    before, after = self._module_hooks(path, module)
+                    stack.callback(
+                        module.register_forward_pre_hook(before, with_kwargs=True).remove
+                    )
+                    stack.callback(module.register_forward_hook(after, with_kwargs=True).remove)
+            stack.enter_context(self)
+            yield
+
+    def _name(self, base: str, sign: str) -> str:
+        self._names[base] += 1
+        number = self._names[base]
+        return base if number == 1 else f"{base}{sign}{number}"
+
+    def _block(self) -> str:
+        return self._open[-1].name if self._open else ""
+
+    def _module_hooks(self, path: str, module: nn.Module) -> tuple[Callable, Callable]:
+        kind = _module_kind(module)
+        operation = type(module).__name__
+
+        def before(_: nn.Module, args: Any, kwargs: Any) -> None:
+            if kind is not None:
+                self._inside_layer += 1
+                if self._inside_layer > 1:
+                    return
+            elif self._inside_layer:
+                return
+            call = _Call(
+                self._name(path, ":"),
+                kind or "block",
+                operation,
+                self._block(),
+                [*_tensors(args), *_tensors(kwargs)],
+                module,
+            )
+            self._open.append(call)
+            self._watcher.enter(call)
+
+        def after(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            if kind is not None:
+                self._inside_layer -= 1
+            if self._inside_layer:
+                return
+            call = self._open.pop()
+            call.output = next(_tensors(output), None)
+            self._finish(call)
+
+        return before, after
+
+    def _finish(self, call: _Call) -> None:
+        self._watcher.leave(call)
+        self._done += 1
+        self._progress(min(self._done, self._total), self._total, "forward pass")
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._inside_layer:
+            return function(*args, **kwargs)
+        operation = _operation(function)
+        kind = _FUNCTION_KINDS.get(operation)
+        inputs = [*_tensors(args), *_tensors(kwargs)]
+        if kind is None or (operation in _NEED_TWO_TENSORS and len(inputs) < 2):
+            output = function(*args, **kwargs)
+            self._watcher.pass_through(inputs, list(_tensors(output)))
+            return output
+        call = _Call(self._name(operation, "_"), kind, operation, self._block(), inputs, None)
+        self._watcher.enter(call)
+        output = function(*args, **kwargs)
+        call.output = next(_tensors(output), None)
+        self._finish(call)
+        return output
+
+
+class _GraphWatcher(_Watcher):
+    """Gather layers with their edges, and what in-place operations overwrite."""
+
+    def __init__(self) -> None:
+        self.calls: list[_Call] = []
+        self._inputs: dict[str, tuple[str, ...]] = {}
+        self._sources: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._outputs: dict[str, tuple[Tensor, int]] = {}
+        self._opened: dict[str, int] = {}
+
+    def enter(self, call: _Call) -> None:
+        self._inputs[call.name] = self._from(call.inputs)
+        self._opened[call.name] = len(self.calls)
+
+    def leave(self, call: _Call) -> None:
+        output = call.output
+        if output is None:
+            return
+        # A block is no node of its own, unless nothing was seen inside of it.
+        empty = self._opened[call.name] == len(self.calls)
+        if call.kind == "block" and empty:
+            call.kind = "other"
+        if call.kind != "block":
+            self._sources[output] = (call.name,)
+        call.inputs = []
+        self.calls.append(call)
+        plain = output.detach()
+        self._outputs[call.name] = (plain, plain._version)
+
+    def pass_through(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        if outputs and (sources := self._from(inputs)):
+            for output in outputs:
+                self._sources[output] = sources
+
+    def _from(self, tensors: list[Tensor]) -> tuple[str, ...]:
+        return tuple(
+            dict.fromkeys(name for tensor in tensors for name in self._sources.get(tensor, ()))
+        )
+
+    def final_layer(self, output: Tensor) -> str | None:
+        """Return the layer whose output is the network's output, itself."""
+        sources = self._from([output])
+        if len(sources) != 1 or self._outputs[sources[0]][0].shape != output.shape:
+            return None
+        return sources[0] if self._outputs[sources[0]][0].data_ptr() == output.data_ptr() else None
+
+    def layers(self) -> list[Layer]:
+        """Return what was seen, as layers."""
+        consumers: dict[str, list[str]] = {}
+        for call in self.calls:
+            if call.kind != "block":
+                for source in self._inputs[call.name]:
+                    consumers.setdefault(source, []).append(call.name)
+        for call in self.calls:
+            if call.kind == "block":
+                inside = call.name + "."
+                last = self._sources.get(call.output, ())
+                consumers[call.name] = [
+                    name
+                    for source in last
+                    for name in consumers.get(source, ())
+                    if not name.startswith(inside)
+                ]
+        return [
+            Layer(
+                call.name,
+                call.kind,
+                tuple(self._outputs[call.name][0].shape[1:]),
+                sum(p.numel() for p in call.module.parameters()) if call.module else 0,
+                self._inputs[call.name],
+                tuple(consumers.get(call.name, ())),
+                call.operation,
+                call.block,
+                overwritten=self._outputs[call.name][0]._version != self._outputs[call.name][1],
+                description=_describe(call.module),
+            )
+            for call in self.calls
+        ]
+
+
+def _describe(module: nn.Module | None) -> str:
+    if module is None or next(module.children(), None) is not None:
+        return ""
+    return f"{type(module).__name__}({module.extra_repr()})"
+
+
+@dataclass
+class _Kept:
+    value: Tensor
+    version: int
+    edge: GradientEdge | None
+
+
+class _Keeper(_Watcher):
+    """Keep the outputs of some layers, and where they are in the autograd graph."""
+
+    def __init__(self, keep: Collection[str], copy: Collection[str], cut: str | None) -> None:
+        self.kept: dict[str, _Kept] = {}
+        self.scores: _Kept | None = None
+        self.nbytes = 0
+        self._keep, self._copy, self._cut = keep, copy, cut
+
+    def enter(self, call: _Call) -> None:
+        if call.name == self._cut and call.inputs:
+            # A copy: the sigmoid may work in place.
+            self.scores = self._hold(call.inputs[0], copy=True)
+
+    def leave(self, call: _Call) -> None:
+        if call.output is None:
+            return
+        if call.kind != "block":
+            self.nbytes += call.output.nbytes
+        if call.name in self._keep:
+            self.kept[call.name] = self._hold(call.output, copy=call.name in self._copy)
+
+    def _hold(self, tensor: Tensor, *, copy: bool) -> _Kept:
+        # The edge is taken now: an in-place operation moves the tensor on in the graph.
+        edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+        value = tensor.detach()
+        return _Kept(value.clone() if copy else value, value._version, edge)
+
+    def overwritten(self) -> set[str]:
+        """Return the layers whose kept values were changed after they were kept."""
+        return {
+            name
+            for name, kept in self.kept.items()
+            if name not in self._copy and kept.value._version != kept.version
+        }
+
+
+# --- leaving a model as it was --------------------------------------------------------------------
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Run in evaluation mode with frozen parameters, then put both back."""
+    training = [module for module in model.modules() if module.training]
+    learning = [p for p in model.parameters() if p.requires_grad]
+    # The flag alone is set: a module's own train() may do more than that.
+    try:
+        for module in training:
+            module.training = False
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with torch.inference_mode(False):
+            yield
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+_ASKED = re.compile(r"allocate ([\d.]+ ?\w+)")
+
+
+@contextmanager
+def _speaking(what: str, x: Tensor, spec: ModelSpec) -> Iterator[None]:
+    """Turn what a network raises into a sentence."""
+    try:
+        yield
+    except (NeuroscopeError, Cancelled):
+        raise
+    except Exception as error:
+        text = str(error).strip().split("\n")[0]
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in text:
+            asked = _ASKED.search(str(error))
+            advice = (
+                "a smaller image or fewer layers"
+                if x.device.type == "cpu"
+                else 'device="cpu", a smaller image or fewer layers'
+            )
+            raise NeuroscopeError(
+                f"The {what} ran out of memory on {x.device}"
+                f"{f' (it asked for {asked[1]})' if asked else ''}; try {advice}."
+            ) from error
+        shape = " × ".join(str(n) for n in x.shape[2:])
+        rule = spec.input.size
+        if "too small" in text or "smaller than" in text or "greater than actual input" in text:
+            advice = "the image is smaller than the network's stride: give a larger one"
+        elif "Sizes of tensors must match" in text or "must match the size of tensor" in text:
+            advice = (
+                "the sizes that it takes are multiples of a step: say so in the spec's "
+                "input.size, such as {min: 32, step: 32}"
+            )
+        else:
+            advice = f"check the spec's input (size {rule}, axes “{spec.input.axes}”)"
+        raise NeuroscopeError(
+            f"The network's {what} failed on an input of {x.shape[1]} channels and {shape} "
+            f"pixels with {type(error).__name__}: {text}; {advice}."
+        ) from error
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+_aten = torch.ops.aten
+_POINTWISE_BACKWARD = {
+    getattr(_aten, name)
+    for name in (
+        "threshold_backward", "hardtanh_backward", "leaky_relu_backward", "elu_backward",
+        "gelu_backward", "silu_backward", "mish_backward", "hardswish_backward",
+        "hardsigmoid_backward", "softplus_backward", "rrelu_with_noise_backward",
+        "_prelu_kernel_backward", "sigmoid_backward", "tanh_backward", "log_sigmoid_backward",
+        "softshrink_backward", "hardshrink_backward",
+    )
+    if hasattr(_aten, name)
+}  # fmt: skip
+
+
+class _Guided(TorchDispatchMode):
+    """Let only positive gradient into every pointwise nonlinearity that a backward pass meets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function.overloadpacket in _POINTWISE_BACKWARD:
+            self.count += 1
+            args = (args[0].clamp(min=0), *args[1:])
+        return function(*args, **(kwargs or {}))
+
+
+class TorchRun(Run):
+    """A forward pass in PyTorch, with its autograd graph."""
+
+    def __init__(
+        self, framework: TorchFramework, spec: ModelSpec, x: Tensor, output: Tensor, keeper: _Keeper
+    ) -> None:
+        self._framework, self._spec, self._x = framework, spec, x
+        self._kept = keeper.kept
+        self.output = output.detach()
+        self.scores = keeper.scores.value if keeper.scores else None
+        self.activations = {name: kept.value for name, kept in self._kept.items()}
+        # What autograd saves for the way back is about what the layers put out.
+        self.nbytes = keeper.nbytes + x.nbytes
+        if keeper.scores is not None:
+            self._end = keeper.scores.edge
+        else:
+            self._end = get_gradient_edge(output) if output.requires_grad else None
+
+    def gradients(
+        self, seed: Tensor, layers: Sequence[str], *, with_input: bool = False
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        reached = {
+            name: kept.edge for name in layers if (kept := self._kept[name]).edge is not None
+        }
+        found = self._pull_back(seed, [*reached.values(), *([self._x] if with_input else [])])
+        gradients = dict(zip(reached, found, strict=False))
+        for name in layers:
+            if gradients.get(name) is None:
+                gradients[name] = torch.zeros_like(self._kept[name].value)
+        x_gradient = found[-1] if with_input else None
+        if with_input and x_gradient is None:
+            x_gradient = torch.zeros_like(self._x)
+        return gradients, x_gradient
+
+    def sweep(
+        self, seed: Tensor, layers: Sequence[str], visit: Callable[[str, Tensor], None]
+    ) -> None:
+        left = set(layers)
+        ends, met = self._split(layers)
+
+        def arrived(here: list[str], numbers: list[int]) -> Callable[..., None]:
+            def hook(gradients: tuple[Tensor | None, ...]) -> None:
+                for name, number in zip(here, numbers, strict=True):
+                    if (gradient := gradients[number]) is not None and name in left:
+                        left.discard(name)
+                        visit(name, gradient)
+
+            return hook
+
+        with ExitStack() as stack:
+            for node, here in met.items():
+                numbers = [self._kept[name].edge.output_nr for name in here]
+                stack.callback(node.register_prehook(arrived(here, numbers)).remove)
+            found = self._pull_back(seed, [self._kept[name].edge for name in ends])
+        for name, gradient in zip(ends, found, strict=True):
+            if gradient is not None:
+                left.discard(name)
+                visit(name, gradient)
+        # What the pass did not meet either has no part in the score, or lies behind an operation
+        # that hides it; a pass of its own tells.
+        for name, gradient in self.gradients(seed, sorted(left))[0].items() if left else ():
+            visit(name, gradient)
+
+    def _split(self, layers: Sequence[str]) -> tuple[list[str], dict[Any, list[str]]]:
+        """Return the layers at which a backward pass can stop, and the nodes of those it meets.
+
+        A node is only met where the pass goes on behind it: a layer behind which no other layer
+        asked for lies must be an end. The stem of a network is thus left out where it can be.
+        """
+        at_node: dict[Any, list[str]] = {}
+        for name in layers:
+            if (edge := self._kept[name].edge) is not None:
+                at_node.setdefault(edge.node, []).append(name)
+        goes_on: dict[Any, bool] = {}
+        for start in at_node:
+            stack = [(start, False)]
+            while stack:
+                node, behind_known = stack.pop()
+                if node in goes_on:
+                    continue
+                behind = [n for n, _ in node.next_functions if n is not None]
+                if behind_known:
+                    goes_on[node] = any(n in at_node or goes_on.get(n, False) for n in behind)
+                else:
+                    stack.append((node, True))
+                    stack.extend((n, False) for n in behind if n not in goes_on)
+        ends = [name for node, names in at_node.items() if not goes_on[node] for name in names]
+        return ends, {node: names for node, names in at_node.items() if goes_on[node]}
+
+    def guided_gradient(self, seed: Tensor) -> tuple[Tensor, int]:
+        with _Guided() as guided:
+            found = self._pull_back(seed, [self._x])[0]
+        return torch.zeros_like(self._x) if found is None else found, guided.count
+
+    def _pull_back(self, seed: Tensor, inputs: list[Any]) -> list[Tensor | None]:
+        if self._end is None or not inputs:
+            return [None] * len(inputs)
+        model = self._framework.model
+        with (
+            self._framework.lock,
+            _undisturbed(model),
+            _speaking("backward pass", self._x, self._spec),
+        ):
+            try:
+                return list(
+                    torch.autograd.grad(
+                        [self._end], inputs, [seed], retain_graph=True, allow_unused=True
+                    )
+                )
+            except RuntimeError as error:
+                if "Checkpointing is not compatible" not in str(error):
+                    raise
+                return self._pull_back_through_checkpoints(seed, inputs)
+
+    def _pull_back_through_checkpoints(self, seed: Tensor, inputs: list[Any]) -> list[Any]:
+        """Reach the input through reentrant checkpoints, which know ``backward()`` alone."""
+        if any(place is not self._x for place in inputs):
+            raise NeuroscopeError(
+                "This network uses reentrant checkpoints, behind which its layers can't be "
+                "reached; build it with use_reentrant=False, or explain its input."
+            )
+        self._x.grad = None
+        try:
+            torch.autograd.backward([self._end], [seed], retain_graph=True)
+            return [self._x.grad]
+        finally:
+            self._x.grad = None
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+class TorchFramework(Framework):
+    """Any ``torch.nn.Module``."""
+
+    name = "torch"
+    capabilities = (
+        Capability.SCORES | Capability.ACTIVATIONS | Capability.GRADIENTS | Capability.GUIDED
+    )
+
+    @classmethod
+    def recognises(cls, model: Any) -> bool:
+        return isinstance(model, nn.Module)
+
+    def __init__(self, model: nn.Module, device: str) -> None:
+        self._given = model
+        # Compiled and parallel wrappers hide the module whose layers are explained.
+        model = getattr(model, "_orig_mod", model)
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        self.model = model
+        self.lock = threading.RLock()
+        self.device = _choose_device(device, model)
+        if any(t.device != self.device for t in _weights(model).values()):
+            model.to(self.device)
+        self.dtype = next(
+            (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
+        )
+        self._digest: tuple[Hashable, str] | None = None
+
+    def input_channels(self) -> int | None:
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.conv._ConvNd):
+                return module.in_channels
+            if isinstance(module, nn.Linear):
+                return None
+        return None
+
+    def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> LayerGraph:
+        watcher = _GraphWatcher()
+        with torch.no_grad():
+            output = self._forward(x, spec, watcher, progress, total=0)
+        final = watcher.final_layer(output)
+        graph = watcher.layers()
+        activation = None
+        for layer in graph:
+            if layer.name == final and layer.operation in _SOFTMAX:
+                activation = (layer.name, "softmax")
+            elif layer.name == final and layer.operation in _SIGMOID:
+                activation = (layer.name, "sigmoid")
+        return LayerGraph(graph, len(spec.input.space), activation)
+
+    def run(
+        self,
+        x: Tensor,
+        spec: ModelSpec,
+        layers: LayerGraph,
+        keep: Collection[str],
+        progress: Progress,
+    ) -> TorchRun:
+        copy = {name for name in keep if layers[name].overwritten}
+        cut = layers.final_activation[0] if layers.final_activation else None
+        while True:
+            keeper = _Keeper(keep, copy, cut)
+            with self.lock, torch.inference_mode(False), torch.enable_grad():
+                leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
+                output = self._forward(leaf, spec, keeper, progress, total=len(layers))
+            missing = set(keep) - set(keeper.kept)
+            if missing:
+                raise NeuroscopeError(
+                    f"The layer “{min(missing)}” did not run for this image: the network chooses "
+                    f"its way by its input."
+                )
+            # A network that chose another way than at first may overwrite other layers.
+            changed = keeper.overwritten()
+            if not changed:
+                return TorchRun(self, spec, leaf, output, keeper)
+            copy |= changed
+
+    def output(
+        self, x: Tensor, spec: ModelSpec, layers: LayerGraph
+    ) -> tuple[Tensor, Tensor | None]:
+        keeper = _Keeper((), (), layers.final_activation[0] if layers.final_activation else None)
+        with self.lock, torch.no_grad():
+            output = self._forward(
+                x.detach().to(self.device, self.dtype), spec, keeper, lambda *_: None, total=0
+            )
+        return output.detach(), keeper.scores.value if keeper.scores else None
+
+    def _forward(
+        self, x: Tensor, spec: ModelSpec, watcher: _Watcher, progress: Progress, total: int
+    ) -> Tensor:
+        recorder = _Recorder(self.model, watcher, progress, total)
+        with (
+            self.lock,
+            _undisturbed(self.model),
+            warnings.catch_warnings(),
+            torch.autocast(self.device.type, enabled=False),
+            _speaking("forward pass", x, spec),
+        ):
+            warnings.simplefilter("ignore")
+            given = _to_axes(x.to(self.device, self.dtype), spec.input.axes)
+            with recorder.watching():
+                answer = self.model(given)
+            return choose_output(answer, spec.output.index)
+
+    def state(self) -> Hashable:
+        weights = _weights(self.model).values()
+        marks = tuple((w.data_ptr(), w._version if not w.is_inference() else 0) for w in weights)
+        # Versions miss what is written through ``.data``; a sample of the values does not.
+        with torch.no_grad():
+            sampled = [
+                w.detach().reshape(-1)[:: max(1, w.numel() // 64)].double().sum()
+                for w in weights
+                if w.numel() and w.is_floating_point()
+            ]
+            total = tuple(torch.stack(sampled).tolist()) if sampled else ()
+        return marks, total
+
+    def digest(self) -> str:
+        state = self.state()
+        if self._digest is None or self._digest[0] != state:
+            digest = hashlib.sha256()
+            for name, weight in sorted(_weights(self.model).items()):
+                plain = weight.detach().cpu().contiguous()
+                digest.update(f"{name}:{plain.dtype}:{tuple(plain.shape)}".encode())
+                digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+            self._digest = state, digest.hexdigest()
+        return self._digest[1]
+
+    def guided_notes(self, layers: LayerGraph) -> list[str]:
+        for path, module in self.model.named_modules():
+            if isinstance(module, torch.jit.RecursiveScriptModule):
+                raise NeuroscopeError(
+                    f"Guided backpropagation can't see inside the scripted module "
+                    f"“{path or type(module).__name__}” and its answer would be wrong; use the "
+                    f"network as it was before torch.jit.script, or another method."
+                )
+        unguided = [name for name in layers if layers[name].operation in _UNGUIDED]
+        if not unguided:
+            return []
+        return [
+            f"{', '.join(unguided[:3])}{', …' if len(unguided) > 3 else ''} can't be told from "
+            f"other arithmetic and passes the plain gradient: the map is only guided elsewhere"
+        ]
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _choose_device(device: str, model: nn.Module) -> torch.device:
+    if device == "auto":
+        own = next((p.device for p in model.parameters()), torch.device("cpu"))
+        if own.type != "cpu":
+            return own
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise NeuroscopeError(
+            f"There is no device “{device}”; choose auto, cpu, cuda, cuda:1 or mps."
+        ) from None
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(chosen.type, False):
+        raise NeuroscopeError(
+            f"The device “{device}” is not available to this PyTorch ({torch.__version__}); "
+            f"choose auto or cpu."
+        )
+    if chosen.type == "cuda":
+        index = chosen.index if chosen.index is not None else torch.cuda.current_device()
+        if index >= torch.cuda.device_count():
+            raise NeuroscopeError(
+                f"There is no device “{device}”: this machine has "
+                f"{torch.cuda.device_count()} CUDA devices, from cuda:0."
+            )
+        chosen = torch.device("cuda", index)
+    return chosen
+
+
+def _to_axes(x: Tensor, axes: str) -> Tensor:
+    """Bring (1, channel, *space) to the network's order of axes."""
+    own = "bc" + "".join(axis for axis in axes if axis in "zyx")
+    for axis in "bc":
+        if axis not in axes:
+            x, own = x.squeeze(own.index(axis)), own.replace(axis, "")
+    return x if own == axes else x.permute([own.index(axis) for axis in axes])
+
+
+def choose_output(answer: Any, index: str | int | None) -> Tensor:
+    """Return the output that is explained, of a tensor, dict, tuple or dataclass."""
+    if isinstance(answer, Tensor):
+        return answer
+    if not isinstance(answer, Mapping | list | tuple) and hasattr(answer, "__dict__"):
+        answer = {k: v for k, v in vars(answer).items() if isinstance(v, Tensor)}
+    if isinstance(answer, Mapping):
+        keys = list(answer)
+        if index is None:
+            index = next(
+                (key for key in ("out", "logits") if key in answer),
+                next((k for k in keys if isinstance(answer[k], Tensor)), None),
+            )
+        if index not in answer:
+            raise NeuroscopeError(
+                f"The network has no output “{index}”; its outputs are "
+                f"{', '.join(f'“{k}”' for k in keys)}: set output.index."
+            )
+        return choose_output(answer[index], None)
+    if isinstance(answer, list | tuple) and answer:
+        index = 0 if index is None else index
+        if not isinstance(index, int) or not -len(answer) <= index < len(answer):
+            raise NeuroscopeError(
+                f"The network has {len(answer)} outputs, 0..{len(answer) - 1}, "
+                f"but output.index is {index!r}."
+            )
+        return choose_output(answer[index], None)
+    raise NeuroscopeError(
+        f"The network answered a {type(answer).__name__}, no tensor; set the "
+        f"spec's output.index to the output that holds the scores."
+    )

@@ -1,0 +1,161 @@
+"""The layers of a network: a graph in the order of execution, and how to choose from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+
+Kind = Literal[
+    "convolution", "transposed convolution", "dense", "pooling", "normalisation", "activation",
+    "attention", "add", "concatenate", "upsampling", "reshape", "dropout", "block", "other",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One call of a module, or one functional operation.
+
+    Attributes
+    ----------
+    name
+        The model's own: a dotted module path (its second call ``path:2``), or an operation's name
+        and number (``cat``, ``cat_2``).
+    kind
+        What it does; a ``block`` is a module made of other layers.
+    output_shape
+        (channel, *space) of its output, without the batch, for the input it was found with.
+    parameters
+        How many numbers it learnt.
+    inputs, outputs
+        The names of the layers before and after it.
+    operation
+        The class or function, such as ``Conv2d`` or ``cat``.
+    block
+        The path of the module that it is part of; "" for the network itself.
+    overwritten
+        Whether a later in-place operation changes its output.
+    description
+        Its configuration, as its framework prints it.
+    """
+
+    name: str
+    kind: Kind
+    output_shape: tuple[int, ...]
+    parameters: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operation: str
+    block: str
+    overwritten: bool = False
+    description: str = ""
+
+
+class LayerGraph(Mapping[str, Layer]):
+    """An ordered mapping of names to layers, in the order in which the network runs them.
+
+    Parameters
+    ----------
+    layers
+        The layers, in order.
+    space
+        How many spatial axes the network's input has.
+    final_activation
+        The layer (a softmax or sigmoid) whose output is the network's, and its kind; or None.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        space: int,
+        final_activation: tuple[str, Literal["softmax", "sigmoid"]] | None = None,
+    ) -> None:
+        self._layers = {layer.name: layer for layer in layers}
+        self.space = space
+        self.final_activation = final_activation
+
+    def __getitem__(self, name: str) -> Layer:
+        try:
+            return self._layers[name]
+        except KeyError:
+            raise NeuroscopeError(
+                f"The network has no layer “{name}”; {nearest_names(name, self._layers)}"
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._layers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def of_kind(self, *kinds: Kind) -> list[str]:
+        """Return the names of the layers of some kinds, in order."""
+        return [layer.name for layer in self.values() if layer.kind in kinds]
+
+    def has_positions(self, name: str) -> bool:
+        """Whether a layer's output has the spatial axes of the input, with several positions."""
+        shape = self[name].output_shape
+        return len(shape) == self.space + 1 and max(shape[1:]) > 1
+
+    def select(self, which: str | Sequence[str], *, positions: bool = True) -> list[str]:
+        """Return the layers that are asked for, in the order of the network.
+
+        Parameters
+        ----------
+        which
+            ``"all"``, a name, a pattern, or a list of names and patterns. In a pattern ``*``
+            stands for anything within one part of a dotted name and ``**`` for any parts:
+            ``enc*`` is enc1 and enc2 but not what is inside them, which is ``enc*.**``.
+        positions
+            Ask that layers have positions: named ones are refused without, others left out.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where nothing fits; it names the nearest.
+        """
+        found: set[str] = set()
+        for pattern in [which] if isinstance(which, str) else which:
+            found.update(self._match(pattern, positions))
+        if not found:
+            raise NeuroscopeError('No layer was chosen; name one, or ask for layer="all".')
+        return [name for name in self if name in found]
+
+    def _match(self, pattern: str, positions: bool) -> list[str]:
+        if pattern == "all":
+            names = [n for n in self if self[n].kind != "block"]
+        elif pattern in self or not any(sign in pattern for sign in "*?"):
+            layer = self[pattern]
+            if positions and not self.has_positions(pattern):
+                raise NeuroscopeError(
+                    f"The layer “{pattern}” ({layer.operation}) has no positions: its output is "
+                    f"{layer.output_shape}; choose one before the pooling, such as "
+                    f"“{self.last_with_positions()}”."
+                )
+            return [pattern]
+        else:
+            names = [n for n in self if _glob(pattern.split("."), n.split("."))]
+        usable = [n for n in names if self.has_positions(n)] if positions else names
+        if not usable:
+            why = "none of them has positions" if names else nearest_names(pattern, self)
+            raise NeuroscopeError(f"No layer fits “{pattern}”; {why}")
+        return usable
+
+    def last_with_positions(self) -> str | None:
+        """Return the last layer whose output has positions: what a CAM explains by default."""
+        names = [n for n in self if self[n].kind != "block" and self.has_positions(n)]
+        return names[-1] if names else None
+
+
+def _glob(pattern: list[str], parts: list[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_glob(pattern[1:], parts[n:]) for n in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _glob(pattern[1:], parts[1:])

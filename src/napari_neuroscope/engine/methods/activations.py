@@ -1,0 +1,78 @@
+"""What the network sees and what its layers answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.methods.registry import Map, Needs, method
+from napari_neuroscope.engine.target import ResolvedTarget
+from napari_neuroscope.engine.trace import Trace
+
+
+@method("Input")
+def input(trace: Trace, target: ResolvedTarget | None, layer: str | None) -> Map:
+    """The image as the network gets it: resized, cropped or padded, with its own channels.
+
+    Returns (channel, *space) on the input's grid, the normalisation undone, about 0..1.
+
+    Misleads
+    --------
+    It doesn't: look at it first. A wrong colour order, crop or range shows here, and makes every
+    other map worthless.
+    """
+    shown = trace.prepared.displayable()
+    names = ("red", "green", "blue") if trace.prepared.order in ("rgb", "bgr") else ()
+    return Map(
+        shown, ("channel",), {"channel": names or _numbers(range(len(shown)))}, unit="intensity"
+    )
+
+
+@method("Activation", needs=Needs.LAYER | Needs.POSITIONS, signed=True)
+def activation(
+    trace: Trace,
+    target: ResolvedTarget | None,
+    layer: str,
+    *,
+    rank: Literal["index", "mean", "max", "relevance"] = "index",
+    channels: Annotated[int, Field(ge=1)] | None = None,
+) -> Map:
+    """The channels of a layer, in order or the first few by rank.
+
+    ``relevance`` ranks by Σ_i g_k(i) A_k(i), a channel's share in the score to first order.
+    Returns (channel, *space) on the layer's grid.
+
+    Misleads
+    --------
+    A bright channel need not matter for the class: rank by relevance to see those that do.
+    """
+    values = trace.activation(layer)
+    flat = values.flatten(1)
+    if rank == "index":
+        order = range(len(values))
+    else:
+        if rank == "mean":
+            by = flat.mean(1)
+        elif rank == "max":
+            by = flat.amax(1)
+        elif target is None:
+            raise NeuroscopeError("Ranking by relevance needs a target: choose a class.")
+        else:
+            by = (flat * trace.gradient(target, layer).flatten(1)).sum(1)
+        order = by.argsort(descending=True, stable=True).tolist()
+    chosen = list(order)[:channels]
+    shown: Tensor = values[chosen]
+    return Map(
+        shown,
+        ("channel",),
+        {"channel": _numbers(chosen)},
+        signed=bool((shown < 0).any()),
+        unit="activation",
+    )
+
+
+def _numbers(of: range | list[int]) -> tuple[str, ...]:
+    return tuple(str(number) for number in of)

@@ -1,0 +1,100 @@
+"""Gradients of the target with respect to the input."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeWarning
+from napari_neuroscope.engine.methods.registry import Map, Needs, method
+from napari_neuroscope.engine.target import ResolvedTarget
+from napari_neuroscope.engine.trace import Trace
+
+Channels = Literal["max_abs", "l2", "signed_max", "keep"]
+
+
+def _is_signed(options: Mapping[str, Any]) -> bool:
+    return options["channels"] in ("signed_max", "keep")
+
+
+def reduce_channels(gradient: Tensor, channels: Channels) -> Tensor:
+    """Join the channels of an input gradient (channel, *space), or keep them."""
+    if channels == "keep":
+        return gradient
+    if channels == "l2":
+        return gradient.norm(dim=0)
+    if channels == "max_abs":
+        return gradient.abs().amax(0)
+    return gradient.gather(0, gradient.abs().argmax(0, keepdim=True))[0]
+
+
+def input_map(values: Tensor, channels: Channels, notes: tuple[str, ...] = ()) -> Map:
+    """Return the map of an input gradient, with its channels joined or as a leading axis."""
+    reduced = reduce_channels(values, channels)
+    if channels != "keep":
+        return Map(reduced, unit="gradient", notes=notes)
+    names = tuple(str(number) for number in range(len(reduced)))
+    return Map(reduced, ("channel",), {"channel": names}, unit="gradient", notes=notes)
+
+
+@method(
+    "Saliency",
+    needs=Needs.TARGET | Needs.GRADIENTS,
+    signed=_is_signed,
+    reference="Simonyan et al., ICLR 2014 workshop",
+)
+def saliency(
+    trace: Trace, target: ResolvedTarget, layer: str | None, *, channels: Channels = "max_abs"
+) -> Map:
+    """How strongly each pixel would change the score: |∂T/∂x|, the largest of its channels.
+
+    ``channels``: ``max_abs``, the length ``l2``, ``signed_max`` (the strongest with its sign), or
+    ``keep`` each. Returns (*space) on the input's grid, or (channel, *space).
+
+    Misleads
+    --------
+    Sensitivity is no share: a pixel can matter much and the score not change with it. The map is
+    noisy, and shows edges where the score is flat.
+    """
+    return input_map(trace.input_gradient(target), channels)
+
+
+def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the guided gradient (channel, *space), and what is to be known of it."""
+    notes = trace.network.guided_notes()
+    gradient, count = trace.guided_gradient(target)
+    if not count:
+        notes = (
+            *notes,
+            "no activation was found that could be guided: the map equals the plain gradient",
+        )
+    for note in notes:
+        warnings.warn(f"Guided backpropagation: {note}.", NeuroscopeWarning, stacklevel=4)
+    return gradient, tuple(notes)
+
+
+@method(
+    "Guided backpropagation",
+    needs=Needs.TARGET | Needs.GUIDED,
+    signed=_is_signed,
+    reference="Springenberg et al., ICLR 2015 workshop",
+)
+def guided_backprop(
+    trace: Trace, target: ResolvedTarget, layer: str | None, *, channels: Channels = "signed_max"
+) -> Map:
+    """Fine structure that speaks for the class, by letting only positive gradient through.
+
+    Every pointwise nonlinearity passes back R_in = max(R_out, 0) · f'(z): ReLU and its kin, and
+    the smooth ones (GELU, SiLU, sigmoid, tanh and others), however they are written. Returns
+    (*space) on the input's grid, or (channel, *space).
+
+    Misleads
+    --------
+    It looks sharp because it redraws edges of the image; it hardly changes with the class, nor
+    when layers are randomised (Adebayo et al. 2018). Don't argue from it alone.
+    """
+    gradient, notes = guided(trace, target)
+    return input_map(gradient, channels, notes)

@@ -1,0 +1,258 @@
+"""A method is one function with a decorator; more come by entry point."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.frameworks.base import Capability
+from napari_neuroscope.engine.spec import Task
+
+GROUP = "napari_neuroscope.methods"
+
+
+class Needs(Flag):
+    """What a method must be given, and what it asks of the framework."""
+
+    NOTHING = 0
+    LAYER = auto()
+    TARGET = auto()
+    POSITIONS = auto()
+    GRADIENTS = auto()
+    GUIDED = auto()
+
+
+@dataclass
+class Map:
+    """What a method returns where a tensor alone does not say enough.
+
+    Attributes
+    ----------
+    values
+        (*leading axes, *space), or a table without spatial axes.
+    axes
+        The names of the leading axes.
+    labels
+        What the steps of a leading axis are called.
+    signed
+        Whether zero is the middle; None: as the method is declared.
+    unit
+        What the values are.
+    companions
+        Label maps beside it, on the same grid: name to whole numbers (*space).
+    table
+        Numbers beside it: name to one number a class.
+    notes
+        What a reader should know.
+    """
+
+    values: Tensor
+    axes: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    signed: bool | None = None
+    unit: str = ""
+    companions: dict[str, Tensor] = field(default_factory=dict)
+    table: dict[str, list[float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a method: its name, type and default."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain, ready to be called with (trace, target, layer, **options).
+
+    Attributes
+    ----------
+    name, title
+        As code and as people call it.
+    tasks
+        For which tasks it is.
+    needs
+        What it must be given.
+    options
+        Its own options, by name.
+    reference
+        The paper.
+    summary
+        What it shows, in one line.
+    caution
+        When it misleads.
+    """
+
+    name: str
+    title: str
+    function: Callable[..., Tensor | Map]
+    tasks: tuple[Task, ...]
+    needs: Needs
+    options: Mapping[str, Option]
+    reference: str
+    summary: str
+    caution: str
+    signed: Callable[[Mapping[str, Any]], bool]
+
+    def __call__(self, *args: Any, **options: Any) -> Tensor | Map:
+        return self.function(*args, **options)
+
+    @property
+    def requires(self) -> Capability:
+        """What the framework must be able to tell."""
+        needed = Capability.SCORES
+        if Needs.LAYER in self.needs:
+            needed |= Capability.ACTIVATIONS
+        if Needs.GRADIENTS in self.needs:
+            needed |= Capability.GRADIENTS
+        if Needs.GUIDED in self.needs:
+            needed |= Capability.GRADIENTS | Capability.GUIDED
+        return needed
+
+    def why_not(self, task: Task, capabilities: Capability) -> str | None:
+        """Return why the method can't be used with such a network; None where it can."""
+        if task not in self.tasks:
+            return f"{self.title} is for {' and '.join(self.tasks)}, not for {task}."
+        missing = self.requires & ~capabilities
+        if missing:
+            names = " and ".join(c.name.lower() for c in missing if c.name)
+            return f"{self.title} needs {names}, which this network's framework can't give."
+        return None
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options with their defaults, refusing unknown names and values."""
+        checked = {name: option.default for name, option in self.options.items()}
+        for name, value in options.items():
+            if name not in self.options:
+                hint = nearest_names(name, self.options) if self.options else "it has none."
+                raise NeuroscopeError(f"{self.title} has no option “{name}”; {hint}")
+            option = self.options[name]
+            try:
+                checked[name] = TypeAdapter(option.annotation).validate_python(value)
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"]
+                raise NeuroscopeError(
+                    f"{self.title} can't take {name}={value!r}: {reason[0].lower()}{reason[1:]}."
+                ) from error
+        return checked
+
+
+def _sections(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return the first line of a docstring, and its section “Misleads”."""
+    text = inspect.getdoc(function) or ""
+    summary = text.split("\n")[0]
+    _, found, rest = text.partition("Misleads\n--------\n")
+    return summary, " ".join(rest.split("\n\n")[0].split()) if found else ""
+
+
+def method(
+    title: str,
+    *,
+    needs: Needs = Needs.NOTHING,
+    tasks: tuple[Task, ...] = ("classification", "segmentation"),
+    reference: str = "",
+    signed: bool | Callable[[Mapping[str, Any]], bool] = False,
+) -> Callable[[Callable[..., Tensor | Map]], Method]:
+    """Make a function a method.
+
+    The function takes ``(trace, target, layer)`` and its own options as keywords with types and
+    defaults, of which the dock makes its widgets. It returns a `Tensor` (*space) on any grid that
+    divides the network's input evenly, or a `Map`.
+
+    Parameters
+    ----------
+    title
+        What people call it.
+    needs
+        What it must be given.
+    tasks
+        For which tasks it is.
+    reference
+        The paper.
+    signed
+        Whether its values are about zero, perhaps as its options say.
+    """
+
+    def decorate(function: Callable[..., Tensor | Map]) -> Method:
+        hints = typing.get_type_hints(function)
+        options = {
+            name: Option(name, hints.get(name, Any), parameter.default)
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        summary, caution = _sections(function)
+        tells: Callable[[Mapping[str, Any]], bool] = (
+            signed if callable(signed) else lambda _: bool(signed)
+        )
+        return Method(
+            function.__name__,
+            title,
+            function,
+            tasks,
+            needs,
+            options,
+            reference,
+            summary,
+            caution,
+            tells,
+        )
+
+    return decorate
+
+
+class Methods(Mapping[str, Method]):
+    """All methods that are installed, by name, in the order in which they are offered."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Method] | None = None
+
+    def _all(self) -> dict[str, Method]:
+        if self._found is None:
+            from napari_neuroscope.engine.methods import activations, cams, gradients, scores
+
+            own = [
+                value
+                for module in (activations, gradients, cams, scores)
+                for value in vars(module).values()
+                if isinstance(value, Method)
+            ]
+            others = [
+                entry.load()
+                for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+            ]
+            self._found = {m.name: m for m in [*own, *others]}
+        return self._found
+
+    def __getitem__(self, name: str) -> Method:
+        try:
+            return self._all()[name]
+        except KeyError:
+            raise NeuroscopeError(
+                f"There is no method “{name}”; {nearest_names(str(name), self._all())}"
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+methods = Methods()
+"""The methods that are installed."""

@@ -1,0 +1,299 @@
+"""Network: a model with its spec, and what can be asked of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, framework_of
+from napari_neuroscope.engine.grid import Grid, resample
+from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.preprocessing import Prepared, prepare
+from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
+from napari_neuroscope.engine.trace import Outputs, Trace, TraceCache
+
+DEFAULT_CACHE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A network's answer to an image, on the image's own grid.
+
+    Attributes
+    ----------
+    class_names
+        The names of the classes.
+    outputs, grid, image
+        The answer as it is, its grid, and the image's.
+    """
+
+    class_names: list[str]
+    outputs: Outputs
+    grid: Grid | None
+    image: Grid
+
+    def _placed(self, values: Tensor) -> np.ndarray:
+        if self.grid is not None:
+            values = resample(values, self.grid, self.image)
+        return values.cpu().numpy()
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """Logits, float32 (class, *space), or (class,); NaN where the image was not seen."""
+        return self._placed(self.outputs.scores)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Probabilities, float32 (class, *space), or (class,)."""
+        return self._placed(self.outputs.probabilities)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The most probable class of each pixel, (*space), −1 where not seen; or one number."""
+        if self.grid is None:
+            return np.asarray(self.scores.argmax(0))
+        unseen = np.isnan(self.scores[0])
+        return np.where(unseen, -1, np.nan_to_num(self.scores).argmax(0)).astype(np.int32)
+
+
+class Network:
+    """A model with its spec; made by `load` and `wrap`.
+
+    Attributes
+    ----------
+    spec
+        What it expects and what its outputs mean, completed by what was found out.
+    name
+        What people call it.
+    traces
+        The forward passes that are kept for reuse.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        spec: ModelSpec | None = None,
+        *,
+        device: str = "auto",
+        name: str = "",
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        self._adapter: Framework = framework_of(model)(model, device)
+        self.spec = spec or ModelSpec()
+        self.name = name or type(model).__name__
+        self.traces = TraceCache(cache_bytes)
+        self._layers: LayerGraph | None = None
+        self._count: int | None = None
+        self._growth = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Network “{self.name}”: {self.spec.task}, {self.framework} on {self.device}>"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._adapter.device
+
+    @property
+    def framework(self) -> str:
+        """The name of its framework."""
+        return self._adapter.name
+
+    @property
+    def capabilities(self) -> Capability:
+        """What its framework can tell of it."""
+        return self._adapter.capabilities
+
+    @cached_property
+    def channels(self) -> int:
+        """How many channels it takes."""
+        known = {"gray": 1, "rgb": 3, "bgr": 3}.get(self.spec.input.order or "", 3)
+        return self.spec.input.channels or self._adapter.input_channels() or known
+
+    @property
+    def layers(self) -> LayerGraph:
+        """The layers, in order of execution, found by one forward pass when first asked for."""
+        if self._layers is None:
+            self._discover(self._example())
+        assert self._layers is not None
+        return self._layers
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, or their numbers."""
+        self.layers  # noqa: B018  found together with the layers
+        assert self._count is not None
+        return [self.spec.class_name(i) for i in range(self._count)]
+
+    def guided_notes(self) -> tuple[str, ...]:
+        """Say what guided backpropagation can't guide in this network."""
+        return tuple(self._adapter.guided_notes(self.layers))
+
+    def digest(self) -> str:
+        """Return a hash of all weights."""
+        return self._adapter.digest()
+
+    def _example(self) -> Tensor:
+        rule, axes = self.spec.input.size, len(self.spec.input.space)
+        if isinstance(rule, tuple):
+            sizes = [rule]
+        else:
+            rule = rule or SizeRule()
+            wanted = (64, 128, 224, 256) if axes == 2 else (32, 64, 16)
+            sizes = [(rule.smallest_at_least(n),) * axes for n in wanted]
+        for size in sizes[:-1]:
+            x = torch.zeros(1, self.channels, *size)
+            try:
+                self._discover(x)
+                return x
+            except NeuroscopeError:
+                continue
+        return torch.zeros(1, self.channels, *sizes[-1])
+
+    def _discover(self, x: Tensor, progress: Progress = no_progress) -> None:
+        if self._layers is not None:
+            return
+        layers = self._adapter.layers(x, self.spec, progress)
+        output, scores = self._adapter.output(x, self.spec, layers)
+        found = layers.final_activation
+        count = Outputs(output, scores, self.spec, found[1] if found else None).count
+        names = self.spec.classes
+        one_output = (output if scores is None else scores).numel() and count == 2
+        if len(names) == 1 and one_output:
+            names = (ClassSpec(name="background"), *names)
+        if len(names) > count:
+            raise NeuroscopeError(
+                f"The spec names {len(names)} classes, but the network answers {count}."
+            )
+        self.spec = self.spec.model_copy(update={"classes": names})
+        self._layers, self._count = layers, count
+        elements = sum(math.prod(n.output_shape) for n in layers.values() if n.kind != "block")
+        self._growth = elements / x.numel()
+
+    def discover(self, image: Any, progress: Progress = no_progress) -> None:
+        """Find the layers with this image, unless they are known."""
+        if self._layers is None:
+            self._discover(self.prepare(image).input[None], progress)
+
+    def _fits_whole(self, x: Tensor) -> bool:
+        """Whether all activations and gradients of an input take a small part of the cache."""
+        return 2 * self._growth * x.numel() * self._adapter.dtype.itemsize <= self.traces.limit / 4
+
+    def prepare(self, image: Any) -> Prepared:
+        """Bring an image to the network's input."""
+        return prepare(image, self.spec, self.channels)
+
+    def predict(self, image: Any) -> Prediction:
+        """Ask the network for its answer to an image.
+
+        Parameters
+        ----------
+        image
+            An array with the spec's ``image_axes``, of any real type.
+
+        Returns
+        -------
+        Prediction
+            Scores, probabilities and labels on the image's own grid.
+        """
+        array = np.asarray(image)
+        held = self.traces.get(self._key(array))
+        if held is not None:
+            prepared, outputs = held.prepared, held.outputs
+        else:
+            prepared = self.prepare(array)
+            x = prepared.input[None]
+            self._discover(x)
+            found = self.layers.final_activation
+            output, scores = self._adapter.output(x, self.spec, self.layers)
+            outputs = Outputs(output, scores, self.spec, found[1] if found else None)
+        grid = None
+        if self.spec.task == "segmentation":
+            grid = prepared.grid.divided(outputs.predicted.shape)
+        return Prediction(self.class_names, outputs, grid, prepared.image)
+
+    def trace(
+        self,
+        image: Any,
+        layers: Sequence[str] = (),
+        *,
+        keep: Literal["asked", "everything", "fit"] = "fit",
+        progress: Progress = no_progress,
+    ) -> Trace:
+        """Pass an image forward, or return the pass that is kept of it.
+
+        Parameters
+        ----------
+        image
+            An array with the spec's ``image_axes``.
+        layers
+            The layers whose activations are needed.
+        keep
+            ``"asked"`` keeps those alone; ``"everything"`` keeps all, and all gradients of each
+            target, so that the next question about the image takes no pass; ``"fit"`` keeps
+            everything where that takes a quarter of the cache at most.
+        progress
+            Follows the work, and may stop it.
+        """
+        array = np.asarray(image)
+        key = self._key(array)
+        held = self.traces.get(key)
+        if held is not None and (
+            held.everything or (keep != "everything" and set(layers) <= set(held.layers))
+        ):
+            return held
+        prepared = self.prepare(array)
+        x = prepared.input[None]
+        self._discover(x, progress)
+        everything = keep == "everything" or (keep == "fit" and self._fits_whole(x))
+        kept: Collection[str] = list(self.layers) if everything else layers
+        run = self._adapter.run(x, self.spec, self.layers, kept, progress)
+        trace = Trace(self, prepared, run, key=key, everything=everything)
+        self.traces.put(key, trace)
+        return trace
+
+    def _key(self, image: np.ndarray) -> Hashable:
+        content = hashlib.blake2b(
+            np.ascontiguousarray(image).data if image.size else b"", digest_size=16
+        ).digest()
+        return content, image.shape, image.dtype.str, self.spec, self._adapter.state()
+
+
+def wrap(
+    model: Any,
+    spec: ModelSpec | dict[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    name: str = "",
+) -> Network:
+    """Make a network of a model in memory.
+
+    Parameters
+    ----------
+    model
+        A ``torch.nn.Module``, or a model of another installed framework. It is left as it is, but
+        for being moved to `device`.
+    spec
+        What it expects and what its outputs mean.
+    device
+        "cpu", "cuda", "cuda:1", "mps", or "auto": an accelerator where there is one.
+    name
+        What people call it.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the model is of no known framework, or the device does not exist.
+    """
+    if spec is not None and not isinstance(spec, ModelSpec):
+        spec = ModelSpec.parse(spec)
+    return Network(model, spec, device=device, name=name)

@@ -1,0 +1,293 @@
+"""From an image of any kind to a network's input, and back to where its pixels lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.spec import InputSpec, ModelSpec, Normalization, SizeRule
+
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
+_INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_WORDS = {1: "gray", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as a network takes it.
+
+    Attributes
+    ----------
+    input
+        Normalised values, float32 (channel, *space), channels in the network's order.
+    image
+        The grid of the image's own pixels.
+    grid
+        Where the input's pixels lie on the image.
+    normalization
+        The (gain, offset) a channel that made `input` of displayable values of 0..1.
+    order
+        The order of the channels: rgb, bgr, gray or n.
+    notes
+        What was decided on the way that a reader of the result should know.
+    """
+
+    input: Tensor
+    image: Grid
+    grid: Grid
+    gain: Tensor
+    shift: Tensor
+    order: str
+    notes: tuple[str, ...] = ()
+
+    def displayable(self) -> Tensor:
+        """Return the input, its normalisation undone: (channel, *space), RGB order, about 0..1."""
+        shape = (-1,) + (1,) * (self.input.ndim - 1)
+        shown = (self.input - self.shift.reshape(shape)) / self.gain.reshape(shape)
+        return shown.flip(0) if self.order == "bgr" else shown
+
+
+def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
+    """Bring an image to the input of a network.
+
+    Parameters
+    ----------
+    image
+        An array of any real type, of axes as ``spec.image_axes`` says, or as its shape tells.
+    spec
+        What the network expects.
+    channels
+        How many channels the network takes.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the image is empty, has no finite value, or doesn't fit the network.
+    """
+    notes: list[str] = []
+    values = _to_array(image)
+    values, image_channels = _channels_first(values, spec, channels)
+    unit = _to_unit_range(values, spec.input.value_range, notes)
+    unit = _match_channels(unit, image_channels, channels, spec.input.order)
+    tensor, grid = _resize(torch.from_numpy(unit), spec.input)
+    order = spec.input.order or {1: "gray", 3: "rgb"}.get(channels, "n")
+    if order == "bgr":
+        tensor, unit = tensor.flip(0), unit[::-1]
+    gain, shift = _normalisation(spec.input.normalization, unit, channels)
+    shape = (-1,) + (1,) * len(grid.shape)
+    tensor = tensor * gain.reshape(shape) + shift.reshape(shape)
+    if spec.input.resize == "pad":
+        tensor = _pad(tensor, grid, spec.input)
+        grid = grid.window([0] * len(grid.shape), tensor.shape[1:])
+    return Prepared(
+        tensor.contiguous(), Grid.of_image(values.shape[1:]), grid, gain, shift, order, tuple(notes)
+    )
+
+
+def _to_array(image: Any) -> np.ndarray:
+    values = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    if values.size == 0:
+        raise NeuroscopeError(f"The image is empty: its shape is {values.shape}.")
+    if values.dtype.kind not in "buif":
+        raise NeuroscopeError(f"The image's type is {values.dtype}; real numbers are needed.")
+    return values
+
+
+def guess_image_axes(shape: Sequence[int], space: str, channels: int) -> str:
+    """Return which axes an image has, from its shape and what the network takes.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the shape leaves no way to read it.
+    """
+    if len(shape) == len(space):
+        return space
+    if len(shape) == len(space) + 1:
+        likely = (channels, 3, 4, 1)
+        for count in likely:
+            if shape[-1] == count:
+                return space + "c"
+            if shape[0] == count:
+                return "c" + space
+        last_smaller = shape[-1] < shape[0]
+        count = shape[-1] if last_smaller else shape[0]
+        if count <= 64:
+            return space + "c" if last_smaller else "c" + space
+    raise NeuroscopeError(
+        f"An image of shape {tuple(shape)} can't be read by a network of {len(space)} spatial "
+        f"axes ({', '.join(space)}) and {channels} channels; choose one plane of it, or set the "
+        f"spec's image_axes."
+    )
+
+
+def _channels_first(values: np.ndarray, spec: ModelSpec, channels: int) -> tuple[np.ndarray, int]:
+    space = spec.input.space
+    axes = spec.image_axes or guess_image_axes(values.shape, space, channels)
+    if len(axes) != values.ndim or set(axes) - {"c"} != set(space):
+        raise NeuroscopeError(
+            f"The image has shape {values.shape}, which does not fit the axes “{axes}” for a "
+            f"network over {', '.join(space)}; set the spec's image_axes."
+        )
+    if "c" not in axes:
+        values, axes = values[None], "c" + axes
+    values = values.transpose([axes.index(axis) for axis in "c" + space])
+    return values, values.shape[0]
+
+
+def _to_unit_range(values: np.ndarray, value_range: Any, notes: list[str]) -> np.ndarray:
+    """Return float32 values, of 0..1 as `value_range` says."""
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values)
+        if not finite.any():
+            raise NeuroscopeError("The image has no finite value: every pixel is NaN or infinite.")
+        if not finite.all():
+            lowest = values[finite].min()
+            values = np.where(finite, values, lowest)
+            notes.append(
+                f"{np.count_nonzero(~finite)} values that are not finite were read as "
+                f"the lowest, {lowest:g}"
+            )
+    if value_range == "auto":
+        if values.dtype.kind == "b":
+            low, high = 0.0, 1.0
+        elif values.dtype.kind in "ui":
+            low, high = 0.0, _whole_number_range(values, notes)
+        else:
+            low, high = float(values.min()), float(values.max())
+            if low >= 0 and high <= 1:
+                low, high = 0.0, 1.0
+            else:
+                notes.append(
+                    f"the image's values run from {low:g} to {high:g}, beyond 0..1; they "
+                    f"were scaled to it (the spec's input.value_range says otherwise)"
+                )
+    elif value_range == "data":
+        low, high = float(values.min()), float(values.max())
+    else:
+        low, high = value_range
+    span = high - low
+    # In double precision, so that 32-bit whole numbers keep their digits.
+    scaled = (values.astype(np.float64) - low) / (span if span else 1.0)
+    return scaled.astype(np.float32)
+
+
+def _whole_number_range(values: np.ndarray, notes: list[str]) -> float:
+    # Signed images (such as int16 from a camera) still mean zero by zero.
+    if values.dtype.itemsize <= 2:
+        return float(np.iinfo(values.dtype).max)
+    # No camera has 32 bits: wide whole numbers are 8 or 16 bits after some arithmetic.
+    highest = float(values.max())
+    likely = next((float(top) for top in (255, 65535) if highest <= top), highest)
+    notes.append(f"the image's type is {values.dtype}; its values were read as 0..{likely:g}")
+    return likely
+
+
+def _match_channels(values: np.ndarray, has: int, needs: int, order: str | None) -> np.ndarray:
+    if has == needs:
+        return values
+    coloured = order != "n"
+    if coloured and has == 1 and needs == 3:
+        return np.repeat(values, 3, axis=0)
+    if coloured and has == 4 and needs == 3:
+        return values[:3]
+    if coloured and has in (3, 4) and needs == 1:
+        return np.tensordot(np.float32(_LUMINANCE), values[:3], 1)[None].astype(np.float32)
+    raise NeuroscopeError(
+        f"The image has {has} channel{'s' * (has != 1)}"
+        f"{f' ({_WORDS[has]})' if has in _WORDS else ''}, but the network takes {needs}; give an "
+        f"image of {needs}, or the right spec."
+    )
+
+
+def _resize(values: Tensor, spec: InputSpec) -> tuple[Tensor, Grid]:
+    """Return the values (channel, *space) at a size that the network takes, and their grid."""
+    image = Grid.of_image(values.shape[1:])
+    if spec.size is None or spec.resize == "pad":
+        return values, image
+    if isinstance(spec.size, SizeRule):
+        wanted = tuple(spec.size.smallest_at_least(n) for n in image.shape)
+    else:
+        wanted = spec.size
+    if spec.resize == "stretch":
+        return _interpolate(values, wanted), image.divided(wanted)
+    ratios = [w / n for w, n in zip(wanted, image.shape, strict=True)]
+    ratio = max(ratios) if spec.resize == "crop" else min(ratios)
+    resized = tuple(max(1, round(n * ratio)) for n in image.shape)
+    values, grid = _interpolate(values, resized), image.divided(resized)
+    if spec.resize == "fit":
+        values = _pad_to(values, wanted)
+        return values, grid.window([0] * len(wanted), wanted)
+    start = [(n - w) // 2 for n, w in zip(resized, wanted, strict=True)]
+    cut = tuple(slice(s, s + w) for s, w in zip(start, wanted, strict=True))
+    return values[(slice(None), *cut)], grid.window(start, wanted)
+
+
+def _interpolate(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if tuple(values.shape[1:]) == shape:
+        return values
+    smaller = any(m < n for m, n in zip(shape, values.shape[1:], strict=True))
+    return functional.interpolate(
+        values[None],
+        shape,
+        mode=_INTERPOLATION[len(shape)],
+        align_corners=False,
+        antialias=smaller and len(shape) == 2,
+    )[0]
+
+
+def _pad_to(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Continue the border on the right and below: no edge for the network to see."""
+    missing = [w - n for w, n in zip(shape, values.shape[1:], strict=True)]
+    if not any(missing):
+        return values
+    padding = [n for m in reversed(missing) for n in (0, m)]
+    return functional.pad(values[None], padding, mode="replicate")[0]
+
+
+def _pad(values: Tensor, grid: Grid, spec: InputSpec) -> Tensor:
+    if isinstance(spec.size, SizeRule):
+        return _pad_to(values, [spec.size.smallest_at_least(n) for n in grid.shape])
+    if spec.size is None:
+        return values
+    if any(n > w for n, w in zip(grid.shape, spec.size, strict=True)):
+        raise NeuroscopeError(
+            f"The image is {_by(grid.shape)}, larger than the network's {_by(spec.size)}, and "
+            f"padding can't make it smaller; set the spec's input.resize to fit, crop or stretch."
+        )
+    return _pad_to(values, spec.size)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " × ".join(str(n) for n in shape)
+
+
+def _normalisation(rule: Normalization, unit: np.ndarray, channels: int) -> tuple[Tensor, Tensor]:
+    """Return the gain and shift of each channel: normalised = value * gain + shift."""
+    if rule.percentile is not None:
+        low, high = np.percentile(unit, rule.percentile)
+        mean, std = [float(low)], [max(float(high - low), 1e-6)]
+    elif rule.per_image:
+        mean, std = (
+            [float(unit.mean(dtype=np.float64))],
+            [max(float(unit.std(dtype=np.float64)), 1e-6)],
+        )
+    else:
+        mean, std = list(rule.mean or (0.0,)), list(rule.std or (1.0,))
+    for name, numbers in (("mean", mean), ("std", std)):
+        if len(numbers) not in (1, channels):
+            raise NeuroscopeError(
+                f"The spec's normalisation has {len(numbers)} numbers for "
+                f"{name}, but the network takes {channels} channels."
+            )
+    gain = torch.tensor([1 / s for s in std * (channels // len(std))], dtype=torch.float64)
+    mean_all = torch.tensor(mean * (channels // len(mean)), dtype=torch.float64)
+    return gain.float(), (-mean_all * gain).float()

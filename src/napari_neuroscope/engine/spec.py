@@ -1,0 +1,327 @@
+"""ModelSpec: what a network expects of an image, and what its outputs mean."""
+
+from __future__ import annotations
+
+import colorsys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+
+Task = Literal["classification", "segmentation"]
+Resize = Literal["stretch", "fit", "crop", "pad"]
+Order = Literal["rgb", "bgr", "gray", "n"]
+Colour = Annotated[tuple[int, int, int], Field(description="red, green, blue of 0..255")]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    # Caffe networks take BGR values of 0..255 less their mean; `order` says the bgr.
+    "caffe": {"mean": (0.40760, 0.45796, 0.48501), "std": (1 / 255, 1 / 255, 1 / 255)},
+    "zero_one": {},
+    "minus_one_one": {"mean": (0.5,), "std": (0.5,)},
+    "per_image": {"per_image": True},
+    "percentile": {"percentile": (1.0, 99.8)},
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Normalization(_Strict):
+    """How values of the 0..1 range become what the network was trained on.
+
+    Give ``mean`` and ``std`` (one a channel, or one for all), or ``percentile`` (low and high of
+    each image become 0 and 1), or ``per_image`` (each image to mean 0 and deviation 1), or the
+    name of a preset: imagenet, caffe, zero_one, minus_one_one, per_image, percentile.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    percentile: tuple[float, float] | None = None
+    per_image: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "preset" in value and len(value) == 1:
+            value = value["preset"]
+        if not isinstance(value, str):
+            return value
+        if value not in PRESETS:
+            raise ValueError(f"“{value}” is no preset; {nearest_names(value, PRESETS)}")
+        return PRESETS[value]
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int | float) else value
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Normalization:
+        ways = (self.mean is not None or self.std is not None, self.percentile, self.per_image)
+        if sum(bool(way) for way in ways) > 1:
+            raise ValueError("give mean and std, or percentile, or per_image, not several")
+        if self.std is not None and any(deviation <= 0 for deviation in self.std):
+            raise ValueError("std must be above zero")
+        if self.percentile is not None:
+            low, high = self.percentile
+            if not 0 <= low < high <= 100:
+                raise ValueError("percentile needs 0 <= low < high <= 100")
+        return self
+
+
+class SizeRule(_Strict):
+    """Sizes that a network takes: ``min``, ``min + step``, ``min + 2 step``, ..."""
+
+    min: int = Field(1, ge=1)
+    step: int = Field(1, ge=1)
+
+    def smallest_at_least(self, size: int) -> int:
+        """Return the smallest valid size that is not below `size`."""
+        return self.min + max(0, -(-(size - self.min) // self.step)) * self.step
+
+
+class InputSpec(_Strict):
+    """What the network takes.
+
+    Attributes
+    ----------
+    axes
+        The order of the network's input axes: b(atch), c(hannel) and the spatial z, y, x.
+    size
+        A fixed size, one number a spatial axis; a rule ``{min, step}``; or None: any size.
+    channels
+        How many channels the network takes; None: as many as its first layer says.
+    order
+        What the channels are: rgb, bgr, gray, or n for any others.
+    resize
+        How an image of another size is brought to a valid one: ``stretch`` ignores its aspect;
+        ``fit`` keeps it and pads; ``crop`` keeps it and cuts the centre; ``pad`` keeps every
+        pixel as it is and pads (on the right and below).
+    value_range
+        Which values become 0 and 1: ``auto`` (the whole range of whole-number types; floats as
+        they are, or their own minimum to maximum where they leave 0..1), ``data`` (minimum to
+        maximum of each image), or (low, high).
+    normalization
+        What is then done with values of the 0..1 range.
+    """
+
+    axes: str = "bcyx"
+    size: tuple[int, ...] | SizeRule | None = None
+    channels: int | None = Field(None, ge=1)
+    order: Order | None = None
+    resize: Resize = "stretch"
+    value_range: Literal["auto", "data"] | tuple[float, float] = "auto"
+    normalization: Normalization = Normalization()
+
+    @field_validator("axes")
+    @classmethod
+    def _known_axes(cls, axes: str) -> str:
+        if len(set(axes)) != len(axes) or not set(axes) <= set("bczyx") or "x" not in axes:
+            raise ValueError(f"“{axes}” must use each of b, c, z, y, x at most once, and x")
+        return axes
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _positive(cls, size: Any) -> Any:
+        if isinstance(size, list | tuple) and any(int(n) < 1 for n in size):
+            raise ValueError("sizes must be at least 1")
+        return size
+
+    @model_validator(mode="after")
+    def _size_fits_axes(self) -> InputSpec:
+        if isinstance(self.size, tuple) and len(self.size) != len(self.space):
+            raise ValueError(
+                f"size has {len(self.size)} numbers, but axes “{self.axes}” have "
+                f"{len(self.space)} spatial ones"
+            )
+        return self
+
+    @property
+    def space(self) -> str:
+        """The spatial axes, in the network's order."""
+        return "".join(axis for axis in self.axes if axis in "zyx")
+
+
+class OutputSpec(_Strict):
+    """What the network answers.
+
+    Attributes
+    ----------
+    index
+        Which of several outputs: a key or a number; None: “out” or “logits”, else the first.
+    axes
+        The order of the output's axes; None: batch, channel, then the input's spatial ones.
+    activation
+        What the network ends in. None finds it out. A network that ends in softmax or sigmoid is
+        cut before it, so that logits are explained.
+    multi_label
+        Classes are independent: probabilities are a sigmoid of each score, not a softmax.
+    """
+
+    index: str | int | None = None
+    axes: str | None = None
+    activation: Literal["none", "softmax", "sigmoid"] | None = None
+    multi_label: bool = False
+
+
+class ClassSpec(_Strict):
+    """A class: its name, and the colour of its label."""
+
+    name: str
+    colour: Colour | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "color" in value:
+            value = {"colour" if key == "color" else key: v for key, v in value.items()}
+        return {"name": str(value)} if isinstance(value, str | int) else value
+
+
+def _from_file(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class ModelSpec(_Strict):
+    """What a model expects and what its outputs mean; saved as YAML beside the model.
+
+    Attributes
+    ----------
+    task
+        ``classification`` or ``segmentation`` (semantic).
+    image_axes
+        The axes of the images given, such as "yx", "yxc" or "zyx"; None finds them out.
+    input, output
+        See `InputSpec` and `OutputSpec`.
+    classes
+        Names, or names with colours, in the order of the network's outputs. A segmenter with one
+        sigmoid channel has two: background and foreground.
+    ignore_label
+        The value in ground truth that counts as no class.
+    pixel_size
+        The edge lengths of a pixel on which the network was trained, in micrometres.
+    """
+
+    task: Task = "classification"
+    image_axes: str | None = None
+    input: InputSpec = InputSpec()
+    output: OutputSpec = OutputSpec()
+    classes: Annotated[
+        tuple[ClassSpec, ...],
+        BeforeValidator(_from_file),
+        PlainSerializer(lambda classes: [c.model_dump(exclude_none=True) for c in classes]),
+    ] = ()
+    ignore_label: int | None = None
+    pixel_size: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _distinct_classes(self) -> ModelSpec:
+        names = [c.name for c in self.classes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two classes are named “{twice[0]}”")
+        return self
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of the network's outputs."""
+        return [c.name for c in self.classes]
+
+    def colour(self, index: int) -> tuple[int, int, int]:
+        """Return a class's colour: its own, or one as far from its neighbours' as may be."""
+        own = self.classes[index].colour if index < len(self.classes) else None
+        return own or _spread_colour(index)
+
+    def class_index(self, which: str | int, count: int) -> int:
+        """Return the index of a class given by name or index, of `count` classes.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where there is no such class; it names the nearest.
+        """
+        names = self.class_names
+        if isinstance(which, str):
+            if which in names:
+                return names.index(which)
+            folded = [name.casefold() for name in names]
+            if folded.count(which.casefold()) == 1:
+                return folded.index(which.casefold())
+            if not which.lstrip("-").isdigit():
+                hint = (
+                    nearest_names(which, names)
+                    if names
+                    else f"its classes have no names: give an index of 0..{count - 1}."
+                )
+                raise NeuroscopeError(f"The network has no class “{which}”; {hint}")
+            which = int(which)
+        if not 0 <= which < count:
+            raise NeuroscopeError(
+                f"The network has {count} classes, 0..{count - 1}, but class {which} was asked for."
+            )
+        return int(which)
+
+    def class_name(self, index: int) -> str:
+        """Return the name of a class, or its number where it has none."""
+        return self.classes[index].name if index < len(self.classes) else str(index)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ModelSpec:
+        """Read a spec from a YAML file.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the file is missing or says something that a spec doesn't know.
+        """
+        try:
+            raw = yaml.safe_load(Path(path).read_text("utf-8"))
+        except OSError as error:
+            raise NeuroscopeError(f"The spec {path} can't be read: {error.strerror}.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            line = str(error).splitlines()[0]
+            raise NeuroscopeError(f"The spec {path} is no valid YAML: {line}.") from error
+        return cls.parse(raw, where=f"The spec {path}")
+
+    @classmethod
+    def parse(cls, raw: Any, *, where: str = "The spec") -> ModelSpec:
+        """Validate plain data as a spec, with errors as one sentence."""
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "it"
+            more = error.error_count() - 1
+            raise NeuroscopeError(
+                f"{where} is wrong at “{place}”: {first['msg'].removeprefix('Value error, ')}"
+                f"{f' (and {more} more)' if more else ''}."
+            ) from error
+
+    def to_yaml(self) -> str:
+        """Return the spec as YAML, without what is left at its default."""
+        plain = self.model_dump(mode="json", exclude_defaults=True)
+        return yaml.safe_dump({"task": self.task, **plain}, sort_keys=False, allow_unicode=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write the spec as YAML, without what is left at its default."""
+        Path(path).write_text(self.to_yaml(), "utf-8")
+
+
+def _spread_colour(index: int) -> tuple[int, int, int]:
+    # Steps of the golden angle keep the hues of any number of classes apart.
+    red, green, blue = colorsys.hsv_to_rgb((0.08 + index * 0.618034) % 1, 0.75, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)

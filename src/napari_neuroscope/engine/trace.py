@@ -1,0 +1,382 @@
+"""Trace: one forward pass that serves every layer, class and method asked of the same image."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.frameworks.base import Run
+from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.preprocessing import Prepared
+from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.target import ResolvedTarget, Score, Target, resolve_region
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.network import Network
+
+
+class Outputs:
+    """What a network's output means: scores, probabilities and predictions of classes.
+
+    A network with one output channel has two classes, of scores −s and s.
+
+    Attributes
+    ----------
+    raw
+        The output that gradients start from, (1, ...): the scores before a final softmax or
+        sigmoid where the network could be cut there, else the output as it is.
+    ends_in
+        The activation that could not be cut off: "softmax", "sigmoid" or None.
+    multi_label
+        Whether the classes' probabilities are independent of each other.
+    """
+
+    def __init__(
+        self, output: Tensor, scores: Tensor | None, spec: ModelSpec, found: str | None
+    ) -> None:
+        self._spec = spec
+        self.raw = output if scores is None else scores
+        self.ends_in: str | None = None
+        stated = spec.output.activation
+        final = found or (stated if stated != "none" else None)
+        one = self._arranged(self.raw).shape[0] == 1
+        if scores is None:
+            if found is not None or stated in ("softmax", "sigmoid"):
+                self.ends_in = final
+            elif stated is None and self._looks_like_softmax(output):
+                self.ends_in = final = "softmax"
+        self.multi_label = one or final == "sigmoid" or spec.output.multi_label
+
+    def _looks_like_softmax(self, output: Tensor) -> bool:
+        values = self._arranged(output).float()
+        if values.shape[0] < 2 or bool((values < 0).any()):
+            return False
+        return bool(torch.allclose(values.sum(0), values.new_tensor(1.0), atol=1e-3))
+
+    def _arranged(self, raw: Tensor) -> Tensor:
+        """Return the output as (channel, *space)."""
+        spec = self._spec
+        space = spec.input.space if spec.task == "segmentation" else ""
+        axes = spec.output.axes
+        if axes is None:
+            if spec.task == "classification":
+                if raw.numel() != raw.shape[0] * raw.shape[1 if raw.ndim > 1 else 0]:
+                    raise NeuroscopeError(
+                        f"The network's output has shape {tuple(raw.shape)}: that is no list of "
+                        f"class scores; for a segmentation set the spec's task."
+                    )
+                return raw.reshape(-1)
+            axes = "bc" + space if raw.ndim == len(space) + 2 else "b" + space
+        if raw.ndim != len(axes) or set(axes) - set("bc") != set(space):
+            raise NeuroscopeError(
+                f"The network's output has shape {tuple(raw.shape)}, which does not fit the axes "
+                f"“{axes}” of a {spec.task}; set the spec's task or output.axes."
+            )
+        if "b" in axes:
+            raw, axes = raw.select(axes.index("b"), 0), axes.replace("b", "")
+        if "c" not in axes:
+            raw, axes = raw[None], "c" + axes
+        return raw.permute([axes.index(axis) for axis in "c" + space])
+
+    def _classes(self, raw: Tensor) -> Tensor:
+        arranged = self._arranged(raw)
+        if arranged.shape[0] > 1:
+            return arranged
+        other = -arranged if self.ends_in is None else 1 - arranged
+        return torch.cat([other, arranged])
+
+    def value(self, raw: Tensor, score: Score, index: int | None = None) -> Tensor:
+        """Return a score (class, *space), or of one class (*space), as a function of `raw`."""
+        values = self._classes(raw)
+        which: Any = slice(None) if index is None else index
+        if score == "logit":
+            return values[which]
+        if self.ends_in is None:
+            if score == "probability":
+                return (
+                    torch.sigmoid(values[which]) if self.multi_label else values.softmax(0)[which]
+                )
+            return (
+                functional.logsigmoid(values[which])
+                if self.multi_label
+                else values.log_softmax(0)[which]
+            )
+        if score == "probability":
+            return values[which]
+        return values[which].clamp(min=torch.finfo(values.dtype).tiny).log()
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """The logits, or what comes nearest, float32 (class, *space)."""
+        return self._classes(self.raw).float()
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Probabilities, float32 (class, *space)."""
+        return self.value(self.raw.float(), "probability")
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        """The most probable class at each position (*space)."""
+        return self.scores.argmax(0)
+
+    @property
+    def count(self) -> int:
+        """The number of classes."""
+        return self.scores.shape[0]
+
+
+class Trace:
+    """One forward pass of one image, with the gradients pulled back through it so far.
+
+    Attributes
+    ----------
+    network, prepared
+        The network, and the image as it took it.
+    key
+        Equal for equal images, specs and weights.
+    outputs
+        Its answer; see `Outputs`.
+    layers
+        The layers whose activations are kept.
+    everything
+        Whether all are kept, and with them all gradients of a target: another layer or method is
+        then answered without a pass.
+    notes
+        What a reader of the results should know.
+    """
+
+    def __init__(
+        self, network: Network, prepared: Prepared, run: Run, *, key: Hashable, everything: bool
+    ) -> None:
+        self.network, self.prepared = network, prepared
+        self.key, self.everything = key, everything
+        self.layers = tuple(run.activations)
+        self._run = run
+        found = network.layers.final_activation
+        self.outputs = Outputs(run.output, run.scores, network.spec, found[1] if found else None)
+        self.notes: dict[str, None] = dict.fromkeys(prepared.notes)
+        self._gradients: OrderedDict[Hashable, dict[str | None, Tensor]] = OrderedDict()
+        self._guided: dict[Hashable, tuple[Tensor, int]] = {}
+        self._sweeping: dict[str, Tensor] | None = None
+        self._base_bytes = run.nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory the trace holds."""
+        held = sum(g.nbytes for gs in self._gradients.values() for g in gs.values())
+        return self._base_bytes + held + sum(g.nbytes for g, _ in self._guided.values())
+
+    @property
+    def space(self) -> int:
+        """How many spatial axes there are."""
+        return len(self.prepared.grid.shape)
+
+    @property
+    def output_grid(self) -> Grid:
+        """Where the output's positions lie on the image (segmentation)."""
+        return self.prepared.grid.divided(self.outputs.predicted.shape)
+
+    # --- targets ---
+
+    def resolve(
+        self, target: Target | str | int | None, ground_truth: Any = None
+    ) -> ResolvedTarget:
+        """Look up a target's class and region in this image.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the class is unknown, or the region empty.
+        """
+        target = Target.of(target)
+        spec, outputs = self.network.spec, self.outputs
+        if target.class_ is None:
+            if spec.task == "segmentation":
+                raise NeuroscopeError(
+                    "A segmentation's target needs a class: "
+                    + ", ".join(f"“{spec.class_name(i)}”" for i in range(min(outputs.count, 12)))
+                    + ("." if outputs.count <= 12 else ", …")
+                )
+            index = int(outputs.predicted)
+        else:
+            index = spec.class_index(target.class_, outputs.count)
+        mask, words = None, "everywhere"
+        if spec.task == "segmentation":
+            mask, words = resolve_region(
+                target.region,
+                index=index,
+                predicted=outputs.predicted,
+                output=self.output_grid,
+                image=self.prepared.image,
+                ground_truth=ground_truth,
+            )
+        elif not (isinstance(target.region, str) and target.region == "everywhere"):
+            raise NeuroscopeError(
+                "A region is for segmentations: a classifier answers once for the whole image."
+            )
+        score = target.score
+        if score == "logit" and outputs.ends_in is not None:
+            score = "log_probability"
+            self.notes[
+                f"the network's {outputs.ends_in} can't be cut off, so log_probability is "
+                f"explained in place of the logit"
+            ] = None
+        region_key = words if mask is None else mask.cpu().numpy().tobytes()
+        return ResolvedTarget(
+            index, mask, score, target.reduce, words, (index, region_key, score, target.reduce)
+        )
+
+    def value(self, target: ResolvedTarget) -> float:
+        """Return T, the scalar that is explained."""
+        with torch.no_grad():
+            return float(self._scalar(self.outputs.raw.float(), target))
+
+    def _scalar(self, raw: Tensor, target: ResolvedTarget) -> Tensor:
+        score = self.outputs.value(raw, target.score, target.index)
+        if target.mask is not None:
+            score = score[target.mask]
+        return score.sum() if target.reduce == "sum" else score.mean()
+
+    def _seed(self, target: ResolvedTarget) -> Tensor:
+        """Return ∂T/∂raw: the networks' own graph then starts at its scores, whatever T is."""
+        raw = self.outputs.raw
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = raw.detach().clone().requires_grad_()
+            return torch.autograd.grad(self._scalar(leaf, target), leaf)[0]
+
+    # --- what methods ask for ---
+
+    def activation(self, layer: str) -> Tensor:
+        """Return a layer's output, float32 (channel, *space)."""
+        return self._run.activations[layer][0].float()
+
+    def gradient(self, target: ResolvedTarget, layer: str) -> Tensor:
+        """Return ∂T/∂(a layer's output), float32 (channel, *space)."""
+        if self._sweeping is not None and layer in self._sweeping:
+            return self._sweeping[layer][0].float()
+        return self._pulled(target, layer)[0].float()
+
+    def input_gradient(self, target: ResolvedTarget) -> Tensor:
+        """Return ∂T/∂input, float32 (channel, *space)."""
+        return self._pulled(target, None)[0].float()
+
+    def guided_gradient(self, target: ResolvedTarget) -> tuple[Tensor, int]:
+        """Return the guided gradient of the input (channel, *space), and the number guided."""
+        if target.key not in self._guided:
+            self._check_idle()
+            gradient, count = self._run.guided_gradient(self._seed(target))
+            self._guided[target.key] = gradient, count
+        gradient, count = self._guided[target.key]
+        return gradient[0].float(), count
+
+    def for_each_layer(
+        self, target: ResolvedTarget, layers: Sequence[str], visit: Callable[[str], None]
+    ) -> None:
+        """Call ``visit(layer)`` once for each layer, while its gradient is at hand.
+
+        One backward pass serves all layers. `visit` may ask for the activation and the gradient
+        of the layer that it is called with, and for nothing that takes another pass.
+        """
+        held = self._gradients.get(target.key, {})
+        if self.everything or all(layer in held for layer in layers):
+            for layer in layers:
+                visit(layer)
+            return
+
+        def arrived(layer: str, gradient: Tensor) -> None:
+            self._sweeping = {layer: gradient}
+            try:
+                visit(layer)
+            finally:
+                self._sweeping = None
+
+        self._check_idle()
+        self._run.sweep(self._seed(target), layers, arrived)
+
+    def _pulled(self, target: ResolvedTarget, layer: str | None) -> Tensor:
+        held = self._gradients.setdefault(target.key, {})
+        self._gradients.move_to_end(target.key)
+        if layer not in held:
+            self._check_idle()
+            wanted = [
+                n
+                for n in (self.layers if self.everything else [layer])
+                if n is not None and n not in held
+            ]
+            gradients, of_input = self._run.gradients(
+                self._seed(target), wanted, with_input=self.everything or layer is None
+            )
+            held.update(gradients)
+            if of_input is not None:
+                held[None] = of_input
+        return held[layer]
+
+    def forget_gradients(self, most: int) -> None:
+        """Drop the gradients of the targets used longest ago, down to `most` bytes in all."""
+        while self.nbytes > most and (self._gradients or self._guided):
+            if self._guided:
+                self._guided.pop(next(iter(self._guided)))
+            else:
+                self._gradients.popitem(last=False)
+
+    def _check_idle(self) -> None:
+        if self._sweeping is not None:
+            raise RuntimeError(
+                "a method asked for another pass while layers are visited; it "
+                "must declare what it needs"
+            )
+
+
+class TraceCache:
+    """Traces by what they are of, the newest kept, within a number of bytes.
+
+    Parameters
+    ----------
+    limit
+        The most bytes that are held; a larger trace is not kept at all.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._traces: OrderedDict[Hashable, Trace] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Trace | None:
+        """Return a trace, and count it as the newest."""
+        with self._lock:
+            if key in self._traces:
+                self._traces.move_to_end(key)
+            return self._traces.get(key)
+
+    def put(self, key: Hashable, trace: Trace) -> None:
+        """Keep a trace, and drop others where that takes too much; also after it has grown."""
+        with self._lock:
+            self._traces[key] = trace
+            self._traces.move_to_end(key)
+            while len(self._traces) > 1 and self.nbytes > self.limit:
+                self._traces.popitem(last=False)
+            trace.forget_gradients(self.limit)
+            if trace.nbytes > self.limit:
+                self._traces.pop(key)
+
+    def clear(self) -> None:
+        """Drop all traces."""
+        with self._lock:
+            self._traces.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory the traces hold."""
+        return sum(trace.nbytes for trace in self._traces.values())
+
+    def __len__(self) -> int:
+        return len(self._traces)

@@ -1,0 +1,1 @@
+"""Small demonstration models and the sample images that belong to them."""
