@@ -165,8 +165,9 @@ A one-pixel rim has a low IoU even when it is off by a single pixel.
 
 For demonstration and teaching. Not for measurements, and not for any clinical purpose.
 Bright nuclei on a dark ground are expected: stained tissue and bright field were not in the
-training data and will fail. Validation images come from the same experiments as training images,
-so figures on other microscopes will be lower. An image without nuclei has its noise stretched by
+training data and are expected to fail. The split is by image, so images of one experiment may be
+on both sides of it; expect lower figures with other microscopes. Of the validation images, those
+of bright, speckled nuclei came out worst: they are found too small. An image without nuclei has its noise stretched by
 the percentiles, and false detections may follow. The class `border` does not guarantee separate
 instances.
 """
@@ -231,8 +232,8 @@ cells as well, and some boxes of BCCD are wrong or coarse.
 
 ## Intended use and limits
 
-For demonstration and teaching. Not for diagnosis, counting or any clinical purpose. One stain and
-one microscope were seen. All smears come from one source, so figures elsewhere will be lower.
+For demonstration and teaching. Not for diagnosis, counting or any clinical purpose. All smears come
+from one source, so expect lower figures with other stains and microscopes.
 Each crop is scaled to its box: the true size of the cell, a strong cue to a human, is not
 available to the network. It has no class for anything else and gives an answer to every crop.
 """

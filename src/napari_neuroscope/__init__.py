@@ -39,7 +39,25 @@ _PLACES = {
     "wrap": "network",
 }
 
-__all__ = sorted(_PLACES)  # noqa: PLE0605  the names stand once, with their places
+__all__ = [
+    "Cancelled",
+    "Explanation",
+    "Instance",
+    "Map",
+    "ModelSpec",
+    "Needs",
+    "Network",
+    "NeuroscopeError",
+    "NeuroscopeWarning",
+    "Prediction",
+    "Target",
+    "Trace",
+    "explain",
+    "load",
+    "method",
+    "methods",
+    "wrap",
+]
 
 
 def __getattr__(name: str) -> Any:

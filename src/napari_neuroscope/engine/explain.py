@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -177,12 +177,17 @@ def _run(
     return rows
 
 
+def _stack(tensors: list[Tensor]) -> Tensor:
+    # A stack of one is a view: a map is not copied for nothing.
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
+
+
 def _stack_layers(maps: list[Map], prepared: Grid, space: int) -> Tensor:
     """Stack maps on the finest of their grids: (layer, ..., *space)."""
     shapes = [m.values.shape[m.values.ndim - space :] for m in maps]
     finest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
     onto = prepared.divided(finest)
-    return torch.stack(
+    return _stack(
         [
             m.values if shape == finest else resample(m.values, prepared.divided(shape), onto)
             for m, shape in zip(maps, shapes, strict=True)
@@ -212,9 +217,9 @@ def _assemble(
             "no stack; ask for the first few with channels=8, or one layer."
         )
     if placed:
-        stacked = torch.stack([_stack_layers(row, trace.prepared.grid, space) for row in maps])
+        stacked = _stack([_stack_layers(row, trace.prepared.grid, space) for row in maps])
     else:
-        stacked = torch.stack([torch.stack([m.values for m in row]) for row in maps])
+        stacked = _stack([_stack([m.values for m in row]) for row in maps])
     axes, labels = ("class", "layer", *first.axes), dict(first.labels)
     labels["class" if class_axis else "target"] = tuple(
         spec.class_name(t.index) for t in targets if t is not None
@@ -290,14 +295,14 @@ def _provenance(
         "network": {
             "name": network.name,
             "framework": network.framework,
-            "digest": network.digest(),
+            "digest": trace.network_digest,
             "device": str(network.device),
         },
         "spec": network.spec.model_dump(mode="json", exclude_defaults=True),
         "image": {
             "shape": list(image.shape),
             "dtype": str(image.dtype),
-            "digest": hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
+            "digest": trace.image_digest,
         },
         "versions": {
             "napari-neuroscope": _version("napari-neuroscope"),
@@ -315,6 +320,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

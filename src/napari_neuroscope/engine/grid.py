@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,7 +120,7 @@ def resample_nearest(values: np.ndarray, grid: Grid, onto: Grid, *, outside: int
         index = np.clip(np.floor(at + 0.5).astype(np.int64), 0, grid.shape[axis] - 1)
         values = np.take(values, index, axis=first + axis)
         if not inside.all():
-            place = [slice(None)] * values.ndim
+            place: list[Any] = [slice(None)] * values.ndim
             place[first + axis] = np.flatnonzero(~inside)
             values[tuple(place)] = outside
     return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -57,9 +56,9 @@ def _load_demo(name: str, spec: Any, device: str) -> Network:
 
     if name not in DEMOS:
         raise NeuroscopeError(f"There is no demo network “{name}”; {nearest_names(name, DEMOS)}")
-    build = {"nuclei": partial(UNet), "blood-cells": partial(CellClassifier)}[name]
+    architecture = {"nuclei": UNet, "blood-cells": CellClassifier}[name]
     folder = Path(str(files("napari_neuroscope.samples"))) / name
-    model = build()
+    model = architecture()
     model.load_state_dict(load_file(folder / "model.safetensors"))
     model.eval()
     if isinstance(spec, str | Path):

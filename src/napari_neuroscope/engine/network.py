@@ -19,7 +19,7 @@ from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.preprocessing import Prepared, prepare
 from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
-from napari_neuroscope.engine.trace import Outputs, Trace, TraceCache
+from napari_neuroscope.engine.trace import Outputs, Trace, TraceCache, TraceKey
 
 DEFAULT_CACHE_BYTES = 1 << 30
 
@@ -138,9 +138,9 @@ class Network:
         """Say what guided backpropagation can't guide in this network."""
         return tuple(self._adapter.guided_notes(self.layers))
 
-    def digest(self) -> str:
-        """Return a hash of all weights."""
-        return self._adapter.digest()
+    def digest(self, state: Hashable = None) -> str:
+        """Return a hash of all weights, kept for as long as their `state` is the same."""
+        return self._adapter.digest(state)
 
     def _example(self) -> Tensor:
         rule, axes = self.spec.input.size, len(self.spec.input.space)
@@ -183,6 +183,10 @@ class Network:
         """Find the layers with this image, unless they are known."""
         if self._layers is None:
             self._discover(self.prepare(image).input[None], progress)
+
+    def fits_whole(self, image: Any) -> bool:
+        """Whether all activations and gradients of an image take a small part of the cache."""
+        return self._fits_whole(self.prepare(image).input)
 
     def _fits_whole(self, x: Tensor) -> bool:
         """Whether all activations and gradients of an input take a small part of the cache."""
@@ -261,11 +265,10 @@ class Network:
         self.traces.put(key, trace)
         return trace
 
-    def _key(self, image: np.ndarray) -> Hashable:
-        content = hashlib.blake2b(
-            np.ascontiguousarray(image).data if image.size else b"", digest_size=16
-        ).digest()
-        return content, image.shape, image.dtype.str, self.spec, self._adapter.state()
+    def _key(self, image: np.ndarray) -> TraceKey:
+        content = np.ascontiguousarray(image).data if image.size else b""
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        return TraceKey(digest, image.shape, image.dtype.str, self.spec, self._adapter.state())
 
 
 def wrap(

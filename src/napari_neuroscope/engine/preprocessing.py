@@ -15,7 +15,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.spec import InputSpec, ModelSpec, Normalization, SizeRule
 
-_LUMINANCE = (0.2126, 0.7152, 0.0722)
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _WORDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
@@ -200,7 +200,7 @@ def _match_channels(values: np.ndarray, has: int, needs: int, order: str | None)
     if coloured and has == 4 and needs == 3:
         return values[:3]
     if coloured and has in (3, 4) and needs == 1:
-        return np.tensordot(np.float32(_LUMINANCE), values[:3], 1)[None].astype(np.float32)
+        return np.tensordot(_LUMINANCE, values[:3], 1)[None].astype(np.float32)
     raise NeuroscopeError(
         f"The image has {has} channel{'s' * (has != 1)}"
         f"{f' ({_WORDS[has]})' if has in _WORDS else ''}, but the network takes {needs}; give an "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import operator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +24,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 Task = Literal["classification", "segmentation"]
 Resize = Literal["stretch", "fit", "crop", "pad"]
 Order = Literal["rgb", "bgr", "gray", "n"]
-Colour = Annotated[tuple[int, int, int], Field(description="red, green, blue of 0..255")]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Colour = Annotated[tuple[Byte, Byte, Byte], Field(description="red, green, blue of 0..255")]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
@@ -86,8 +88,8 @@ class Normalization(_Strict):
 class SizeRule(_Strict):
     """Sizes that a network takes: ``min``, ``min + step``, ``min + 2 step``, ..."""
 
-    min: int = Field(1, ge=1)
-    step: int = Field(1, ge=1)
+    min: int = Field(default=1, ge=1)
+    step: int = Field(default=1, ge=1)
 
     def smallest_at_least(self, size: int) -> int:
         """Return the smallest valid size that is not below `size`."""
@@ -121,7 +123,7 @@ class InputSpec(_Strict):
 
     axes: str = "bcyx"
     size: tuple[int, ...] | SizeRule | None = None
-    channels: int | None = Field(None, ge=1)
+    channels: int | None = Field(default=None, ge=1)
     order: Order | None = None
     resize: Resize = "stretch"
     value_range: Literal["auto", "data"] | tuple[float, float] = "auto"
@@ -140,6 +142,13 @@ class InputSpec(_Strict):
         if isinstance(size, list | tuple) and any(int(n) < 1 for n in size):
             raise ValueError("sizes must be at least 1")
         return size
+
+    @field_validator("value_range")
+    @classmethod
+    def _rising(cls, value_range: Any) -> Any:
+        if isinstance(value_range, tuple) and not value_range[0] < value_range[1]:
+            raise ValueError("value_range needs its first number below its second")
+        return value_range
 
     @model_validator(mode="after")
     def _size_fits_axes(self) -> InputSpec:
@@ -189,6 +198,9 @@ class ClassSpec(_Strict):
     def _from_name(cls, value: Any) -> Any:
         if isinstance(value, dict) and "color" in value:
             value = {"colour" if key == "color" else key: v for key, v in value.items()}
+        if isinstance(value, bool):
+            # YAML reads a bare yes, no, on or off so.
+            raise ValueError(f"a class's name was read as {value}; put it in quotes")
         return {"name": str(value)} if isinstance(value, str | int) else value
 
 
@@ -269,11 +281,15 @@ class ModelSpec(_Strict):
                 )
                 raise NeuroscopeError(f"The network has no class “{which}”; {hint}")
             which = int(which)
-        if not 0 <= which < count:
+        try:
+            index = -1 if isinstance(which, bool) else operator.index(which)
+        except TypeError:
+            index = -1
+        if not 0 <= index < count:
             raise NeuroscopeError(
                 f"The network has {count} classes, 0..{count - 1}, but class {which} was asked for."
             )
-        return int(which)
+        return index
 
     def class_name(self, index: int) -> str:
         """Return the name of a class, or its number where it has none."""
@@ -304,7 +320,9 @@ class ModelSpec(_Strict):
             return cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "it"
+            # Pydantic adds which of several types it tried, such as “tuple[int, ...]”.
+            parts = [str(part) for part in first["loc"] if "[" not in str(part)]
+            place = ".".join(parts) or "it"
             more = error.error_count() - 1
             raise NeuroscopeError(
                 f"{where} is wrong at “{place}”: {first['msg'].removeprefix('Value error, ')}"

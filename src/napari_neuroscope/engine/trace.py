@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -134,6 +134,16 @@ class Outputs:
         return self.scores.shape[0]
 
 
+class TraceKey(NamedTuple):
+    """What a trace is of; equal keys mean equal answers."""
+
+    image: str
+    shape: tuple[int, ...]
+    dtype: str
+    spec: ModelSpec
+    state: Hashable
+
+
 class Trace:
     """One forward pass of one image, with the gradients pulled back through it so far.
 
@@ -155,7 +165,7 @@ class Trace:
     """
 
     def __init__(
-        self, network: Network, prepared: Prepared, run: Run, *, key: Hashable, everything: bool
+        self, network: Network, prepared: Prepared, run: Run, *, key: TraceKey, everything: bool
     ) -> None:
         self.network, self.prepared = network, prepared
         self.key, self.everything = key, everything
@@ -168,6 +178,16 @@ class Trace:
         self._guided: dict[Hashable, tuple[Tensor, int]] = {}
         self._sweeping: dict[str, Tensor] | None = None
         self._base_bytes = run.nbytes
+
+    @property
+    def image_digest(self) -> str:
+        """A hash of the image's values."""
+        return self.key.image
+
+    @cached_property
+    def network_digest(self) -> str:
+        """A hash of the weights."""
+        return self.network.digest(self.key.state)
 
     @property
     def nbytes(self) -> int:

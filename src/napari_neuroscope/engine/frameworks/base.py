@@ -132,8 +132,8 @@ class Framework(ABC):
         """Return what changes when the weights change: cheap, asked before every reuse."""
 
     @abstractmethod
-    def digest(self) -> str:
-        """Return a hash of all weights, for the record."""
+    def digest(self, state: Hashable = None) -> str:
+        """Return a hash of all weights, for the record; kept while `state` is the same."""
 
     def guided_notes(self, layers: LayerGraph) -> list[str]:
         """Say what guided backpropagation can't guide in this network; refuse what it can't do."""

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -475,6 +475,7 @@ class TorchRun(Run):
         self._kept = keeper.kept
         self.output = output.detach()
         self.scores = keeper.scores.value if keeper.scores else None
+        self._edges = {n: kept.edge for n, kept in self._kept.items() if kept.edge is not None}
         self.activations = {name: kept.value for name, kept in self._kept.items()}
         # What autograd saves for the way back is about what the layers put out.
         self.nbytes = keeper.nbytes + x.nbytes
@@ -486,18 +487,20 @@ class TorchRun(Run):
     def gradients(
         self, seed: Tensor, layers: Sequence[str], *, with_input: bool = False
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        reached = {
-            name: kept.edge for name in layers if (kept := self._kept[name]).edge is not None
-        }
-        found = self._pull_back(seed, [*reached.values(), *([self._x] if with_input else [])])
-        gradients = dict(zip(reached, found, strict=False))
+        reached = [name for name in layers if name in self._edges]
+        ends = [*(self._edges[name] for name in reached), *([self._x] if with_input else [])]
+        found = self._pull_back(seed, ends)
+        of_layer = dict(zip(reached, found, strict=False))
+        gradients = {}
         for name in layers:
-            if gradients.get(name) is None:
-                gradients[name] = torch.zeros_like(self._kept[name].value)
-        x_gradient = found[-1] if with_input else None
-        if with_input and x_gradient is None:
-            x_gradient = torch.zeros_like(self._x)
-        return gradients, x_gradient
+            # A layer that has no part in the score has no gradient.
+            gradient = of_layer.get(name)
+            gradients[name] = (
+                torch.zeros_like(self.activations[name]) if gradient is None else gradient
+            )
+        if not with_input:
+            return gradients, None
+        return gradients, torch.zeros_like(self._x) if found[-1] is None else found[-1]
 
     def sweep(
         self, seed: Tensor, layers: Sequence[str], visit: Callable[[str, Tensor], None]
@@ -516,9 +519,9 @@ class TorchRun(Run):
 
         with ExitStack() as stack:
             for node, here in met.items():
-                numbers = [self._kept[name].edge.output_nr for name in here]
+                numbers = [self._edges[name].output_nr for name in here]
                 stack.callback(node.register_prehook(arrived(here, numbers)).remove)
-            found = self._pull_back(seed, [self._kept[name].edge for name in ends])
+            found = self._pull_back(seed, [self._edges[name] for name in ends])
         for name, gradient in zip(ends, found, strict=True):
             if gradient is not None:
                 left.discard(name)
@@ -536,8 +539,8 @@ class TorchRun(Run):
         """
         at_node: dict[Any, list[str]] = {}
         for name in layers:
-            if (edge := self._kept[name].edge) is not None:
-                at_node.setdefault(edge.node, []).append(name)
+            if name in self._edges:
+                at_node.setdefault(self._edges[name].node, []).append(name)
         goes_on: dict[Any, bool] = {}
         for start in at_node:
             stack = [(start, False)]
@@ -588,6 +591,7 @@ class TorchRun(Run):
             )
         self._x.grad = None
         try:
+            assert self._end is not None
             torch.autograd.backward([self._end], [seed], retain_graph=True)
             return [self._x.grad]
         finally:
@@ -639,7 +643,7 @@ class TorchFramework(Framework):
             output = self._forward(x, spec, watcher, progress, total=0)
         final = watcher.final_layer(output)
         graph = watcher.layers()
-        activation = None
+        activation: tuple[str, Literal["softmax", "sigmoid"]] | None = None
         for layer in graph:
             if layer.name == final and layer.operation in _SOFTMAX:
                 activation = (layer.name, "softmax")
@@ -714,14 +718,14 @@ class TorchFramework(Framework):
             total = tuple(torch.stack(sampled).tolist()) if sampled else ()
         return marks, total
 
-    def digest(self) -> str:
-        state = self.state()
+    def digest(self, state: Hashable = None) -> str:
+        state = self.state() if state is None else state
         if self._digest is None or self._digest[0] != state:
             digest = hashlib.sha256()
             for name, weight in sorted(_weights(self.model).items()):
                 plain = weight.detach().cpu().contiguous()
                 digest.update(f"{name}:{plain.dtype}:{tuple(plain.shape)}".encode())
-                digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+                digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
             self._digest = state, digest.hexdigest()
         return self._digest[1]
 

@@ -38,9 +38,9 @@ def activation(
     layer: str,
     *,
     rank: Literal["index", "mean", "max", "relevance"] = "index",
-    channels: Annotated[int, Field(ge=1)] | None = None,
+    channels: Annotated[int, Field(ge=0)] = 0,
 ) -> Map:
-    """The channels of a layer, in order or the first few by rank.
+    """The channels of a layer, in order or the first few by rank (``channels``; 0 for all).
 
     ``relevance`` ranks by Σ_i g_k(i) A_k(i), a channel's share in the score to first order.
     Returns (channel, *space) on the layer's grid.
@@ -52,7 +52,7 @@ def activation(
     values = trace.activation(layer)
     flat = values.flatten(1)
     if rank == "index":
-        order = range(len(values))
+        order = list(range(len(values)))
     else:
         if rank == "mean":
             by = flat.mean(1)
@@ -63,7 +63,7 @@ def activation(
         else:
             by = (flat * trace.gradient(target, layer).flatten(1)).sum(1)
         order = by.argsort(descending=True, stable=True).tolist()
-    chosen = list(order)[:channels]
+    chosen = order[: channels or None]
     shown: Tensor = values[chosen]
     return Map(
         shown,

@@ -19,6 +19,11 @@ def weighted(activation: Tensor, weights: Tensor) -> Tensor:
     return torch.mv(activation.flatten(1).T, weights).reshape(activation.shape[1:])
 
 
+def _grad_cam(trace: Trace, target: ResolvedTarget, layer: str) -> Tensor:
+    weights = trace.gradient(target, layer).flatten(1).mean(1)
+    return weighted(trace.activation(layer), weights)
+
+
 @method(
     "Grad-CAM",
     needs=_CAM,
@@ -37,8 +42,7 @@ def grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: bool = T
     from the region is averaged into the same weights. An all-zero map means that nothing spoke
     for the class, not that nothing was there: look at it without relu.
     """
-    weights = trace.gradient(target, layer).flatten(1).mean(1)
-    values = weighted(trace.activation(layer), weights)
+    values = _grad_cam(trace, target, layer)
     return values.relu() if relu else values
 
 
@@ -60,7 +64,7 @@ def guided_grad_cam(
     --------
     It takes its edges from guided backpropagation, with all of that method's faults.
     """
-    cam: Tensor = grad_cam.function(trace, target, layer)
+    cam = _grad_cam(trace, target, layer).relu()
     grid = trace.prepared.grid
     fine = resample(cam, grid.divided(cam.shape), grid)
     gradient, notes = guided(trace, target)
@@ -80,13 +84,9 @@ def grad_cam_plus_plus(trace: Trace, target: ResolvedTarget, layer: str) -> Tens
     derivation supposes an exponential score.
     """
     activation, gradient = trace.activation(layer), trace.gradient(target, layer)
-    # α is not changed by a common factor of the gradient's scale, s, that is taken out so that
-    # g² and g³ neither overflow nor vanish: α = (g/s)² / (2 (g/s)² + (g/s)³ · s · ΣA).
-    scale = gradient.abs().amax().clamp(min=torch.finfo(gradient.dtype).tiny)
-    unit = (gradient / scale).flatten(1)
-    square = unit.square()
-    total = activation.flatten(1).sum(1, keepdim=True)
-    denominator = 2 * square + square * unit * (scale * total)
-    alpha = torch.where(denominator == 0, 0.0, square / denominator)
-    weights = (alpha * gradient.flatten(1).relu()).sum(1)
+    # relu(g) leaves g > 0 alone, where α = g² / (2g² + g³ ΣA) = 1 / (2 + g ΣA): no square of a
+    # small gradient can vanish.
+    positive = gradient.flatten(1).relu()
+    denominator = positive * activation.flatten(1).sum(1, keepdim=True) + 2
+    weights = torch.where(denominator == 0, 0.0, positive / denominator).sum(1)
     return weighted(activation, weights).relu()

@@ -67,10 +67,11 @@ class Map:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a method: its name, type and default."""
+    """An option of a method: its name, plain type, type with its limits, and default."""
 
     name: str
     annotation: Any
+    limited: Any
     default: Any
 
 
@@ -141,7 +142,7 @@ class Method:
                 raise NeuroscopeError(f"{self.title} has no option “{name}”; {hint}")
             option = self.options[name]
             try:
-                checked[name] = TypeAdapter(option.annotation).validate_python(value)
+                checked[name] = TypeAdapter(option.limited).validate_python(value)
             except ValidationError as error:
                 reason = error.errors()[0]["msg"]
                 raise NeuroscopeError(
@@ -187,9 +188,10 @@ def method(
     """
 
     def decorate(function: Callable[..., Tensor | Map]) -> Method:
-        hints = typing.get_type_hints(function)
+        plain = typing.get_type_hints(function)
+        limited = typing.get_type_hints(function, include_extras=True)
         options = {
-            name: Option(name, hints.get(name, Any), parameter.default)
+            name: Option(name, plain.get(name, Any), limited.get(name, Any), parameter.default)
             for name, parameter in inspect.signature(function).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY
         }

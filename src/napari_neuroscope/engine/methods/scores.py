@@ -36,7 +36,10 @@ def score_map(trace: Trace, target: ResolvedTarget, layer: str | None) -> Map:
         return Map(values, signed=target.score != "probability", unit=target.score)
     scores = outputs.value(outputs.raw.float(), target.score)
     names = tuple(trace.network.spec.class_name(i) for i in range(outputs.count))
-    table = {target.score: scores.tolist(), "probability": outputs.probabilities.tolist()}
+    table: dict[str, list[float]] = {
+        str(target.score): scores.tolist(),
+        "probability": outputs.probabilities.tolist(),
+    }
     pooled = pooled_layer(trace.network.layers)
     if (
         pooled is None

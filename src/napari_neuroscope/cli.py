@@ -1,0 +1,272 @@
+"""The command line: ``napari-neuroscope demo | explain | layers``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, nearest_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from napari_neuroscope.engine.explanation import Explanation
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except NeuroscopeError as error:
+        print(f"napari-neuroscope: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="napari-neuroscope",
+        description="See why an image classification or segmentation network decides as it does.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="open napari with a real image and its explanations")
+    demo.add_argument(
+        "--screenshot",
+        type=Path,
+        metavar="FILE",
+        help="save a picture of the window there, and close it",
+    )
+    demo.set_defaults(run=_demo)
+
+    explain = commands.add_parser(
+        "explain", help="explain what a network says about an image, and save the map"
+    )
+    explain.add_argument("network", metavar="NETWORK", help="such as demo:nuclei")
+    explain.add_argument("image", type=Path, metavar="IMAGE", help="TIFF, PNG, JPEG or .npy")
+    explain.add_argument("--method", default="grad_cam", help="default: %(default)s")
+    explain.add_argument(
+        "--layer",
+        action="append",
+        metavar="LAYER",
+        help="a name, a pattern such as 'enc*', or all; may be repeated",
+    )
+    explain.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        metavar="CLASS",
+        help="a name or an index; may be repeated",
+    )
+    explain.add_argument("--region", default="everywhere", choices=["everywhere", "predicted"])
+    explain.add_argument(
+        "--score", default="logit", choices=["logit", "probability", "log_probability"]
+    )
+    explain.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the method; may be repeated",
+    )
+    explain.add_argument("--spec", type=Path, help="a spec in place of the network's own")
+    explain.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    explain.add_argument("--force", action="store_true", help="write over an existing OUT")
+    explain.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help=".tif: values with metadata; .npy: values; .png: a picture",
+    )
+    explain.set_defaults(run=_explain)
+
+    layers = commands.add_parser("layers", help="list the layers of a network")
+    layers.add_argument("network", metavar="NETWORK", help="such as demo:nuclei")
+    layers.add_argument("--device", default="auto")
+    layers.add_argument("--json", action="store_true", help="print JSON")
+    layers.set_defaults(run=_layers)
+    return parser
+
+
+# --- demo -----------------------------------------------------------------------------------------
+
+
+def _demo(parsed: argparse.Namespace) -> None:
+    no_screen = sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    if no_screen:
+        raise NeuroscopeError(
+            "There is no screen here; run “make demo”, or: xvfb-run -a -s '-screen 0 1600x1000x24 "
+            "+extension GLX' napari-neuroscope demo --screenshot demo.png"
+        )
+    from napari_neuroscope.widgets.demo import run_demo
+
+    run_demo(parsed.screenshot)
+    if parsed.screenshot:
+        print(f"Saved {parsed.screenshot}.")
+
+
+# --- explain --------------------------------------------------------------------------------------
+
+
+def _explain(parsed: argparse.Namespace) -> None:
+    from napari_neuroscope.viewer.saving import SUFFIXES, save
+
+    out: Path = parsed.out
+    if out.suffix.lower() not in SUFFIXES:
+        raise NeuroscopeError(
+            f"“{out.name}” ends in no known kind of file; {nearest_names(out.suffix, SUFFIXES)}"
+        )
+    if out.exists() and not parsed.force:
+        raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
+    if not out.absolute().parent.is_dir():
+        raise NeuroscopeError(f"The folder {out.absolute().parent} does not exist; make it first.")
+    image = _read(parsed.image)
+
+    from napari_neuroscope.engine.explain import explain
+    from napari_neuroscope.engine.loading import load
+    from napari_neuroscope.engine.methods.registry import Needs, methods
+    from napari_neuroscope.engine.target import Target
+
+    network = load(parsed.network, parsed.spec, device=parsed.device)
+    method = methods[parsed.method]
+    options = dict(_option(text) for text in parsed.option)
+    region = parsed.region if network.spec.task == "segmentation" else "everywhere"
+    targets: Any = [Target(name, region, parsed.score) for name in parsed.classes or []]
+    if not targets and Needs.TARGET in method.needs and network.spec.task == "classification":
+        targets = [Target(None, region, parsed.score)]
+    with _bar() as progress:
+        explanation = explain(
+            network,
+            image,
+            method.name,
+            _one_or_many(targets),
+            _one_or_many(parsed.layer),
+            progress=progress,
+            **options,
+        )
+    save(explanation, image, out)
+    print(_summary(explanation, out))
+
+
+def _one_or_many(items: Sequence[Any] | None) -> Any:
+    return None if not items else items[0] if len(items) == 1 else list(items)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise NeuroscopeError(f"The option “{text}” needs the form NAME=VALUE.")
+    return name.strip(), yaml.safe_load(value)
+
+
+def _read(path: Path) -> np.ndarray:
+    import numpy as np
+
+    if not path.is_file():
+        raise NeuroscopeError(f"There is no image {path}.")
+    readers: dict[str, Callable[[], Any]] = {".npy": lambda: np.load(path, allow_pickle=False)}
+    if path.suffix.lower() in (".tif", ".tiff"):
+        import tifffile
+
+        readers[path.suffix.lower()] = lambda: tifffile.imread(path)
+    else:
+        from skimage.io import imread
+
+        readers.setdefault(path.suffix.lower(), lambda: imread(path))
+    try:
+        return np.asarray(readers[path.suffix.lower()]())
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise NeuroscopeError(f"The image {path} can't be read: {reason}.") from error
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """Show a progress bar on the terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=1, leave=False, disable=None, bar_format="{desc} |{bar}| {percentage:3.0f}%"
+              ) as bar:  # fmt: skip
+
+        def progress(done: int, total: int, what: str) -> None:
+            bar.set_description(what, refresh=False)
+            bar.total = max(total, 1)
+            bar.n = min(done, bar.total)
+            bar.refresh()
+
+        yield progress
+
+
+def _summary(explanation: Explanation, out: Path) -> str:
+    made = explanation.provenance
+    lines = [
+        f"{made['title']}: {' × '.join(map(str, explanation.values.shape))} "
+        f"({', '.join(explanation.axes)}) saved as {out}"
+    ]
+    lines += [
+        f"  {t['class']}, {t['region']}: {t['score'].replace('_', ' ')} {t['value']:.4g}"
+        for t in made["targets"]
+    ]
+    table = made.get("table")
+    if table:
+        lines += [
+            f"  {name}: {value:.1%}"
+            for name, value in zip(table["class"], table["probability"], strict=True)
+        ]
+    return "\n".join([*lines, *(f"  note: {note}" for note in made["notes"])])
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def _layers(parsed: argparse.Namespace) -> None:
+    from napari_neuroscope.engine.loading import load
+
+    network = load(parsed.network, device=parsed.device)
+    layers = network.layers
+    if parsed.json:
+        print(json.dumps([
+            {"name": layer.name, "kind": layer.kind, "operation": layer.operation,
+             "output_shape": layer.output_shape, "parameters": layer.parameters,
+             "inputs": layer.inputs, "outputs": layer.outputs, "block": layer.block}
+            for layer in layers.values()], indent=2))  # fmt: skip
+        return
+    rows = [("layer", "kind", "output", "parameters", "from")]
+    for layer in layers.values():
+        rows.append((layer.name, layer.kind, " × ".join(map(str, layer.output_shape)),
+                     f"{layer.parameters:,}" if layer.parameters else "",
+                     ", ".join(layer.inputs) or "input"))  # fmt: skip
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    for row in rows:
+        print(
+            "  ".join(
+                cell.rjust(width) if i == 3 else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+        )
+    learnt = sum(layer.parameters for layer in layers.values() if layer.kind != "block")
+    print(
+        f"\n{network.name}: {network.spec.task}, {learnt:,} parameters, "
+        f"classes {', '.join(network.class_names)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

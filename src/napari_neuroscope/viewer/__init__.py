@@ -1,0 +1,1 @@
+"""Explanations to napari layers and back: where a map lies and how it looks. Knows no Qt."""

@@ -1,0 +1,134 @@
+"""Where a new layer lies: exactly over the image that it was computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.grid import Grid
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The transform of an image layer, and which plane of it was explained.
+
+    Attributes
+    ----------
+    scale, translate
+        One number an axis of the layer.
+    rotate, shear
+        Square matrices over the axes.
+    affine
+        The homogeneous matrix, one larger than the number of axes.
+    units, axis_labels
+        One word an axis.
+    plane
+        The index on each leading axis that the network does not look along.
+    """
+
+    scale: np.ndarray
+    translate: np.ndarray
+    rotate: np.ndarray
+    shear: np.ndarray
+    affine: np.ndarray
+    units: tuple[str, ...]
+    axis_labels: tuple[str, ...]
+    plane: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, source: Any, axes: Sequence[str], plane: Sequence[int] = ()) -> Placement:
+        """Read the transform of a napari layer, of attributes as a mapping, or of nothing.
+
+        Parameters
+        ----------
+        source
+            The layer, a mapping with some of ``scale``, ``translate``, ..., or None.
+        axes
+            The names of the spatial axes, used where the source gives none.
+        plane
+            The index on each of the source's axes before the spatial ones.
+        """
+
+        def get(name: str) -> Any:
+            return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+
+        ndim = len(axes) + len(plane)
+        labels = get("axis_labels")
+        if labels is None or all(str(label).lstrip("-").isdigit() for label in labels):
+            # napari's own defaults are numbers; a name says more.
+            labels = (*(f"axis {n}" for n in range(len(plane))), *axes)
+        units = get("units")
+        return cls(
+            scale=_or(get("scale"), np.ones(ndim)),
+            translate=_or(get("translate"), np.zeros(ndim)),
+            rotate=_rotation(get("rotate"), ndim),
+            shear=_shear(get("shear"), ndim),
+            affine=_affine(get("affine"), ndim),
+            units=tuple(str(unit) for unit in units) if units is not None else ("pixel",) * ndim,
+            axis_labels=tuple(str(label) for label in labels),
+            plane=tuple(plane),
+        )
+
+    def attributes(self, grid: Grid, leading: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the layer attributes of an array over `grid`, after some leading axes.
+
+        Pixel i of the grid has its centre at ``scale · i + offset`` of the image, which the
+        image's own transform then carries on: so scales multiply, and the offset goes through
+        rotation, shear and scale into the translation.
+        """
+        behind = len(self.plane)
+        step = np.concatenate([np.ones(behind), grid.scale])
+        offset = np.concatenate([np.asarray(self.plane, float), grid.offset])
+        linear = self.rotate @ self.shear @ np.diag(self.scale)
+        first = len(leading)
+        return {
+            "scale": np.concatenate([np.ones(first), self.scale * step]),
+            "translate": np.concatenate([np.zeros(first), self.translate + linear @ offset]),
+            "rotate": _grown(self.rotate, first),
+            "shear": _grown(self.shear, first),
+            "affine": _grown(self.affine, first),
+            "units": ("pixel",) * first + self.units,
+            "axis_labels": (*leading, *self.axis_labels),
+        }
+
+
+def _or(value: Any, default: np.ndarray) -> np.ndarray:
+    return default if value is None else np.asarray(value, float)
+
+
+def _grown(matrix: np.ndarray, first: int) -> np.ndarray:
+    """Return a matrix that leaves `first` more axes before its own as they are."""
+    grown = np.eye(len(matrix) + first)
+    grown[first:, first:] = matrix
+    return grown
+
+
+def _rotation(rotate: Any, ndim: int) -> np.ndarray:
+    if rotate is None:
+        return np.eye(ndim)
+    if np.ndim(rotate) == 0:
+        angle = np.deg2rad(float(rotate))
+        turned = np.eye(ndim)
+        turned[-2:, -2:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        return turned
+    return np.asarray(rotate, float)
+
+
+def _shear(shear: Any, ndim: int) -> np.ndarray:
+    if shear is None:
+        return np.eye(ndim)
+    values = np.asarray(shear, float)
+    if values.ndim == 2:
+        return values
+    matrix = np.eye(ndim)
+    matrix[np.triu_indices(ndim, 1)] = values
+    return matrix
+
+
+def _affine(affine: Any, ndim: int) -> np.ndarray:
+    if affine is None:
+        return np.eye(ndim + 1)
+    return np.asarray(getattr(affine, "affine_matrix", affine), float)

@@ -1,0 +1,179 @@
+"""Explanations and predictions as napari layer data: where a map lies and how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.network import Network, Prediction
+from napari_neuroscope.viewer.geometry import Placement
+
+LayerData = tuple[Any, dict[str, Any], str]
+KEY = "neuroscope"
+"""Where a layer's metadata keeps what it shows."""
+
+# Zero is transparent, so that the image is seen where a map says nothing. The hues stay apart for
+# colour-blind readers: dark red to yellow, and blue against orange.
+_POSITIVE = [(0.45, 0.0, 0.15, 0.0), (0.70, 0.05, 0.10, 0.55), (0.93, 0.35, 0.05, 0.8),
+             (0.99, 0.70, 0.10, 0.9), (1.0, 0.98, 0.60, 0.95)]  # fmt: skip
+_SIGNED = [(0.02, 0.35, 0.80, 0.95), (0.30, 0.62, 0.95, 0.6), (1.0, 1.0, 1.0, 0.0),
+           (0.98, 0.62, 0.25, 0.6), (0.80, 0.28, 0.0, 0.95)]  # fmt: skip
+_BACKGROUND_NAMES = {"background", "void", "ignore", "unlabelled", "unlabeled"}
+
+
+def heat(*, signed: bool) -> Any:
+    """Return the colour map of maps from zero, or of maps about zero."""
+    from napari.utils import Colormap
+
+    if signed:
+        return Colormap(_SIGNED, name="neuroscope signed", display_name="for and against")
+    return Colormap(_POSITIVE, name="neuroscope heat", display_name="evidence")
+
+
+def limits(values: np.ndarray, *, signed: bool) -> tuple[float, float]:
+    """Return contrast limits: symmetric about zero for signed values, else from zero."""
+    finite = values[np.isfinite(values)]
+    most = float(np.abs(finite).max()) if finite.size else 0.0
+    most = most or 1.0
+    return (-most, most) if signed else (0.0, most)
+
+
+def class_colours(classes: Sequence[tuple[str, tuple[int, int, int]]]) -> Any:
+    """Return the colour map of a label map of classes; a background is left clear."""
+    from napari.utils import DirectLabelColormap
+
+    colours: dict[int | None, Any] = {None: (0, 0, 0, 0)}
+    for index, (name, colour) in enumerate(classes):
+        clear = name.casefold() in _BACKGROUND_NAMES
+        colours[index] = (0, 0, 0, 0) if clear else (*(c / 255 for c in colour), 1)
+    return DirectLabelColormap(color_dict=colours)
+
+
+def class_features(classes: Sequence[tuple[str, tuple[int, int, int]]]) -> Any:
+    """Return the features of a label map of classes: each label's name."""
+    import pandas
+
+    return pandas.DataFrame({"index": range(len(classes)), "class": [name for name, _ in classes]})
+
+
+def labels_data(
+    labels: np.ndarray,
+    grid: Grid,
+    placement: Placement,
+    name: str,
+    classes: Sequence[tuple[str, tuple[int, int, int]]],
+    metadata: Any,
+) -> LayerData:
+    """Return a label map of classes as layer data."""
+    labels = labels.reshape((1,) * len(placement.plane) + labels.shape)
+    return (labels, {
+        "name": name,
+        "colormap": class_colours(classes),
+        "features": class_features(classes),
+        "opacity": 0.5,
+        "blending": "translucent_no_depth",
+        "metadata": {KEY: metadata},
+        **placement.attributes(grid),
+    }, "labels")  # fmt: skip
+
+
+def title(explanation: Explanation) -> str:
+    """Return a layer's name: what is shown of which class and layer."""
+    made = explanation.provenance
+    parts = [made["title"]]
+    targets = list(dict.fromkeys(target["class"] for target in made["targets"]))
+    if targets:
+        parts.append(targets[0] if len(targets) == 1 else f"{len(targets)} classes")
+    layers = made["layers"]
+    if layers:
+        parts.append(layers[0] if len(layers) == 1 else f"{len(layers)} layers")
+    return " · ".join(parts)
+
+
+def layer_data(
+    explanation: Explanation, source: Any = None, plane: Sequence[int] = ()
+) -> list[LayerData]:
+    """Return an explanation as napari layer data that lies exactly over its image.
+
+    Parameters
+    ----------
+    explanation
+        What is shown.
+    source
+        The image's layer, attributes of one as a mapping, or None.
+    plane
+        The index on each axis of the source before those that the network looks along: the map
+        then lies on that plane alone.
+
+    Returns
+    -------
+    list of (data, attributes, type)
+        Empty for a table, which has no place on the image.
+    """
+    if explanation.is_table:
+        return []
+    spatial = [axis for axis in explanation.axes if axis in "zyx"]
+    leading = [axis for axis in explanation.axes if axis not in "zyx"]
+    placement = Placement.of(source, spatial, plane)
+    values = explanation.values
+    metadata = {**explanation.provenance, "axes": list(explanation.axes),
+                "labels": {axis: list(names) for axis, names in explanation.labels.items()},
+                "signed": explanation.signed, "unit": explanation.unit}  # fmt: skip
+    rgb = explanation.method == "input" and len(values) == 3
+    if rgb:
+        values, leading = np.clip(np.moveaxis(values, 0, -1), 0, 1), []
+    # The plane's axes come between the map's own leading axes and the spatial ones.
+    cut = values.ndim - len(spatial) - rgb
+    values = values.reshape(values.shape[:cut] + (1,) * len(plane) + values.shape[cut:])
+    attributes = {
+        "name": title(explanation),
+        "rgb": rgb,
+        "metadata": {KEY: metadata},
+        "interpolation2d": "linear",
+        "blending": "translucent_no_depth",
+        **placement.attributes(explanation.grid, leading),
+    }
+    if explanation.method == "input":
+        attributes["blending"] = "opaque"
+        if not rgb:
+            attributes.update(colormap="gray", contrast_limits=limits(values, signed=False))
+    else:
+        first = values[(-1,) * len(leading)] if leading else values
+        attributes.update(
+            colormap=heat(signed=explanation.signed),
+            contrast_limits=limits(first, signed=explanation.signed),
+        )
+    layers: list[LayerData] = [(values, attributes, "image")]
+    for name, labels in explanation.companions.items():
+        layers.append(
+            labels_data(
+                labels,
+                explanation.grid,
+                placement,
+                name.capitalize(),
+                explanation.classes,
+                {**metadata, "companion": name},
+            )
+        )
+    return layers
+
+
+def prediction_data(
+    network: Network,
+    prediction: Prediction,
+    source: Any = None,
+    plane: Sequence[int] = (),
+    name: str = "Prediction",
+) -> list[LayerData]:
+    """Return a segmentation's predicted classes as a labels layer over its image."""
+    if prediction.grid is None:
+        return []
+    spec = network.spec
+    classes = [(label, spec.colour(i)) for i, label in enumerate(prediction.class_names)]
+    placement = Placement.of(source, spec.input.space, plane)
+    metadata = {"method": "prediction", "network": {"name": network.name}}
+    return [labels_data(prediction.labels, prediction.image, placement, name, classes, metadata)]

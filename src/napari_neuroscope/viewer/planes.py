@@ -1,0 +1,64 @@
+"""Which part of an image layer a network looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An image layer and where the sliders stand on it, taken at one moment.
+
+    Attributes
+    ----------
+    name, data, rgb
+        Of the layer; of a multiscale one, the finest level.
+    steps
+        The sliders' steps on the layer's own axes.
+    """
+
+    name: str
+    data: Any
+    rgb: bool
+    steps: tuple[int, ...]
+
+    @classmethod
+    def of(cls, layer: Any, viewer: Any) -> Shown:
+        """Take what a viewer shows of a layer."""
+        data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+        first = viewer.dims.ndim - layer.ndim
+        return cls(layer.name, data, bool(layer.rgb), tuple(viewer.dims.current_step[first:]))
+
+    def plane(self, network: Network) -> tuple[int, ...]:
+        """Return the index on each axis before those that the network takes.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the image has too few axes.
+        """
+        axes = len(network.spec.input.space)
+        ndim = self.data.ndim - self.rgb
+        behind = ndim - axes
+        if behind < 0:
+            raise NeuroscopeError(
+                f"The layer “{self.name}” has {ndim} axes, but the network looks along {axes}; "
+                f"choose an image of at least {axes}."
+            )
+        has_channels = (not self.rgb and behind > 0 and network.channels > 1
+                        and self.data.shape[behind - 1] == network.channels)  # fmt: skip
+        behind -= has_channels
+        return tuple(
+            min(max(int(step), 0), size - 1)
+            for step, size in zip(self.steps[:behind], self.data.shape, strict=False)
+        )
+
+    def image(self, network: Network) -> np.ndarray:
+        """Return a copy of the plane that a network takes, read from where it lies."""
+        return np.array(self.data[self.plane(network)])

@@ -1,0 +1,99 @@
+"""Adds layers to a viewer, and updates those that show the same thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari_neuroscope.viewer.overlays import KEY, LayerData
+from napari_neuroscope.viewer.stacks import StackFollower, steps_of
+
+_PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+_USERS = ("visible", "opacity", "blending")
+
+
+class Shower:
+    """Shows layer data in a viewer, one layer a slot.
+
+    A slot names what a layer is for. Showing to a slot again changes its layer in place: how it
+    looks is the user's. A slot that is `released` keeps its layer as it is, and the next goes to a
+    new one.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._slots: dict[tuple[str, ...], Any] = {}
+        self._follower = StackFollower(viewer)
+
+    def close(self) -> None:
+        """Follow the viewer no longer."""
+        self._follower.close()
+        self._slots.clear()
+
+    def release(self) -> int:
+        """Leave the layers shown so far as they are; return how many they are."""
+        kept = sum(layer in self._viewer.layers for layer in self._slots.values())
+        self._slots.clear()
+        return kept
+
+    def layer(self, slot: tuple[str, ...]) -> Any:
+        """Return the layer of a slot, if it is still in the viewer."""
+        layer = self._slots.get(slot)
+        return layer if layer is not None and layer in self._viewer.layers else None
+
+    def show(self, layers: Sequence[LayerData], slot: tuple[str, ...]) -> list[Any]:
+        """Show layer data, the first the topmost; return the layers."""
+        shown = []
+        for number, (data, attributes, kind) in reversed(list(enumerate(layers))):
+            shown.append(self._show_one(data, attributes, kind, (*slot, str(number))))
+        return shown[::-1]
+
+    def _show_one(
+        self, data: Any, attributes: dict[str, Any], kind: str, slot: tuple[str, ...]
+    ) -> Any:
+        layer = self.layer(slot)
+        place = len(self._viewer.layers)
+        if layer is not None:
+            if self._fits(layer, data, attributes):
+                self._update(layer, data, attributes)
+                return layer
+            # Another number of axes makes another layer; the user's view of it goes on.
+            attributes = {**attributes, **{name: getattr(layer, name) for name in _USERS}}
+            place = self._viewer.layers.index(layer)
+            self._viewer.layers.remove(layer)
+        layer = getattr(self._viewer, f"add_{kind}")(data, **attributes)
+        if place < len(self._viewer.layers) - 1:
+            self._viewer.layers.move(self._viewer.layers.index(layer), place)
+        self._slots[slot] = layer
+        self._start_at_the_end(layer)
+        if kind == "image" and not layer.rgb:
+            self._follower.follow(layer)
+        return layer
+
+    @staticmethod
+    def _fits(layer: Any, data: Any, attributes: dict[str, Any]) -> bool:
+        old, new = layer.metadata.get(KEY, {}), attributes["metadata"][KEY]
+        return (
+            layer.data.ndim == data.ndim
+            and old.get("axes") == new.get("axes")
+            and old.get("signed") == new.get("signed")
+        )
+
+    def _update(self, layer: Any, data: Any, attributes: dict[str, Any]) -> None:
+        layer.metadata = attributes["metadata"]
+        layer.name = attributes["name"]
+        layer.data = data
+        for name in _PLACE:
+            setattr(layer, name, attributes[name])
+        if "features" in attributes:
+            layer.features = attributes["features"]
+        if "contrast_limits" in attributes:
+            self._follower.refit(layer, attributes["contrast_limits"])
+
+    def _start_at_the_end(self, layer: Any) -> None:
+        """Move the sliders of new stack axes to the last step: napari begins in the middle."""
+        steps = steps_of(self._viewer, layer)
+        first = self._viewer.dims.ndim - layer.ndim
+        for number, axis in enumerate(steps):
+            last = layer.data.shape[number] - 1 if axis == "layer" else 0
+            self._viewer.dims.set_current_step(first + number, last)

@@ -1,0 +1,87 @@
+"""Stacks over layers and classes: what the slider shows is named, and its contrast fits it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.viewer.overlays import KEY, limits
+
+STACK_AXES = ("class", "layer", "channel")
+
+
+def text_overlay(viewer: Any) -> Any:
+    """Return the viewer's text overlay, whose place moved in napari 0.9."""
+    overlays = getattr(getattr(viewer, "canvas", None), "overlays", None)
+    return overlays.text if overlays is not None else viewer.text_overlay
+
+
+def steps_of(viewer: Any, layer: Any) -> dict[str, int]:
+    """Return the step that the sliders show of each of a layer's stack axes."""
+    shown = layer.metadata.get(KEY, {})
+    axes = [axis for axis in shown.get("axes", ()) if axis in STACK_AXES]
+    if not axes or (getattr(layer, "rgb", False) and layer.ndim == 2):
+        return {}
+    first = viewer.dims.ndim - layer.ndim
+    sizes = layer.data.shape
+    return {axis: min(max(int(viewer.dims.current_step[first + i]), 0), sizes[i] - 1)
+            for i, axis in enumerate(axes)}  # fmt: skip
+
+
+class StackFollower:
+    """Names the shown step of stacks on the canvas, and fits their contrast to it.
+
+    A stack whose contrast the user has set is left alone.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._set: dict[int, tuple[float, float]] = {}
+        viewer.dims.events.current_step.connect(self.update)
+        viewer.layers.selection.events.active.connect(self.update)
+
+    def close(self) -> None:
+        """Follow no longer."""
+        self._viewer.dims.events.current_step.disconnect(self.update)
+        self._viewer.layers.selection.events.active.disconnect(self.update)
+
+    def follow(self, layer: Any) -> None:
+        """Fit a layer's contrast from now on."""
+        self._set[id(layer)] = tuple(layer.contrast_limits)
+        self.update()
+
+    def refit(self, layer: Any, fitting: tuple[float, float]) -> None:
+        """Fit the contrast of a layer that has new values, unless the user has set it."""
+        if self._is_ours(layer):
+            self._set_limits(layer, fitting)
+        self.update()
+
+    def _is_ours(self, layer: Any) -> bool:
+        own = self._set.get(id(layer))
+        return own is not None and np.allclose(layer.contrast_limits, own, rtol=1e-6, atol=0)
+
+    def _set_limits(self, layer: Any, fitting: tuple[float, float]) -> None:
+        layer.contrast_limits_range = fitting
+        layer.contrast_limits = fitting
+        self._set[id(layer)] = tuple(layer.contrast_limits)
+
+    def update(self, event: Any = None) -> None:
+        """Show the names of the steps that the sliders are at."""
+        words = ""
+        for layer in self._viewer.layers:
+            steps = steps_of(self._viewer, layer)
+            if not steps or not layer.visible:
+                continue
+            shown = layer.metadata[KEY]
+            names = [shown["labels"].get(axis, ())[step : step + 1] for axis, step in steps.items()]
+            words = " · ".join([shown["title"], *(name[0] for name in names if name)])
+            if self._is_ours(layer):
+                step = tuple(steps.values())
+                self._set_limits(
+                    layer, limits(np.asarray(layer.data[step]), signed=shown["signed"])
+                )
+        overlay = text_overlay(self._viewer)
+        if words or overlay.text:
+            overlay.text = words
+            overlay.visible = bool(words)

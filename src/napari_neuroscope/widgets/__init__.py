@@ -1,0 +1,1 @@
+"""Docks and small views: they ask and show, and compute nothing."""

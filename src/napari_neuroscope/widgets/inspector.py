@@ -1,0 +1,622 @@
+"""The inspector: a network, a layer, a class and a method become layers over the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import napari
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+from superqt.utils import qdebounced, signals_blocked
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.methods.registry import Needs, methods
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.viewer.overlays import layer_data, prediction_data
+from napari_neuroscope.viewer.planes import Shown
+from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.pickers import PickList, options_widget
+from napari_neuroscope.widgets.session import Findings, Question, Session, inspect
+
+if TYPE_CHECKING:
+    import napari.layers
+
+_LIVE_DELAY_MS = 200
+
+
+class Inspector(QWidget):
+    """Asks what to explain, has it computed, and shows it over the image.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose images are explained.
+    session
+        What is chosen; made anew if not given.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.session = session or Session()
+        self.jobs = Jobs()
+        self._shower = Shower(napari_viewer)
+        self._findings: Findings | None = None
+        self._inspected: tuple[Any, ...] = ()
+        self._closed = False
+        self._build()
+        self._connect()
+        self._list_networks()
+        self._list_images()
+        self._choose_method()
+
+    # --- what it looks like ---
+
+    def _build(self) -> None:
+        self.setObjectName("neuroscope-inspector")
+        self._network_box = _narrow(QComboBox())
+        self._network_box.setAccessibleName("Network")
+        self._network_note = _note()
+        self._image_box = _narrow(QComboBox())
+        self._image_box.setAccessibleName("Image")
+        self._method_box = _narrow(QComboBox())
+        self._method_box.setAccessibleName("Method")
+        for name, method in methods.items():
+            self._method_box.addItem(method.title, name)
+            tip = f"<p>{method.summary}</p>"
+            if method.caution:
+                tip += f"<p><b>When it misleads:</b> {method.caution}</p>"
+            if method.reference:
+                tip += f"<p><i>{method.reference}</i></p>"
+            row = self._method_box.count() - 1
+            self._method_box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+        self._method_box.setCurrentIndex(self._method_box.findData(self.session.method))
+        self._method_note = _note()
+        self._options = QWidget()
+        self._options_layout = QVBoxLayout(self._options)
+        self._options_layout.setContentsMargins(0, 0, 0, 0)
+
+        self._layer_list = PickList(
+            "layers",
+            {
+                "All": lambda values: values,
+                "Blocks": self._blocks,
+                "Last": lambda values: values[-1:],
+            },
+        )
+        self._class_list = PickList(
+            "classes",
+            {
+                "All": lambda values: values,
+                "First": lambda values: values[:1],
+            },
+        )
+        self._region_box = _choices(
+            "Region", {"everywhere": "Everywhere", "predicted": "Where it is predicted"}
+        )
+        self._score_box = _choices(
+            "Score",
+            {"logit": "Logit", "probability": "Probability", "log_probability": "Log probability"},
+        )
+        target = QWidget()
+        form = QFormLayout(target)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Region", self._region_box)
+        form.addRow("Score", self._score_box)
+        self._target_part = QCollapsible("Target")
+        self._target_part.addWidget(target)
+
+        self._run = QPushButton("Explain")
+        self._run.setDefault(True)
+        self._cancel = QPushButton("Cancel")
+        self._cancel.setEnabled(False)
+        self._keep = QPushButton("Keep map")
+        self._keep.setToolTip(
+            "Leave the maps shown so far as they are: the next explanation "
+            "makes new layers instead of changing these."
+        )
+        self._live = QCheckBox("Update as I choose")
+        self._live.setToolTip("Explain anew after each change, with the latest choice first.")
+        self._reason = _note()
+        self._progress = QProgressBar()
+        self._progress.setTextVisible(True)
+        self._progress.setVisible(False)
+        self._answer = _note()
+        self._answer.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+        top = QFormLayout()
+        top.setContentsMargins(0, 0, 0, 0)
+        top.addRow("Network", self._network_box)
+        top.addRow("", self._network_note)
+        top.addRow("Image", self._image_box)
+        top.addRow("Method", self._method_box)
+        top.addRow("", self._method_note)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.addLayout(top)
+        column.addWidget(self._options)
+        self._layer_title = QLabel("Layers")
+        self._class_title = QLabel("Classes")
+        for widget in (
+            self._layer_title,
+            self._layer_list,
+            self._class_title,
+            self._class_list,
+            self._target_part,
+        ):
+            column.addWidget(widget)
+        column.addStretch(0)
+        scroll = QScrollArea()
+        scroll.setWidget(inside)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+
+        buttons = QHBoxLayout()
+        for button in (self._run, self._cancel, self._keep):
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self._live)
+        layout.addLayout(buttons)
+        for line in (self._reason, self._progress, self._answer):
+            layout.addWidget(line)
+        # The scrolled column never scrolls sideways, so the dock is as wide as it needs.
+        self.setMinimumWidth(inside.minimumSizeHint().width() + 28)
+
+    def _connect(self) -> None:
+        self._network_box.currentIndexChanged.connect(self._choose_network)
+        self._image_box.currentIndexChanged.connect(self._choose_image)
+        self._method_box.currentIndexChanged.connect(self._choose_method)
+        self._layer_list.changed.connect(lambda names: setattr(self.session, "layers", names))
+        self._class_list.changed.connect(lambda found: setattr(self.session, "classes", found))
+        self._region_box.currentIndexChanged.connect(
+            lambda: setattr(self.session, "region", self._region_box.currentData())
+        )
+        self._score_box.currentIndexChanged.connect(
+            lambda: setattr(self.session, "score", self._score_box.currentData())
+        )
+        self._live.toggled.connect(lambda on: setattr(self.session, "live", on))
+        self._run.clicked.connect(self.explain)
+        self._cancel.clicked.connect(self.jobs.cancel)
+        self._keep.clicked.connect(self._keep_maps)
+
+        self._soon = qdebounced(self._explain_if_live, timeout=_LIVE_DELAY_MS)
+        events = self.session.events
+        events.networks.connect(self._list_networks)
+        for signal in (
+            events.network,
+            events.method,
+            events.options,
+            events.layers,
+            events.classes,
+            events.region,
+            events.score,
+            events.live,
+        ):
+            signal.connect(self._changed)
+
+        self.jobs.started.connect(self._show_start)
+        self.jobs.progressed.connect(self._show_progress)
+        self.jobs.idle.connect(self._show_idle)
+
+        for event in (
+            self._viewer.layers.events.inserted,
+            self._viewer.layers.events.removed,
+            self._viewer.layers.events.reordered,
+        ):
+            event.connect(self._list_images)
+        self._viewer.dims.events.current_step.connect(self._plane_changed)
+
+    # --- what is chosen ---
+
+    def add_network(self, network: Network) -> None:
+        """Offer a network that exists in memory, such as one made in the console, and choose it."""
+        title = self.session.add_network(network)
+        self._list_networks()
+        self._network_box.setCurrentText(title)
+
+    def choose_network(self, title: str) -> None:
+        """Choose one of the networks that are offered."""
+        self._network_box.setCurrentText(title)
+
+    def choose_layers(self, names: Sequence[str]) -> None:
+        """Choose these layers of the network, and no others."""
+        self._layer_list.choose(names)
+
+    def choose_classes(self, indices: Sequence[int]) -> None:
+        """Choose these classes of the network, and no others."""
+        self._class_list.choose(indices)
+
+    def choose_method(self, name: str) -> None:
+        """Choose a method by its name."""
+        self._method_box.setCurrentIndex(self._method_box.findData(name))
+
+    def ready(self) -> bool:
+        """Whether everything is chosen that an explanation needs."""
+        return self._run.isEnabled()
+
+    def _list_networks(self, *_: Any) -> None:
+        chosen = self._network_box.currentText()
+        with signals_blocked(self._network_box):
+            self._network_box.clear()
+            self._network_box.addItem("Choose a network…")
+            self._network_box.addItems(list(self.session.networks))
+            self._network_box.setCurrentText(chosen or "Choose a network…")
+
+    def _list_images(self, *_: Any) -> None:
+        chosen = self.image_layer()
+        images = [layer for layer in self._viewer.layers if _is_image(layer)]
+        with signals_blocked(self._image_box):
+            self._image_box.clear()
+            for layer in images:
+                self._image_box.addItem(layer.name, layer)
+            if chosen in images:
+                self._image_box.setCurrentIndex(images.index(chosen))
+        for layer in images:
+            layer.events.name.disconnect(self._rename_images)
+            layer.events.name.connect(self._rename_images)
+        if self.image_layer() is not chosen:
+            self._choose_image()
+
+    def _rename_images(self, *_: Any) -> None:
+        for row in range(self._image_box.count()):
+            self._image_box.setItemText(row, self._image_box.itemData(row).name)
+
+    def image_layer(self) -> napari.layers.Image | None:
+        """Return the image layer that is chosen."""
+        return self._image_box.currentData()
+
+    def _choose_network(self, *_: Any) -> None:
+        self._findings = None
+        self.session.network = None
+        self._layer_list.set_rows([])
+        self._class_list.set_rows([])
+        self._network_note.setText("")
+        if self._network_box.currentIndex() > 0:
+            self._inspect()
+        self._changed()
+
+    def _choose_image(self, *_: Any) -> None:
+        if self.session.network is not None or self._network_box.currentIndex() > 0:
+            self._inspect()
+        self._changed()
+
+    def _choose_method(self, *_: Any) -> None:
+        name = self._method_box.currentData()
+        method = methods[name]
+        while self._options_layout.count():
+            item = self._options_layout.takeAt(0)
+            if item is not None and (old := item.widget()) is not None:
+                old.deleteLater()
+        self.session.options = {}
+        if method.options:
+            self._options_container = options_widget(
+                method, lambda options: setattr(self.session, "options", options)
+            )
+            if len(self._options_container):
+                self.session.options = self._options_container.asdict()
+                self._options_layout.addWidget(self._options_container.native)
+        self._method_note.setText(method.summary)
+        self._method_box.setToolTip(
+            self._method_box.itemData(self._method_box.currentIndex(), Qt.ItemDataRole.ToolTipRole)
+        )
+        self.session.method = name
+        self._list_layers()
+        self._changed()
+
+    def _blocks(self, values: list[Any]) -> list[Any]:
+        """Return the outermost of the layers: whole blocks, and layers that are in none."""
+        network = self.session.network
+        if network is None:
+            return []
+        graph = network.layers
+        return [
+            name
+            for name in values
+            if not graph[name].block and graph[name].kind in ("block", "convolution")
+        ]
+
+    def _list_layers(self) -> None:
+        method = self.session.chosen_method()
+        uses = Needs.LAYER in method.needs
+        for widget in (self._layer_title, self._layer_list):
+            widget.setVisible(uses)
+        # Score maps of segmentations need a class, fusion maps take those that are chosen.
+        has_classes = (
+            bool(method.needs & Needs.TARGET)
+            or "classes" in method.options
+            or "rank" in method.options
+        )
+        for part in (self._class_title, self._class_list, self._target_part):
+            part.setVisible(has_classes)
+        network = self.session.network
+        if network is None:
+            return
+        graph = network.layers
+        rows = []
+        for layer in graph.values():
+            shape = " × ".join(str(n) for n in layer.output_shape)
+            usable = Needs.POSITIONS not in method.needs or graph.has_positions(layer.name)
+            tip = layer.description or layer.operation
+            if not usable:
+                tip += "\nIt has no positions, so there is no map of it."
+            elif layer.parameters:
+                tip += f"\n{layer.parameters:,} parameters"
+            rows.append((layer.name, f"{layer.name}   {layer.kind}, {shape}", tip, usable))
+        self._layer_list.set_rows(rows)
+
+    def _list_classes(self, findings: Findings) -> None:
+        segments = findings.network.spec.task == "segmentation"
+        what = "of the pixels" if segments else "probable"
+        ranked = sorted(findings.classes, key=lambda row: -row[2])
+        self._class_list.set_rows(
+            [
+                (
+                    index,
+                    name if findings.prediction is None else f"{name}   {share:.1%} {what}",
+                    f"Class {index}",
+                    True,
+                )
+                for index, name, share in ranked
+            ]
+        )
+        if not self.session.classes and ranked:
+            likely = [i for i, name, _ in ranked if not (segments and name == "background")]
+            self._class_list.choose((likely or [ranked[0][0]])[:1])
+
+    def _changed(self, *_: Any) -> None:
+        if self._closed:
+            return
+        problem = self.session.problem(self.image_layer())
+        if problem is None and self._findings is None:
+            problem = "The network is being looked at."
+        self._run.setEnabled(problem is None)
+        self._reason.setText(problem or "")
+        self._reason.setVisible(bool(problem))
+        if problem is None and self.session.live:
+            self._soon()
+
+    def _plane_changed(self, *_: Any) -> None:
+        layer = self.image_layer()
+        if layer is None or self.session.network is None or not self.session.live:
+            return
+        if Shown.of(layer, self._viewer).plane(self.session.network) != self._inspected[2:]:
+            self._changed()
+
+    # --- what is computed ---
+
+    def _inspect(self) -> None:
+        """Load the network and look at the image with it, in the compute thread."""
+        title, layer = self._network_box.currentText(), self.image_layer()
+        shown = None if layer is None else Shown.of(layer, self._viewer)
+        self._findings = None
+
+        def work(progress: Any) -> Findings:
+            network = self.session.open_network(title)
+            return inspect(network, None if shown is None else shown.image(network), progress)
+
+        def done(findings: Findings) -> None:
+            self._findings = findings
+            self.session.network = findings.network
+            self._describe(findings.network)
+            self._list_layers()
+            if not self.session.layers:
+                last = findings.network.layers.last_with_positions()
+                self._layer_list.choose([last] if last else [])
+            self._list_classes(findings)
+            self._changed()
+
+        self.jobs.submit("Looking at the network", work, done, self._show_failure)
+
+    def _describe(self, network: Network) -> None:
+        parameters = sum(n.parameters for n in network.layers.values() if n.kind != "block")
+        self._network_note.setText(
+            f"{network.spec.task}, {len(network.class_names)} classes, {parameters:,} parameters, "
+            f"on {network.device}"
+        )
+
+    def question(self) -> Question:
+        """Return what would be explained now.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where something is still to be chosen.
+        """
+        layer, network = self.image_layer(), self.session.network
+        problem = self.session.problem(layer)
+        if problem or layer is None or network is None:
+            raise NeuroscopeError(problem or "Choose a network and an image.")
+        shown = Shown.of(layer, self._viewer)
+        method = self.session.chosen_method()
+        options = dict(self.session.options)
+        targets = self.session.targets(network)
+        uses_target = (
+            Needs.TARGET in method.needs
+            or "classes" in method.options
+            or options.get("rank") == "relevance"
+        )
+        return Question(
+            network,
+            shown,
+            layer,
+            method.name,
+            options,
+            self.session.layers if Needs.LAYER in method.needs else (),
+            targets if uses_target else (),
+        )
+
+    def explain(self) -> None:
+        """Compute what is chosen, and show it when it is there."""
+        try:
+            question = self.question()
+        except NeuroscopeError as error:
+            self._show_failure(error)
+            return
+        self._inspected = (question.network, question.source, *question.plane())
+        title = methods[question.method].title
+        self.jobs.submit(
+            f"{title}",
+            question.answer,
+            lambda answer: self._show(question, answer),
+            self._show_failure,
+        )
+
+    def _explain_if_live(self) -> None:
+        if not self._closed and self.session.live and self._run.isEnabled():
+            self.explain()
+
+    # --- what is shown ---
+
+    def _show(self, question: Question, answer: Explanation) -> None:
+        if question.source not in self._viewer.layers:
+            self._answer.setText("The image was removed while its explanation was computed.")
+            return
+        slot = (question.network.name, str(id(question.source)), question.method)
+        self._shower.show(layer_data(answer, question.source, question.plane()), slot)
+        self._answer.setText(_in_words(answer))
+        self._answer.setVisible(True)
+
+    def show_prediction(self) -> None:
+        """Show the network's predicted classes over the image."""
+        layer, network = self.image_layer(), self.session.network
+        if (
+            layer is None
+            or network is None
+            or self._findings is None
+            or self._findings.prediction is None
+        ):
+            raise NeuroscopeError("Choose a network and an image first.")
+        plane = Shown.of(layer, self._viewer).plane(network)
+        self._shower.show(
+            prediction_data(network, self._findings.prediction, layer, plane),
+            (network.name, str(id(layer)), "prediction"),
+        )
+
+    def _keep_maps(self) -> None:
+        kept = self._shower.release()
+        self._answer.setText(
+            f"{kept} layers are kept as they are." if kept else "There is no map to keep yet."
+        )
+        self._answer.setVisible(True)
+
+    def _show_start(self, what: str) -> None:
+        self._progress.setRange(0, 0)
+        self._progress.setFormat(what)
+        self._progress.setVisible(True)
+        self._cancel.setEnabled(True)
+
+    def _show_progress(self, done: int, total: int, what: str) -> None:
+        self._progress.setRange(0, total)
+        self._progress.setValue(done)
+        self._progress.setFormat(f"{what}  %p%" if total else what)
+
+    def _show_idle(self) -> None:
+        self._progress.setVisible(False)
+        self._cancel.setEnabled(False)
+
+    def _show_failure(self, error: Exception) -> None:
+        if self._closed:
+            return
+        if isinstance(error, NeuroscopeError):
+            self._answer.setText(str(error))
+            self._answer.setVisible(True)
+            show_error(str(error))
+        else:
+            text = f"{type(error).__name__}: {error}".strip()
+            self._answer.setText(text)
+            show_warning(
+                f"Something failed that should not: {text}. Please report it; your "
+                f"layers are as they were."
+            )
+            raise error
+
+    # --- its end ---
+
+    def close_work(self) -> None:
+        """Stop what is computed and follow the viewer no longer; it may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._soon.cancel()
+        self.jobs.close()
+        self._shower.close()
+        for event in (
+            self._viewer.layers.events.inserted,
+            self._viewer.layers.events.removed,
+            self._viewer.layers.events.reordered,
+        ):
+            event.disconnect(self._list_images)
+        self._viewer.dims.events.current_step.disconnect(self._plane_changed)
+        for layer in self._viewer.layers:
+            if _is_image(layer):
+                layer.events.name.disconnect(self._rename_images)
+
+    def closeEvent(self, event: Any) -> None:
+        self.close_work()
+        super().closeEvent(event)
+
+
+def _note() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setVisible(True)
+    return label
+
+
+def _narrow(box: QComboBox) -> QComboBox:
+    """Let a box be narrower than its longest text."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(12)
+    return box
+
+
+def _choices(name: str, items: dict[str, str]) -> QComboBox:
+    box = QComboBox()
+    box.setAccessibleName(name)
+    for value, text in items.items():
+        box.addItem(text, value)
+    return box
+
+
+def _is_image(layer: Any) -> bool:
+    from napari.layers import Image
+
+    return isinstance(layer, Image) and "neuroscope" not in layer.metadata
+
+
+def _in_words(answer: Explanation) -> str:
+    """Return what an explanation says besides its picture."""
+    parts = []
+    table = answer.provenance.get("table")
+    if table:
+        rows = sorted(zip(table["class"], table["probability"], strict=True), key=lambda r: -r[1])
+        parts.append("\n".join(f"{name}: {value:.1%}" for name, value in rows[:10]))
+    else:
+        for target in answer.provenance["targets"][:4]:
+            parts.append(
+                f"{target['score'].replace('_', ' ')} of {target['class']}"
+                f" ({target['region']}): {target['value']:.4g}"
+            )
+    if not answer.is_table and answer.values.size and not answer.values.any():
+        parts.append("The map is zero everywhere: nothing speaks for the class here.")
+    parts.extend(f"Note: {note}." for note in answer.provenance["notes"])
+    return "\n".join(parts)

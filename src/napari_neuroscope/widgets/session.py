@@ -1,0 +1,162 @@
+"""The state that the docks share; no Qt inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from psygnal import SignalGroupDescriptor
+
+from napari_neuroscope.engine.errors import Progress
+from napari_neuroscope.engine.explain import explain
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.loading import DEMOS, load
+from napari_neuroscope.engine.methods.registry import Method, Needs, methods
+from napari_neuroscope.engine.network import Network, Prediction
+from napari_neuroscope.engine.target import Target
+from napari_neuroscope.viewer.planes import Shown
+
+DEMO_TITLES = {"nuclei": "Demo: nuclei (U-Net)", "blood-cells": "Demo: blood cells (classifier)"}
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """All that one explanation is computed from, taken when it was asked for."""
+
+    network: Network
+    shown: Shown
+    source: Any
+    method: str
+    options: dict[str, Any]
+    layers: tuple[str, ...]
+    targets: tuple[Target, ...]
+
+    def plane(self) -> tuple[int, ...]:
+        """Return the index of the image's plane that is explained."""
+        return self.shown.plane(self.network)
+
+    def answer(self, progress: Progress) -> Explanation:
+        """Compute it."""
+        image = self.shown.image(self.network)
+        fits = self.network.fits_whole(image)
+        return explain(
+            self.network,
+            image,
+            self.method,
+            _one_or_many(self.targets),
+            _one_or_many(self.layers),
+            keep="everything" if fits else "asked",
+            progress=progress,
+            **self.options,
+        )
+
+
+def _one_or_many(items: tuple[Any, ...]) -> Any:
+    return list(items) if len(items) > 1 else next(iter(items), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What is known of a network and an image before anything is explained."""
+
+    network: Network
+    prediction: Prediction | None
+    classes: tuple[tuple[int, str, float], ...]
+
+
+@dataclass
+class Session:
+    """What is chosen, evented, so that docks bind to it and none talks to another."""
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    networks: tuple[str, ...] = tuple(DEMO_TITLES[name] for name in DEMOS)
+    network: Network | None = None
+    method: str = "grad_cam"
+    options: dict[str, Any] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    classes: tuple[int, ...] = ()
+    region: str = "everywhere"
+    score: str = "logit"
+    live: bool = False
+
+    def __post_init__(self) -> None:
+        self._open: dict[str, Callable[[], Network]] = {
+            DEMO_TITLES[name]: _loader(f"demo:{name}") for name in DEMOS
+        }
+        self._loaded: dict[str, Network] = {}
+
+    def add_network(self, network: Network) -> str:
+        """Offer a network that exists in memory; return the title it is offered under."""
+        title, number = network.name, 1
+        while title in self._open and self._loaded.get(title) is not network:
+            number += 1
+            title = f"{network.name} {number}"
+        self._open[title] = lambda: network
+        self._loaded[title] = network
+        if title not in self.networks:
+            self.networks = (*self.networks, title)
+        return title
+
+    def open_network(self, title: str) -> Network:
+        """Return a network that is offered, loading it the first time; may take a while."""
+        if title not in self._loaded:
+            self._loaded[title] = self._open[title]()
+        return self._loaded[title]
+
+    def chosen_method(self) -> Method:
+        """Return the method that is chosen."""
+        return methods[self.method]
+
+    def targets(self, network: Network) -> tuple[Target, ...]:
+        """Return the chosen classes as targets."""
+        region = self.region if network.spec.task == "segmentation" else "everywhere"
+        return tuple(Target(index, region, self.score) for index in self.classes)  # type: ignore[arg-type]
+
+    def problem(self, image: Any) -> str | None:
+        """Return why nothing can be explained yet, as a sentence; None where all is well."""
+        if self.network is None:
+            return "Choose a network."
+        if image is None:
+            return "Choose an image layer; File > Open Sample has some."
+        chosen = self.chosen_method()
+        reason = chosen.why_not(self.network.spec.task, self.network.capabilities)
+        if reason:
+            return reason
+        if Needs.LAYER in chosen.needs and not self.layers:
+            return "Choose at least one layer."
+        relevance = self.options.get("rank") == "relevance"
+        if (Needs.TARGET in chosen.needs or relevance) and not self.classes:
+            return "Choose at least one class."
+        return None
+
+
+def _loader(source: str) -> Callable[[], Network]:
+    from napari_neuroscope.widgets.settings import configured
+
+    def open_it() -> Network:
+        settings = configured()
+        network = load(source, device=settings.device)
+        network.traces.limit = settings.cache_bytes
+        return network
+
+    return open_it
+
+
+def inspect(network: Network, image: np.ndarray | None, progress: Progress) -> Findings:
+    """Find a network's layers, and its classes with the share or probability of each."""
+    if image is None:
+        classes = tuple((i, name, 0.0) for i, name in enumerate(network.class_names))
+        return Findings(network, None, classes)
+    network.discover(image, progress)
+    prediction = network.predict(image)
+    if network.spec.task == "segmentation":
+        seen = prediction.labels[prediction.labels >= 0]
+        counts = np.bincount(seen.ravel(), minlength=len(network.class_names))
+        shares = counts / max(seen.size, 1)
+    else:
+        shares = prediction.probabilities
+    classes = tuple((i, name, float(shares[i])) for i, name in enumerate(network.class_names))
+    return Findings(network, prediction, classes)

@@ -1,0 +1,22 @@
+"""What all tests share: the same random numbers each time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+# Drawn cases are the same each time, and a busy machine is no failure.
+settings.register_profile("same", deadline=None, derandomize=True, max_examples=50, database=None)
+settings.load_profile("same")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
