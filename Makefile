@@ -1,0 +1,50 @@
+# make demo · make test · make benchmark · make pictures
+# Each sets up what it needs: the virtual environment .venv, and on Debian (as root) the system
+# libraries that Qt and OpenGL need; elsewhere it says what is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+XVFB := xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX"
+# One shell a recipe, so that a failure anywhere stops it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+.PHONY: install demo test lint benchmark pictures clean
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt scripts/install_system_libraries.sh
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	scripts/install_system_libraries.sh
+	# torch first and by its exact version: what asks for it later finds it there.
+	$(BIN)/python -m pip install --quiet "$$(grep -E '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . $$($(BIN)/python scripts/development_packages.py)
+	touch $@
+
+demo: install
+	if [ "$$(uname)" != Linux ] || [ -n "$${DISPLAY:-}" ] || [ -n "$${WAYLAND_DISPLAY:-}" ]; then \
+	  $(BIN)/napari-neuroscope demo; \
+	else \
+	  echo "There is no screen: the demo opens on a virtual one and is saved as demo.png."; \
+	  $(XVFB) $(BIN)/napari-neuroscope demo --screenshot demo.png; \
+	fi
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate src/napari_neuroscope/napari.yaml
+
+test: lint
+	if [ "$$(uname)" = Linux ]; then $(XVFB) $(BIN)/python -m pytest; else $(BIN)/python -m pytest; fi
+
+benchmark: install
+	benchmarks/run.sh
+
+pictures: install
+	if [ "$$(uname)" != Linux ] || [ -n "$${DISPLAY:-}" ]; then $(BIN)/python scripts/make_pictures.py; \
+	else $(XVFB) $(BIN)/python scripts/make_pictures.py; fi
+
+clean:
+	rm -rf $(VENV) .venv-benchmark
