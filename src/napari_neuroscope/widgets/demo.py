@@ -31,8 +31,8 @@ def build_demo(viewer: napari.Viewer, *, patience: float = 120.0) -> Inspector:
     viewer.layers["Prediction"].visible = False
     viewer.layers["Nuclei, ground truth"].contour = 2
     viewer.layers["Nuclei, ground truth"].visible = True
-    viewer.layers.move(viewer.layers.index("Nuclei, ground truth"), len(viewer.layers) - 1)
-    viewer.layers.selection.active = viewer.layers[-2]
+    stack = viewer.layers[-1]
+    viewer.layers.selection.active = stack
     viewer.dims.axis_labels = (*viewer.dims.axis_labels[:-2], "y", "x")
     viewer.reset_view()
     return inspector

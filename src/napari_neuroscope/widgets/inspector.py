@@ -160,8 +160,7 @@ class Inspector(QWidget):
             self._class_list,
             self._target_part,
         ):
-            column.addWidget(widget)
-        column.addStretch(0)
+            column.addWidget(widget, 1 if isinstance(widget, PickList) else 0)
         scroll = QScrollArea()
         scroll.setWidget(inside)
         scroll.setWidgetResizable(True)
