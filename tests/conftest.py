@@ -11,6 +11,9 @@ from hypothesis import settings
 settings.register_profile("same", deadline=None, derandomize=True, max_examples=50, database=None)
 settings.load_profile("same")
 
+# These networks are too small to share: threads that wait for each other take most of the time.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def _same_random_numbers() -> None:

@@ -81,8 +81,9 @@ class LayerGraph(Mapping[str, Layer]):
         try:
             return self._layers[name]
         except KeyError:
+            self._ask_for_some()
             raise NeuroscopeError(
-                f"The network has no layer “{name}”; {nearest_names(name, self._layers)}"
+                f"The network has no layer “{name:.60}”; {nearest_names(name, self._layers)}"
             ) from None
 
     def __contains__(self, name: object) -> bool:
@@ -110,8 +111,9 @@ class LayerGraph(Mapping[str, Layer]):
         ----------
         which
             ``"all"``, a name, a pattern, or a list of names and patterns. In a pattern ``*``
-            stands for anything within one part of a dotted name and ``**`` for any parts:
-            ``enc*`` is enc1 and enc2 but not what is inside them, which is ``enc*.**``.
+            stands for anything within one part of a dotted name and ``**`` for any parts, at an
+            end for one at least: ``enc*`` is enc1 and enc2 but not what is inside them, which is
+            ``enc*.**``.
         positions
             Ask that layers have positions: named ones are refused without, others left out.
 
@@ -120,6 +122,7 @@ class LayerGraph(Mapping[str, Layer]):
         NeuroscopeError
             Where nothing fits; it names the nearest.
         """
+        self._ask_for_some()
         found: set[str] = set()
         for pattern in [which] if isinstance(which, str) else which:
             found.update(self._match(pattern, positions))
@@ -133,10 +136,13 @@ class LayerGraph(Mapping[str, Layer]):
         elif pattern in self or not any(sign in pattern for sign in "*?"):
             layer = self[pattern]
             if positions and not self.has_positions(pattern):
+                other = self.last_with_positions()
+                advice = (
+                    f"choose one before the pooling, such as “{other}”" if other else "none has"
+                )
                 raise NeuroscopeError(
                     f"The layer “{pattern}” ({layer.operation}) has no positions: its output is "
-                    f"{layer.output_shape}; choose one before the pooling, such as "
-                    f"“{self.last_with_positions()}”."
+                    f"{layer.output_shape}; {advice}."
                 )
             return [pattern]
         else:
@@ -144,8 +150,15 @@ class LayerGraph(Mapping[str, Layer]):
         usable = [n for n in names if self.has_positions(n)] if positions else names
         if not usable:
             why = "none of them has positions" if names else nearest_names(pattern, self)
-            raise NeuroscopeError(f"No layer fits “{pattern}”; {why}")
+            raise NeuroscopeError(f"No layer fits “{pattern:.60}”; {why}")
         return usable
+
+    def _ask_for_some(self) -> None:
+        if not self._layers:
+            raise NeuroscopeError(
+                "The network has no layers that can be seen: it is one piece, as a traced or "
+                "scripted network is; use it as it was before."
+            )
 
     def last_with_positions(self) -> str | None:
         """Return the last layer whose output has positions: what a CAM explains by default."""
@@ -154,8 +167,13 @@ class LayerGraph(Mapping[str, Layer]):
 
 
 def _glob(pattern: list[str], parts: list[str]) -> bool:
-    if not pattern:
-        return not parts
-    if pattern[0] == "**":
-        return any(_glob(pattern[1:], parts[n:]) for n in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _glob(pattern[1:], parts[1:])
+    if pattern[-1] == "**":
+        pattern = [*pattern, "*"]
+    # Whether what was read of the pattern fits the first n parts, for each n.
+    fits = [True] + [False] * len(parts)
+    for piece in pattern:
+        if piece == "**":
+            fits = [any(fits[: n + 1]) for n in range(len(fits))]
+        else:
+            fits = [False, *(fits[n] and fnmatchcase(part, piece) for n, part in enumerate(parts))]
+    return fits[-1]

@@ -279,7 +279,7 @@ class ModelSpec(_Strict):
                     if names
                     else f"its classes have no names: give an index of 0..{count - 1}."
                 )
-                raise NeuroscopeError(f"The network has no class “{which}”; {hint}")
+                raise NeuroscopeError(f"The network has no class “{which:.60}”; {hint}")
             which = int(which)
         try:
             index = -1 if isinstance(which, bool) else operator.index(which)

@@ -15,6 +15,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.viewer.overlays import heat, limits
 
+_TIFF_AXES = {"z": "Z", "y": "Y", "x": "X", "channel": "C"}
+
 
 def save(explanation: Explanation, image: np.ndarray, path: Path) -> None:
     """Write an explanation to a file, whole or not at all.
@@ -26,8 +28,8 @@ def save(explanation: Explanation, image: np.ndarray, path: Path) -> None:
     image
         The image that was explained; a picture shows it below the map.
     path
-        ``.tif`` holds the values on the image's own pixels as 32-bit floats, with the record as
-        JSON in its description; ``.npy`` the raw values on the map's own grid, with the record
+        ``.tif`` holds the values on the image's own pixels as 32-bit floats, with the record in
+        the JSON of its description, under “neuroscope”; ``.npy`` the raw values on the map's own grid, with the record
         beside it as ``.json``; ``.png`` a picture of the map over the image.
     """
     path = Path(path)
@@ -83,9 +85,11 @@ def _save_tif(explanation: Explanation, image: np.ndarray, path: Path) -> None:
         path,
         explanation.on_image(),
         photometric="minisblack",
-        description=json.dumps(record),
         compression="zlib",
-        metadata=None,
+        metadata={
+            "axes": "".join(_TIFF_AXES.get(axis, "Q") for axis in explanation.axes),
+            "neuroscope": record,
+        },
     )
 
 

@@ -37,18 +37,22 @@ class StackFollower:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
-        self._set: dict[int, tuple[float, float]] = {}
+        self._set: dict[Any, tuple[float, float]] = {}
+        self._closed = False
         viewer.dims.events.current_step.connect(self.update)
         viewer.layers.selection.events.active.connect(self.update)
 
     def close(self) -> None:
         """Follow no longer."""
+        if self._closed:
+            return
+        self._closed = True
         self._viewer.dims.events.current_step.disconnect(self.update)
         self._viewer.layers.selection.events.active.disconnect(self.update)
 
     def follow(self, layer: Any) -> None:
         """Fit a layer's contrast from now on."""
-        self._set[id(layer)] = tuple(layer.contrast_limits)
+        self._set[layer.unique_id] = tuple(layer.contrast_limits)
         self.update()
 
     def refit(self, layer: Any, fitting: tuple[float, float]) -> None:
@@ -58,13 +62,13 @@ class StackFollower:
         self.update()
 
     def _is_ours(self, layer: Any) -> bool:
-        own = self._set.get(id(layer))
+        own = self._set.get(layer.unique_id)
         return own is not None and np.allclose(layer.contrast_limits, own, rtol=1e-6, atol=0)
 
     def _set_limits(self, layer: Any, fitting: tuple[float, float]) -> None:
         layer.contrast_limits_range = fitting
         layer.contrast_limits = fitting
-        self._set[id(layer)] = tuple(layer.contrast_limits)
+        self._set[layer.unique_id] = tuple(layer.contrast_limits)
 
     def update(self, event: Any = None) -> None:
         """Show the names of the steps that the sliders are at."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import napari
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import napari.layers
 
 _LIVE_DELAY_MS = 200
+_log = logging.getLogger(__name__)
 
 
 class Inspector(QWidget):
@@ -60,6 +62,7 @@ class Inspector(QWidget):
         self._findings: Findings | None = None
         self._inspected: tuple[Any, ...] = ()
         self._closed = False
+        self._trouble = ""
         self._build()
         self._connect()
         self._list_networks()
@@ -151,6 +154,7 @@ class Inspector(QWidget):
         column = QVBoxLayout(inside)
         column.addLayout(top)
         column.addWidget(self._options)
+        stretch: dict[QWidget, int] = {self._layer_list: 3, self._class_list: 2}
         self._layer_title = QLabel("Layers")
         self._class_title = QLabel("Classes")
         for widget in (
@@ -160,7 +164,7 @@ class Inspector(QWidget):
             self._class_list,
             self._target_part,
         ):
-            column.addWidget(widget, 1 if isinstance(widget, PickList) else 0)
+            column.addWidget(widget, stretch.get(widget, 0))
         scroll = QScrollArea()
         scroll.setWidget(inside)
         scroll.setWidgetResizable(True)
@@ -178,7 +182,7 @@ class Inspector(QWidget):
         for line in (self._reason, self._progress, self._answer):
             layout.addWidget(line)
         # The scrolled column never scrolls sideways, so the dock is as wide as it needs.
-        self.setMinimumWidth(inside.minimumSizeHint().width() + 28)
+        self.setMinimumWidth(max(340, inside.minimumSizeHint().width() + 28))
 
     def _connect(self) -> None:
         self._network_box.currentIndexChanged.connect(self._choose_network)
@@ -194,7 +198,7 @@ class Inspector(QWidget):
         )
         self._live.toggled.connect(lambda on: setattr(self.session, "live", on))
         self._run.clicked.connect(self.explain)
-        self._cancel.clicked.connect(self.jobs.cancel)
+        self._cancel.clicked.connect(self.cancel)
         self._keep.clicked.connect(self._keep_maps)
 
         self._soon = qdebounced(self._explain_if_live, timeout=_LIVE_DELAY_MS)
@@ -223,6 +227,10 @@ class Inspector(QWidget):
         ):
             event.connect(self._list_images)
         self._viewer.dims.events.current_step.connect(self._plane_changed)
+        # A closing window deletes its docks without closing them; nothing of this one is left then.
+        self.destroyed.connect(
+            lambda *_, jobs=self.jobs, shower=self._shower: (jobs.close(), shower.close())
+        )
 
     # --- what is chosen ---
 
@@ -284,7 +292,7 @@ class Inspector(QWidget):
         return self._image_box.currentData()
 
     def _choose_network(self, *_: Any) -> None:
-        self._findings = None
+        self._findings, self._trouble = None, ""
         self.session.network = None
         self._layer_list.set_rows([])
         self._class_list.set_rows([])
@@ -386,7 +394,9 @@ class Inspector(QWidget):
             return
         problem = self.session.problem(self.image_layer())
         if problem is None and self._findings is None:
-            problem = "The network is being looked at."
+            problem = "The network looks at the image."
+        if self._trouble:
+            problem = self._trouble
         self._run.setEnabled(problem is None)
         self._reason.setText(problem or "")
         self._reason.setVisible(bool(problem))
@@ -406,7 +416,7 @@ class Inspector(QWidget):
         """Load the network and look at the image with it, in the compute thread."""
         title, layer = self._network_box.currentText(), self.image_layer()
         shown = None if layer is None else Shown.of(layer, self._viewer)
-        self._findings = None
+        self._findings, self._trouble = None, ""
 
         def work(progress: Any) -> Findings:
             network = self.session.open_network(title)
@@ -423,7 +433,13 @@ class Inspector(QWidget):
             self._list_classes(findings)
             self._changed()
 
-        self.jobs.submit("Looking at the network", work, done, self._show_failure)
+        def failed(error: Exception) -> None:
+            self._show_failure(error)
+            self._trouble = self._answer.text()
+            self._answer.clear()
+            self._changed()
+
+        self.jobs.submit("Looking at the network", work, done, failed)
 
     def _describe(self, network: Network) -> None:
         parameters = sum(n.parameters for n in network.layers.values() if n.kind != "block")
@@ -479,6 +495,13 @@ class Inspector(QWidget):
             self._show_failure,
         )
 
+    def cancel(self) -> None:
+        """Stop what is computed, at its next step."""
+        self.jobs.cancel()
+        if self._findings is None and self._network_box.currentIndex() > 0:
+            self._trouble = "Stopped. Choose the network or the image again to go on."
+        self._changed()
+
     def _explain_if_live(self) -> None:
         if not self._closed and self.session.live and self._run.isEnabled():
             self.explain()
@@ -489,7 +512,7 @@ class Inspector(QWidget):
         if question.source not in self._viewer.layers:
             self._answer.setText("The image was removed while its explanation was computed.")
             return
-        slot = (question.network.name, str(id(question.source)), question.method)
+        slot = (question.network.name, str(question.source.unique_id), question.method)
         self._shower.show(layer_data(answer, question.source, question.plane()), slot)
         self._answer.setText(_in_words(answer))
         self._answer.setVisible(True)
@@ -507,7 +530,7 @@ class Inspector(QWidget):
         plane = Shown.of(layer, self._viewer).plane(network)
         self._shower.show(
             prediction_data(network, self._findings.prediction, layer, plane),
-            (network.name, str(id(layer)), "prediction"),
+            (network.name, str(layer.unique_id), "prediction"),
         )
 
     def _keep_maps(self) -> None:
@@ -535,18 +558,16 @@ class Inspector(QWidget):
     def _show_failure(self, error: Exception) -> None:
         if self._closed:
             return
-        if isinstance(error, NeuroscopeError):
-            self._answer.setText(str(error))
-            self._answer.setVisible(True)
-            show_error(str(error))
-        else:
-            text = f"{type(error).__name__}: {error}".strip()
-            self._answer.setText(text)
-            show_warning(
-                f"Something failed that should not: {text}. Please report it; your "
-                f"layers are as they were."
+        text = str(error)
+        if not isinstance(error, NeuroscopeError):
+            _log.error("the compute thread failed", exc_info=error)
+            text = (
+                f"Something failed that should not: {type(error).__name__}: {error}. Your layers "
+                f"are as they were; please report it with what is in the log."
             )
-            raise error
+        self._answer.setText(text)
+        self._answer.setVisible(True)
+        show_error(text)
 
     # --- its end ---
 

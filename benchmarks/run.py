@@ -1,0 +1,139 @@
+"""Run the benchmarks, each in a process of its own, and write RESULTS.md.
+
+python benchmarks/run.py [figure ...]; all of them when none is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rows import Row, taken_from
+from timing import THREADS, Neighbours
+
+HERE = Path(__file__).parent
+FIGURES = {
+    "import": ["importing.py"],
+    "one-pass": ["many_layers.py", "one-pass"],
+    "memory": ["memory.py"],
+    "captum": ["many_layers.py", "captum"],
+    "pytorch-grad-cam": ["many_layers.py", "pytorch-grad-cam"],
+    "classes": ["many_classes.py"],
+    "guided-18": ["guided.py", "18"],
+    "guided-50": ["guided.py", "50"],
+    "traced": ["traced.py"],
+    "unet": ["unet_classes.py"],
+    "stalls": ["stalls.py"],
+}
+PACKAGES = (
+    "napari-neuroscope", "torch", "torchvision", "captum", "grad-cam", "numpy", "napari", "PyQt6",
+)  # fmt: skip
+
+
+def measure(name: str) -> tuple[list[Row], str]:
+    """Return the rows of a figure, and how it went."""
+    file, *arguments = FIGURES[name]
+    threads = str(THREADS)
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    start = time.monotonic()
+    with Neighbours() as neighbours:
+        done = subprocess.run(
+            [sys.executable, str(HERE / file), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+    took = time.monotonic() - start
+    if done.returncode:
+        print(done.stderr[-3000:], file=sys.stderr)
+        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message"
+        return [], f"{name}: failed, {last}"
+    return taken_from(done.stdout), (
+        f"{name}: took {took:.0f} s, and others meanwhile {neighbours.share:.0%} of the machine"
+    )
+
+
+def machine() -> list[str]:
+    """Return what the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    memory, system = "", platform.platform()
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        model = next((s.split(": ")[1] for s in lines if s.startswith("model name")), model)
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = f", {total / 2**30:.0f} GiB of memory"
+        system = f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {system}"
+    return [
+        f"- {model}, {os.cpu_count()} cores{memory}; no GPU used; torch on {THREADS} threads",
+        f"- {system}",
+        f"- Python {platform.python_version()}, "
+        + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
+        f"- {datetime.date.today().isoformat()}",
+    ]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def write(results: dict[str, tuple[list[Row], str]]) -> None:
+    """Write RESULTS.md."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `make benchmark`. Ours and the peer take turns in one process, on the same model, "
+        "weights, image and number of threads; medians are given, and each pair is checked to "
+        "compute the same. An image is new in each repeat, so that nothing is answered from the "
+        "cache; ours includes the preprocessing, the resampling to one stack and the record of "
+        "how it was made. Weights are untrained: they don't change the work.",
+        "",
+        *machine(),
+        "",
+        "| what | peer | ours (median) | peer (median) | ratio | asked | met? |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    details = []
+    for rows, how in results.values():
+        for row in rows:
+            lines.append("| " + " | ".join(row.cells()) + " |")
+            notes = [n for n in (row.spread, *row.notes) if n]
+            if notes:
+                beside = f" — {row.peer}" if row.peer else ""
+                details.append(f"- {row.what}{beside}: {'; '.join(notes)}")
+        if "failed" in how:
+            lines.append(f"| {how} | | | | | | **no** |")
+    lines += ["", "Spread (smallest to largest) and notes:", "", *details]
+    lines += ["", "How it went:", "", *(f"- {how}" for _, how in results.values()), ""]
+    (HERE / "RESULTS.md").write_text("\n".join(lines), "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("figures", nargs="*", choices=[*FIGURES, []], metavar="figure",
+                        help=", ".join(FIGURES))  # fmt: skip
+    asked = parser.parse_args().figures or list(FIGURES)
+    results: dict[str, tuple[list[Row], str]] = {}
+    for name in asked:
+        print(f"{name} …", flush=True)
+        results[name] = measure(name)
+        for row in results[name][0]:
+            print("  " + " | ".join(row.cells()), flush=True)
+        print(f"  {results[name][1]}", flush=True)
+        write(results)
+    if any(not rows for rows, _ in results.values()):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Measure side by side: the sides take turns in one process, so that what slows one slows both."""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+THREADS = 2
+
+
+@dataclass
+class Times:
+    """Seconds of each repeat."""
+
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def worst(self) -> float:
+        return max(self.seconds)
+
+    def spread(self, scale: float = 1.0) -> str:
+        low, high = min(self.seconds) * scale, max(self.seconds) * scale
+        return f"{low:.3g}–{high:.3g}, n={len(self.seconds)}"
+
+
+def set_threads() -> None:
+    """Give torch the same number of threads on all sides."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+
+
+def alternate(
+    sides: Mapping[str, Callable[[int], object]],
+    rounds: int,
+    *,
+    warm_up: int = 1,
+    each: Mapping[str, int] | None = None,
+) -> dict[str, Times]:
+    """Time the sides in turn.
+
+    Parameters
+    ----------
+    sides
+        Each takes the number of the repeat, so that it can take an image it has not seen.
+    rounds
+        How often the turn goes round.
+    warm_up
+        Rounds that are not counted.
+    each
+        How often a side runs in its turn, once if not said.
+    """
+    found = {name: Times() for name in sides}
+    number = 0
+    for turn in range(-warm_up, rounds):
+        # Whose turn is first changes, so that neither always runs in the other's wake.
+        order = list(sides) if turn % 2 else list(sides)[::-1]
+        for name in order:
+            for _ in range((each or {}).get(name, 1) if turn >= 0 else 1):
+                seconds = timed(sides[name], number)
+                number += 1
+                if turn >= 0:
+                    found[name].seconds.append(seconds)
+    return found
+
+
+def timed(function: Callable[[int], object], number: int) -> float:
+    """Return the seconds a call takes, with the garbage collector off."""
+    gc.collect()
+    gc.disable()
+    try:
+        start = time.perf_counter()
+        function(number)
+        return time.perf_counter() - start
+    finally:
+        gc.enable()
+
+
+def check_equal(ours: np.ndarray, theirs: np.ndarray, what: str, tolerance: float = 1e-5) -> float:
+    """Return the largest difference relative to the largest value; fail where it is too large."""
+    if ours.shape != theirs.shape:
+        raise AssertionError(f"{what}: shapes {ours.shape} and {theirs.shape}")
+    most = float(np.abs(theirs).max())
+    difference = float(np.abs(ours - theirs).max()) / (most or 1.0)
+    if not difference <= tolerance:
+        raise AssertionError(f"{what}: differs by {difference:.2g} of the largest value")
+    return difference
+
+
+class Neighbours:
+    """How much of the machine others took meanwhile: a number to trust the others by."""
+
+    def __enter__(self) -> Neighbours:
+        self._start = self._now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, busy, own = (b - a for a, b in zip(self._start, self._now(), strict=True))
+        self.share = max(0.0, busy - own) / (wall * (os.cpu_count() or 1))
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        own = sum(os.times()[:4])
+        try:
+            with open("/proc/stat", encoding="ascii") as lines:
+                ticks = [int(n) for n in lines.readline().split()[1:]]
+        except OSError:
+            return time.monotonic(), own, own
+        # user, nice, system, irq, softirq, steal
+        busy = sum(ticks[n] for n in (0, 1, 2, 5, 6, 7)) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), busy, own

@@ -1,0 +1,335 @@
+"""Guided backpropagation against the same network written with an explicit guided relu."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from closeness import assert_close
+from guided import GuidedRelu, guided_pointwise, reference
+from networks import as_network, settled
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+import napari_neuroscope as ns
+
+Relu = Callable[[Tensor], Tensor]
+
+
+class Straight(nn.Module):
+    """Four convolutions with a relu behind each of three, pooled to scores."""
+
+    def __init__(self, relus: Callable[[], list[Relu]]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv2 = nn.Conv2d(6, 6, 3, padding=1)
+        self.conv3 = nn.Conv2d(6, 6, 3, padding=1, bias=False)
+        self.conv4 = nn.Conv2d(6, 4, 3)
+        self.made = relus()
+        self.as_modules = nn.ModuleList(r for r in self.made if isinstance(r, nn.Module))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.made[0](self.conv1(x))
+        x = self.made[1](self.conv2(x))
+        x = self.made[2](self.conv3(x))
+        return self.conv4(x).mean((2, 3))
+
+
+class PreActivation(Straight):
+    """The block f(relu(x)) + x: the skip passes the relu by."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        x = self.conv2(self.made[0](x)) + x
+        x = self.conv3(self.made[1](x)) + x
+        return self.conv4(self.made[2](x)).mean((2, 3))
+
+
+class Residual(Straight):
+    """The block relu(f(x) + x) with an addition in place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.made[0](self.conv1(x))
+        y = self.conv2(x)
+        y += x
+        x = self.made[1](y)
+        y = self.conv3(x)
+        y += x
+        return self.conv4(self.made[2](y)).mean((2, 3))
+
+
+class Checkpointed(Straight):
+    """The middle is computed again on the way back."""
+
+    reentrant = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.made[0](self.conv1(x))
+
+        def middle(x: Tensor) -> Tensor:
+            return self.made[2](self.conv3(self.made[1](self.conv2(x))))
+
+        x = checkpoint(middle, x, use_reentrant=self.reentrant)
+        return self.conv4(x).mean((2, 3))
+
+
+class CheckpointedReentrant(Checkpointed):
+    reentrant = True
+
+
+def _three(relu: Callable[[], Relu]) -> Callable[[], list[Relu]]:
+    return lambda: [relu() for _ in range(3)]
+
+
+def _reused(inplace: bool) -> list[Relu]:
+    return [nn.ReLU(inplace)] * 3
+
+
+WRITTEN = {
+    "module": _three(nn.ReLU),
+    "module in place": _three(lambda: nn.ReLU(inplace=True)),
+    "one module reused": lambda: _reused(False),
+    "one module reused in place": lambda: _reused(True),
+    "created in forward": _three(lambda: lambda x: nn.ReLU()(x)),
+    "created in forward in place": _three(lambda: lambda x: nn.ReLU(inplace=True)(x)),
+    "F.relu": _three(lambda: functional.relu),
+    "F.relu in place": _three(lambda: lambda x: functional.relu(x, inplace=True)),
+    "F.relu_": _three(lambda: functional.relu_),
+    "torch.relu": _three(lambda: torch.relu),
+    "torch.relu_": _three(lambda: torch.relu_),
+    "x.relu()": _three(lambda: lambda x: x.relu()),
+    "x.relu_()": _three(lambda: lambda x: x.relu_()),
+    "F.threshold": _three(lambda: lambda x: functional.threshold(x, 0.0, 0.0)),
+    "one of each": lambda: [nn.ReLU(inplace=True), functional.relu, lambda x: x.relu_()],
+}
+
+
+def image_of(rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((12, 10, 3)).astype(np.float32)
+
+
+def as_input(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
+
+
+def reference_of(kind: type[Straight], image: np.ndarray, index: int) -> np.ndarray:
+    """Return the guided gradient by the same weights, written with the guided function."""
+    model = settled(kind(_three(lambda: GuidedRelu.apply)))
+    return reference(model, as_input(image), index).numpy()
+
+
+def ours(model: nn.Module, image: np.ndarray, index: int) -> np.ndarray:
+    # A size is given for exported networks, which take no other.
+    network = as_network(model, size=image.shape[:2])
+    return ns.explain(network, image, "guided_backprop", index, channels="keep").values
+
+
+@pytest.mark.parametrize("kind", [Straight, PreActivation, Residual, Checkpointed])
+@pytest.mark.parametrize("written", WRITTEN)
+def test_every_way_to_write_a_relu(
+    kind: type[Straight], written: str, rng: np.random.Generator
+) -> None:
+    if kind is PreActivation and ("place" in written or "_" in written or "each" in written):
+        pytest.skip("a relu in place would change what the skip adds: another network")
+    image = image_of(rng)
+    model = settled(kind(WRITTEN[written]))
+    for index in (0, 3):
+        assert_close(ours(model, image, index), reference_of(kind, image, index), 1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch.utils.checkpoint")
+@pytest.mark.parametrize("written", ["module", "one module reused in place", "F.relu"])
+def test_reentrant_checkpoints(written: str, rng: np.random.Generator) -> None:
+    image = image_of(rng)
+    model = settled(CheckpointedReentrant(WRITTEN[written]))
+    expected = reference_of(Straight, image, 2)
+    assert_close(ours(model, image, 2), expected, 1e-6)
+
+
+@pytest.mark.parametrize("written", ["module", "F.relu in place"])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda model, x: torch.export.export(model, (x,)).module(),
+        lambda model, x: torch.jit.trace(model, x),
+    ],
+    ids=["torch.export", "torch.jit.trace"],
+)
+@pytest.mark.parametrize("kind", [Straight, Residual])
+def test_converted_networks(
+    kind: type[Straight], convert: Any, written: str, rng: np.random.Generator
+) -> None:
+    image = image_of(rng)
+    model = convert(settled(kind(WRITTEN[written])), as_input(image))
+    assert_close(ours(model, image, 1), reference_of(kind, image, 1), 1e-6)
+
+
+def test_the_reference_is_no_plain_gradient(rng: np.random.Generator) -> None:
+    """Else the tests above could not fail."""
+    image = image_of(rng)
+    network = as_network(settled(Straight(WRITTEN["module"])))
+    plain = ns.explain(network, image, "saliency", 0, channels="keep").values
+    expected = reference_of(Straight, image, 0)
+    assert np.abs(plain - expected).max() > 0.1 * np.abs(expected).max()
+
+
+# --- other activations: R_in = max(R_out, 0) · f'(z) ---
+
+ACTIVATIONS: dict[str, tuple[Callable[[], Relu], Callable[[Tensor], Tensor]]] = {
+    "relu6": (nn.ReLU6, functional.relu6),
+    "relu6 in place": (lambda: nn.ReLU6(inplace=True), functional.relu6),
+    "F.relu6": (lambda: functional.relu6, functional.relu6),
+    "hardtanh": (nn.Hardtanh, functional.hardtanh),
+    "leaky_relu": (lambda: nn.LeakyReLU(0.1), lambda x: functional.leaky_relu(x, 0.1)),
+    "leaky_relu in place": (
+        lambda: nn.LeakyReLU(0.1, inplace=True),
+        lambda x: functional.leaky_relu(x, 0.1),
+    ),
+    "elu": (nn.ELU, functional.elu),
+    "elu in place": (lambda: nn.ELU(inplace=True), functional.elu),
+    "selu": (nn.SELU, functional.selu),
+    "celu": (lambda: nn.CELU(0.7), lambda x: functional.celu(x, 0.7)),
+    "gelu": (nn.GELU, functional.gelu),
+    "gelu tanh": (
+        lambda: nn.GELU("tanh"),
+        lambda x: functional.gelu(x, approximate="tanh"),
+    ),
+    "silu": (nn.SiLU, functional.silu),
+    "silu in place": (lambda: nn.SiLU(inplace=True), functional.silu),
+    "mish": (nn.Mish, functional.mish),
+    "hardswish": (nn.Hardswish, functional.hardswish),
+    "hardsigmoid": (nn.Hardsigmoid, functional.hardsigmoid),
+    "softplus": (nn.Softplus, functional.softplus),
+    "tanh": (lambda: torch.tanh, torch.tanh),
+    "sigmoid": (nn.Sigmoid, torch.sigmoid),
+    "logsigmoid": (nn.LogSigmoid, functional.logsigmoid),
+    "rrelu": (nn.RReLU, lambda x: functional.leaky_relu(x, (1 / 8 + 1 / 3) / 2)),
+    "softshrink": (nn.Softshrink, functional.softshrink),
+    "hardshrink": (nn.Hardshrink, functional.hardshrink),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_other_activations(activation: str, rng: np.random.Generator) -> None:
+    make, function = ACTIVATIONS[activation]
+    image = 2 * image_of(rng)  # wide enough to meet the ends of relu6 and hardtanh
+    model = settled(Straight(_three(make)))
+    explicit = settled(Straight(_three(lambda: guided_pointwise(function))))
+    expected = reference(explicit, as_input(image), 1).numpy()
+    assert_close(ours(model, image, 1), expected, 1e-5)
+
+
+def test_prelu_with_its_learnt_slopes(rng: np.random.Generator) -> None:
+    image = image_of(rng)
+    model = Straight(_three(lambda: nn.PReLU(6)))
+    explicit = Straight(_three(lambda: lambda x: x))
+    explicit.load_state_dict(settled(model).state_dict(), strict=False)
+    for n, prelu in enumerate(model.made):
+        weight = prelu.weight.detach()
+        explicit.made[n] = guided_pointwise(lambda x, w=weight: functional.prelu(x, w))
+    assert_close(ours(model, image, 0), reference(explicit, as_input(image), 0).numpy())
+
+
+# --- what can't be guided is said ---
+
+
+def _mixed(second: Relu) -> Straight:
+    return settled(Straight(lambda: [nn.ReLU(), second, nn.ReLU()]))
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda x: x.clamp(min=0),
+        lambda x: x.clamp(0),
+        lambda x: torch.clamp(x, min=0),
+        lambda x: x.clamp_(min=0),
+        lambda x: torch.clamp_min(x, 0),
+        lambda x: x.clip(0),
+        lambda x: torch.maximum(x, torch.zeros(())),
+        lambda x: torch.maximum(x, torch.zeros_like(x)),
+        lambda x: torch.max(x, torch.zeros_like(x)),
+        lambda x: torch.fmax(x, torch.zeros_like(x)),
+    ],
+    ids=[
+        "x.clamp(min=0)",
+        "x.clamp(0)",
+        "torch.clamp",
+        "x.clamp_(min=0)",
+        "clamp_min",
+        "clip",
+        "maximum",
+        "maximum of zeros like it",
+        "max",
+        "fmax",
+    ],
+)
+def test_a_relu_in_disguise_is_warned_of(second: Relu, rng: np.random.Generator) -> None:
+    network = as_network(_mixed(second))
+    with pytest.warns(ns.NeuroscopeWarning, match="can't be told from other arithmetic") as said:
+        found = ns.explain(network, image_of(rng), "guided_backprop", 0)
+    assert len(said) == 1
+    assert "\n" not in str(said[0].message)
+    # It stands in the record as well as on the screen.
+    assert any("can't be told" in note for note in found.provenance["notes"])
+
+
+def test_the_warning_names_what_is_not_guided(rng: np.random.Generator) -> None:
+    network = as_network(_mixed(lambda x: x.clamp(min=0)))
+    with pytest.warns(ns.NeuroscopeWarning, match=r"\bclamp\b"):
+        ns.explain(network, image_of(rng), "guided_grad_cam", 0, "conv3")
+
+
+def test_a_network_without_an_activation_is_warned_of(rng: np.random.Generator) -> None:
+    network = as_network(settled(Straight(_three(lambda: lambda x: x))))
+    image = image_of(rng)
+    with pytest.warns(ns.NeuroscopeWarning, match="equals the plain gradient"):
+        found = ns.explain(network, image, "guided_backprop", 0, channels="keep")
+    plain = ns.explain(network, image, "saliency", 0, channels="keep")
+    np.testing.assert_array_equal(found.values, plain.values)
+    assert any("plain gradient" in note for note in found.provenance["notes"])
+
+
+def test_the_warning_comes_each_time_it_is_asked(rng: np.random.Generator) -> None:
+    """Also where the map is taken from what is kept."""
+    network = as_network(settled(Straight(_three(lambda: lambda x: x))))
+    image = image_of(rng)
+    for _ in range(2):
+        with pytest.warns(ns.NeuroscopeWarning, match="plain gradient"):
+            ns.explain(network, image, "guided_backprop", 0)
+
+
+class Scripted(Straight):
+    """A network with a scripted part."""
+
+    def __init__(self) -> None:
+        super().__init__(WRITTEN["module"])
+        self.part = torch.jit.script(nn.Sequential(nn.Conv2d(6, 6, 1), nn.ReLU()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv4(self.part(self.made[0](self.conv1(x)))).mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten())),
+        Scripted,
+    ],
+    ids=["the whole", "a part"],
+)
+def test_scripted_networks_are_refused(model: Any, rng: np.random.Generator) -> None:
+    network = as_network(settled(model()))
+    with pytest.raises(ns.NeuroscopeError, match="scripted"):
+        ns.explain(network, image_of(rng), "guided_backprop", 0)
+
+
+def test_scripted_parts_leave_other_methods_alone(rng: np.random.Generator) -> None:
+    model = settled(Scripted())
+    image = image_of(rng)
+    found = ns.explain(as_network(model), image, "saliency", 0, channels="keep").values
+    assert_close(found, reference(model, as_input(image), 0).numpy())
