@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.explain import explain
     from napari_neuroscope.engine.explanation import Explanation
     from napari_neuroscope.engine.loading import load
-    from napari_neuroscope.engine.methods.registry import Map, Needs, method, methods
+    from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
     from napari_neuroscope.engine.network import Network, Prediction, wrap
     from napari_neuroscope.engine.spec import ModelSpec
     from napari_neuroscope.engine.target import Instance, Target
@@ -24,6 +24,7 @@ _PLACES = {
     "Explanation": "explanation",
     "Instance": "target",
     "Map": "methods.registry",
+    "Method": "methods.registry",
     "ModelSpec": "spec",
     "Needs": "methods.registry",
     "Network": "network",
@@ -44,6 +45,7 @@ __all__ = [
     "Explanation",
     "Instance",
     "Map",
+    "Method",
     "ModelSpec",
     "Needs",
     "Network",

@@ -128,13 +128,20 @@ def ours(model: nn.Module, image: np.ndarray, index: int) -> np.ndarray:
     return ns.explain(network, image, "guided_backprop", index, channels="keep").values
 
 
-@pytest.mark.parametrize("kind", [Straight, PreActivation, Residual, Checkpointed])
-@pytest.mark.parametrize("written", WRITTEN)
+# In a pre-activation block a relu in place would change what the skip adds: another network.
+IN_PLACE = [w for w in WRITTEN if "in place" in w or "relu_" in w or w == "one of each"]
+ROWS = [
+    (kind, written)
+    for kind in (Straight, PreActivation, Residual, Checkpointed)
+    for written in WRITTEN
+    if not (kind is PreActivation and written in IN_PLACE)
+]
+
+
+@pytest.mark.parametrize(("kind", "written"), ROWS)
 def test_every_way_to_write_a_relu(
     kind: type[Straight], written: str, rng: np.random.Generator
 ) -> None:
-    if kind is PreActivation and ("place" in written or "_" in written or "each" in written):
-        pytest.skip("a relu in place would change what the skip adds: another network")
     image = image_of(rng)
     model = settled(kind(WRITTEN[written]))
     for index in (0, 3):

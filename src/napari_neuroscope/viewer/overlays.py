@@ -30,7 +30,7 @@ def heat(*, signed: bool) -> Any:
     from napari.utils import Colormap
 
     if signed:
-        return Colormap(_SIGNED, name="neuroscope signed", display_name="for and against")
+        return Colormap(_SIGNED, name="neuroscope signed", display_name="signed")
     return Colormap(_POSITIVE, name="neuroscope heat", display_name="evidence")
 
 

@@ -24,8 +24,10 @@ def _read(path: Path) -> np.ndarray:
 
 def _nuclei(stem: str, name: str) -> list[LayerData]:
     folder = _folder("nuclei")
+    image = _read(folder / "images" / f"{stem}.png")
+    contrast = np.percentile(image, (1, 99.8)).tolist()
     return [
-        (_read(folder / "images" / f"{stem}.png"), {"name": name, "rgb": False}, "image"),
+        (image, {"name": name, "rgb": False, "contrast_limits": contrast}, "image"),
         (_read(folder / "instances" / f"{stem}.png").astype(np.int32),
          {"name": f"{name}, ground truth", "opacity": 0.5, "visible": False}, "labels"),
     ]  # fmt: skip

@@ -53,6 +53,7 @@ class StackFollower:
     def follow(self, layer: Any) -> None:
         """Fit a layer's contrast from now on."""
         self._set[layer.unique_id] = tuple(layer.contrast_limits)
+        layer.events.visible.connect(self.update)
         self.update()
 
     def refit(self, layer: Any, fitting: tuple[float, float]) -> None:
@@ -79,7 +80,8 @@ class StackFollower:
                 continue
             shown = layer.metadata[KEY]
             names = [shown["labels"].get(axis, ())[step : step + 1] for axis, step in steps.items()]
-            words = " · ".join([shown["title"], *(name[0] for name in names if name)])
+            fixed = shown["labels"].get("target", ())
+            words = " · ".join([shown["title"], *fixed, *(name[0] for name in names if name)])
             if self._is_ours(layer):
                 step = tuple(steps.values())
                 self._set_limits(

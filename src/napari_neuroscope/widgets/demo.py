@@ -26,6 +26,8 @@ def build_demo(viewer: napari.Viewer, *, patience: float = 120.0) -> Inspector:
     wait_for(inspector.ready, patience)
     inspector.show_prediction()
     inspector.choose_layers(LAYERS)
+    # What speaks for the nuclei where they are found, not where they are not.
+    inspector.choose_region("predicted")
     inspector.explain()
     wait_for(lambda: not inspector.jobs.busy, patience)
     viewer.layers["Prediction"].visible = False

@@ -252,6 +252,11 @@ class Inspector(QWidget):
         """Choose these classes of the network, and no others."""
         self._class_list.choose(indices)
 
+    def choose_region(self, name: str) -> None:
+        """Choose where a segmentation is explained: "everywhere" or "predicted"."""
+        self._region_box.setCurrentIndex(self._region_box.findData(name))
+        self._target_part.expand(animate=False)
+
     def choose_method(self, name: str) -> None:
         """Choose a method by its name."""
         self._method_box.setCurrentIndex(self._method_box.findData(name))

@@ -1,0 +1,72 @@
+"""Make the pictures of the README and the docs, from the real program.
+
+Needs a screen, real or virtual: ``make pictures``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import napari
+
+import napari_neuroscope as ns
+from napari_neuroscope.viewer.samples import blood_cells, nuclei
+from napari_neuroscope.viewer.saving import save
+from napari_neuroscope.widgets.demo import build_demo, settle, wait_for
+from napari_neuroscope.widgets.session import DEMO_TITLES
+
+PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+
+
+def window(name: str, viewer: napari.Viewer) -> None:
+    settle()
+    viewer.screenshot(str(PICTURES / f"{name}.png"), canvas_only=False, flash=False)
+
+
+def demo_windows() -> None:
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    inspector = build_demo(viewer)
+    window("demo", viewer)
+    inspector.choose_method("guided_grad_cam")
+    inspector.choose_layers(["dec1"])
+    inspector.choose_classes([2])
+    inspector.explain()
+    wait_for(lambda: not inspector.jobs.busy, 60)
+    viewer.layers["Grad-CAM · nucleus · 7 layers"].visible = False
+    viewer.layers["Nuclei, ground truth"].visible = False
+    viewer.camera.zoom *= 2.2
+    window("guided", viewer)
+    viewer.close()
+
+
+def classifier_window() -> None:
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    for data, attributes, kind in blood_cells():
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    viewer.dims.set_current_step(0, 4)
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    inspector.choose_network(DEMO_TITLES["blood-cells"])
+    wait_for(inspector.ready, 60)
+    inspector.choose_layers(["stage4"])
+    inspector.explain()
+    wait_for(lambda: not inspector.jobs.busy, 60)
+    viewer.reset_view()
+    window("classifier", viewer)
+    viewer.close()
+
+
+def layer_overview() -> None:
+    image = nuclei()[0][0]
+    network = ns.load("demo:nuclei")
+    layers = ["enc1", "enc2", "enc3", "enc4", "dec3", "dec1"]
+    target = ns.Target("nucleus", region="predicted")
+    save(ns.explain(network, image, "grad_cam", target, layers), image, PICTURES / "layers.png")
+
+
+if __name__ == "__main__":
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    layer_overview()
+    demo_windows()
+    classifier_window()
