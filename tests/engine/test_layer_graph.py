@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import GapLinear, Pixelwise, ResNet, UNet, Vgg, as_network, settled
 from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.layers import LayerGraph
+from networks import GapLinear, Pixelwise, ResNet, UNet, Vgg, as_network, settled
 
 
 def graph_of(model: nn.Module, task: str = "segmentation", size: Any = (16, 16)) -> LayerGraph:
@@ -281,7 +281,7 @@ def test_patterns_over_a_real_network() -> None:
     "convert",
     [
         lambda model, x: torch.export.export(model, (x,)).module(),
-        lambda model, x: torch.jit.trace(model, x),
+        torch.jit.trace,
     ],
     ids=["exported", "traced"],
 )

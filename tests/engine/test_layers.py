@@ -33,7 +33,7 @@ GRAPH = LayerGraph(
 
 
 def test_the_graph_is_an_ordered_mapping() -> None:
-    assert list(GRAPH)[0] == "enc1.conv1"
+    assert next(iter(GRAPH)) == "enc1.conv1"
     assert len(GRAPH) == 11
     assert GRAPH["head"].output_shape == (10,)
     assert "head" in GRAPH

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import GapLinear, Scores, as_network, pointwise, settled
 from torch import nn
 
 import napari_neuroscope as ns
+from networks import GapLinear, Scores, as_network, pointwise, settled
 
 IMAGE = np.array([[1.0, 2.0], [3.0, 4.0]])
 
@@ -116,8 +116,7 @@ def test_input_is_the_image_as_the_network_gets_it(rng: np.random.Generator) -> 
 
 
 def test_input_shows_the_crop() -> None:
-    y, x = np.indices((20, 40))
-    image = (x / 100).astype(np.float32)
+    image = (np.indices((20, 40))[1] / 100).astype(np.float32)
     network = as_network(settled(GapLinear()), size=(20, 20), resize="crop")
     found = ns.explain(network, image, "input")
     np.testing.assert_allclose(found.values[0], image[:, 10:30], atol=1e-6)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import GapLinear, Scores, as_network, pointwise, settled
 from torch import nn
 
 import napari_neuroscope as ns
+from networks import GapLinear, Scores, as_network, pointwise, settled
 
 
 def two_channels(activations: list, gradients: list, image: np.ndarray) -> ns.Network:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import Scores, as_network, pointwise
 from torch import nn
 
 import napari_neuroscope as ns
+from networks import Scores, as_network, pointwise
 
 # The score of class 0 is Σ w x, so its gradient is w whatever the image.
 WEIGHTS = np.array([[[1.0, -2.0], [0.0, 3.0]], [[-4.0, 1.0], [2.0, -1.0]]])

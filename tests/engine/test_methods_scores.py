@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import GapLinear, Pixelwise, Vgg, as_network, pointwise, settled
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
+from networks import GapLinear, Pixelwise, Vgg, as_network, pointwise, settled
 
 LN2, LN3 = np.log(2), np.log(3)
 

@@ -42,10 +42,10 @@ def rgb(rng: np.random.Generator) -> np.ndarray:
         lambda image: image.astype(np.int32) * 257,
         lambda image: image.astype(">u2") * 257,
         lambda image: image[::-1].copy()[::-1],
-        lambda image: np.asfortranarray(image),
-        lambda image: torch.from_numpy(image),
+        np.asfortranarray,
+        torch.from_numpy,
         lambda image: dask.array.from_array(image, chunks=(3, 4, 1)),
-        lambda image: np.ma.masked_array(image),
+        np.ma.masked_array,
         lambda image: image.tolist(),
     ],
 )

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import as_network, pointwise
 from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.preprocessing import Prepared, prepare
+from networks import as_network, pointwise
 
 _POLICIES = ["stretch", "fit", "crop", "pad"]
 

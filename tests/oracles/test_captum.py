@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import GuidedBackprop, GuidedGradCam, LayerGradCam, Saliency
-from closeness import assert_close
-from networks import ResNet, UNet, Vgg, as_network, settled
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
+from closeness import assert_close
+from networks import ResNet, UNet, Vgg, as_network, settled
 
 # Captum warns that it sets requires_grad and hooks, and of align_corners left at its default.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

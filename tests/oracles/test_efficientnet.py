@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam, Saliency
-from closeness import assert_close
-from guided import guided_pointwise, reference
 from skimage import data
 from torch import nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
+from closeness import assert_close
+from guided import guided_pointwise, reference
 
 package = pytest.importorskip("efficientnet_lite_pytorch", reason="its network is not installed")
 weights = pytest.importorskip(

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close
-from guided import GuidedRelu, guided_pointwise, reference
-from networks import as_network, settled
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import napari_neuroscope as ns
+from closeness import assert_close
+from guided import GuidedRelu, guided_pointwise, reference
+from networks import as_network, settled
 
 Relu = Callable[[Tensor], Tensor]
 
@@ -89,13 +89,21 @@ def _reused(inplace: bool) -> list[Relu]:
     return [nn.ReLU(inplace)] * 3
 
 
+def created_in_forward(x: Tensor) -> Tensor:
+    return nn.ReLU()(x)
+
+
+def created_in_forward_in_place(x: Tensor) -> Tensor:
+    return nn.ReLU(inplace=True)(x)
+
+
 WRITTEN = {
     "module": _three(nn.ReLU),
     "module in place": _three(lambda: nn.ReLU(inplace=True)),
     "one module reused": lambda: _reused(False),
     "one module reused in place": lambda: _reused(True),
-    "created in forward": _three(lambda: lambda x: nn.ReLU()(x)),
-    "created in forward in place": _three(lambda: lambda x: nn.ReLU(inplace=True)(x)),
+    "created in forward": _three(lambda: created_in_forward),
+    "created in forward in place": _three(lambda: created_in_forward_in_place),
     "F.relu": _three(lambda: functional.relu),
     "F.relu in place": _three(lambda: lambda x: functional.relu(x, inplace=True)),
     "F.relu_": _three(lambda: functional.relu_),
@@ -162,7 +170,7 @@ def test_reentrant_checkpoints(written: str, rng: np.random.Generator) -> None:
     "convert",
     [
         lambda model, x: torch.export.export(model, (x,)).module(),
-        lambda model, x: torch.jit.trace(model, x),
+        torch.jit.trace,
     ],
     ids=["torch.export", "torch.jit.trace"],
 )

@@ -90,12 +90,12 @@ def explain(
     names = _choose_layers(network, chosen, layer)
     one_layer = layer is None or (isinstance(layer, str) and names == [layer])
     needed = names or [n for n in [network.layers.last_with_positions()] if n]
-    trace = network.trace(
-        array, needed, keep=keep or ("fit" if one_layer else "asked"), progress=progress
-    )
-
-    targets = _resolve_targets(trace, chosen, target, several_targets, ground_truth, checked)
-    maps = _run(trace, chosen, targets, names or [None], checked, progress)
+    with network.undisturbed():
+        trace = network.trace(
+            array, needed, keep=keep or ("fit" if one_layer else "asked"), progress=progress
+        )
+        targets = _resolve_targets(trace, chosen, target, several_targets, ground_truth, checked)
+        maps = _run(trace, chosen, targets, names or [None], checked, progress)
     network.traces.put(trace.key, trace)
     return _assemble(
         trace,
@@ -182,17 +182,28 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
 
 
-def _stack_layers(maps: list[Map], prepared: Grid, space: int) -> Tensor:
-    """Stack maps on the finest of their grids: (layer, ..., *space)."""
-    shapes = [m.values.shape[m.values.ndim - space :] for m in maps]
-    finest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+def _on_one_grid(rows: list[list[Map]], prepared: Grid, space: int) -> Tensor:
+    """Stack maps on the finest of their grids: (class, layer, ..., *space)."""
+    maps = [m.values for row in rows for m in row]
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for number, values in enumerate(maps):
+        by_shape.setdefault(tuple(values.shape[values.ndim - space :]), []).append(number)
+    finest = tuple(max(sizes) for sizes in zip(*by_shape, strict=True))
     onto = prepared.divided(finest)
-    return _stack(
-        [
-            m.values if shape == finest else resample(m.values, prepared.divided(shape), onto)
-            for m, shape in zip(maps, shapes, strict=True)
-        ]
-    )
+    stacked = None
+    for shape, numbers in by_shape.items():
+        # Maps of one shape are resampled together.
+        block = _stack([maps[number] for number in numbers])
+        if shape != finest:
+            block = resample(block, prepared.divided(shape), onto)
+        if len(numbers) == len(maps):
+            stacked = block
+        else:
+            if stacked is None:
+                stacked = block.new_empty(len(maps), *block.shape[1:])
+            stacked[numbers] = block
+    assert stacked is not None
+    return stacked.reshape(len(rows), len(rows[0]), *stacked.shape[1:])
 
 
 def _assemble(
@@ -217,7 +228,7 @@ def _assemble(
             "no stack; ask for the first few with channels=8, or one layer."
         )
     if placed:
-        stacked = _stack([_stack_layers(row, trace.prepared.grid, space) for row in maps])
+        stacked = _on_one_grid(maps, trace.prepared.grid, space)
     else:
         stacked = _stack([_stack([m.values for m in row]) for row in maps])
     axes, labels = ("class", "layer", *first.axes), dict(first.labels)

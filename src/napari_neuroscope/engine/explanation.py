@@ -72,8 +72,9 @@ class Explanation:
         """
         if self.is_table:
             return self.values
-        fine = resample(torch.from_numpy(self.values), self.grid, self.image)
-        return fine.numpy()
+        fine = resample(torch.from_numpy(self.values), self.grid, self.image).numpy()
+        # Equal grids need no resampling; what is returned is still no part of this.
+        return fine.copy() if np.may_share_memory(fine, self.values) else fine
 
     def companion_on_image(self, name: str) -> np.ndarray:
         """Return a label map at the image's own pixels, by nearest neighbour; −1 outside."""

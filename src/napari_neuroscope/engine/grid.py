@@ -96,7 +96,7 @@ def resample(values: Tensor, grid: Grid, onto: Grid, *, outside: float = float("
             continue
         clipped = np.clip(at, 0, grid.shape[axis] - 1)
         low = np.minimum(clipped.astype(np.int64), max(grid.shape[axis] - 2, 0))
-        weight = torch.as_tensor(clipped - low).to(values)
+        weight = torch.as_tensor(clipped - low, dtype=values.dtype, device=values.device)
         shape = [1] * values.ndim
         shape[first + axis] = -1
         index = torch.as_tensor(low, device=values.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -133,6 +134,10 @@ class Network:
         self.layers  # noqa: B018  found together with the layers
         assert self._count is not None
         return [self.spec.class_name(i) for i in range(self._count)]
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Hold the model as passes need it, and put it back as it was, once for several passes."""
+        return self._adapter.undisturbed()
 
     def guided_notes(self) -> tuple[str, ...]:
         """Say what guided backpropagation can't guide in this network."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Flag, auto
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
@@ -101,6 +102,10 @@ class Framework(ABC):
 
     @abstractmethod
     def __init__(self, model: Any, device: str) -> None: ...
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Hold the model as passes need it, and put it back as it was; may be nested."""
+        return nullcontext()
 
     @abstractmethod
     def input_channels(self) -> int | None:

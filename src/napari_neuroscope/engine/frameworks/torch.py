@@ -384,8 +384,7 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = False
         for parameter in learning:
             parameter.requires_grad_(False)
-        with torch.inference_mode(False):
-            yield
+        yield
     finally:
         for module in training:
             module.training = True
@@ -475,6 +474,7 @@ class TorchRun(Run):
         self._kept = keeper.kept
         self.output = output.detach()
         self.scores = keeper.scores.value if keeper.scores else None
+        self._splits: dict[tuple[str, ...], tuple[list[str], dict[Any, list[str]]]] = {}
         self._edges = {n: kept.edge for n, kept in self._kept.items() if kept.edge is not None}
         self.activations = {name: kept.value for name, kept in self._kept.items()}
         # What autograd saves for the way back is about what the layers put out.
@@ -506,7 +506,10 @@ class TorchRun(Run):
         self, seed: Tensor, layers: Sequence[str], visit: Callable[[str, Tensor], None]
     ) -> None:
         left = set(layers)
-        ends, met = self._split(layers)
+        order = tuple(layers)
+        if order not in self._splits:
+            self._splits[order] = self._split(order)
+        ends, met = self._splits[order]
 
         def arrived(here: list[str], numbers: list[int]) -> Callable[..., None]:
             def hook(gradients: tuple[Tensor | None, ...]) -> None:
@@ -565,10 +568,9 @@ class TorchRun(Run):
     def _pull_back(self, seed: Tensor, inputs: list[Any]) -> list[Tensor | None]:
         if self._end is None or not inputs:
             return [None] * len(inputs)
-        model = self._framework.model
         with (
-            self._framework.lock,
-            _undisturbed(model),
+            self._framework.undisturbed(),
+            torch.inference_mode(False),
             _speaking("backward pass", self._x, self._spec),
         ):
             try:
@@ -628,6 +630,21 @@ class TorchFramework(Framework):
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
         )
         self._digest: tuple[Hashable, str] | None = None
+        self._held = False
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        # Recompute behind a checkpoint and batch norms ask for it in backward passes too.
+        with self.lock:
+            if self._held:
+                yield
+                return
+            self._held = True
+            try:
+                with _undisturbed(self.model):
+                    yield
+            finally:
+                self._held = False
 
     def input_channels(self) -> int | None:
         for module in self.model.modules():
@@ -693,8 +710,8 @@ class TorchFramework(Framework):
     ) -> Tensor:
         recorder = _Recorder(self.model, watcher, progress, total)
         with (
-            self.lock,
-            _undisturbed(self.model),
+            self.undisturbed(),
+            torch.inference_mode(False),
             warnings.catch_warnings(),
             torch.autocast(self.device.type, enabled=False),
             _speaking("forward pass", x, spec),
@@ -711,7 +728,7 @@ class TorchFramework(Framework):
         # Versions miss what is written through ``.data``; a sample of the values does not.
         with torch.no_grad():
             sampled = [
-                w.detach().reshape(-1)[:: max(1, w.numel() // 64)].double().sum()
+                w.detach().reshape(-1)[:: max(1, w.numel() // 64)].float().sum()
                 for w in weights
                 if w.numel() and w.is_floating_point()
             ]

@@ -1,0 +1,298 @@
+"""Mistakes: each is one clear sentence, with what was wrong and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import napari_neuroscope as ns
+from networks import EndingIn, GapLinear, Pixelwise, UNet, Vgg, as_network, settled
+
+GOOD = np.random.default_rng(0).random((16, 16, 3))
+CLASSES = ["sky", "building", "car"]
+
+
+def segmenter() -> ns.Network:
+    return as_network(settled(UNet()), "segmentation", CLASSES)
+
+
+def sentence(do: Callable[[], Any]) -> str:
+    """Return what a mistake is answered with, and check its form."""
+    with pytest.raises(ns.NeuroscopeError) as refusal:
+        do()
+    text = str(refusal.value)
+    assert text
+    assert "\n" not in text
+    assert len(text) < 500
+    assert text[0].isupper() or text[0] in "“"
+    assert text[-1] in ".?…", text
+    for ugly in ("Traceback", "object at 0x", "None", "<class", "choose from .", "Tensor("):
+        assert ugly not in text, text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (("grad_cm", "car"), ["no method “grad_cm”", "did you mean “grad_cam”"]),
+        (("nonsense", "car"), ["no method “nonsense”", "“saliency”"]),
+        (("saliency", "cra"), ["no class “cra”", "did you mean “car”"]),
+        (("saliency", "bilding"), ["did you mean “building”"]),
+        (("saliency", 3), ["3 classes, 0..2", "class 3"]),
+        (("saliency", -1), ["class -1"]),
+        (("saliency", None), ["needs a class", "“sky”"]),
+        (("grad_cam", "car", "bottm"), ["no layer “bottm”", "did you mean “bottom"]),
+        (("grad_cam", "car", "encoder*"), ["No layer fits “encoder*”"]),
+        (("grad_cam", "car", []), ['layer="all"']),
+        (("saliency", "car", "enc1"), ["looks at no layer"]),
+        (("saliency", []), ["list of targets is empty"]),
+        (("grad_cam", ns.Target("car", "ground_truth")), ["needs ground truth", "ground_truth="]),
+        (("grad_cam", ns.Target("car", np.zeros((16, 16)))), ["no positions", "everywhere"]),
+        (("grad_cam", ns.Target("car", np.ones((8, 8)))), ["(8, 8)", "(16, 16)"]),
+        (("grad_cam", ns.Target("car", (99, 99))), ["no positions"]),
+    ],
+)
+def test_what_is_asked_does_not_exist(ask: tuple[Any, ...], words: list[str]) -> None:
+    text = sentence(lambda: ns.explain(segmenter(), GOOD, *ask))
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "words"),
+    [
+        ("grad_cam", {"rellu": True}, ["no option “rellu”", "did you mean “relu”"]),
+        ("grad_cam", {"strength": 1}, ["no option “strength”"]),
+        ("grad_cam", {"relu": "perhaps"}, ["relu"]),
+        ("grad_cam_plus_plus", {"relu": True}, ["no option “relu”"]),
+        ("saliency", {"channels": "max"}, ["channels", "max_abs"]),
+        ("activation", {"channels": 0}, ["channels"]),
+        ("activation", {"channels": "many"}, ["channels"]),
+        ("activation", {"rank": "size"}, ["rank", "relevance"]),
+    ],
+)
+def test_options_that_do_not_exist(method: str, options: dict[str, Any], words: list[str]) -> None:
+    text = sentence(lambda: ns.explain(segmenter(), GOOD, method, "car", **options))
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["at first", "when its layers are known"])
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (GOOD[..., :2], ["2 channels", "takes 3"]),
+        (np.zeros((16, 16, 5)), ["5 channels", "takes 3"]),
+        (np.zeros((0, 16, 3)), ["empty"]),
+        (np.zeros((16, 0)), ["empty"]),
+        (np.full((16, 16, 3), np.nan), ["no finite value"]),
+        (np.zeros((3, 3, 3)), ["smaller than the network's stride"]),
+        (np.zeros((18, 18, 3)), ["multiples", "input.size"]),
+        (np.zeros((4, 200, 300, 3)), ["(4, 200, 300, 3)", "choose one plane"]),
+        (np.zeros(16), ["(16,)"]),
+        (np.zeros((16, 16), complex), ["complex"]),
+        (np.array([["a", "b"], ["c", "d"]]), ["real numbers"]),
+        (np.zeros((16, 16), object), ["real numbers"]),
+        (np.zeros((16, 16), "M8[s]"), ["real numbers"]),
+        ([[1, 2], [3]], ["image"]),
+        ("picture.png", ["image"]),
+        (object(), ["image"]),
+    ],
+)
+def test_images_that_do_not_fit(image: Any, words: list[str], known: bool) -> None:
+    network = segmenter()
+    if known:
+        assert network.layers
+    for ask in (
+        lambda: ns.explain(network, image, "saliency", "car"),
+        lambda: network.predict(image),
+    ):
+        text = sentence(ask)
+        for word in words:
+            assert word in text
+
+
+def test_no_image_at_all() -> None:
+    with pytest.raises(ns.NeuroscopeError, match="image"):
+        ns.explain(segmenter(), None, "saliency", "car")
+
+
+@pytest.mark.parametrize("layer", ["pool", "head", "flatten"])
+def test_a_cam_of_a_layer_without_positions(layer: str) -> None:
+    network = as_network(settled(GapLinear()))
+    text = sentence(lambda: ns.explain(network, GOOD[..., 0], "grad_cam", 1, layer))
+    assert f"“{layer}”" in text
+    assert "no positions" in text
+    assert "“relu”" in text
+
+
+def test_a_cam_of_a_network_without_positions() -> None:
+    network = as_network(nn.Sequential(nn.Flatten(), nn.Linear(256, 3)), size=(16, 16), channels=1)
+    text = sentence(lambda: ns.explain(network, GOOD[..., 0], "grad_cam", 1))
+    assert "needs a layer with positions" in text
+
+
+def test_a_region_of_a_classifier() -> None:
+    network = as_network(settled(Vgg()), size=(16, 16))
+    for region in ("predicted", (3, 4), np.ones((16, 16))):
+        target = ns.Target(1, region)
+        assert "for segmentations" in sentence(
+            lambda t=target: ns.explain(network, GOOD, "saliency", t)
+        )
+
+
+def test_a_method_for_the_other_task() -> None:
+    network = as_network(settled(Vgg()), size=(16, 16))
+    text = sentence(lambda: ns.explain(network, GOOD, "fusion_score_map"))
+    assert "segmentation" in text
+    assert "classification" in text
+
+
+def test_a_class_that_is_predicted_nowhere() -> None:
+    class Never(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([x + 9, x], 1)
+
+    network = as_network(Never(), "segmentation", ["sky", "car"], channels=1)
+    text = sentence(
+        lambda: ns.explain(network, GOOD[..., 0], "saliency", ns.Target("car", "predicted"))
+    )
+    assert "region (predicted) has no positions" in text
+
+
+# --- networks that fail ---
+
+
+class Raising(nn.Module):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.error = error
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.conv(x)
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("bad luck"), ["ValueError: bad luck", "3 channels", "16 × 16"]),
+        (RuntimeError("one\ntwo\nthree"), ["RuntimeError: one"]),
+        (KeyError("x"), ["KeyError"]),
+        (AssertionError(), ["AssertionError"]),
+        (RuntimeError("x" * 5000), ["RuntimeError"]),
+        (
+            torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total of 10 GiB"
+            ),
+            ["out of memory", "20.00 GiB", "a smaller image or fewer layers"],
+        ),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate "
+                "memory: you tried to allocate 123 bytes. Error code 12 (Cannot allocate memory)"
+            ),
+            ["out of memory on cpu", "123 bytes", "a smaller image"],
+        ),
+        (MemoryError(), ["out of memory"]),
+        (
+            RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported"),
+            ["out of memory"],
+        ),
+    ],
+)
+def test_a_network_that_raises(error: BaseException, words: list[str]) -> None:
+    network = as_network(Raising(error), "segmentation")
+    with pytest.raises(ns.NeuroscopeError) as refusal:
+        ns.explain(network, GOOD, "saliency", 1)
+    text = sentence(lambda: ns.explain(network, GOOD, "saliency", 1))
+    for word in words:
+        assert word in text
+    assert refusal.value.__cause__ is error, "the network's own error is kept for its author"
+
+
+def test_being_interrupted_is_no_error_of_the_network() -> None:
+    for error in (KeyboardInterrupt(), ns.Cancelled()):
+        network = as_network(Raising(error), "segmentation")
+        with pytest.raises(type(error)):
+            ns.explain(network, GOOD, "saliency", 1)
+
+
+def test_layers_of_a_network_that_raises() -> None:
+    network = as_network(Raising(ValueError("bad luck")), "segmentation")
+    assert "bad luck" in sentence(lambda: network.layers)
+
+
+def test_a_network_that_has_no_gradient() -> None:
+    """Its answer does not hang on its input in a way that can be differentiated."""
+    network = as_network(
+        EndingIn(settled(Pixelwise(3)), lambda x: (x > 0).float()), "segmentation", ["a", "b", "c"]
+    )
+    for method in ("saliency", "grad_cam", "guided_backprop"):
+        text = sentence(lambda m=method: ns.explain(network, GOOD, m, "b"))
+        assert "gradient" in text
+
+
+def test_a_network_that_detaches_says_so() -> None:
+    model = EndingIn(settled(Pixelwise(3)), lambda x: x.detach() * 1.0)
+    network = as_network(model, "segmentation")
+    assert "gradient" in sentence(lambda: ns.explain(network, GOOD, "saliency", 1))
+
+
+def test_scores_that_are_no_numbers_are_said() -> None:
+    model = EndingIn(settled(Pixelwise(3)), lambda x: x * float("nan"))
+    network = as_network(model, "segmentation")
+    assert "NaN" in sentence(lambda: ns.explain(network, GOOD, "saliency", 1))
+
+
+# --- things of another kind ---
+
+
+@pytest.mark.parametrize("thing", [object(), "unet.pt", 3, nn.Module, lambda x: x])
+def test_things_that_are_no_network(thing: Any) -> None:
+    text = sentence(lambda: ns.wrap(thing))
+    assert "no network that is known here" in text
+
+
+def test_devices_that_do_not_exist() -> None:
+    model = settled(Pixelwise())
+    assert "no device “gpu”" in sentence(lambda: ns.wrap(model, device="gpu"))
+    if not torch.cuda.is_available():
+        assert "“cuda”" in sentence(lambda: ns.wrap(model, device="cuda"))
+
+
+def test_a_spec_that_is_wrong() -> None:
+    model = settled(Pixelwise())
+    text = sentence(lambda: ns.wrap(model, {"task": "segmentaton"}))
+    assert "task" in text
+    with pytest.raises(ns.NeuroscopeError):
+        ns.wrap(model, "spec.yaml that does not exist")  # type: ignore[arg-type]
+
+
+def test_files_that_are_no_network() -> None:
+    assert "“demo:nuclei”" in sentence(lambda: ns.load("demo:nuclie"))
+    assert "missing.pt" in sentence(lambda: ns.load("missing.pt"))
+
+
+@pytest.mark.parametrize("text", ["x" * 30_000, "ä\nb", "", " ", "“", "{0}", "%s"])
+def test_names_of_any_form(text: str) -> None:
+    network = segmenter()
+    for ask in (
+        lambda: ns.explain(network, GOOD, text, "car"),
+        lambda: ns.explain(network, GOOD, "saliency", text),
+        lambda: ns.explain(network, GOOD, "grad_cam", "car", text),
+        lambda: ns.explain(network, GOOD, "grad_cam", "car", "bottom", **{text: 1}),
+        lambda: ns.explain(network, GOOD, "saliency", "car", channels=text),
+        lambda: ns.Target("car", text),
+        lambda: ns.Target("car", score=text),  # type: ignore[arg-type]
+        lambda: ns.Target("car", reduce=text),  # type: ignore[arg-type]
+        lambda: ns.wrap(settled(Pixelwise()), device=text),
+        lambda: ns.load(text),
+    ):
+        sentence(ask)

@@ -1,0 +1,221 @@
+"""Networks that answer with a dict, a tuple or a dataclass, or with axes in another order."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+import napari_neuroscope as ns
+from closeness import assert_close
+from networks import EndingIn, Pixelwise, as_network, settled
+
+
+@dataclass
+class Answer:
+    out: Tensor
+    aux: Tensor
+    loss: Tensor | None = None
+
+
+@dataclass
+class Logits:
+    loss: None
+    logits: Tensor
+
+
+@dataclass(slots=True)
+class Slotted:
+    logits: Tensor
+
+
+class Named(NamedTuple):
+    aux: Tensor
+    out: Tensor
+
+
+def other(x: Tensor) -> Tensor:
+    return x.flip(1) * 3
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((9, 11, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("end", "index"),
+    [
+        (lambda x: {"out": x, "aux": other(x)}, None),
+        (lambda x: OrderedDict(aux=other(x), out=x), None),
+        (lambda x: {"aux": other(x), "logits": x}, None),
+        (lambda x: {"scores": x, "aux": other(x)}, None),
+        (lambda x: {"aux": other(x), "scores": x}, "scores"),
+        (lambda x: (x, other(x)), None),
+        (lambda x: [other(x), x], 1),
+        (lambda x: (other(x), x), -1),
+        (lambda x: (other(x), {"out": x}), 1),
+        (lambda x: Answer(x, other(x)), None),
+        (lambda x: Answer(other(x), x), "aux"),
+        (lambda x: Logits(None, x), None),
+        (Slotted, None),
+        (lambda x: Named(other(x), x), 1),
+        (lambda x: Named(other(x), x), "out"),
+    ],
+)
+def test_the_output_that_is_meant(end: Any, index: Any, image: np.ndarray) -> None:
+    network = as_network(
+        EndingIn(settled(Pixelwise(3)), end), "segmentation", output={"index": index}
+    )
+    plain = as_network(settled(Pixelwise(3)), "segmentation")
+    found = ns.explain(network, image, "saliency", 1)
+    assert_close(found.values, ns.explain(plain, image, "saliency", 1).values)
+    found = ns.explain(network, image, "grad_cam", 1, "body.conv1", relu=False)
+    expected = ns.explain(plain, image, "grad_cam", 1, "conv1", relu=False)
+    assert_close(found.values, expected.values)
+
+
+@pytest.mark.parametrize(
+    ("end", "index", "says"),
+    [
+        (lambda x: {"out": x}, "logit", "“out”"),
+        (lambda x: {"out": x}, 0, "“out”"),
+        (lambda x: (x, x), 2, "2 outputs, 0..1"),
+        (lambda x: (x, x), "out", "2 outputs, 0..1"),
+        (lambda x: "a cat", None, "str"),
+        (lambda x: None, None, "NoneType"),
+        (lambda x: (), None, "tuple"),
+        (lambda x: {}, None, "output"),
+        (lambda x: {"loss": 3}, None, "output"),
+        (lambda x: x.sum(), None, "shape"),
+        (lambda x: x.argmax(1), None, "whole numbers"),
+    ],
+)
+def test_outputs_that_hold_no_scores(end: Any, index: Any, says: str, image: np.ndarray) -> None:
+    network = as_network(
+        EndingIn(settled(Pixelwise(3)), end), "segmentation", output={"index": index}
+    )
+    with pytest.raises(ns.NeuroscopeError) as refusal:
+        ns.explain(network, image, "saliency", 1)
+    assert says in str(refusal.value)
+    assert "None" not in str(refusal.value).replace("NoneType", "")
+
+
+def test_a_map_of_scores_is_no_classifiers_answer(image: np.ndarray) -> None:
+    network = as_network(settled(Pixelwise(3)))
+    with pytest.raises(ns.NeuroscopeError, match="for a segmentation set the spec's task"):
+        ns.explain(network, image, "saliency", 1)
+
+
+def test_a_list_of_scores_is_no_segmenters_answer(image: np.ndarray) -> None:
+    model = EndingIn(settled(Pixelwise(3)), lambda x: x.mean((2, 3)))
+    with pytest.raises(ns.NeuroscopeError, match="set the spec's task"):
+        ns.explain(as_network(model, "segmentation"), image, "saliency", 1)
+
+
+@pytest.mark.parametrize(
+    ("end", "axes"),
+    [
+        (lambda x: x.permute(0, 2, 3, 1), "byxc"),
+        (lambda x: x[0], "cyx"),
+        (lambda x: x.permute(0, 1, 3, 2), "bcxy"),
+    ],
+)
+def test_axes_of_the_output_in_another_order(end: Any, axes: str, image: np.ndarray) -> None:
+    network = as_network(
+        EndingIn(settled(Pixelwise(3)), end), "segmentation", output={"axes": axes}
+    )
+    plain = as_network(settled(Pixelwise(3)), "segmentation")
+    assert_close(network.predict(image).scores, plain.predict(image).scores)
+    assert_close(
+        ns.explain(network, image, "saliency", 1).values,
+        ns.explain(plain, image, "saliency", 1).values,
+    )
+
+
+def test_one_channel_without_its_axis(image: np.ndarray) -> None:
+    network = as_network(EndingIn(settled(Pixelwise(3, 1)), lambda x: x[:, 0]), "segmentation")
+    plain = as_network(settled(Pixelwise(3, 1)), "segmentation")
+    assert network.predict(image).scores.shape == (2, 9, 11)
+    assert_close(network.predict(image).scores, plain.predict(image).scores)
+
+
+@pytest.mark.parametrize("axes", ["byxc", "bcxy", "bxyc"])
+def test_axes_of_the_input_in_another_order(axes: str, image: np.ndarray) -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = settled(Pixelwise(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[axes.index("c")] == 3
+            return self.body(x.permute([axes.index(axis) for axis in "bcyx"]))
+
+    space = "".join(axis for axis in axes if axis in "yx")
+    output = None if space == "yx" else {"axes": "bcyx"}
+    network = as_network(Turned(), "segmentation", axes=axes, channels=3, output=output)
+    plain = as_network(settled(Pixelwise(3)), "segmentation")
+    found = ns.explain(network, image.transpose(1, 0, 2) if space == "xy" else image, "saliency", 1)
+    expected = ns.explain(plain, image, "saliency", 1).values
+    assert_close(found.values, expected.T if space == "xy" else expected)
+    assert found.axes == tuple(space)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_a_network_without_a_batch(task: Any, image: np.ndarray) -> None:
+    end = (lambda x: x[0]) if task == "segmentation" else (lambda x: x[0].mean((1, 2)))
+
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = settled(Pixelwise(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.ndim == 3
+            return end(self.body(x[None]))
+
+    network = as_network(Single(), task, axes="cyx")
+    batched = (lambda x: x) if task == "segmentation" else (lambda x: x.mean((2, 3)))
+    plain = as_network(EndingIn(settled(Pixelwise(3)), batched), task)
+    assert_close(network.predict(image).scores, plain.predict(image).scores)
+    assert_close(
+        ns.explain(network, image, "saliency", 1).values,
+        ns.explain(plain, image, "saliency", 1).values,
+    )
+
+
+def test_one_class_is_named_alone_or_with_the_background() -> None:
+    for names in (["cell"], ["background", "cell"], ["sky", "cell"]):
+        network = as_network(settled(Pixelwise(1, 1)), "segmentation", names)
+        assert network.class_names[-1] == "cell"
+        assert len(network.class_names) == 2
+
+
+def test_more_names_than_classes_are_refused() -> None:
+    with pytest.raises(ns.NeuroscopeError, match="names 4 classes, but the network answers 3"):
+        as_network(settled(Pixelwise()), "segmentation", ["a", "b", "c", "d"]).layers
+
+
+def test_fewer_names_than_classes_leave_numbers() -> None:
+    network = as_network(settled(Pixelwise()), "segmentation", ["a"])
+    assert network.class_names == ["a", "1", "2"]
+
+
+def test_a_single_name_for_two_classes_is_the_first() -> None:
+    """Only one sigmoid channel has a background that is not named."""
+    network = as_network(settled(Pixelwise(1, 2)), "segmentation", ["a"])
+    assert network.class_names == ["a", "1"]
+
+
+def test_names_do_not_move_the_classes(rng: np.random.Generator) -> None:
+    image = rng.random((6, 7))
+    named = as_network(settled(Pixelwise(1, 1)), "segmentation", ["cell"])
+    bare = as_network(settled(Pixelwise(1, 1)), "segmentation")
+    np.testing.assert_array_equal(
+        ns.explain(named, image, "score_map", "cell").values,
+        ns.explain(bare, image, "score_map", 1).values,
+    )
