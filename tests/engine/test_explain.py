@@ -157,7 +157,7 @@ def test_classes_by_name_index_and_numpy_index(network: ns.Network, image: np.nd
     "convert",
     [
         lambda image: dask.array.from_array(image, chunks=(8, 8, 3)),
-        lambda image: torch.from_numpy(image),
+        torch.from_numpy,
         lambda image: image.tolist(),
     ],
     ids=["dask", "torch", "lists"],

@@ -56,8 +56,10 @@ def test_ranks(rank: str, target: int | None, order: list[int], keep: str) -> No
     assert first.labels["channel"] == tuple(map(str, order[:2]))
 
 
-def test_more_channels_than_there_are() -> None:
-    found = ns.explain(as_network(ranked()), IMAGE, "activation", layer="body.layer", channels=99)
+@pytest.mark.parametrize("channels", [0, 99])
+def test_all_channels(channels: int) -> None:
+    network = as_network(ranked())
+    found = ns.explain(network, IMAGE, "activation", layer="body.layer", channels=channels)
     assert found.values.shape == (3, 2, 2)
 
 

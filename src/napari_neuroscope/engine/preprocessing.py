@@ -73,7 +73,7 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
         Where the image is empty, has no finite value, or doesn't fit the network.
     """
     notes: list[str] = []
-    values = _to_array(image)
+    values = as_array(image)
     values, image_channels = _channels_first(values, spec, channels)
     unit = _to_unit_range(values, spec.input.value_range, notes)
     unit = _match_channels(unit, image_channels, channels, spec.input.order)
@@ -92,8 +92,20 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
     )
 
 
-def _to_array(image: Any) -> np.ndarray:
-    values = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+def as_array(image: Any) -> np.ndarray:
+    """Return an image of any kind as an array, checked to hold real numbers.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is no array, empty, or of another type.
+    """
+    try:
+        values = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    except (TypeError, ValueError) as error:
+        raise NeuroscopeError(
+            f"The image is no array: {str(error).splitlines()[0]:.200}."
+        ) from error
     if values.size == 0:
         raise NeuroscopeError(f"The image is empty: its shape is {values.shape}.")
     if values.dtype.kind not in "buif":

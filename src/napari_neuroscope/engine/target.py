@@ -61,13 +61,13 @@ class Target:
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise NeuroscopeError(
-                f"There is no score “{self.score}”; {nearest_names(str(self.score), SCORES)}"
+                f"There is no score “{self.score!s:.60}”; {nearest_names(str(self.score), SCORES)}"
             )
         if self.reduce not in ("sum", "mean"):
-            raise NeuroscopeError(f"A region is reduced by “sum” or “mean”, not “{self.reduce}”.")
+            raise NeuroscopeError(f"A region is reduced by “sum” or “mean”, not “{self.reduce!s:.60}”.")
         if isinstance(self.region, str) and self.region not in NAMED_REGIONS:
             raise NeuroscopeError(
-                f"There is no region “{self.region}”; {nearest_names(self.region, NAMED_REGIONS)}"
+                f"There is no region “{self.region:.60}”; {nearest_names(self.region, NAMED_REGIONS)}"
             )
 
     @classmethod

@@ -139,14 +139,14 @@ class Method:
         for name, value in options.items():
             if name not in self.options:
                 hint = nearest_names(name, self.options) if self.options else "it has none."
-                raise NeuroscopeError(f"{self.title} has no option “{name}”; {hint}")
+                raise NeuroscopeError(f"{self.title} has no option “{name:.60}”; {hint}")
             option = self.options[name]
             try:
                 checked[name] = TypeAdapter(option.limited).validate_python(value)
             except ValidationError as error:
                 reason = error.errors()[0]["msg"]
                 raise NeuroscopeError(
-                    f"{self.title} can't take {name}={value!r}: {reason[0].lower()}{reason[1:]}."
+                    f"{self.title} can't take {name}={value!r:.60}: {reason[0].lower()}{reason[1:]}."
                 ) from error
         return checked
 
@@ -243,7 +243,7 @@ class Methods(Mapping[str, Method]):
             return self._all()[name]
         except KeyError:
             raise NeuroscopeError(
-                f"There is no method “{name}”; {nearest_names(str(name), self._all())}"
+                f"There is no method “{name!s:.60}”; {nearest_names(str(name), self._all())}"
             ) from None
 
     def __contains__(self, name: object) -> bool:
