@@ -26,10 +26,12 @@ def run_one() -> dict[str, list[tuple[float, float]]]:
     from qtpy.QtCore import QEventLoop, Qt, QTimer
 
     timing.set_threads()
+    # torchvision comes before the window: imported after Mesa's OpenGL, it can bring it down.
+    model = nets.resnet(50)
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1480, 940)
     viewer.add_image(nets.image(0, 512), name="photo", rgb=True)
-    network = nets.wrapped(nets.resnet(50))
+    network = nets.wrapped(model)
     _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
 
     def measured(act: Callable[[], None], there: Callable[[], bool]) -> tuple[float, float]:
@@ -118,7 +120,7 @@ def main() -> list[Row]:
             [sys.executable, __file__, "one"], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise RuntimeError(done.stderr)
+            raise RuntimeError(f"exit {done.returncode}: {done.stderr[-2000:]}")
         for name, stalls in json.loads(done.stdout.splitlines()[-1]).items():
             found.setdefault(name, []).extend(stalls)
     rows = []

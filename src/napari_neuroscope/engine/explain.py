@@ -12,11 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
+from napari_neuroscope.engine.errors import (
+    Cancelled,
+    NeuroscopeError,
+    Progress,
+    Stopped,
+    no_progress,
+)
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.target import ResolvedTarget, Target
 from napari_neuroscope.engine.trace import Trace
 
@@ -70,10 +77,52 @@ def explain(
     NeuroscopeError
         Where something asked for does not exist or does not go together: one sentence.
     """
-    chosen = methods[method]
+    # Passes turn gradients on where they need them; nothing else here is to be followed.
+    with torch.inference_mode(False), torch.no_grad():
+        try:
+            return _explain(
+                network,
+                as_array(image),
+                methods[method],
+                target,
+                layer,
+                ground_truth=ground_truth,
+                keep=keep,
+                progress=_passing_errors(progress),
+                options=options,
+            )
+        except Stopped as stop:
+            raise stop.reason from None
+
+
+def _passing_errors(progress: Progress) -> Progress:
+    """Carry what a callback raises past all that tells of a network's own errors."""
+
+    def passing(done: int, total: int, what: str) -> None:
+        try:
+            progress(done, total, what)
+        except Cancelled:
+            raise
+        except Exception as error:
+            raise Stopped(error) from error
+
+    return passing
+
+
+def _explain(
+    network: Network,
+    array: np.ndarray,
+    chosen: Method,
+    target: Any,
+    layer: str | Sequence[str] | None,
+    *,
+    ground_truth: Any,
+    keep: Literal["asked", "everything"] | None,
+    progress: Progress,
+    options: dict[str, Any],
+) -> Explanation:
     if refusal := chosen.why_not(network.spec.task, network.capabilities):
         raise NeuroscopeError(refusal)
-    array = np.asarray(image)
     several_targets = isinstance(target, list | tuple)
     if "classes" in chosen.options and target is not None and Needs.TARGET not in chosen.needs:
         if "classes" in options:
@@ -123,7 +172,11 @@ def _choose_layers(
             raise NeuroscopeError(
                 f"{chosen.title} needs a layer with positions, and this network has none."
             )
-    return network.layers.select(layer, positions=Needs.POSITIONS in chosen.needs)
+    return network.layers.select(
+        layer,
+        positions=Needs.POSITIONS in chosen.needs,
+        gradient=Needs.GRADIENTS in chosen.needs,
+    )
 
 
 def _resolve_targets(
@@ -222,6 +275,9 @@ def _assemble(
     spec, first = network.spec, maps[0][0]
     spatial = tuple(spec.input.space)
     placed = first.values.ndim > len(first.axes)
+    if not placed:
+        # A table has all classes, whichever were asked for.
+        maps, class_axis = [maps[0]], False
     if layer_axis and len({m.values.shape[: len(m.axes)] for m in maps[0]}) > 1:
         raise NeuroscopeError(
             "The chosen layers have different numbers of channels, so they make "
@@ -232,27 +288,31 @@ def _assemble(
     else:
         stacked = _stack([_stack([m.values for m in row]) for row in maps])
     axes, labels = ("class", "layer", *first.axes), dict(first.labels)
+    if len({m.labels.get("channel") for row in maps for m in row}) > 1:
+        labels["channel"] = tuple(f"rank {n + 1}" for n in range(len(labels["channel"])))
     labels["class" if class_axis else "target"] = tuple(
         spec.class_name(t.index) for t in targets if t is not None
     )
     if layer_axis:
         labels["layer"] = tuple(layers)
-        if "channel" in labels and len({m.labels["channel"] for m in maps[0]}) > 1:
-            count = len(labels["channel"])
-            labels["channel"] = tuple(f"rank {n + 1}" for n in range(count))
     if not layer_axis:
         stacked, axes = stacked.squeeze(1), tuple(a for a in axes if a != "layer")
     if not class_axis:
         stacked, axes = stacked.squeeze(0), axes[1:]
     # The one copy to the host.
     values = stacked.detach().to(torch.float32).cpu().contiguous().numpy()
+    if sum(len(row) for row in maps) == 1:
+        # It may be a part of what is kept for the next question.
+        values = values.copy()
     grid = trace.prepared.grid.divided(values.shape[-space:]) if placed else trace.prepared.grid
     signed = (
         chosen.signed(options)
         if first.signed is None
         else any(m.signed for row in maps for m in row)
     )
-    notes = list(dict.fromkeys([*trace.notes, *(n for row in maps for m in row for n in m.notes)]))
+    of_targets = (note for target in targets if target is not None for note in target.notes)
+    of_maps = (note for row in maps for m in row for note in m.notes)
+    notes = list(dict.fromkeys([*trace.prepared.notes, *of_targets, *of_maps]))
     return Explanation(
         values=values,
         axes=(*axes, *spatial) if placed else axes,

@@ -15,6 +15,12 @@ Kind = Literal[
 ]  # fmt: skip
 
 
+WITHOUT_GRADIENT = (
+    "runs without a gradient: it is detached, under torch.no_grad(), or in a reentrant checkpoint "
+    "(use_reentrant=False keeps it); choose another"
+)
+
+
 @dataclass(frozen=True)
 class Layer:
     """One call of a module, or one functional operation.
@@ -38,6 +44,10 @@ class Layer:
         The path of the module that it is part of; "" for the network itself.
     overwritten
         Whether a later in-place operation changes its output.
+    altered
+        Whether arithmetic that is no layer lies between it and the layers after it.
+    differentiable
+        Whether a gradient can be pulled back to it.
     description
         Its configuration, as its framework prints it.
     """
@@ -51,6 +61,8 @@ class Layer:
     operation: str
     block: str
     overwritten: bool = False
+    altered: bool = False
+    differentiable: bool = True
     description: str = ""
 
 
@@ -104,7 +116,9 @@ class LayerGraph(Mapping[str, Layer]):
         shape = self[name].output_shape
         return len(shape) == self.space + 1 and max(shape[1:]) > 1
 
-    def select(self, which: str | Sequence[str], *, positions: bool = True) -> list[str]:
+    def select(
+        self, which: str | Sequence[str], *, positions: bool = True, gradient: bool = False
+    ) -> list[str]:
         """Return the layers that are asked for, in the order of the network.
 
         Parameters
@@ -116,6 +130,8 @@ class LayerGraph(Mapping[str, Layer]):
             ``enc*.**``.
         positions
             Ask that layers have positions: named ones are refused without, others left out.
+        gradient
+            Ask that a gradient can be pulled back to them, likewise.
 
         Raises
         ------
@@ -125,12 +141,12 @@ class LayerGraph(Mapping[str, Layer]):
         self._ask_for_some()
         found: set[str] = set()
         for pattern in [which] if isinstance(which, str) else which:
-            found.update(self._match(pattern, positions))
+            found.update(self._match(pattern, positions, gradient))
         if not found:
             raise NeuroscopeError('No layer was chosen; name one, or ask for layer="all".')
         return [name for name in self if name in found]
 
-    def _match(self, pattern: str, positions: bool) -> list[str]:
+    def _match(self, pattern: str, positions: bool, gradient: bool) -> list[str]:
         if pattern == "all":
             names = [n for n in self if self[n].kind != "block"]
         elif pattern in self or not any(sign in pattern for sign in "*?"):
@@ -144,12 +160,17 @@ class LayerGraph(Mapping[str, Layer]):
                     f"The layer “{pattern}” ({layer.operation}) has no positions: its output is "
                     f"{layer.output_shape}; {advice}."
                 )
+            if gradient and not layer.differentiable:
+                raise NeuroscopeError(f"The layer “{pattern}” {WITHOUT_GRADIENT}.")
             return [pattern]
         else:
             names = [n for n in self if _glob(pattern.split("."), n.split("."))]
-        usable = [n for n in names if self.has_positions(n)] if positions else names
+        usable = [n for n in names if not positions or self.has_positions(n)]
+        why = "none of them has positions." if names else nearest_names(pattern, self)
+        if usable and gradient:
+            usable = [n for n in usable if self[n].differentiable]
+            why = "none of them has a gradient."
         if not usable:
-            why = "none of them has positions" if names else nearest_names(pattern, self)
             raise NeuroscopeError(f"No layer fits “{pattern:.60}”; {why}")
         return usable
 

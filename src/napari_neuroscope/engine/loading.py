@@ -43,7 +43,7 @@ def load(
     if text.startswith("demo:"):
         return _load_demo(text.removeprefix("demo:"), spec, device)
     raise NeuroscopeError(
-        f"“{text}” can't be loaded: the shipped networks are "
+        f"“{text:.80}” can't be loaded: the shipped networks are "
         + " and ".join(f"“demo:{name}”" for name in DEMOS)
         + "; build any other in Python and give it to wrap()."
     )

@@ -18,7 +18,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progre
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, framework_of
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.preprocessing import Prepared, prepare
+from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
 from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
 from napari_neuroscope.engine.trace import Outputs, Trace, TraceCache, TraceKey
 
@@ -45,7 +45,8 @@ class Prediction:
     def _placed(self, values: Tensor) -> np.ndarray:
         if self.grid is not None:
             values = resample(values, self.grid, self.image)
-        return values.cpu().numpy()
+        # A copy: what it is read from is kept for the next question.
+        return values.cpu().numpy().copy()
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -124,7 +125,14 @@ class Network:
     def layers(self) -> LayerGraph:
         """The layers, in order of execution, found by one forward pass when first asked for."""
         if self._layers is None:
-            self._discover(self._example())
+            for x in self._examples():
+                try:
+                    self._discover(x)
+                    break
+                except NeuroscopeError as error:
+                    failure = error
+            else:
+                raise failure
         assert self._layers is not None
         return self._layers
 
@@ -147,7 +155,8 @@ class Network:
         """Return a hash of all weights, kept for as long as their `state` is the same."""
         return self._adapter.digest(state)
 
-    def _example(self) -> Tensor:
+    def _examples(self) -> list[Tensor]:
+        """Return inputs of the sizes that a network is likely to take."""
         rule, axes = self.spec.input.size, len(self.spec.input.space)
         if isinstance(rule, tuple):
             sizes = [rule]
@@ -155,25 +164,15 @@ class Network:
             rule = rule or SizeRule()
             wanted = (64, 128, 224, 256) if axes == 2 else (32, 64, 16)
             sizes = [(rule.smallest_at_least(n),) * axes for n in wanted]
-        for size in sizes[:-1]:
-            x = torch.zeros(1, self.channels, *size)
-            try:
-                self._discover(x)
-                return x
-            except NeuroscopeError:
-                continue
-        return torch.zeros(1, self.channels, *sizes[-1])
+        return [torch.zeros(1, self.channels, *size) for size in sizes]
 
     def _discover(self, x: Tensor, progress: Progress = no_progress) -> None:
         if self._layers is not None:
             return
-        layers = self._adapter.layers(x, self.spec, progress)
-        output, scores = self._adapter.output(x, self.spec, layers)
-        found = layers.final_activation
-        count = Outputs(output, scores, self.spec, found[1] if found else None).count
-        names = self.spec.classes
-        one_output = (output if scores is None else scores).numel() and count == 2
-        if len(names) == 1 and one_output:
+        layers, output = self._adapter.layers(x, self.spec, progress)
+        outputs = Outputs(output, None, self.spec, None)
+        count, names = outputs.count, self.spec.classes
+        if len(names) == 1 and outputs.one_output:
             names = (ClassSpec(name="background"), *names)
         if len(names) > count:
             raise NeuroscopeError(
@@ -214,7 +213,7 @@ class Network:
         Prediction
             Scores, probabilities and labels on the image's own grid.
         """
-        array = np.asarray(image)
+        array = as_array(image)
         held = self.traces.get(self._key(array))
         if held is not None:
             prepared, outputs = held.prepared, held.outputs
@@ -253,7 +252,7 @@ class Network:
         progress
             Follows the work, and may stop it.
         """
-        array = np.asarray(image)
+        array = as_array(image)
         key = self._key(array)
         held = self.traces.get(key)
         if held is not None and (

@@ -64,7 +64,9 @@ class Target:
                 f"There is no score “{self.score!s:.60}”; {nearest_names(str(self.score), SCORES)}"
             )
         if self.reduce not in ("sum", "mean"):
-            raise NeuroscopeError(f"A region is reduced by “sum” or “mean”, not “{self.reduce!s:.60}”.")
+            raise NeuroscopeError(
+                f"A region is reduced by “sum” or “mean”, not “{self.reduce!s:.60}”."
+            )
         if isinstance(self.region, str) and self.region not in NAMED_REGIONS:
             raise NeuroscopeError(
                 f"There is no region “{self.region:.60}”; {nearest_names(self.region, NAMED_REGIONS)}"
@@ -92,6 +94,8 @@ class ResolvedTarget:
         The region in words, for the record.
     key
         Equal for equal targets.
+    notes
+        Where it is not quite what was asked for.
     """
 
     index: int
@@ -100,6 +104,7 @@ class ResolvedTarget:
     reduce: str
     region: str
     key: Hashable
+    notes: tuple[str, ...] = ()
 
 
 def resolve_region(

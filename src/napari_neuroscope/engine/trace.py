@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -47,13 +48,12 @@ class Outputs:
         self.ends_in: str | None = None
         stated = spec.output.activation
         final = found or (stated if stated != "none" else None)
-        one = self._arranged(self.raw).shape[0] == 1
         if scores is None:
             if found is not None or stated in ("softmax", "sigmoid"):
                 self.ends_in = final
             elif stated is None and self._looks_like_softmax(output):
                 self.ends_in = final = "softmax"
-        self.multi_label = one or final == "sigmoid" or spec.output.multi_label
+        self.multi_label = self.one_output or final == "sigmoid" or spec.output.multi_label
 
     def _looks_like_softmax(self, output: Tensor) -> bool:
         values = self._arranged(output).float()
@@ -68,13 +68,15 @@ class Outputs:
         axes = spec.output.axes
         if axes is None:
             if spec.task == "classification":
-                if raw.numel() != raw.shape[0] * raw.shape[1 if raw.ndim > 1 else 0]:
+                axis = 1 if "b" in spec.input.axes and raw.ndim > 1 else 0
+                if raw.ndim == 0 or raw.numel() != raw.shape[axis]:
                     raise NeuroscopeError(
                         f"The network's output has shape {tuple(raw.shape)}: that is no list of "
                         f"class scores; for a segmentation set the spec's task."
                     )
                 return raw.reshape(-1)
-            axes = "bc" + space if raw.ndim == len(space) + 2 else "b" + space
+            batch = "b" if "b" in spec.input.axes else ""
+            axes = batch + ("c" if raw.ndim == len(space) + len(batch) + 1 else "") + space
         if raw.ndim != len(axes) or set(axes) - set("bc") != set(space):
             raise NeuroscopeError(
                 f"The network's output has shape {tuple(raw.shape)}, which does not fit the axes "
@@ -129,6 +131,11 @@ class Outputs:
         return self.scores.argmax(0)
 
     @property
+    def one_output(self) -> bool:
+        """Whether one output stands for two classes."""
+        return self._arranged(self.raw).shape[0] == 1
+
+    @property
     def count(self) -> int:
         """The number of classes."""
         return self.scores.shape[0]
@@ -160,8 +167,6 @@ class Trace:
     everything
         Whether all are kept, and with them all gradients of a target: another layer or method is
         then answered without a pass.
-    notes
-        What a reader of the results should know.
     """
 
     def __init__(
@@ -173,8 +178,15 @@ class Trace:
         self._run = run
         found = network.layers.final_activation
         self.outputs = Outputs(run.output, run.scores, network.spec, found[1] if found else None)
-        self.notes: dict[str, None] = dict.fromkeys(prepared.notes)
+        if bool(torch.isnan(self.outputs.raw).any()):
+            raise NeuroscopeError(
+                "The network answers NaN, not numbers, for this image; look at its weights and at "
+                "the input that it gets (method “input”), and at half precision if it runs in it."
+            )
+        graph = network.layers
+        self._differentiable = [name for name in self.layers if graph[name].differentiable]
         self._gradients: OrderedDict[Hashable, dict[str | None, Tensor]] = OrderedDict()
+        self._scales: dict[Hashable, float] = {}
         self._guided: dict[Hashable, tuple[Tensor, int]] = {}
         self._sweeping: dict[str, Tensor] | None = None
         self._base_bytes = run.nbytes
@@ -244,15 +256,22 @@ class Trace:
                 "A region is for segmentations: a classifier answers once for the whole image."
             )
         score = target.score
+        notes: tuple[str, ...] = ()
         if score == "logit" and outputs.ends_in is not None:
             score = "log_probability"
-            self.notes[
+            notes = (
                 f"the network's {outputs.ends_in} can't be cut off, so log_probability is "
-                f"explained in place of the logit"
-            ] = None
+                f"explained in place of the logit",
+            )
         region_key = words if mask is None else mask.cpu().numpy().tobytes()
         return ResolvedTarget(
-            index, mask, score, target.reduce, words, (index, region_key, score, target.reduce)
+            index,
+            mask,
+            score,
+            target.reduce,
+            words,
+            (index, region_key, score, target.reduce),
+            notes,
         )
 
     def value(self, target: ResolvedTarget) -> float:
@@ -270,8 +289,17 @@ class Trace:
         """Return ∂T/∂raw: the networks' own graph then starts at its scores, whatever T is."""
         raw = self.outputs.raw
         with torch.inference_mode(False), torch.enable_grad():
-            leaf = raw.detach().clone().requires_grad_()
-            return torch.autograd.grad(self._scalar(leaf, target), leaf)[0]
+            leaf = raw.detach().float().requires_grad_()
+            seed = torch.autograd.grad(self._scalar(leaf, target), leaf)[0]
+        if raw.dtype == torch.float16 and (most := float(seed.abs().max())):
+            # Halves end at 6e-8: small gradients are carried larger, and taken back in float32.
+            self._scales[target.key] = 2.0 ** -math.floor(math.log2(most))
+            seed = seed * self._scales[target.key]
+        return seed.to(raw.dtype)
+
+    def _unscaled(self, gradient: Tensor, target: ResolvedTarget) -> Tensor:
+        scale = self._scales.get(target.key, 1.0)
+        return gradient.float() if scale == 1.0 else gradient.float() / scale
 
     # --- what methods ask for ---
 
@@ -282,12 +310,12 @@ class Trace:
     def gradient(self, target: ResolvedTarget, layer: str) -> Tensor:
         """Return ∂T/∂(a layer's output), float32 (channel, *space)."""
         if self._sweeping is not None and layer in self._sweeping:
-            return self._sweeping[layer][0].float()
-        return self._pulled(target, layer)[0].float()
+            return self._unscaled(self._sweeping[layer][0], target)
+        return self._unscaled(self._pulled(target, layer)[0], target)
 
     def input_gradient(self, target: ResolvedTarget) -> Tensor:
         """Return ∂T/∂input, float32 (channel, *space)."""
-        return self._pulled(target, None)[0].float()
+        return self._unscaled(self._pulled(target, None)[0], target)
 
     def guided_gradient(self, target: ResolvedTarget) -> tuple[Tensor, int]:
         """Return the guided gradient of the input (channel, *space), and the number guided."""
@@ -296,7 +324,7 @@ class Trace:
             gradient, count = self._run.guided_gradient(self._seed(target))
             self._guided[target.key] = gradient, count
         gradient, count = self._guided[target.key]
-        return gradient[0].float(), count
+        return self._unscaled(gradient[0], target), count
 
     def for_each_layer(
         self, target: ResolvedTarget, layers: Sequence[str], visit: Callable[[str], None]
@@ -329,7 +357,7 @@ class Trace:
             self._check_idle()
             wanted = [
                 n
-                for n in (self.layers if self.everything else [layer])
+                for n in (self._differentiable if self.everything else [layer])
                 if n is not None and n not in held
             ]
             gradients, of_input = self._run.gradients(

@@ -112,8 +112,8 @@ class Framework(ABC):
         """Return how many channels the network's first layer takes, where that can be told."""
 
     @abstractmethod
-    def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> LayerGraph:
-        """Find the layers by a pass of `x` (1, channel, *space)."""
+    def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
+        """Find the layers by a pass of `x` (1, channel, *space); also return the output."""
 
     @abstractmethod
     def run(

@@ -14,7 +14,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from dataclasses import fields as fields_of
 from typing import Any, Literal
 
 import torch
@@ -24,9 +25,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress
+from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress, shortened
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
-from napari_neuroscope.engine.layers import Kind, Layer, LayerGraph
+from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec
 
 # --- what kind of layer a module or function is ---------------------------------------------------
@@ -52,9 +53,10 @@ _FUNCTION_KINDS: dict[str, Kind] = {
                      "local_response_norm", "normalize"), "normalisation"),
     **dict.fromkeys(("relu", "relu6", "threshold", "hardtanh", "leaky_relu", "prelu", "rrelu",
                      "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",
-                     "softplus", "softsign", "tanh", "sigmoid", "logsigmoid", "softmax",
+                     "softplus", "softsign", "tanh", "sigmoid", "logsigmoid", "log_sigmoid",
+                     "softmax",
                      "log_softmax", "softmin", "clamp", "clamp_min", "clamp_max", "clip",
-                     "maximum", "glu"), "activation"),
+                     "maximum", "max", "fmax", "glu"), "activation"),
     **dict.fromkeys(("scaled_dot_product_attention", "multi_head_attention_forward"), "attention"),
     **dict.fromkeys(("add", "sub"), "add"),
     **dict.fromkeys(("cat", "concat", "concatenate", "stack", "hstack"), "concatenate"),
@@ -67,11 +69,11 @@ _FUNCTION_KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 # These join tensors; with a plain number they are arithmetic and no layer.
-_NEED_TWO_TENSORS = {"add", "sub", "mul", "maximum"}
+_NEED_TWO_TENSORS = {"add", "sub", "mul", "maximum", "max", "fmax"}
 _SOFTMAX = {"Softmax", "Softmax2d", "LogSoftmax", "softmax", "log_softmax"}
-_SIGMOID = {"Sigmoid", "LogSigmoid", "sigmoid", "logsigmoid"}
-_LOGARITHMIC = {"LogSoftmax", "log_softmax", "LogSigmoid", "logsigmoid"}
-_UNGUIDED = {"clamp", "clamp_min", "clamp_max", "clip", "maximum"}
+_SIGMOID = {"Sigmoid", "LogSigmoid", "sigmoid", "logsigmoid", "log_sigmoid"}
+_LOGARITHMIC = {"LogSoftmax", "log_softmax", "LogSigmoid", "logsigmoid", "log_sigmoid"}
+_UNGUIDED = {"clamp", "clamp_min", "clamp_max", "clip", "maximum", "max", "fmax"}
 # The operator is one method with several names: a + b, a += b, 1 + b.
 _OPERATORS = {
     "iadd": "add",
@@ -164,7 +166,10 @@ class _Recorder(TorchFunctionMode):
         """Watch the calls of the model in this thread; nothing stays behind."""
         with ExitStack() as stack:
             for path, module in self._model.named_modules():
-                if path and not isinstance(module, nn.ModuleList | nn.ModuleDict):
+                # What runs inside of scripted modules can't be seen from Python.
+                if path and not isinstance(
+                    module, nn.ModuleList | nn.ModuleDict | torch.jit.ScriptModule
+                ):
                     before, after = self._module_hooks(path, module)
                     stack.callback(
                         module.register_forward_pre_hook(before, with_kwargs=True).remove
@@ -249,6 +254,8 @@ class _GraphWatcher(_Watcher):
         self._sources: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._outputs: dict[str, tuple[Tensor, int]] = {}
         self._opened: dict[str, int] = {}
+        self._altered: set[str] = set()
+        self._differentiable: set[str] = set()
 
     def enter(self, call: _Call) -> None:
         self._inputs[call.name] = self._from(call.inputs)
@@ -266,13 +273,19 @@ class _GraphWatcher(_Watcher):
             self._sources[output] = (call.name,)
         call.inputs = []
         self.calls.append(call)
+        # Asked now: a reentrant checkpoint gives its last tensor a gradient afterwards.
+        if output.requires_grad:
+            self._differentiable.add(call.name)
         plain = output.detach()
         self._outputs[call.name] = (plain, plain._version)
 
     def pass_through(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         if outputs and (sources := self._from(inputs)):
+            places = {tensor.data_ptr() for tensor in inputs}
             for output in outputs:
                 self._sources[output] = sources
+                if output.data_ptr() not in places:
+                    self._altered.update(sources)
 
     def _from(self, tensors: list[Tensor]) -> tuple[str, ...]:
         return tuple(
@@ -286,8 +299,8 @@ class _GraphWatcher(_Watcher):
             return None
         return sources[0] if self._outputs[sources[0]][0].data_ptr() == output.data_ptr() else None
 
-    def layers(self) -> list[Layer]:
-        """Return what was seen, as layers."""
+    def layers(self, *, batched: bool) -> list[Layer]:
+        """Return what was seen, as layers, their shapes without the batch."""
         consumers: dict[str, list[str]] = {}
         for call in self.calls:
             if call.kind != "block":
@@ -307,13 +320,15 @@ class _GraphWatcher(_Watcher):
             Layer(
                 call.name,
                 call.kind,
-                tuple(self._outputs[call.name][0].shape[1:]),
+                tuple(self._outputs[call.name][0].shape[batched:]),
                 sum(p.numel() for p in call.module.parameters()) if call.module else 0,
                 self._inputs[call.name],
                 tuple(consumers.get(call.name, ())),
                 call.operation,
                 call.block,
                 overwritten=self._outputs[call.name][0]._version != self._outputs[call.name][1],
+                altered=call.name in self._altered,
+                differentiable=call.name in self._differentiable,
                 description=_describe(call.module),
             )
             for call in self.calls
@@ -377,7 +392,7 @@ class _Keeper(_Watcher):
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode with frozen parameters, then put both back."""
     training = [module for module in model.modules() if module.training]
-    learning = [p for p in model.parameters() if p.requires_grad]
+    learning = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
     # The flag alone is set: a module's own train() may do more than that.
     try:
         for module in training:
@@ -403,8 +418,11 @@ def _speaking(what: str, x: Tensor, spec: ModelSpec) -> Iterator[None]:
     except (NeuroscopeError, Cancelled):
         raise
     except Exception as error:
-        text = str(error).strip().split("\n")[0]
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in text:
+        text = shortened(str(error).strip().split("\n")[0], 300)
+        named = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+            "out of memory" in text or "allocate memory" in text
+        ):
             asked = _ASKED.search(str(error))
             advice = (
                 "a smaller image or fewer layers"
@@ -416,7 +434,6 @@ def _speaking(what: str, x: Tensor, spec: ModelSpec) -> Iterator[None]:
                 f"{f' (it asked for {asked[1]})' if asked else ''}; try {advice}."
             ) from error
         shape = " × ".join(str(n) for n in x.shape[2:])
-        rule = spec.input.size
         if "too small" in text or "smaller than" in text or "greater than actual input" in text:
             advice = "the image is smaller than the network's stride: give a larger one"
         elif "Sizes of tensors must match" in text or "must match the size of tensor" in text:
@@ -425,10 +442,10 @@ def _speaking(what: str, x: Tensor, spec: ModelSpec) -> Iterator[None]:
                 "input.size, such as {min: 32, step: 32}"
             )
         else:
-            advice = f"check the spec's input (size {rule}, axes “{spec.input.axes}”)"
+            advice = "check the spec's input against what the network takes"
         raise NeuroscopeError(
             f"The network's {what} failed on an input of {x.shape[1]} channels and {shape} "
-            f"pixels with {type(error).__name__}: {text}; {advice}."
+            f"pixels with {named}; {advice}."
         ) from error
 
 
@@ -471,12 +488,12 @@ class TorchRun(Run):
         self, framework: TorchFramework, spec: ModelSpec, x: Tensor, output: Tensor, keeper: _Keeper
     ) -> None:
         self._framework, self._spec, self._x = framework, spec, x
-        self._kept = keeper.kept
+        self._batched = "b" in spec.input.axes
+        self._edges = {n: kept.edge for n, kept in keeper.kept.items() if kept.edge is not None}
+        self._splits: dict[tuple[str, ...], tuple[list[str], dict[Any, list[str]]]] = {}
         self.output = output.detach()
         self.scores = keeper.scores.value if keeper.scores else None
-        self._splits: dict[tuple[str, ...], tuple[list[str], dict[Any, list[str]]]] = {}
-        self._edges = {n: kept.edge for n, kept in self._kept.items() if kept.edge is not None}
-        self.activations = {name: kept.value for name, kept in self._kept.items()}
+        self.activations = {n: self._with_batch(kept.value) for n, kept in keeper.kept.items()}
         # What autograd saves for the way back is about what the layers put out.
         self.nbytes = keeper.nbytes + x.nbytes
         if keeper.scores is not None:
@@ -484,23 +501,29 @@ class TorchRun(Run):
         else:
             self._end = get_gradient_edge(output) if output.requires_grad else None
 
+    def _with_batch(self, values: Tensor) -> Tensor:
+        return values if self._batched else values[None]
+
     def gradients(
         self, seed: Tensor, layers: Sequence[str], *, with_input: bool = False
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        reached = [name for name in layers if name in self._edges]
-        ends = [*(self._edges[name] for name in reached), *([self._x] if with_input else [])]
+        ends = [*(self._edge(name) for name in layers), *([self._x] if with_input else [])]
         found = self._pull_back(seed, ends)
-        of_layer = dict(zip(reached, found, strict=False))
-        gradients = {}
-        for name in layers:
-            # A layer that has no part in the score has no gradient.
-            gradient = of_layer.get(name)
-            gradients[name] = (
-                torch.zeros_like(self.activations[name]) if gradient is None else gradient
-            )
+        # Where nothing arrives, the score does not depend on it.
+        gradients = {
+            name: torch.zeros_like(self.activations[name])
+            if gradient is None
+            else self._with_batch(gradient)
+            for name, gradient in zip(layers, found, strict=False)
+        }
         if not with_input:
             return gradients, None
         return gradients, torch.zeros_like(self._x) if found[-1] is None else found[-1]
+
+    def _edge(self, layer: str) -> GradientEdge:
+        if layer not in self._edges:
+            raise NeuroscopeError(f"The layer “{layer}” {WITHOUT_GRADIENT}.")
+        return self._edges[layer]
 
     def sweep(
         self, seed: Tensor, layers: Sequence[str], visit: Callable[[str, Tensor], None]
@@ -516,19 +539,19 @@ class TorchRun(Run):
                 for name, number in zip(here, numbers, strict=True):
                     if (gradient := gradients[number]) is not None and name in left:
                         left.discard(name)
-                        visit(name, gradient)
+                        visit(name, self._with_batch(gradient))
 
             return hook
 
         with ExitStack() as stack:
             for node, here in met.items():
-                numbers = [self._edges[name].output_nr for name in here]
+                numbers = [self._edge(name).output_nr for name in here]
                 stack.callback(node.register_prehook(arrived(here, numbers)).remove)
-            found = self._pull_back(seed, [self._edges[name] for name in ends])
+            found = self._pull_back(seed, [self._edge(name) for name in ends])
         for name, gradient in zip(ends, found, strict=True):
             if gradient is not None:
                 left.discard(name)
-                visit(name, gradient)
+                visit(name, self._with_batch(gradient))
         # What the pass did not meet either has no part in the score, or lies behind an operation
         # that hides it; a pass of its own tells.
         for name, gradient in self.gradients(seed, sorted(left))[0].items() if left else ():
@@ -542,8 +565,7 @@ class TorchRun(Run):
         """
         at_node: dict[Any, list[str]] = {}
         for name in layers:
-            if name in self._edges:
-                at_node.setdefault(self._edges[name].node, []).append(name)
+            at_node.setdefault(self._edge(name).node, []).append(name)
         goes_on: dict[Any, bool] = {}
         for start in at_node:
             stack = [(start, False)]
@@ -566,8 +588,13 @@ class TorchRun(Run):
         return torch.zeros_like(self._x) if found is None else found, guided.count
 
     def _pull_back(self, seed: Tensor, inputs: list[Any]) -> list[Tensor | None]:
-        if self._end is None or not inputs:
-            return [None] * len(inputs)
+        if not inputs:
+            return []
+        if self._end is None:
+            raise NeuroscopeError(
+                "The network's answer has no gradient: somewhere it detaches, rounds, or runs under "
+                "torch.no_grad(); only scores and activations can be shown of it."
+            )
         with (
             self._framework.undisturbed(),
             torch.inference_mode(False),
@@ -580,22 +607,30 @@ class TorchRun(Run):
                     )
                 )
             except RuntimeError as error:
-                if "Checkpointing is not compatible" not in str(error):
+                if "use_reentrant" not in str(error):
                     raise
-                return self._pull_back_through_checkpoints(seed, inputs)
+                return self._pull_back_whole(seed, inputs)
 
-    def _pull_back_through_checkpoints(self, seed: Tensor, inputs: list[Any]) -> list[Any]:
-        """Reach the input through reentrant checkpoints, which know ``backward()`` alone."""
-        if any(place is not self._x for place in inputs):
-            raise NeuroscopeError(
-                "This network uses reentrant checkpoints, behind which its layers can't be "
-                "reached; build it with use_reentrant=False, or explain its input."
-            )
+    def _pull_back_whole(self, seed: Tensor, inputs: list[Any]) -> list[Tensor | None]:
+        """Pull back by ``backward()``, which alone goes through reentrant checkpoints."""
+        found: dict[int, Tensor | None] = {}
+
+        def catch(number: int, output: int) -> Callable[..., None]:
+            return lambda gradients: found.__setitem__(number, gradients[output])
+
+        assert self._end is not None
         self._x.grad = None
         try:
-            assert self._end is not None
-            torch.autograd.backward([self._end], [seed], retain_graph=True)
-            return [self._x.grad]
+            with ExitStack() as stack:
+                for number, end in enumerate(inputs):
+                    if isinstance(end, GradientEdge):
+                        hook = end.node.register_prehook(catch(number, end.output_nr))
+                        stack.callback(hook.remove)
+                torch.autograd.backward([self._end], [seed], retain_graph=True)
+            return [
+                found.get(number) if isinstance(end, GradientEdge) else self._x.grad
+                for number, end in enumerate(inputs)
+            ]
         finally:
             self._x.grad = None
 
@@ -654,19 +689,22 @@ class TorchFramework(Framework):
                 return None
         return None
 
-    def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> LayerGraph:
+    def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
         watcher = _GraphWatcher()
-        with torch.no_grad():
-            output = self._forward(x, spec, watcher, progress, total=0)
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
+            output = self._forward(leaf, spec, watcher, progress, total=0)
+        layers = watcher.layers(batched="b" in spec.input.axes)
         final = watcher.final_layer(output)
-        graph = watcher.layers()
         activation: tuple[str, Literal["softmax", "sigmoid"]] | None = None
-        for layer in graph:
+        for layer in layers:
             if layer.name == final and layer.operation in _SOFTMAX:
-                activation = (layer.name, "softmax")
+                logarithmic = layer.operation in _LOGARITHMIC
+                if _sums_to_one(output.exp() if logarithmic else output, spec):
+                    activation = (layer.name, "softmax")
             elif layer.name == final and layer.operation in _SIGMOID:
                 activation = (layer.name, "sigmoid")
-        return LayerGraph(graph, len(spec.input.space), activation)
+        return LayerGraph(layers, len(spec.input.space), activation), output.detach()
 
     def run(
         self,
@@ -676,6 +714,11 @@ class TorchFramework(Framework):
         keep: Collection[str],
         progress: Progress,
     ) -> TorchRun:
+        if any(weight.is_inference() for weight in _weights(self.model).values()):
+            raise NeuroscopeError(
+                "The network's weights were made under torch.inference_mode(), which keeps them "
+                "from every gradient; make or load the network outside of it."
+            )
         copy = {name for name in keep if layers[name].overwritten}
         cut = layers.final_activation[0] if layers.final_activation else None
         while True:
@@ -717,7 +760,8 @@ class TorchFramework(Framework):
             _speaking("forward pass", x, spec),
         ):
             warnings.simplefilter("ignore")
-            given = _to_axes(x.to(self.device, self.dtype), spec.input.axes)
+            # A copy: a network may write on its input.
+            given = _to_axes(x.to(self.device, self.dtype).clone(), spec.input.axes)
             with recorder.watching():
                 answer = self.model(given)
             return choose_output(answer, spec.output.index)
@@ -725,15 +769,8 @@ class TorchFramework(Framework):
     def state(self) -> Hashable:
         weights = _weights(self.model).values()
         marks = tuple((w.data_ptr(), w._version if not w.is_inference() else 0) for w in weights)
-        # Versions miss what is written through ``.data``; a sample of the values does not.
-        with torch.no_grad():
-            sampled = [
-                w.detach().reshape(-1)[:: max(1, w.numel() // 64)].float().sum()
-                for w in weights
-                if w.numel() and w.is_floating_point()
-            ]
-            total = tuple(torch.stack(sampled).tolist()) if sampled else ()
-        return marks, total
+        # Versions miss what is written through ``.data``.
+        return marks, tuple(_fingerprint(weight) for weight in weights)
 
     def digest(self, state: Hashable = None) -> str:
         state = self.state() if state is None else state
@@ -763,6 +800,32 @@ class TorchFramework(Framework):
         ]
 
 
+def _sums_to_one(values: Tensor, spec: ModelSpec) -> bool:
+    """Whether values are probabilities over the axis of the classes."""
+    axes = spec.output.axes
+    axis = axes.index("c") if axes and "c" in axes else min(1, values.ndim - 1)
+    total = values.detach().float().sum(axis)
+    return bool(torch.allclose(total, torch.ones_like(total), atol=1e-2))
+
+
+_ROW = 64
+# Fixed, and unlike for each place in a row, so that values that change places are noticed too.
+_PLACES = torch.cos(torch.arange(1, _ROW + 1, dtype=torch.float32) ** 1.5) + 1.5
+
+
+def _fingerprint(weight: Tensor) -> int:
+    """Return a number that changes with the values: one product for each row of 64 of them."""
+    if not weight.is_floating_point():
+        return hash(weight.detach().cpu().numpy().tobytes())
+    flat = weight.detach().reshape(-1)
+    flat = flat.float() if flat.dtype is not torch.float32 else flat
+    places = _PLACES.to(flat.device)
+    whole = flat.numel() // _ROW * _ROW
+    rows = torch.mv(flat[:whole].reshape(-1, _ROW), places)
+    rest = torch.dot(flat[whole:], places[: flat.numel() - whole])
+    return hash((rows.cpu().numpy().tobytes(), float(rest)))
+
+
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
@@ -781,7 +844,7 @@ def _choose_device(device: str, model: nn.Module) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         raise NeuroscopeError(
-            f"There is no device “{device}”; choose auto, cpu, cuda, cuda:1 or mps."
+            f"There is no device “{shortened(device)}”; choose auto, cpu, cuda, cuda:1 or mps."
         ) from None
     available = {
         "cpu": True,
@@ -816,31 +879,51 @@ def _to_axes(x: Tensor, axes: str) -> Tensor:
 def choose_output(answer: Any, index: str | int | None) -> Tensor:
     """Return the output that is explained, of a tensor, dict, tuple or dataclass."""
     if isinstance(answer, Tensor):
-        return answer
-    if not isinstance(answer, Mapping | list | tuple) and hasattr(answer, "__dict__"):
-        answer = {k: v for k, v in vars(answer).items() if isinstance(v, Tensor)}
-    if isinstance(answer, Mapping):
-        keys = list(answer)
-        if index is None:
-            index = next(
-                (key for key in ("out", "logits") if key in answer),
-                next((k for k in keys if isinstance(answer[k], Tensor)), None),
-            )
-        if index not in answer:
+        if not answer.is_floating_point():
             raise NeuroscopeError(
-                f"The network has no output “{index}”; its outputs are "
-                f"{', '.join(f'“{k}”' for k in keys)}: set output.index."
+                "The network's output holds whole numbers, such as labels; set the spec's "
+                "output.index to the output that holds scores, or give the network without argmax."
             )
-        return choose_output(answer[index], None)
+        return answer
+    named = _named_outputs(answer, index)
+    if named is not None:
+        if index is None:
+            usual = [key for key in ("out", "logits") if isinstance(named.get(key), Tensor)]
+            index = next(
+                iter([*usual, *(k for k, v in named.items() if isinstance(v, Tensor))]), ""
+            )
+        if index not in named or named[index] is None:
+            has = (
+                f"its outputs are {', '.join(f'“{k}”' for k in named)}" if named else "it has none"
+            )
+            asked = f" “{index}”" if index != "" else " that is a tensor"
+            raise NeuroscopeError(
+                f"The network has no output{asked}: {has}; set the spec's output.index."
+            )
+        return choose_output(named[index], None)
     if isinstance(answer, list | tuple) and answer:
         index = 0 if index is None else index
         if not isinstance(index, int) or not -len(answer) <= index < len(answer):
             raise NeuroscopeError(
-                f"The network has {len(answer)} outputs, 0..{len(answer) - 1}, "
-                f"but output.index is {index!r}."
+                f"The network has {len(answer)} outputs, 0..{len(answer) - 1}, but output.index is "
+                f"{index!r}."
             )
         return choose_output(answer[index], None)
     raise NeuroscopeError(
         f"The network answered a {type(answer).__name__}, no tensor; set the "
         f"spec's output.index to the output that holds the scores."
     )
+
+
+def _named_outputs(answer: Any, index: str | int | None) -> Mapping[Any, Any] | None:
+    """Return outputs by name: of a dict, a dataclass, or a named tuple that is asked by name."""
+    if isinstance(answer, Mapping):
+        return answer
+    if isinstance(answer, tuple):
+        fields = getattr(answer, "_fields", ())
+        return dict(zip(fields, answer, strict=True)) if index in fields else None
+    if is_dataclass(answer) and not isinstance(answer, type):
+        return {field.name: getattr(answer, field.name) for field in fields_of(answer)}
+    if hasattr(answer, "__dict__") and vars(answer):
+        return vars(answer)
+    return None

@@ -80,12 +80,16 @@ def pooled_layer(layers: LayerGraph) -> str | None:
     seen_dense = False
     while calls:
         layer = calls.pop()
+        if layer.altered and seen_dense:
+            return None
         if layer.kind == "dense" and not seen_dense:
             seen_dense = True
         elif layer.kind == "pooling" and seen_dense:
             average = "avg" in layer.operation.lower() or layer.operation == "mean"
             everything = max(layer.output_shape[1:], default=1) == 1
             source = layer.inputs[0] if len(layer.inputs) == 1 else None
+            if source and layers[source].altered:
+                return None
             if not (average and everything and source and layers.has_positions(source)):
                 return None
             return source
