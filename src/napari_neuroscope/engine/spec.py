@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import operator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -339,6 +340,7 @@ class ModelSpec(_Strict):
         Path(path).write_text(self.to_yaml(), "utf-8")
 
 
+@cache
 def _spread_colour(index: int) -> tuple[int, int, int]:
     # Steps of the golden angle keep the hues of any number of classes apart.
     red, green, blue = colorsys.hsv_to_rgb((0.08 + index * 0.618034) % 1, 0.75, 0.95)
