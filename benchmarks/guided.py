@@ -46,16 +46,14 @@ def main(depth: int) -> list[Row]:
     )
     what = f"Guided backpropagation, ResNet-{depth}, 224 × 224"
     return [
-        Row(
+        Row.of_times(
             what,
             name,
-            times["guided"].median,
-            times[side].median,
-            "s",
+            times["guided"],
+            times[side],
             "cost",
             1.15,
-            f"ours {times['guided'].spread()}; peer {times[side].spread()}",
-            [f"maps equal to captum's to {equal:.1g} of their maximum"],
+            f"maps equal to captum's to {equal:.1g} of their maximum",
         )
         for side, name in (
             ("saliency", "our plain gradient (saliency)"),

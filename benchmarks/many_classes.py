@@ -42,16 +42,14 @@ def main() -> Row:
         for block, one, other in zip(BLOCKS, row, nets.on_grid(theirs, maps.shape[2:]), strict=True)
     )
     times = timing.alternate({"ours": ours, "peer": captum}, 5, each={"ours": 3})
-    return Row(
+    return Row.of_times(
         "Grad-CAM of 10 classes × 8 residual blocks of ResNet-18, 224 × 224",
         "captum LayerGradCam, one at a time",
-        times["ours"].median,
-        times["peer"].median,
-        "s",
+        times["ours"],
+        times["peer"],
         "faster",
         12,
-        f"ours {times['ours'].spread()}; peer {times['peer'].spread()}",
-        [f"maps equal to {worst:.1g} of their maximum"],
+        f"maps equal to {worst:.1g} of their maximum",
     )
 
 

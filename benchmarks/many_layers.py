@@ -72,7 +72,15 @@ def against_captum(sides: Sides) -> Row:
     times = timing.alternate(
         {"ours": sides.ours, "peer": sides.captum}, 5, warm_up=1, each={"ours": 5}
     )
-    return _row("captum LayerGradCam, one layer at a time", times, 25, worst, 7)
+    return Row.of_times(
+        WHAT,
+        "captum LayerGradCam, one layer at a time",
+        times["ours"],
+        times["peer"],
+        "faster",
+        25,
+        f"maps equal to {worst:.1g} of their maximum",
+    )
 
 
 def against_pytorch_grad_cam(sides: Sides) -> Row:
@@ -88,35 +96,27 @@ def against_pytorch_grad_cam(sides: Sides) -> Row:
     times = timing.alternate(
         {"ours": sides.ours, "peer": sides.pytorch_grad_cam}, 3, warm_up=0, each={"ours": 9}
     )
-    return _row("pytorch-grad-cam, one layer at a time", times, 50, worst, 9)
-
-
-def _row(peer: str, times: dict[str, timing.Times], asked: float, worst: float, n: int) -> Row:
-    return Row(
+    return Row.of_times(
         WHAT,
-        peer,
-        times["ours"].median,
-        times["peer"].median,
-        "s",
+        "pytorch-grad-cam, one layer at a time",
+        times["ours"],
+        times["peer"],
         "faster",
-        asked,
-        f"ours {times['ours'].spread()}; peer {times['peer'].spread()}",
-        [f"maps equal to {worst:.1g} of their maximum"],
+        50,
+        f"maps equal to {worst:.1g} of their maximum",
     )
 
 
 def against_one_pass(sides: Sides) -> Row:
     nets.frozen(sides.peer)
     times = timing.alternate({"ours": sides.ours, "peer": sides.one_pass}, 25, warm_up=3)
-    return Row(
+    return Row.of_times(
         WHAT,
         "one bare forward and backward pass to the input, parameters frozen",
-        times["ours"].median,
-        times["peer"].median,
-        "s",
+        times["ours"],
+        times["peer"],
         "cost",
         1.15,
-        f"ours {times['ours'].spread()}; peer {times['peer'].spread()}",
     )
 
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from timing import Times
+
 MARK = "RESULT "
 
 
@@ -29,6 +31,24 @@ class Row:
     asked: float | None = None
     spread: str = ""
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_times(
+        cls,
+        what: str,
+        peer: str,
+        ours: Times,
+        theirs: Times,
+        kind: Literal["faster", "cost", "note"],
+        asked: float | None,
+        *notes: str,
+    ) -> Row:
+        """Return the row of two sides that took turns: their medians, with the spread noted."""
+        row = cls(what, peer, ours.median, theirs.median, "s", kind, asked)
+        fastest = cls(what, peer, min(ours.seconds), min(theirs.seconds), "s", kind)
+        row.spread = f"ours {ours.spread()}; peer {theirs.spread()}"
+        row.notes = [f"ratio of the fastest {fastest.ratio:.3g}", *notes]
+        return row
 
     @property
     def ratio(self) -> float | None:

@@ -96,16 +96,14 @@ def main() -> list[Row]:
         f"the peer takes gradients of the {len(modules)} layers that are modules",
     ]
     return [
-        Row(
+        Row.of_times(
             what,
             name,
-            times["ours"].median,
-            times[side].median,
-            "s",
+            times["ours"],
+            times[side],
             kind,
             1.0 if kind == "cost" else None,
-            f"ours {times['ours'].spread()}; peer {times[side].spread()}",
-            notes,
+            *notes,
         )
         for side, name, kind in (
             ("separate", "11 times a forward and a backward pass, no maps made", "cost"),

@@ -281,6 +281,14 @@ def test_scores_that_are_no_numbers_are_said() -> None:
             ns.explain(network, GOOD, method, 1)
 
 
+def test_what_a_network_gets_can_be_looked_at_where_its_scores_are_no_numbers() -> None:
+    """The way to find out why, and what the refusal advises."""
+    model = EndingIn(settled(Pixelwise(3)), lambda x: x * float("nan"))
+    network = as_network(model, "segmentation")
+    assert ns.explain(network, GOOD, "input").values.shape == (3, 16, 16)
+    assert ns.explain(network, GOOD, "activation", layer="body.conv1").values.any()
+
+
 # --- things of another kind ---
 
 

@@ -161,6 +161,23 @@ class Cosine(GapLinear):
         return self.head(pooled / pooled.norm(dim=1, keepdim=True))
 
 
+class CosineInPlace(GapLinear):
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.pool(self.relu(self.conv(x))).flatten(1)
+        pooled.div_(pooled.norm(dim=1, keepdim=True))
+        return self.head(pooled)
+
+
+class SquaredScores(GapLinear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) ** 2
+
+
+class SquaredActivations(GapLinear):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.relu(self.conv(x)) ** 2).flatten(1))
+
+
 class Highest(GapLinear):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.relu(self.conv(x)).amax((2, 3)))
@@ -175,7 +192,10 @@ class TwoDense(GapLinear):
         return self.head(self.first(self.pool(self.relu(self.conv(x))).flatten(1)).relu())
 
 
-@pytest.mark.parametrize("kind", [Highest, TwoDense, Squared, Cosine])
+@pytest.mark.parametrize(
+    "kind",
+    [Highest, TwoDense, Squared, SquaredScores, SquaredActivations, Cosine, CosineInPlace],
+)
 def test_other_heads_have_no_cam(kind: type[GapLinear], rng: np.random.Generator) -> None:
     """Where the score is no sum over positions, a map would claim what is not so."""
     found = ns.explain(as_network(settled(kind())), rng.random((6, 9)), "score_map", 2)

@@ -47,26 +47,26 @@ def image(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((9, 11, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    ("end", "index"),
-    [
-        (lambda x: {"out": x, "aux": other(x)}, None),
-        (lambda x: OrderedDict(aux=other(x), out=x), None),
-        (lambda x: {"aux": other(x), "logits": x}, None),
-        (lambda x: {"scores": x, "aux": other(x)}, None),
-        (lambda x: {"aux": other(x), "scores": x}, "scores"),
-        (lambda x: (x, other(x)), None),
-        (lambda x: [other(x), x], 1),
-        (lambda x: (other(x), x), -1),
-        (lambda x: (other(x), {"out": x}), 1),
-        (lambda x: Answer(x, other(x)), None),
-        (lambda x: Answer(other(x), x), "aux"),
-        (lambda x: Logits(None, x), None),
-        (Slotted, None),
-        (lambda x: Named(other(x), x), 1),
-        (lambda x: Named(other(x), x), "out"),
-    ],
-)
+MEANT: dict[str, tuple[Any, Any]] = {
+    "out": (lambda x: {"out": x, "aux": other(x)}, None),
+    "out, though it comes last": (lambda x: OrderedDict(aux=other(x), out=x), None),
+    "logits": (lambda x: {"aux": other(x), "logits": x}, None),
+    "the first of a dict": (lambda x: {"scores": x, "aux": other(x)}, None),
+    "a key": (lambda x: {"aux": other(x), "scores": x}, "scores"),
+    "the first of a tuple": (lambda x: (x, other(x)), None),
+    "a number": (lambda x: [other(x), x], 1),
+    "the last": (lambda x: (other(x), x), -1),
+    "a dict in a tuple": (lambda x: (other(x), {"out": x}), 1),
+    "a dataclass": (lambda x: Answer(x, other(x)), None),
+    "a field": (lambda x: Answer(other(x), x), "aux"),
+    "a dataclass with an empty field": (lambda x: Logits(None, x), None),
+    "a dataclass with slots": (Slotted, None),
+    "a named tuple by number": (lambda x: Named(other(x), x), 1),
+    "a named tuple by name": (lambda x: Named(other(x), x), "out"),
+}
+
+
+@pytest.mark.parametrize(("end", "index"), MEANT.values(), ids=MEANT)
 def test_the_output_that_is_meant(end: Any, index: Any, image: np.ndarray) -> None:
     network = as_network(
         EndingIn(settled(Pixelwise(3)), end), "segmentation", output={"index": index}
@@ -79,22 +79,22 @@ def test_the_output_that_is_meant(end: Any, index: Any, image: np.ndarray) -> No
     assert_close(found.values, expected.values)
 
 
-@pytest.mark.parametrize(
-    ("end", "index", "says"),
-    [
-        (lambda x: {"out": x}, "logit", "“out”"),
-        (lambda x: {"out": x}, 0, "“out”"),
-        (lambda x: (x, x), 2, "2 outputs, 0..1"),
-        (lambda x: (x, x), "out", "2 outputs, 0..1"),
-        (lambda x: "a cat", None, "str"),
-        (lambda x: None, None, "NoneType"),
-        (lambda x: (), None, "tuple"),
-        (lambda x: {}, None, "output"),
-        (lambda x: {"loss": 3}, None, "output"),
-        (lambda x: x.sum(), None, "shape"),
-        (lambda x: x.argmax(1), None, "whole numbers"),
-    ],
-)
+NO_SCORES: dict[str, tuple[Any, Any, str]] = {
+    "another key": (lambda x: {"out": x}, "logit", "“out”"),
+    "a number for a dict": (lambda x: {"out": x}, 0, "“out”"),
+    "a number too large": (lambda x: (x, x), 2, "2 outputs, 0..1"),
+    "a key for a tuple": (lambda x: (x, x), "out", "2 outputs, 0..1"),
+    "text": (lambda x: "a cat", None, "str"),
+    "nothing": (lambda x: None, None, "NoneType"),
+    "an empty tuple": (lambda x: (), None, "tuple"),
+    "an empty dict": (lambda x: {}, None, "output"),
+    "a dict without tensors": (lambda x: {"loss": 3}, None, "output"),
+    "one number": (lambda x: x.sum(), None, "shape"),
+    "labels": (lambda x: x.argmax(1), None, "whole numbers"),
+}
+
+
+@pytest.mark.parametrize(("end", "index", "says"), NO_SCORES.values(), ids=NO_SCORES)
 def test_outputs_that_hold_no_scores(end: Any, index: Any, says: str, image: np.ndarray) -> None:
     network = as_network(
         EndingIn(settled(Pixelwise(3)), end), "segmentation", output={"index": index}

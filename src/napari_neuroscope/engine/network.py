@@ -8,6 +8,7 @@ from collections.abc import Collection, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, framework_of
 from napari_neuroscope.engine.grid import Grid, resample
+from napari_neuroscope.engine.inference import infer
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
 from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
@@ -78,6 +80,8 @@ class Network:
         What people call it.
     traces
         The forward passes that are kept for reuse.
+    path
+        The file that it was loaded from.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Network:
         self._adapter: Framework = framework_of(model)(model, device)
         self.spec = spec or ModelSpec()
         self.name = name or type(model).__name__
+        self.path: Path | None = None
         self.traces = TraceCache(cache_bytes)
         self._layers: LayerGraph | None = None
         self._count: int | None = None
@@ -120,6 +125,19 @@ class Network:
         """How many channels it takes."""
         known = {"gray": 1, "rgb": 3, "bgr": 3}.get(self.spec.input.order or "", 3)
         return self.spec.input.channels or self._adapter.input_channels() or known
+
+    def infer(self) -> None:
+        """Complete the spec by asking the network: its task, and the sizes that it takes."""
+
+        def ask(shape: tuple[int, ...]) -> Tensor | None:
+            x = torch.zeros(1, self.channels, *shape)
+            try:
+                return self._adapter.output(x, self.spec, LayerGraph([], len(shape)))[0]
+            except NeuroscopeError:
+                return None
+
+        fixed = self._adapter.example_shape()
+        self.spec = infer(self.spec, ask, fixed[2:] if fixed else None)
 
     @property
     def layers(self) -> LayerGraph:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import Flag, auto
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, device, dtype
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec
 
@@ -89,11 +91,19 @@ class Framework(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[Capability]
+    kinds: ClassVar[tuple[Kind, ...]] = ()
 
     model: Any
     device: device
     dtype: dtype
     lock: threading.RLock
+
+    @classmethod
+    def load(
+        cls, path: Path, kind: Kind, *, factory: Any, arguments: dict[str, Any] | None, trust: bool
+    ) -> Any:
+        """Load a model from a file of one of `kinds`, running no code of it without trust."""
+        raise NotImplementedError
 
     @classmethod
     @abstractmethod
@@ -110,6 +120,10 @@ class Framework(ABC):
     @abstractmethod
     def input_channels(self) -> int | None:
         """Return how many channels the network's first layer takes, where that can be told."""
+
+    def example_shape(self) -> tuple[int, ...] | None:
+        """Return the only shape of input that the model takes, where its file says so."""
+        return None
 
     @abstractmethod
     def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
@@ -153,12 +167,23 @@ def framework_of(model: Any) -> type[Framework]:
     NeuroscopeError
         Where none does.
     """
-    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-    for entry in found:
-        framework = entry.load()
+    found = frameworks()
+    for framework in found:
         if framework.recognises(model):
             return framework
     raise NeuroscopeError(
         f"A {type(model).__module__}.{type(model).__qualname__} is no network that is known here; "
-        f"give a model of {', '.join(entry.name for entry in found) or 'no installed framework'}."
+        f"give a model of {', '.join(f.name for f in found) or 'no installed framework'}."
     )
+
+
+def frameworks() -> list[type[Framework]]:
+    """Return the frameworks whose packages are installed."""
+    found = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            found.append(entry.load())
+        except ImportError:
+            # An extra that is not installed.
+            continue
+    return found

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, S
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as fields_of
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -26,7 +27,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress, shortened
+from napari_neuroscope.engine.files import Kind as FileKind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
+from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec
 
@@ -646,6 +649,20 @@ class TorchFramework(Framework):
         Capability.SCORES | Capability.ACTIVATIONS | Capability.GRADIENTS | Capability.GUIDED
     )
 
+    kinds = KINDS
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        kind: FileKind,
+        *,
+        factory: Any,
+        arguments: dict[str, Any] | None,
+        trust: bool,
+    ) -> nn.Module:
+        return load_torch(path, kind, factory=factory, arguments=arguments, trust=trust)
+
     @classmethod
     def recognises(cls, model: Any) -> bool:
         return isinstance(model, nn.Module)
@@ -682,12 +699,22 @@ class TorchFramework(Framework):
                 self._held = False
 
     def input_channels(self) -> int | None:
+        shape = self.example_shape()
+        if shape is not None:
+            return shape[1]
         for module in self.model.modules():
             if isinstance(module, nn.modules.conv._ConvNd):
                 return module.in_channels
             if isinstance(module, nn.Linear):
                 return None
+            if getattr(module, "original_name", "") in ("Conv1d", "Conv2d", "Conv3d"):
+                # A scripted convolution is known by its weights.
+                return module.weight.shape[1]
         return None
+
+    def example_shape(self) -> tuple[int, ...] | None:
+        shape = getattr(self.model, "example_shape", None)
+        return tuple(shape.tolist()) if isinstance(shape, Tensor) else None
 
     def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
         watcher = _GraphWatcher()

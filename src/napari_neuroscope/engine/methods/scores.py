@@ -80,7 +80,7 @@ def pooled_layer(layers: LayerGraph) -> str | None:
     seen_dense = False
     while calls:
         layer = calls.pop()
-        if layer.altered and seen_dense:
+        if layer.altered:
             return None
         if layer.kind == "dense" and not seen_dense:
             seen_dense = True

@@ -1,0 +1,138 @@
+"""What a file is, told by its content and never by running it."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+
+Kind = Literal[
+    "torch checkpoint", "TorchScript", "torch.export", "safetensors", "keras", "h5", "SavedModel",
+    "onnx", "bioimage.io",
+]  # fmt: skip
+SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pt2", ".keras", ".h5", ".hdf5",
+            ".onnx", ".zip", ".yaml", ".yml")  # fmt: skip
+"""The usual endings of files that can be opened; a SavedModel is a folder."""
+
+_RDF = ("rdf.yaml", "bioimageio.yaml")
+_PICKLE_PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def kind_of(path: Path) -> Kind:
+    """Return what kind of network a file or folder holds.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is missing, empty, broken, or no network: it says what the file is.
+    """
+    if not path.exists():
+        raise NeuroscopeError(f"There is no file {path}.")
+    if path.is_dir():
+        return _kind_of_folder(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise NeuroscopeError(f"{path} can't be read: {error.strerror}.") from error
+    if not head:
+        raise NeuroscopeError(f"“{path.name}” is empty: 0 bytes; download or save it again.")
+    if head.startswith(b"PK\x03\x04"):
+        return _kind_of_zip(path)
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "h5"
+    if path.name in _RDF or (path.suffix in (".yaml", ".yml") and b"format_version" in head):
+        return "bioimage.io"
+    if _is_safetensors(path, head):
+        return "safetensors"
+    if head.startswith(_PICKLE_PROTOCOLS):
+        return "torch checkpoint"
+    if _is_onnx(head):
+        return "onnx"
+    if path.name == "saved_model.pb":
+        return "SavedModel"
+    raise NeuroscopeError(
+        f"“{path.name}” is {_guess(head)}, no network of a kind that is known here "
+        f"({', '.join(SUFFIXES)}, or a SavedModel folder)."
+    )
+
+
+def _kind_of_folder(path: Path) -> Kind:
+    if (path / "saved_model.pb").is_file():
+        return "SavedModel"
+    if any((path / name).is_file() for name in _RDF):
+        return "bioimage.io"
+    raise NeuroscopeError(
+        f"The folder “{path.name}” is no SavedModel (it has no saved_model.pb) and no bioimage.io "
+        f"package (it has no rdf.yaml)."
+    )
+
+
+def _kind_of_zip(path: Path) -> Kind:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        raise NeuroscopeError(
+            f"“{path.name}” is a broken zip archive, perhaps cut off; download or save it again."
+        ) from None
+    inner = {name.partition("/")[2] for name in names}
+    if any(name.rpartition("/")[2] in _RDF for name in names):
+        return "bioimage.io"
+    if {"config.json", "metadata.json"} <= set(names):
+        return "keras"
+    if "archive_format" in inner or "serialized_exported_program.json" in set(names):
+        return "torch.export"
+    if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
+        return "TorchScript"
+    if "data.pkl" in inner:
+        return "torch checkpoint"
+    raise NeuroscopeError(
+        f"“{path.name}” is a zip archive, but no network of a kind that is known here; it holds "
+        f"{', '.join(names[:3]) or 'nothing'}{', …' if len(names) > 3 else ''}."
+    )
+
+
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    if len(head) < 10 or head[8:9] != b"{":
+        return False
+    (length,) = struct.unpack("<Q", head[:8])
+    if length > path.stat().st_size - 8:
+        if path.suffix == ".safetensors":
+            raise NeuroscopeError(
+                f"“{path.name}” is a safetensors file that was cut off; download or save it again."
+            )
+        return False
+    with path.open("rb") as file:
+        file.seek(8)
+        try:
+            return isinstance(json.loads(file.read(length)), dict)
+        except ValueError:
+            return False
+
+
+def _is_onnx(head: bytes) -> bool:
+    # A ModelProto begins with its ir_version (field 1), then mostly the producer's name (field 2).
+    return len(head) > 4 and head[0] == 0x08 and head[1] < 0x20 and head[2] in (0x12, 0x3A, 0x42)
+
+
+def _guess(head: bytes) -> str:
+    if head.startswith(b"\x89PNG"):
+        return "a PNG image"
+    if head.startswith((b"II*\0", b"MM\0*")):
+        return "a TIFF image"
+    if head.startswith(b"\xff\xd8"):
+        return "a JPEG image"
+    if head.lstrip().startswith((b"<!DOCTYPE", b"<html", b"<!doctype")):
+        return "a web page (perhaps an error page saved in place of the file)"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself (run “git lfs pull”)"
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError:
+        return "a binary file"
+    return "a text file"
