@@ -1,4 +1,4 @@
-"""The command line: ``napari-neuroscope demo | explain | layers``."""
+"""The command line: ``napari-neuroscope demo | explain | layers | check``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_neuroscope.engine.explanation import Explanation
+    from napari_neuroscope.engine.network import Network
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser(
         "explain", help="explain what a network says about an image, and save the map"
     )
-    explain.add_argument("network", metavar="NETWORK", help="such as demo:nuclei")
+    _add_network(explain)
     explain.add_argument("image", type=Path, metavar="IMAGE", help="TIFF, PNG, JPEG or .npy")
     explain.add_argument("--method", default="grad_cam", help="default: %(default)s")
     explain.add_argument(
@@ -82,8 +83,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="an option of the method; may be repeated",
     )
-    explain.add_argument("--spec", type=Path, help="a spec in place of the network's own")
-    explain.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     explain.add_argument("--force", action="store_true", help="write over an existing OUT")
     explain.add_argument(
         "-o",
@@ -96,11 +95,50 @@ def _parser() -> argparse.ArgumentParser:
     explain.set_defaults(run=_explain)
 
     layers = commands.add_parser("layers", help="list the layers of a network")
-    layers.add_argument("network", metavar="NETWORK", help="such as demo:nuclei")
-    layers.add_argument("--device", default="auto")
+    _add_network(layers)
     layers.add_argument("--json", action="store_true", help="print JSON")
     layers.set_defaults(run=_layers)
+
+    check = commands.add_parser(
+        "check", help="say what a network is, try it, and say what its spec lacks"
+    )
+    _add_network(check)
+    check.set_defaults(run=_check)
     return parser
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    command.add_argument("network", metavar="NETWORK", help="a file, or such as demo:nuclei")
+    command.add_argument("--spec", type=Path, help="a spec in place of the network's own")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    command.add_argument(
+        "--factory",
+        metavar="PACKAGE.MODULE:FUNCTION",
+        help="what builds the network, for a file of weights alone",
+    )
+    command.add_argument(
+        "--argument",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument of the factory; may be repeated",
+    )
+    command.add_argument(
+        "--trust", action="store_true", help="let code that comes with the file run"
+    )
+
+
+def _load(parsed: argparse.Namespace) -> Network:
+    from napari_neuroscope.engine.loading import load
+
+    return load(
+        parsed.network,
+        parsed.spec,
+        device=parsed.device,
+        trust=parsed.trust,
+        factory=parsed.factory,
+        arguments=dict(_option(text) for text in parsed.argument),
+    )
 
 
 # --- demo -----------------------------------------------------------------------------------------
@@ -140,11 +178,10 @@ def _explain(parsed: argparse.Namespace) -> None:
     image = _read(parsed.image)
 
     from napari_neuroscope.engine.explain import explain
-    from napari_neuroscope.engine.loading import load
     from napari_neuroscope.engine.methods.registry import Needs, methods
     from napari_neuroscope.engine.target import Target
 
-    network = load(parsed.network, parsed.spec, device=parsed.device)
+    network = _load(parsed)
     method = methods[parsed.method]
     options = dict(_option(text) for text in parsed.option)
     region = parsed.region if network.spec.task == "segmentation" else "everywhere"
@@ -237,9 +274,7 @@ def _summary(explanation: Explanation, out: Path) -> str:
 
 
 def _layers(parsed: argparse.Namespace) -> None:
-    from napari_neuroscope.engine.loading import load
-
-    network = load(parsed.network, device=parsed.device)
+    network = _load(parsed)
     layers = network.layers
     if parsed.json:
         print(json.dumps([
@@ -266,6 +301,60 @@ def _layers(parsed: argparse.Namespace) -> None:
         f"\n{network.name}: {network.spec.task}, {learnt:,} parameters, "
         f"classes {', '.join(network.class_names)}"
     )
+
+
+# --- check ----------------------------------------------------------------------------------------
+
+
+def _check(parsed: argparse.Namespace) -> None:
+    from napari_neuroscope.engine.methods.registry import methods
+    from napari_neuroscope.engine.spec import Normalization
+
+    network = _load(parsed)
+    layers = network.layers
+    spec, names = network.spec, network.class_names
+    final = layers.final_activation
+    learnt = sum(layer.parameters for layer in layers.values() if layer.kind != "block")
+    rows = [
+        ("network", f"{network.name}, {network.framework} on {network.device}"),
+        ("task", spec.task),
+        ("input", f"{network.channels} channels, {_size_in_words(spec)}"),
+        ("classes", f"{len(names)}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"),
+        ("ends in", f"{final[1]}, cut off at “{final[0]}”" if final else "scores"),
+        ("layers", f"{len(layers)}, {learnt:,} parameters"),
+    ]
+    for label, value in rows:
+        print(f"{label:<10}{value}")
+    refused = [reason for method in methods.values()
+               if (reason := method.why_not(spec.task, network.capabilities))]  # fmt: skip
+    for reason in refused:
+        print(f"{'method':<10}{reason}")
+    lacks = []
+    if not spec.classes:
+        lacks.append("names of the classes (classes: [...])")
+    if spec.input.normalization == Normalization() and not parsed.network.startswith("demo:"):
+        lacks.append(
+            "how images are normalised, if they are (input: {normalization: imagenet | percentile "
+            "| {mean: [...], std: [...]} | ...})"
+        )
+    if spec.task == "classification" and spec.input.size is None:
+        lacks.append("the size that it was trained on (input: {size: [224, 224]})")
+    if lacks:
+        from napari_neuroscope.engine.loading import spec_path
+
+        place = spec_path(network.path) if network.path else "a spec"
+        print(f"\nWhat can't be found out; say it in {place}:")
+        for lack in lacks:
+            print(f"  - {lack}")
+
+
+def _size_in_words(spec: Any) -> str:
+    size = spec.input.size
+    if size is None:
+        return "any size"
+    if isinstance(size, tuple):
+        return " × ".join(map(str, size)) + f" ({spec.input.resize})"
+    return f"{size.min} + n · {size.step} along each axis ({spec.input.resize})"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,443 @@
+"""TensorFlow graphs: run operation by operation, pulled back through, cut and guided.
+
+A model is traced once for each size of input. Its graph, with the graph of its gradients, is then
+run here, one operation after the other: so one forward pass keeps just what any later backward
+pass needs, layers can be looked at as they pass, and work stops where it is told to.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# --- what operations do ---------------------------------------------------------------------------
+
+NONLINEAR = {
+    "Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "Sigmoid", "Tanh",
+}  # fmt: skip
+"""Operations that are activations by themselves."""
+
+CLIPPING = {"Maximum", "Minimum", "ClipByValue"}
+"""Operations that may be activations, and can't be told from other arithmetic."""
+
+# These make an activation only together with others, as the erf in a GELU.
+_PARTS = CLIPPING | {
+    "Erf", "Erfc", "Exp", "Expm1", "Log1p", "Select", "SelectV2", "Greater", "GreaterEqual", "Less",
+    "LessEqual", "Abs", "Sign",
+}  # fmt: skip
+_POINTWISE = NONLINEAR | _PARTS | {
+    "Add", "AddV2", "AddN", "Sub", "Mul", "MulNoNan", "Div", "RealDiv", "DivNoNan", "Neg", "Pow",
+    "Square", "Sqrt", "Rsqrt", "Reciprocal", "Log", "Identity", "IdentityN", "Cast", "BiasAdd",
+    "SquaredDifference", "StopGradient", "LogicalAnd", "LogicalOr", "LogicalNot",
+}  # fmt: skip
+CALLS = {
+    "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile",
+    "Case", "StatelessCase",
+}  # fmt: skip
+"""Operations that hold a graph of their own."""
+
+_FINAL = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
+_SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
+_LARGEST_FOLDED = 1 << 14
+_MOST_PLANS = 64
+
+
+def same_place(op: Any) -> bool:
+    """Whether an operation passes its first input on as it is, but for its type or shape."""
+    return op.type in {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "ExpandDims"}
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One operation, ready to run."""
+
+    type: str
+    attributes: tuple[Any, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    # What no later step needs.
+    forgets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The operations that lead to some tensors, in order."""
+
+    steps: tuple[_Step, ...]
+    constants: Mapping[str, Any]
+
+    def run(
+        self, given: Mapping[str, Any], met: Callable[[str, Any], None] | None = None
+    ) -> dict[str, Any]:
+        """Run the operations.
+
+        Parameters
+        ----------
+        given
+            The values of the tensors that were known to the plan.
+        met
+            Called with each tensor's name and value as it is computed; may raise.
+
+        Returns
+        -------
+        dict
+            The values of the tensors that the plan keeps.
+        """
+        from tensorflow.python.eager import context, execute
+
+        eager = context.context()
+        eager.ensure_initialized()
+        values: dict[str, Any] = {}
+        for step in self.steps:
+            inputs = [
+                values[name]
+                if name in values
+                else given[name]
+                if name in given
+                else self.constants[name]
+                for name in step.inputs
+            ]
+            results = execute.execute(step.type, len(step.outputs), inputs, step.attributes, eager)
+            del inputs
+            for name, result in zip(step.outputs, results, strict=True):
+                values[name] = result
+            for name in step.forgets:
+                # Told first: a gradient may have no other use than to be seen.
+                if met is not None and name in step.outputs:
+                    met(name, values[name])
+                values.pop(name)
+            if met is not None:
+                for name in step.outputs:
+                    if name in values:
+                        met(name, values[name])
+            del results
+        return values
+
+
+class Graph:
+    """The graph of a traced model.
+
+    Parameters
+    ----------
+    concrete
+        What ``tf.function(...).get_concrete_function`` returned.
+    x
+        The symbolic input of it.
+
+    Attributes
+    ----------
+    from_input
+        The names of the operations that lie behind the input.
+    """
+
+    def __init__(self, concrete: Any, x: Any) -> None:
+        # The function owns the variables' handles and what it captured.
+        self._concrete, self.graph, self.x = concrete, concrete.graph, x
+        self.from_input: set[str] = {x.op.name}
+        self._constants: dict[str, Any] = {}
+        self._order: dict[str, int] = {}
+        self._steps: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self.grown()
+
+    def grown(self) -> None:
+        """Look at operations that came to the graph."""
+        for op in self.graph.get_operations()[len(self._order) :]:
+            self._order[op.name] = len(self._order)
+            if any(tensor.op.name in self.from_input for tensor in op.inputs):
+                self.from_input.add(op.name)
+        for outer, inner in self.graph.captures:
+            self._constants[inner.name] = outer
+
+    @property
+    def size(self) -> int:
+        """How many operations there are."""
+        return len(self._order)
+
+    def place(self, op: Any) -> int:
+        """Return when an operation was made, and so runs."""
+        return self._order[op.name]
+
+    def depends(self, tensor: Any) -> bool:
+        """Whether a tensor is computed from the input."""
+        return tensor.op.name in self.from_input
+
+    def plan(
+        self, wanted: Sequence[Any], known: Collection[str], *, keep: bool = True, key: Any = None
+    ) -> Plan:
+        """Find the operations that lead from known tensors to those wanted.
+
+        Parameters
+        ----------
+        wanted
+            Tensors of the graph.
+        known
+            The names of tensors whose values will be given.
+        keep
+            Whether values wanted are kept to the end.
+        key
+            What the plan may be found again by.
+        """
+        if key is not None and key in self._plans:
+            self._plans.move_to_end(key)
+            return self._plans[key]
+        plan = self._plan(wanted, known, keep)
+        if key is not None:
+            self._plans[key] = plan
+            while len(self._plans) > _MOST_PLANS:
+                self._plans.popitem(last=False)
+        return plan
+
+    def _plan(self, wanted: Sequence[Any], known: Collection[str], keep: bool) -> Plan:
+        needed: dict[str, Any] = {}
+        stack = list(wanted)
+        while stack:
+            tensor = stack.pop()
+            op = tensor.op
+            if tensor.name in known or op.name in needed or self.is_constant(tensor):
+                continue
+            needed[op.name] = op
+            stack.extend(op.inputs)
+        ordered = [op for op in sorted(needed.values(), key=self.place) if not self._fold(op)]
+        last_use: dict[str, int] = {}
+        for number, op in enumerate(ordered):
+            for tensor in (*op.outputs, *op.inputs):
+                last_use[tensor.name] = number
+        if keep:
+            for tensor in wanted:
+                last_use.pop(tensor.name, None)
+        forgets: list[list[str]] = [[] for _ in ordered]
+        for name, number in last_use.items():
+            if name not in known and name not in self._constants:
+                forgets[number].append(name)
+        steps = tuple(
+            _Step(
+                op.type,
+                self._attributes(op),
+                tuple(tensor.name for tensor in op.inputs),
+                tuple(tensor.name for tensor in op.outputs),
+                tuple(forgotten),
+            )
+            for op, forgotten in zip(ordered, forgets, strict=True)
+        )
+        return Plan(steps, self._constants)
+
+    def constant(self, tensor: Any) -> Any:
+        """Return the value of a tensor that is constant."""
+        return self._constants[tensor.name]
+
+    def is_constant(self, tensor: Any) -> bool:
+        """Whether a tensor's value is known without a run; shapes are, so that none is kept."""
+        import tensorflow as tf
+
+        if tensor.name in self._constants:
+            return True
+        op = tensor.op
+        if op.type == "Const":
+            self._constants[tensor.name] = tf.constant(tf.make_ndarray(op.get_attr("value")))
+        elif op.type in _SHAPES and all(t.shape.is_fully_defined() for t in op.inputs):
+            shapes = [t.shape.as_list() for t in op.inputs]
+            for output, shape in zip(op.outputs, shapes, strict=True):
+                size = 1
+                for n in shape:
+                    size *= n
+                value: Any = {"Size": size, "Rank": len(shape)}.get(op.type, shape)
+                self._constants[output.name] = tf.constant(value, output.dtype)
+        return tensor.name in self._constants
+
+    def _fold(self, op: Any) -> bool:
+        """Compute an operation once and for all, where nothing that changes goes into it."""
+        if (
+            not op.inputs
+            or op.op_def.is_stateful
+            or op.type in CALLS
+            or any(tensor.name not in self._constants for tensor in op.inputs)
+            or any((tensor.shape.num_elements() or 0) > _LARGEST_FOLDED for tensor in op.outputs)
+            or not all(tensor.shape.is_fully_defined() for tensor in op.outputs)
+        ):
+            return False
+        names = tuple(tensor.name for tensor in op.outputs)
+        inputs = tuple(tensor.name for tensor in op.inputs)
+        step = _Step(op.type, self._attributes(op), inputs, names, ())
+        self._constants.update(Plan((step,), self._constants).run({}))
+        return True
+
+    def _attributes(self, op: Any) -> tuple[Any, ...]:
+        # The number too: a gradient may ask a called function for more outputs.
+        key = op.name, len(op.outputs)
+        if key not in self._steps:
+            self._steps[key] = tuple(
+                item
+                for name, value in op.node_def.attr.items()
+                if not name.startswith("_")
+                for item in (name, _plain(value))
+            )
+        return self._steps[key]
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute as eager execution takes it."""
+    kind = value.WhichOneof("value")
+    if kind == "list":
+        fields = value.list.ListFields()
+        return [_item(item, fields[0][0].name) for item in fields[0][1]] if fields else []
+    return _item(getattr(value, kind), kind)
+
+
+def _item(value: Any, kind: str) -> Any:
+    if kind == "shape":
+        return None if value.unknown_rank else [dimension.size for dimension in value.dim]
+    return value
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A final activation: its operation, kind, what goes into it, and the output without it."""
+
+    op: Any
+    kind: Literal["softmax", "sigmoid"]
+    logits: Any
+    scores: Any
+
+
+def cut_end(output: Any) -> Cut | None:
+    """Return the final softmax or sigmoid of a graph, and the output as it is before it."""
+    import tensorflow as tf
+
+    after = []
+    op = output.op
+    while same_place(op):
+        after.append(op)
+        op = op.inputs[0].op
+    if op.type not in _FINAL:
+        return None
+    scores = op.inputs[0]
+    # What comes after it brings the scores to the output's shape just as well.
+    for later in reversed(after):
+        if later.type == "Transpose":
+            scores = tf.transpose(scores, later.inputs[1])
+        elif later.type == "Cast":
+            scores = tf.cast(scores, later.outputs[0].dtype)
+        elif later.type != "Identity":
+            scores = tf.reshape(scores, later.outputs[0].shape)
+    kind: Any = _FINAL[op.type]
+    return Cut(op, kind, op.inputs[0], scores)
+
+
+# --- guided backpropagation -----------------------------------------------------------------------
+
+
+def activations(graph: Graph, until: int) -> tuple[dict[str, Any], list[Any]]:
+    """Return the pointwise nonlinearities of a graph, and clippings that may be some.
+
+    Many are made of several operations: x · sigmoid(x). Such a one has one way in and one way
+    out: all its ways lead back to one tensor by pointwise operations. It is guided where it ends,
+    and not inside.
+    """
+    guided: dict[str, Any] = {}
+    clippings: dict[str, Any] = {}
+    parts: set[str] = set()
+    # The nearest operation that all ways back go through, for those made of pointwise ones.
+    above: dict[str, str | None] = {}
+
+    def way_up(name: str) -> list[str]:
+        way = [name]
+        while (name := above.get(name) or "") != "":
+            way.append(name)
+        return way
+
+    for op in graph.graph.get_operations()[:until]:
+        if op.name not in graph.from_input or op.type not in _POINTWISE:
+            continue
+        sources = list(dict.fromkeys(t.op.name for t in op.inputs if graph.depends(t)))
+        if not sources:
+            continue
+        ways = [way_up(source) for source in sources]
+        meeting = next((n for n in ways[0] if all(n in way for way in ways[1:])), None)
+        above[op.name] = meeting
+        inside = [n for way in ways for n in way[: way.index(meeting)]] if meeting else []
+        if op.type in NONLINEAR:
+            guided[op.name] = op
+        elif len(sources) > 1 and any(n in guided or n in parts for n in inside):
+            for name in inside:
+                guided.pop(name, None)
+                clippings.pop(name, None)
+                parts.discard(name)
+            guided[op.name] = op
+        elif op.type in _PARTS:
+            parts.add(op.name)
+            # To clip what was just guided changes nothing: both let the same gradient through.
+            if op.type in CLIPPING and not any(s in guided or s in parts for s in sources):
+                clippings[op.name] = op
+    return guided, list(clippings.values())
+
+
+class Guide:
+    """Makes the activations of a graph pass back positive gradient only, when it is told to."""
+
+    def __init__(self, graph: Graph, guided: Iterable[Any]) -> None:
+        self.on = False
+        self.count = 0
+        from tensorflow.python.framework import ops
+
+        for op in guided:
+            # On the operation itself: names of gradients are shared by the whole process, and so
+            # can't be said of an addition that ends an activation.
+            op._gradient_function = self._guided(ops.get_gradient_function(op))
+
+    def _guided(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        import tensorflow as tf
+
+        def gradient(op: Any, *gradients: Any) -> Any:
+            if self.on:
+                self.count += 1
+                gradients = (tf.nn.relu(gradients[0]), *gradients[1:])
+            return plain(op, *gradients)
+
+        return gradient
+
+
+class Gradients:
+    """The graph of the gradients of a graph's scores.
+
+    Attributes
+    ----------
+    seed
+        The tensor that takes the gradient of the scores.
+    of
+        The gradients of the tensors asked for; None where the scores don't depend on one.
+    """
+
+    def __init__(self, graph: Graph, scores: Any, ends: Sequence[Any]) -> None:
+        import tensorflow as tf
+
+        self._graph, self._start = graph, graph.size
+        with graph.graph.as_default():
+            self.seed = tf.compat.v1.placeholder(scores.dtype, scores.shape)
+            found = tf.gradients([scores], list(ends), [self.seed])
+            self.of = [g if g is None else tf.convert_to_tensor(g) for g in found]
+        graph.grown()
+
+    def needs(self) -> list[Any]:
+        """Return the tensors of the forward pass that the gradients are computed from."""
+        seen: set[str] = set()
+        needed: dict[str, Any] = {}
+        stack = [g for g in self.of if g is not None]
+        while stack:
+            tensor = stack.pop()
+            if tensor is self.seed or self._graph.is_constant(tensor):
+                continue
+            if self._graph.place(tensor.op) < self._start:
+                needed[tensor.name] = tensor
+            elif tensor.op.name not in seen:
+                seen.add(tensor.op.name)
+                stack.extend(tensor.op.inputs)
+        return list(needed.values())
