@@ -103,16 +103,26 @@ def _is_safetensors(path: Path, head: bytes) -> bool:
     (length,) = struct.unpack("<Q", head[:8])
     if length > path.stat().st_size - 8:
         if path.suffix == ".safetensors":
-            raise NeuroscopeError(
-                f"“{path.name}” is a safetensors file that was cut off; download or save it again."
-            )
+            raise _cut_off(path)
         return False
     with path.open("rb") as file:
         file.seek(8)
         try:
-            return isinstance(json.loads(file.read(length)), dict)
+            header = json.loads(file.read(length))
         except ValueError:
             return False
+    if not isinstance(header, dict):
+        return False
+    ends = [e["data_offsets"][1] for e in header.values() if isinstance(e, dict) and "dtype" in e]
+    if max(ends, default=0) > path.stat().st_size - 8 - length:
+        raise _cut_off(path)
+    return True
+
+
+def _cut_off(path: Path) -> NeuroscopeError:
+    return NeuroscopeError(
+        f"“{path.name}” is a safetensors file that was cut off; download or save it again."
+    )
 
 
 def _is_onnx(head: bytes) -> bool:

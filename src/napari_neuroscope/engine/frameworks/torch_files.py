@@ -6,7 +6,7 @@ import io
 import pickle
 import pickletools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,22 +109,30 @@ def imports_of(content: bytes) -> list[str]:
     found: dict[str, None] = {}
     for data in pickles:
         strings: list[str] = []
-        try:
-            for opcode, argument, _ in pickletools.genops(data):
-                if opcode.name == "GLOBAL":
-                    found[str(argument).replace(" ", ".")] = None
-                elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
-                    found[".".join(strings[-2:])] = None
-                elif isinstance(argument, str):
-                    strings.append(argument)
-        except ValueError:
-            continue  # What comes after the first pickle in an old file is no pickle.
+        for opcode, argument in _operations(data):
+            if opcode == "GLOBAL":
+                found[str(argument).replace(" ", ".")] = None
+            elif opcode == "STACK_GLOBAL" and len(strings) > 1:
+                found[".".join(strings[-2:])] = None
+            elif isinstance(argument, str):
+                strings.append(argument)
     harmless = ("torch._utils.", "torch.storage.", "collections.OrderedDict", "__builtin__.set")
     return [
         name
         for name in found
         if not name.startswith(harmless) and not (name.startswith("torch.") and "Storage" in name)
     ] or ["unknown code"]
+
+
+def _operations(data: bytes) -> Iterator[tuple[str, Any]]:
+    """Yield the operations of the pickles at the start of some bytes, one after another."""
+    stream = io.BytesIO(data)
+    while stream.tell() < len(data):
+        try:
+            for opcode, argument, _ in pickletools.genops(stream):
+                yield opcode.name, argument
+        except (ValueError, IndexError):
+            return
 
 
 def _load_exported(path: Path, *, trust: bool) -> nn.Module:
