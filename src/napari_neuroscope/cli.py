@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress, nearest_names
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, in_digits, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -258,7 +258,7 @@ def _summary(explanation: Explanation, out: Path) -> str:
         f"({', '.join(explanation.axes)}) saved as {out}"
     ]
     lines += [
-        f"  {t['class']}, {t['region']}: {t['score'].replace('_', ' ')} {t['value']:.4g}"
+        f"  {t['class']}, {t['region']}: {t['score'].replace('_', ' ')} {in_digits(t['value'])}"
         for t in made["targets"]
     ]
     table = made.get("table")

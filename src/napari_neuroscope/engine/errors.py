@@ -39,6 +39,11 @@ def shortened(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def in_digits(value: float | None) -> str:
+    """Return a score for a person; one that is not finite is kept as None."""
+    return "not finite" if value is None else f"{value:.4g}"
+
+
 def nearest_names(name: str, names: Iterable[str], *, most: int = 3) -> str:
     """Say which of `names` come nearest to `name`, as the end of an error's sentence."""
     names = list(names)

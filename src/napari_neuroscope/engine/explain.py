@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Sequence
 from functools import cache
@@ -358,7 +359,7 @@ def _provenance(
                 "region": t.region,
                 "score": t.score,
                 "reduce": t.reduce,
-                "value": trace.value(t),
+                "value": _finite(trace.value(t)),
             }
             for t in targets
             if t is not None
@@ -385,6 +386,11 @@ def _provenance(
     if first.table:
         record["table"] = {"class": network.class_names, **first.table}
     return record
+
+
+def _finite(value: float) -> float | None:
+    # JSON knows no infinity.
+    return value if math.isfinite(value) else None
 
 
 def _plain(value: Any) -> Any:

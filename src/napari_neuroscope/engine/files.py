@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 
 Kind = Literal[
     "torch checkpoint", "TorchScript", "torch.export", "safetensors", "keras", "h5", "SavedModel",
@@ -30,15 +30,17 @@ def kind_of(path: Path) -> Kind:
     NeuroscopeError
         Where it is missing, empty, broken, or no network: it says what the file is.
     """
-    if not path.exists():
-        raise NeuroscopeError(f"There is no file {path}.")
-    if path.is_dir():
-        return _kind_of_folder(path)
     try:
+        if not path.exists():
+            raise NeuroscopeError(f"There is no file {shortened(str(path), 300)}.")
+        if path.is_dir():
+            return _kind_of_folder(path)
         with path.open("rb") as file:
             head = file.read(4096)
     except OSError as error:
-        raise NeuroscopeError(f"{path} can't be read: {error.strerror}.") from error
+        raise NeuroscopeError(
+            f"“{shortened(str(path), 300)}” can't be read: {error.strerror}."
+        ) from error
     if not head:
         raise NeuroscopeError(f"“{path.name}” is empty: 0 bytes; download or save it again.")
     if head.startswith(b"PK\x03\x04"):

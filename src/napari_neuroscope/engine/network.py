@@ -94,7 +94,7 @@ class Network:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         self._adapter: Framework = framework_of(model)(model, device)
-        self.spec = spec or ModelSpec()
+        self.spec = self._adapter.completed(spec or ModelSpec())
         self.name = name or type(model).__name__
         self.path: Path | None = None
         self.traces = TraceCache(cache_bytes)

@@ -130,6 +130,18 @@ class Outputs:
         """The most probable class at each position (*space)."""
         return self.scores.argmax(0)
 
+    @cached_property
+    def has_nan(self) -> bool:
+        """Whether something in the answer is no number."""
+        return bool(torch.isnan(self.raw).any())
+
+    @cached_property
+    def may_be_probability(self) -> bool:
+        """Whether a single output that is taken for a logit looks like a probability."""
+        if not self.one_output or self.ends_in or self._spec.output.activation is not None:
+            return False
+        return bool((self.raw >= 0).all() & (self.raw <= 1).all())
+
     @property
     def one_output(self) -> bool:
         """Whether one output stands for two classes."""
@@ -178,11 +190,6 @@ class Trace:
         self._run = run
         found = network.layers.final_activation
         self.outputs = Outputs(run.output, run.scores, network.spec, found[1] if found else None)
-        if bool(torch.isnan(self.outputs.raw).any()):
-            raise NeuroscopeError(
-                "The network answers NaN, not numbers, for this image; look at its weights and at "
-                "the input that it gets (method “input”), and at half precision if it runs in it."
-            )
         graph = network.layers
         self._differentiable = [name for name in self.layers if graph[name].differentiable]
         self._gradients: OrderedDict[Hashable, dict[str | None, Tensor]] = OrderedDict()
@@ -231,6 +238,11 @@ class Trace:
         """
         target = Target.of(target)
         spec, outputs = self.network.spec, self.outputs
+        if outputs.has_nan:
+            raise NeuroscopeError(
+                "The network answers NaN, not numbers, for this image; look at its weights and at "
+                "the input that it gets (method “input”), and at half precision if it runs in it."
+            )
         if target.class_ is None:
             if spec.task == "segmentation":
                 raise NeuroscopeError(
@@ -263,6 +275,11 @@ class Trace:
                 f"the network's {outputs.ends_in} can't be cut off, so log_probability is "
                 f"explained in place of the logit",
             )
+        elif outputs.may_be_probability:
+            notes = (
+                "all of the network's answers lie in 0..1: if they are probabilities, say so with "
+                "output.activation: sigmoid",
+            )
         region_key = words if mask is None else mask.cpu().numpy().tobytes()
         return ResolvedTarget(
             index,
@@ -289,7 +306,8 @@ class Trace:
         """Return ∂T/∂raw: the networks' own graph then starts at its scores, whatever T is."""
         raw = self.outputs.raw
         with torch.inference_mode(False), torch.enable_grad():
-            leaf = raw.detach().float().requires_grad_()
+            single = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
+            leaf = single.detach().clone().requires_grad_()
             seed = torch.autograd.grad(self._scalar(leaf, target), leaf)[0]
         if raw.dtype == torch.float16 and (most := float(seed.abs().max())):
             # Halves end at 6e-8: small gradients are carried larger, and taken back in float32.

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 from superqt.utils import qdebounced, signals_blocked
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, in_digits
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.network import Network
@@ -639,7 +639,7 @@ def _in_words(answer: Explanation) -> str:
         for target in answer.provenance["targets"][:4]:
             parts.append(
                 f"{target['score'].replace('_', ' ')} of {target['class']}"
-                f" ({target['region']}): {target['value']:.4g}"
+                f" ({target['region']}): {in_digits(target['value'])}"
             )
     if not answer.is_table and answer.values.size and not answer.values.any():
         parts.append("The map is zero everywhere: nothing speaks for the class here.")

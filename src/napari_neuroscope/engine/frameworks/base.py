@@ -117,6 +117,10 @@ class Framework(ABC):
         """Hold the model as passes need it, and put it back as it was; may be nested."""
         return nullcontext()
 
+    def completed(self, spec: ModelSpec) -> ModelSpec:
+        """Return the spec with what the model itself says of its input."""
+        return spec
+
     @abstractmethod
     def input_channels(self) -> int | None:
         """Return how many channels the network's first layer takes, where that can be told."""

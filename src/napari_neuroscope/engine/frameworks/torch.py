@@ -797,7 +797,7 @@ class TorchFramework(Framework):
         weights = _weights(self.model).values()
         marks = tuple((w.data_ptr(), w._version if not w.is_inference() else 0) for w in weights)
         # Versions miss what is written through ``.data``.
-        return marks, tuple(_fingerprint(weight) for weight in weights)
+        return marks, _fingerprint(weights)
 
     def digest(self, state: Hashable = None) -> str:
         state = self.state() if state is None else state
@@ -830,7 +830,8 @@ class TorchFramework(Framework):
 def _sums_to_one(values: Tensor, spec: ModelSpec) -> bool:
     """Whether values are probabilities over the axis of the classes."""
     axes = spec.output.axes
-    axis = axes.index("c") if axes and "c" in axes else min(1, values.ndim - 1)
+    batched = "b" in spec.input.axes and values.ndim > 1
+    axis = axes.index("c") if axes and "c" in axes else int(batched)
     total = values.detach().float().sum(axis)
     return bool(torch.allclose(total, torch.ones_like(total), atol=1e-2))
 
@@ -840,17 +841,19 @@ _ROW = 64
 _PLACES = torch.cos(torch.arange(1, _ROW + 1, dtype=torch.float32) ** 1.5) + 1.5
 
 
-def _fingerprint(weight: Tensor) -> int:
+def _fingerprint(weights: Collection[Tensor]) -> int:
     """Return a number that changes with the values: one product for each row of 64 of them."""
-    if not weight.is_floating_point():
-        return hash(weight.detach().cpu().numpy().tobytes())
-    flat = weight.detach().reshape(-1)
-    flat = flat.float() if flat.dtype is not torch.float32 else flat
-    places = _PLACES.to(flat.device)
-    whole = flat.numel() // _ROW * _ROW
-    rows = torch.mv(flat[:whole].reshape(-1, _ROW), places)
-    rest = torch.dot(flat[whole:], places[: flat.numel() - whole])
-    return hash((rows.cpu().numpy().tobytes(), float(rest)))
+    rows: dict[torch.device, list[Tensor]] = {}
+    with torch.no_grad():
+        for weight in weights:
+            flat = weight.detach().reshape(-1).to(torch.float32)
+            places = _PLACES.to(flat.device)
+            whole = flat.numel() // _ROW * _ROW
+            here = rows.setdefault(flat.device, [])
+            here.append(torch.mv(flat[:whole].reshape(-1, _ROW), places))
+            here.append((flat[whole:] * places[: flat.numel() - whole]).sum()[None])
+        # One transfer a device.
+        return hash(tuple(torch.cat(here).cpu().numpy().tobytes() for here in rows.values()))
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
