@@ -10,6 +10,10 @@ class NeuroscopeError(Exception):
     """A mistake that its reader can mend: one sentence with what was wrong and what to do."""
 
 
+class FactoryNeededError(NeuroscopeError):
+    """A file of weights alone, for which it must be said what builds the network."""
+
+
 class NeuroscopeWarning(UserWarning):
     """A result that stands, but not for what one might take it."""
 

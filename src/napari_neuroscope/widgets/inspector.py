@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -24,14 +25,16 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 from superqt.utils import qdebounced, signals_blocked
 
-from napari_neuroscope.engine.errors import NeuroscopeError, in_digits
+from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, in_digits
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.trust import UntrustedError
 from napari_neuroscope.viewer.overlays import layer_data, prediction_data
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.pickers import PickList, options_widget
 from napari_neuroscope.widgets.session import Findings, Question, Session, inspect
 
@@ -63,6 +66,7 @@ class Inspector(QWidget):
         self._inspected: tuple[Any, ...] = ()
         self._closed = False
         self._trouble = ""
+        self._opening: tuple[Path, str | None, dict[str, Any] | None] | None = None
         self._build()
         self._connect()
         self._list_networks()
@@ -75,6 +79,8 @@ class Inspector(QWidget):
         self.setObjectName("neuroscope-inspector")
         self._network_box = _narrow(QComboBox())
         self._network_box.setAccessibleName("Network")
+        self._open_button = QPushButton("Open…")
+        self._open_button.setToolTip("Open the network of a file. Nothing in it runs unasked.")
         self._network_note = _note()
         self._image_box = _narrow(QComboBox())
         self._image_box.setAccessibleName("Image")
@@ -145,7 +151,10 @@ class Inspector(QWidget):
 
         top = QFormLayout()
         top.setContentsMargins(0, 0, 0, 0)
-        top.addRow("Network", self._network_box)
+        network_row = QHBoxLayout()
+        network_row.addWidget(self._network_box, 1)
+        network_row.addWidget(self._open_button)
+        top.addRow("Network", network_row)
         top.addRow("", self._network_note)
         top.addRow("Image", self._image_box)
         top.addRow("Method", self._method_box)
@@ -186,6 +195,7 @@ class Inspector(QWidget):
 
     def _connect(self) -> None:
         self._network_box.currentIndexChanged.connect(self._choose_network)
+        self._open_button.clicked.connect(self._open_file)
         self._image_box.currentIndexChanged.connect(self._choose_image)
         self._method_box.currentIndexChanged.connect(self._choose_method)
         self._layer_list.changed.connect(lambda names: setattr(self.session, "layers", names))
@@ -239,6 +249,41 @@ class Inspector(QWidget):
         title = self.session.add_network(network)
         self._list_networks()
         self._network_box.setCurrentText(title)
+
+    def open_file(
+        self, path: Path, factory: str | None = None, arguments: dict[str, Any] | None = None
+    ) -> None:
+        """Offer the network of a file, and choose it."""
+        title = self.session.add_file(path, factory, arguments)
+        self._opening = (path, factory, arguments)
+        self._list_networks()
+        if self._network_box.currentText() == title:
+            self._choose_network()
+        self._network_box.setCurrentText(title)
+
+    def _open_file(self) -> None:
+        path = ask_for_file(self)
+        if path is not None:
+            self.open_file(path)
+
+    def _ask_more(self, error: Exception) -> bool:
+        """Ask what opening a file still needs, and open it again; whether that was done."""
+        if self._opening is None or self._network_box.currentText() != self._opening[0].name:
+            return False
+        path, factory, arguments = self._opening
+        if isinstance(error, UntrustedError) and ask_for_trust(self, error):
+            self.open_file(path, factory, arguments)
+            return True
+        if isinstance(error, FactoryNeededError):
+            try:
+                answer = ask_for_factory(self, path)
+            except NeuroscopeError as mistake:
+                self._show_failure(mistake)
+                return False
+            if answer is not None:
+                self.open_file(path, *answer)
+                return True
+        return False
 
     def choose_network(self, title: str) -> None:
         """Choose one of the networks that are offered."""
@@ -439,6 +484,8 @@ class Inspector(QWidget):
             self._changed()
 
         def failed(error: Exception) -> None:
+            if self._ask_more(error):
+                return
             self._show_failure(error)
             self._trouble = self._answer.text()
             self._answer.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -100,6 +101,17 @@ class Session:
             self.networks = (*self.networks, title)
         return title
 
+    def add_file(
+        self, path: Path, factory: str | None = None, arguments: dict[str, Any] | None = None
+    ) -> str:
+        """Offer the network of a file; return the title it is offered under."""
+        title = path.name
+        self._open[title] = _loader(str(path), factory, arguments)
+        self._loaded.pop(title, None)
+        if title not in self.networks:
+            self.networks = (*self.networks, title)
+        return title
+
     def open_network(self, title: str) -> Network:
         """Return a network that is offered, loading it the first time; may take a while."""
         if title not in self._loaded:
@@ -133,12 +145,14 @@ class Session:
         return None
 
 
-def _loader(source: str) -> Callable[[], Network]:
+def _loader(
+    source: str, factory: str | None = None, arguments: dict[str, Any] | None = None
+) -> Callable[[], Network]:
     from napari_neuroscope.widgets.settings import configured
 
     def open_it() -> Network:
         settings = configured()
-        network = load(source, device=settings.device)
+        network = load(source, device=settings.device, factory=factory, arguments=arguments)
         network.traces.limit = settings.cache_bytes
         return network
 

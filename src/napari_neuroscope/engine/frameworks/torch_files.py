@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError
 from napari_neuroscope.engine.factories import build
 from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.trust import require_trust
@@ -64,7 +65,7 @@ def load_torch(
         raise NeuroscopeError(f"“{path.name}” holds a {holds}, neither a network nor its weights.")
     if factory is None:
         first = next(iter(found), "nothing")
-        raise NeuroscopeError(
+        raise FactoryNeededError(
             f"“{path.name}” holds weights ({len(found)} tensors, such as “{first}”) but no network; "
             f'say what builds it with factory="package.module:function".'
         )
@@ -117,11 +118,19 @@ def imports_of(content: bytes) -> list[str]:
             elif isinstance(argument, str):
                 strings.append(argument)
     harmless = ("torch._utils.", "torch.storage.", "collections.OrderedDict", "__builtin__.set")
-    return [
+    named = [
         name
         for name in found
         if not name.startswith(harmless) and not (name.startswith("torch.") and "Storage" in name)
-    ] or ["unknown code"]
+    ]
+    # What could do most harm comes first, so that a long list can't hide it.
+    named.sort(key=lambda name: (name.startswith("torch."), not _is_of_python(name)))
+    return named or ["unknown code"]
+
+
+def _is_of_python(name: str) -> bool:
+    top = name.partition(".")[0]
+    return top in sys.stdlib_module_names or top in ("__builtin__", "builtins")
 
 
 def _operations(data: bytes) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,77 @@
+"""Networks from files in the inspector: asked for, trusted, built."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
+
+from napari_neuroscope.samples.architectures import UNet
+from napari_neuroscope.widgets import opening
+
+
+@pytest.fixture(autouse=True)
+def _own_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: tmp_path / "config")
+
+
+class Marker:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_weights_are_opened_with_the_factory_that_is_asked_for(
+    opened, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.pt"
+    torch.save(UNet(classes=4).state_dict(), path)
+    answer = "napari_neuroscope.samples.architectures:UNet {classes: 4}"
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_: (answer, True))
+    inspector = opened(network=None)
+    inspector._open_button.click()
+    qtbot.waitUntil(inspector.ready, timeout=30_000)
+    assert inspector.session.network.name == "mine"
+    assert len(inspector.session.network.class_names) == 4
+    assert inspector.session.network.spec.task == "segmentation"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_code_in_a_file_runs_only_when_the_user_says_so(
+    trusted: bool, opened, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, marker = tmp_path / "stranger.pt", tmp_path / "marker"
+    torch.save({"net": UNet(), "hook": Marker(marker)}, path)
+    shown: list[str] = []
+
+    def answer(box: QMessageBox) -> int:
+        shown.append(box.informativeText())
+        words = "Trust this file" if trusted else "Cancel"
+        (button,) = [b for b in box.buttons() if b.text().replace("&", "") == words]
+        monkeypatch.setattr(QMessageBox, "clickedButton", lambda _: button)
+        return 0
+
+    monkeypatch.setattr(QMessageBox, "exec", answer)
+    inspector = opened(network=None)
+    inspector.open_file(path)
+    if trusted:
+        qtbot.waitUntil(inspector.ready, timeout=30_000)
+        assert marker.exists()
+    else:
+        qtbot.waitUntil(lambda: "trust=True" in inspector._reason.text(), timeout=30_000)
+        assert not marker.exists()
+        assert not inspector.ready()
+    assert any("mkdir" in text and "SHA-256" in text for text in shown)
+    assert (tmp_path / "config" / "trusted.json").exists() is trusted
+
+
+def test_arguments_that_can_not_be_read_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("a.b:c [1, 2", True))
+    with pytest.raises(opening.NeuroscopeError, match="can't be read"):
+        opening.ask_for_factory(None, Path("x.pt"))
