@@ -42,6 +42,7 @@ _FINAL = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 _SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
 _LARGEST_FOLDED = 1 << 14
 _MOST_PLANS = 64
+_LARGEST_HALF = 65504
 
 
 def same_place(op: Any) -> bool:
@@ -274,7 +275,8 @@ class Graph:
             self._steps[key] = tuple(
                 item
                 for name, value in op.node_def.attr.items()
-                if not name.startswith("_")
+                # What XLA must compile does not run otherwise.
+                if not name.startswith("_") or name == "_XlaMustCompile"
                 for item in (name, _plain(value))
             )
         return self._steps[key]
@@ -317,9 +319,13 @@ def cut_end(output: Any) -> Cut | None:
     while same_place(op):
         after.append(op)
         op = op.inputs[0].op
-    if op.type not in _FINAL:
+    kind: Any = _FINAL.get(op.type)
+    logits = op.inputs[0] if op.inputs else None
+    if _ends_log_sigmoid(op):
+        kind, logits = "sigmoid", op.inputs[0].op.inputs[0].op.inputs[0]
+    if kind is None:
         return None
-    scores = op.inputs[0]
+    scores = logits
     # What comes after it brings the scores to the output's shape just as well.
     for later in reversed(after):
         if later.type == "Transpose":
@@ -328,8 +334,28 @@ def cut_end(output: Any) -> Cut | None:
             scores = tf.cast(scores, later.outputs[0].dtype)
         elif later.type != "Identity":
             scores = tf.reshape(scores, later.outputs[0].shape)
-    kind: Any = _FINAL[op.type]
-    return Cut(op, kind, op.inputs[0], scores)
+    return Cut(op, kind, logits, scores)
+
+
+def _ends_log_sigmoid(op: Any) -> bool:
+    """Whether an operation is the last of −softplus(−x), as a log sigmoid is written."""
+    return (
+        op.type == "Neg"
+        and op.inputs[0].op.type == "Softplus"
+        and op.inputs[0].op.inputs[0].op.type == "Neg"
+    )
+
+
+def _is_limit(op: Any) -> bool:
+    """Whether a clipping only keeps values to what a type can hold."""
+    import tensorflow as tf
+
+    if op.type not in CLIPPING:
+        return False
+    values = [tf.get_static_value(tensor) for tensor in op.inputs]
+    return any(v is not None for v in values) and all(
+        v is None or bool((abs(v.astype("float64")) >= _LARGEST_HALF).all()) for v in values
+    )
 
 
 # --- guided backpropagation -----------------------------------------------------------------------
@@ -366,13 +392,16 @@ def activations(graph: Graph, until: int) -> tuple[dict[str, Any], list[Any]]:
         inside = [n for way in ways for n in way[: way.index(meeting)]] if meeting else []
         if op.type in NONLINEAR:
             guided[op.name] = op
+        elif _ends_log_sigmoid(op):
+            guided.pop(sources[0], None)
+            guided[op.name] = op
         elif len(sources) > 1 and any(n in guided or n in parts for n in inside):
             for name in inside:
                 guided.pop(name, None)
                 clippings.pop(name, None)
                 parts.discard(name)
             guided[op.name] = op
-        elif op.type in _PARTS:
+        elif op.type in _PARTS and not _is_limit(op):
             parts.add(op.name)
             # To clip what was just guided changes nothing: both let the same gradient through.
             if op.type in CLIPPING and not any(s in guided or s in parts for s in sources):

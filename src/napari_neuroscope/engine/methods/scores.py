@@ -85,7 +85,8 @@ def pooled_layer(layers: LayerGraph) -> str | None:
         if layer.kind == "dense" and not seen_dense:
             seen_dense = True
         elif layer.kind == "pooling" and seen_dense:
-            average = "avg" in layer.operation.lower() or layer.operation == "mean"
+            name = layer.operation.lower()
+            average = "avg" in name or "average" in name or name == "mean"
             everything = max(layer.output_shape[1:], default=1) == 1
             source = layer.inputs[0] if len(layer.inputs) == 1 else None
             if source and layers[source].altered:
