@@ -30,7 +30,7 @@ def run_one() -> dict[str, list[tuple[float, float]]]:
     model = nets.resnet(50)
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1480, 940)
-    viewer.add_image(nets.image(0, 512), name="photo", rgb=True)
+    viewer.add_image(nets.image(0), name="photo", rgb=True)
     network = nets.wrapped(model)
     _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
 
@@ -128,7 +128,7 @@ def main() -> list[Row]:
         until, after = ([stall[n] for stall in found[name]] for n in (0, 1))
         rows.append(
             Row(
-                f"Longest stall of napari's event loop, ResNet-50 explained: {words}",
+                f"Longest stall of napari's event loop, ResNet-50 at 224 × 224: {words}",
                 "",
                 max(until),
                 None,

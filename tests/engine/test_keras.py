@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import napari_neuroscope as ns
+import napari_neuroscope.engine.frameworks.keras as keras_adapter
 from closeness import assert_close
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
@@ -365,12 +368,13 @@ def test_other_precisions(policy: str, image: np.ndarray) -> None:
         keras.config.set_dtype_policy(before)
     model.set_weights(plain_model.get_weights())
     ours, plain = as_network(model, "segmentation"), as_network(plain_model, "segmentation")
-    tolerance = {"mixed_float16": 2e-2, "mixed_bfloat16": 0.15, "float64": 1e-4}[policy]
+    alike = {"mixed_float16": 0.9999, "mixed_bfloat16": 0.97, "float64": 1 - 1e-9}[policy]
     for method, more in (("saliency", {}), ("grad_cam", {"layer": "bottom_relu2"}),
                          ("guided_backprop", {})):  # fmt: skip
         found = ns.explain(ours, image, method, 1, **more).values
         assert found.dtype == np.float32
-        assert_close(found, ns.explain(plain, image, method, 1, **more).values, tolerance)
+        expected = ns.explain(plain, image, method, 1, **more).values
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > alike
 
 
 # --- inference, unchanged ---
@@ -481,6 +485,51 @@ def test_asking_for_little_or_for_all_is_the_same(image: np.ndarray) -> None:
     asked = ns.explain(network, image, "grad_cam", 1, "all", keep="asked", relu=False)
     assert_close(asked.values, everything.values)
     assert (everything.values != 0).any((1, 2)).all()
+
+
+def test_in_several_threads(image: np.ndarray) -> None:
+    """One explains while another uses the model."""
+    model = settled(unet())
+    network = as_network(model, "segmentation")
+    expected = ns.explain(as_network(model, "segmentation"), image, "grad_cam", 1, "all").values
+    outputs = model(image[None]).numpy()
+
+    def explained(_: int) -> np.ndarray:
+        network.traces.clear()
+        return ns.explain(network, image, "grad_cam", 1, "all").values
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(explained, n) for n in range(4)]
+        used = [pool.submit(lambda: model(image[None]).numpy()) for _ in range(8)]
+        for one in found:
+            assert_close(one.result(), expected)
+        for one in used:
+            np.testing.assert_array_equal(one.result(), outputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_arrays_are_handed_over(dtype: torch.dtype) -> None:
+    """Memory that is not aligned would end the process."""
+    whole = torch.arange(64, dtype=dtype)
+    for values in (whole, whole[1:], whole[::2], whole.reshape(8, 8).T):
+        there = keras_adapter._to_tensorflow(values)
+        assert torch.equal(keras_adapter._to_torch(tf.nn.relu(there), torch.device("cpu")), values)
+    assert (
+        keras_adapter._to_torch(keras_adapter._to_tensorflow(whole), torch.device("cpu")).data_ptr()
+        == whole.data_ptr()
+    )
+
+
+def test_what_is_hidden_in_a_compiled_function_is_not_guided(image: np.ndarray) -> None:
+    compiled = tf.function(tf.nn.relu, jit_compile=True)
+    network = as_network(same_weights(Subclassed(compiled)))
+    plain = as_network(same_weights(Subclassed(tf.nn.relu)))
+    assert_close(
+        ns.explain(network, image, "saliency", 1).values,
+        ns.explain(plain, image, "saliency", 1).values,
+    )
+    with pytest.raises(ns.NeuroscopeError, match="can't see inside the function"):
+        ns.explain(network, image, "guided_backprop", 1)
 
 
 # --- what goes wrong ---

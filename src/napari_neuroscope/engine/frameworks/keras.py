@@ -444,42 +444,38 @@ class _Traced:
         makers = [self.recorder.maker(op) for op in self._activations[1]]
         return list(dict.fromkeys(call.name for call in makers if call is not None))
 
+    @cached_property
     def opaque(self) -> list[str]:
-        """Return the names of operations that hold a graph of their own, with activations."""
+        """The names of operations that hold a graph of their own, with activations inside."""
+        ops = self.graph.graph.get_operations()[: self._size]
+        calls = [op for op in ops if op.type in keras_graph.CALLS]
+        hidden = _functions_with_activations(self.graph.graph) if calls else set()
         return [
             op.name
-            for op in self.graph.graph.get_operations()[: self._size]
-            if op.type in keras_graph.CALLS
-            and op.name in self.graph.from_input
-            and _holds_activations(self.graph.graph, op)
+            for op in calls
+            if op.name in self.graph.from_input and _called(op.node_def) & hidden
         ]
 
 
-def _functions(graph: Any, op: Any) -> Iterator[Any]:
-    """Yield the definitions of the functions that an operation calls, and those they call."""
-    library = {f.signature.name: f for f in graph.as_graph_def().library.function}
-    names = [v.func.name for v in op.node_def.attr.values() if v.WhichOneof("value") == "func"]
-    seen: set[str] = set()
-    while names:
-        name = names.pop()
-        if name in seen or name not in library:
-            continue
-        seen.add(name)
-        yield library[name]
-        names += [
-            value.func.name
-            for node in library[name].node_def
-            for value in node.attr.values()
-            if value.WhichOneof("value") == "func"
-        ]
+def _called(node: Any) -> set[str]:
+    """Return the names of the functions that an operation calls."""
+    return {v.func.name for v in node.attr.values() if v.WhichOneof("value") == "func"}
 
 
-def _holds_activations(graph: Any, op: Any) -> bool:
-    return any(
-        node.op in keras_graph.NONLINEAR
-        for function in _functions(graph, op)
-        for node in function.node_def
-    )
+def _functions_with_activations(graph: Any) -> set[str]:
+    library = {f.signature.name: f.node_def for f in graph.as_graph_def().library.function}
+    found = {
+        name
+        for name, nodes in library.items()
+        if any(node.op in keras_graph.NONLINEAR for node in nodes)
+    }
+    while more := {
+        name
+        for name, nodes in library.items()
+        if name not in found and any(_called(node) & found for node in nodes)
+    }:
+        found |= more
+    return found
 
 
 def _can_inline(graph: Any) -> bool:
@@ -814,9 +810,9 @@ class KerasFramework(Framework):
         return False
 
     def __init__(self, model: Any, device: str) -> None:
-        import keras
-
-        if not isinstance(model, keras.Model) or keras.version().startswith(("1.", "2.")):
+        keras = sys.modules.get("keras")
+        three = keras is not None and str(getattr(keras, "__version__", "")) >= "3"
+        if keras is None or not three or not isinstance(model, keras.Model):
             raise NeuroscopeError(
                 "The model is one of Keras 2; save it as .keras and load it with Keras 3, on "
                 "TensorFlow."
@@ -1062,7 +1058,7 @@ class KerasFramework(Framework):
         traced = next(reversed(self._traces.values()), None)
         if traced is None:
             return []
-        if hidden := traced.opaque():
+        if hidden := traced.opaque:
             raise NeuroscopeError(
                 f"Guided backpropagation can't see inside the function “{hidden[0]}” and its "
                 f"answer would be wrong; use the network as it was before it was saved or "

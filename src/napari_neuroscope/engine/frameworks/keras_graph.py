@@ -142,7 +142,7 @@ class Graph:
         self.from_input: set[str] = {x.op.name}
         self._constants: dict[str, Any] = {}
         self._order: dict[str, int] = {}
-        self._steps: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._calls: dict[tuple[str, int], tuple[str, tuple[Any, ...]]] = {}
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self.grown()
 
@@ -218,8 +218,7 @@ class Graph:
                 forgets[number].append(name)
         steps = tuple(
             _Step(
-                op.type,
-                self._attributes(op),
+                *self._call(op),
                 tuple(tensor.name for tensor in op.inputs),
                 tuple(tensor.name for tensor in op.outputs),
                 tuple(forgotten),
@@ -240,15 +239,19 @@ class Graph:
             return True
         op = tensor.op
         if op.type == "Const":
-            self._constants[tensor.name] = tf.constant(tf.make_ndarray(op.get_attr("value")))
+            # Whole numbers are sizes and axes, which are read on the host.
+            with tf.device("/CPU:0" if tensor.dtype.is_integer else None):
+                value = tf.constant(tf.make_ndarray(op.get_attr("value")))
+            self._constants[tensor.name] = value
         elif op.type in _SHAPES and all(t.shape.is_fully_defined() for t in op.inputs):
             shapes = [t.shape.as_list() for t in op.inputs]
             for output, shape in zip(op.outputs, shapes, strict=True):
                 size = 1
                 for n in shape:
                     size *= n
-                value: Any = {"Size": size, "Rank": len(shape)}.get(op.type, shape)
-                self._constants[output.name] = tf.constant(value, output.dtype)
+                number: Any = {"Size": size, "Rank": len(shape)}.get(op.type, shape)
+                with tf.device("/CPU:0"):
+                    self._constants[output.name] = tf.constant(number, output.dtype)
         return tensor.name in self._constants
 
     def _fold(self, op: Any) -> bool:
@@ -264,22 +267,34 @@ class Graph:
             return False
         names = tuple(tensor.name for tensor in op.outputs)
         inputs = tuple(tensor.name for tensor in op.inputs)
-        step = _Step(op.type, self._attributes(op), inputs, names, ())
+        step = _Step(*self._call(op), inputs, names, ())
         self._constants.update(Plan((step,), self._constants).run({}))
         return True
 
-    def _attributes(self, op: Any) -> tuple[Any, ...]:
+    def _call(self, op: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return what is run for an operation, and its attributes."""
         # The number too: a gradient may ask a called function for more outputs.
         key = op.name, len(op.outputs)
-        if key not in self._steps:
-            self._steps[key] = tuple(
-                item
-                for name, value in op.node_def.attr.items()
-                # What XLA must compile does not run otherwise.
-                if not name.startswith("_") or name == "_XlaMustCompile"
-                for item in (name, _plain(value))
-            )
-        return self._steps[key]
+        if key not in self._calls:
+            given = op.node_def.attr
+            if op.type in ("PartitionedCall", "StatefulPartitionedCall"):
+                # By its own name it is compiled where it must be.
+                attributes = (
+                    "executor_type",
+                    given["executor_type"].s,
+                    "config_proto",
+                    given["config_proto"].s,
+                )
+                self._calls[key] = given["f"].func.name, attributes
+            else:
+                attributes = tuple(
+                    item
+                    for name, value in given.items()
+                    if not name.startswith("_")
+                    for item in (name, _plain(value))
+                )
+                self._calls[key] = op.type, attributes
+        return self._calls[key]
 
 
 def _plain(value: Any) -> Any:
