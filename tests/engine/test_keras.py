@@ -520,6 +520,16 @@ def test_arrays_are_handed_over(dtype: torch.dtype) -> None:
     )
 
 
+def test_a_gpus_memory_is_taken_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "two"])
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda gpu, grows: asked.append((gpu, grows))
+    )
+    keras_adapter.import_tensorflow()
+    assert asked == [("one", True), ("two", True)]
+
+
 def test_what_is_hidden_in_a_compiled_function_is_not_guided(image: np.ndarray) -> None:
     compiled = tf.function(tf.nn.relu, jit_compile=True)
     network = as_network(same_weights(Subclassed(compiled)))

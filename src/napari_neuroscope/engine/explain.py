@@ -326,13 +326,9 @@ def _assemble(
             name: labels_map.cpu().numpy().astype(np.int32)
             for name, labels_map in first.companions.items()
         },
-        classes=tuple(zip(network.class_names, _colours(network), strict=True)),
+        classes=tuple(zip(network.class_names, network.class_colours, strict=True)),
         provenance=_provenance(trace, chosen, targets, layers, options, image, notes, first),
     )
-
-
-def _colours(network: Network) -> list[tuple[int, int, int]]:
-    return [network.spec.colour(i) for i in range(len(network.class_names))]
 
 
 def _provenance(

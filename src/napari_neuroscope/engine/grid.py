@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+_LINEAR = ("linear", "bilinear", "trilinear")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,21 @@ class Grid:
             ),
         )
 
+    def covers_like(self, other: Grid) -> bool:
+        """Whether this grid and another cover exactly the same part of the image."""
+        return all(
+            abs(n * s - m * t) < 1e-9 * n * s and abs((o - s / 2) - (p - t / 2)) < 1e-9 * n * s
+            for n, s, o, m, t, p in zip(
+                self.shape,
+                self.scale,
+                self.offset,
+                other.shape,
+                other.scale,
+                other.offset,
+                strict=True,
+            )
+        )
+
     def to_cells(self, points: np.ndarray) -> np.ndarray:
         """Return image points (..., axis) as cell coordinates of this grid."""
         return (np.asarray(points, float) - self.offset) / self.scale
@@ -90,6 +108,14 @@ def resample(values: Tensor, grid: Grid, onto: Grid, *, outside: float = float("
         was not before.
     """
     first = values.ndim - len(grid.shape)
+    if grid.covers_like(onto) and len(grid.shape) <= len(_LINEAR):
+        fine = functional.interpolate(
+            values.reshape(1, -1, *grid.shape),
+            onto.shape,
+            mode=_LINEAR[len(grid.shape) - 1],
+            align_corners=False,
+        )
+        return fine.reshape(*values.shape[:first], *onto.shape)
     for axis in range(len(grid.shape)):
         at, inside = _axis_samples(grid, onto, axis)
         if grid.shape[axis] == onto.shape[axis] and np.allclose(at, np.arange(len(at)), atol=1e-9):

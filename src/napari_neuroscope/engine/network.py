@@ -99,7 +99,7 @@ class Network:
         self.path: Path | None = None
         self.traces = TraceCache(cache_bytes)
         self._layers: LayerGraph | None = None
-        self._count: int | None = None
+        self._names: list[str] = []
         self._growth = 0.0
 
     def __repr__(self) -> str:
@@ -158,8 +158,12 @@ class Network:
     def class_names(self) -> list[str]:
         """The names of the classes, or their numbers."""
         self.layers  # noqa: B018  found together with the layers
-        assert self._count is not None
-        return [self.spec.class_name(i) for i in range(self._count)]
+        return self._names
+
+    @cached_property
+    def class_colours(self) -> list[tuple[int, int, int]]:
+        """The colours of the classes, red, green and blue of 0..255."""
+        return [self.spec.colour(i) for i in range(len(self.class_names))]
 
     def undisturbed(self) -> AbstractContextManager[None]:
         """Hold the model as passes need it, and put it back as it was, once for several passes."""
@@ -197,7 +201,7 @@ class Network:
                 f"The spec names {len(names)} classes, but the network answers {count}."
             )
         self.spec = self.spec.model_copy(update={"classes": names})
-        self._layers, self._count = layers, count
+        self._layers, self._names = layers, [self.spec.class_name(i) for i in range(count)]
         elements = sum(math.prod(n.output_shape) for n in layers.values() if n.kind != "block")
         self._growth = elements / x.numel()
 
@@ -212,7 +216,11 @@ class Network:
 
     def _fits_whole(self, x: Tensor) -> bool:
         """Whether all activations and gradients of an input take a small part of the cache."""
-        return 2 * self._growth * x.numel() * self._adapter.dtype.itemsize <= self.traces.limit / 4
+        return 2 * self.bytes_of_layers(x) <= self.traces.limit / 4
+
+    def bytes_of_layers(self, x: Tensor) -> int:
+        """Return about how much memory the outputs of all layers take for an input."""
+        return int(self._growth * x.numel() * self._adapter.dtype.itemsize)
 
     def prepare(self, image: Any) -> Prepared:
         """Bring an image to the network's input."""

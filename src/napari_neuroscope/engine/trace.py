@@ -196,7 +196,7 @@ class Trace:
         self._scales: dict[Hashable, float] = {}
         self._guided: dict[Hashable, tuple[Tensor, int]] = {}
         self._sweeping: dict[str, Tensor] | None = None
-        self._base_bytes = run.nbytes
+        self._base_bytes = max(run.nbytes, network.bytes_of_layers(prepared.input))
 
     @property
     def image_digest(self) -> str:

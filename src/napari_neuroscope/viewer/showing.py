@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from napari_neuroscope.viewer.overlays import KEY, LayerData
 from napari_neuroscope.viewer.stacks import StackFollower, steps_of
 
@@ -84,7 +86,9 @@ class Shower:
         layer.name = attributes["name"]
         layer.data = data
         for name in _PLACE:
-            setattr(layer, name, attributes[name])
+            # Each change of place redraws the layer.
+            if not _is_equal(getattr(layer, name), attributes[name]):
+                setattr(layer, name, attributes[name])
         if "features" in attributes:
             layer.features = attributes["features"]
         if "contrast_limits" in attributes:
@@ -97,3 +101,17 @@ class Shower:
         for number, axis in enumerate(steps):
             last = layer.data.shape[number] - 1 if axis == "layer" else 0
             self._viewer.dims.set_current_step(first + number, last)
+
+
+def _is_equal(old: Any, new: Any) -> bool:
+    """Whether a layer's attribute is what is asked for, in numbers or in words."""
+    old = getattr(old, "affine_matrix", old)
+    if isinstance(new[0], str):
+        return [str(word) for word in old] == [str(word) for word in new]
+    given = np.asarray(old, float)
+    if given.ndim == 1 and np.ndim(new) == 2:
+        # napari keeps a shear as the numbers above the diagonal.
+        matrix = np.eye(len(new))
+        matrix[np.triu_indices(len(new), 1)] = given
+        given = matrix
+    return given.shape == np.shape(new) and bool(np.allclose(given, new, rtol=0, atol=1e-12))

@@ -599,9 +599,11 @@ class Inspector(QWidget):
         self._cancel.setEnabled(True)
 
     def _show_progress(self, done: int, total: int, what: str) -> None:
-        self._progress.setRange(0, total)
+        words = f"{what}  %p%" if total else what
+        if (self._progress.maximum(), self._progress.format()) != (total, words):
+            self._progress.setRange(0, total)
+            self._progress.setFormat(words)
         self._progress.setValue(done)
-        self._progress.setFormat(f"{what}  %p%" if total else what)
 
     def _show_idle(self) -> None:
         self._progress.setVisible(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_neuroscope.engine.errors import Cancelled, Progress
 
+_REPORT_EVERY_S = 0.1
 Work = Callable[[Progress], Any]
 
 
@@ -108,10 +110,16 @@ class Jobs(QObject):
                 assert self._next is not None
                 (job, work), self._next = self._next, None
 
+            reported = 0.0
+
             def progress(done: int, total: int, what: str, job: int = job) -> None:
+                nonlocal reported
                 if job != self._current:
                     raise Cancelled
-                self._report(job, "progress", (done, total, what))
+                # Each report redraws a bar: some a second are enough to see.
+                if (now := time.monotonic()) - reported > _REPORT_EVERY_S:
+                    reported = now
+                    self._report(job, "progress", (done, total, what))
 
             try:
                 self._report(job, "done", work(progress))

@@ -165,21 +165,34 @@ class _Recorder(TorchFunctionMode):
         self._model = model
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch the calls of the model in this thread; nothing stays behind."""
+    def watching(self, only: Collection[str] | None = None) -> Iterator[None]:
+        """Watch the calls of the model in this thread; nothing stays behind.
+
+        With `only`, paths of modules, those alone are watched, and no functional operation.
+        """
         with ExitStack() as stack:
             for path, module in self._model.named_modules():
                 # What runs inside of scripted modules can't be seen from Python.
-                if path and not isinstance(
+                if not path or isinstance(
                     module, nn.ModuleList | nn.ModuleDict | torch.jit.ScriptModule
                 ):
+                    continue
+                if only is None or path in only:
                     before, after = self._module_hooks(path, module)
                     stack.callback(
                         module.register_forward_pre_hook(before, with_kwargs=True).remove
                     )
                     stack.callback(module.register_forward_hook(after, with_kwargs=True).remove)
-            stack.enter_context(self)
+                elif path.count(".") < 2:
+                    # Enough to be followed and stopped by.
+                    stack.callback(module.register_forward_hook(self._tick).remove)
+            if only is None:
+                stack.enter_context(self)
             yield
+
+    def _tick(self, *_: Any) -> None:
+        self._done += 1
+        self._progress(min(self._done, self._total), self._total, "forward pass")
 
     def _name(self, base: str, sign: str) -> str:
         self._names[base] += 1
@@ -224,8 +237,7 @@ class _Recorder(TorchFunctionMode):
 
     def _finish(self, call: _Call) -> None:
         self._watcher.leave(call)
-        self._done += 1
-        self._progress(min(self._done, self._total), self._total, "forward pass")
+        self._tick()
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -752,7 +764,9 @@ class TorchFramework(Framework):
             keeper = _Keeper(keep, copy, cut)
             with self.lock, torch.inference_mode(False), torch.enable_grad():
                 leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
-                output = self._forward(leaf, spec, keeper, progress, total=len(layers))
+                output = self._forward(
+                    leaf, spec, keeper, progress, total=len(layers), only=self._paths(keep, cut)
+                )
             missing = set(keep) - set(keeper.kept)
             if missing:
                 raise NeuroscopeError(
@@ -765,18 +779,35 @@ class TorchFramework(Framework):
                 return TorchRun(self, spec, leaf, output, keeper)
             copy |= changed
 
+    def _paths(self, keep: Collection[str], cut: str | None) -> set[str] | None:
+        """Return the modules whose calls are all that is needed; None where there is more."""
+        wanted = {name.partition(":")[0] for name in [*keep, *([cut] if cut else [])]}
+        return wanted if wanted <= dict(self.model.named_modules()).keys() else None
+
     def output(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph
     ) -> tuple[Tensor, Tensor | None]:
-        keeper = _Keeper((), (), layers.final_activation[0] if layers.final_activation else None)
+        cut = layers.final_activation[0] if layers.final_activation else None
+        keeper = _Keeper((), (), cut)
         with self.lock, torch.no_grad():
             output = self._forward(
-                x.detach().to(self.device, self.dtype), spec, keeper, lambda *_: None, total=0
+                x.detach().to(self.device, self.dtype),
+                spec,
+                keeper,
+                lambda *_: None,
+                total=0,
+                only=self._paths((), cut),
             )
         return output.detach(), keeper.scores.value if keeper.scores else None
 
     def _forward(
-        self, x: Tensor, spec: ModelSpec, watcher: _Watcher, progress: Progress, total: int
+        self,
+        x: Tensor,
+        spec: ModelSpec,
+        watcher: _Watcher,
+        progress: Progress,
+        total: int,
+        only: Collection[str] | None = None,
     ) -> Tensor:
         recorder = _Recorder(self.model, watcher, progress, total)
         with (
@@ -789,7 +820,7 @@ class TorchFramework(Framework):
             warnings.simplefilter("ignore")
             # A copy: a network may write on its input.
             given = _to_axes(x.to(self.device, self.dtype).clone(), spec.input.axes)
-            with recorder.watching():
+            with recorder.watching(only):
                 answer = self.model(given)
             return choose_output(answer, spec.output.index)
 

@@ -64,12 +64,12 @@ def activation(
             by = (flat * trace.gradient(target, layer).flatten(1)).sum(1)
         order = by.argsort(descending=True, stable=True).tolist()
     chosen = order[: channels or None]
-    shown: Tensor = values[chosen]
+    shown: Tensor = values if chosen == list(range(len(values))) else values[chosen]
     return Map(
         shown,
         ("channel",),
         {"channel": _numbers(chosen)},
-        signed=bool((shown < 0).any()),
+        signed=bool(shown.min() < 0),
         unit="activation",
     )
 

@@ -87,6 +87,7 @@ def grad_cam_plus_plus(trace: Trace, target: ResolvedTarget, layer: str) -> Tens
     # relu(g) leaves g > 0 alone, where α = g² / (2g² + g³ ΣA) = 1 / (2 + g ΣA): no square of a
     # small gradient can vanish.
     positive = gradient.flatten(1).relu()
-    denominator = positive * activation.flatten(1).sum(1, keepdim=True) + 2
-    weights = torch.where(denominator == 0, 0.0, positive / denominator).sum(1)
+    denominator = (positive * activation.flatten(1).sum(1, keepdim=True)).add_(2)
+    denominator.masked_fill_(denominator == 0, torch.inf)
+    weights = positive.div_(denominator).sum(1)
     return weighted(activation, weights).relu()

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeWarning
@@ -28,7 +29,8 @@ def reduce_channels(gradient: Tensor, channels: Channels) -> Tensor:
         return gradient.norm(dim=0)
     if channels == "max_abs":
         return gradient.abs().amax(0)
-    return gradient.gather(0, gradient.abs().argmax(0, keepdim=True))[0]
+    highest, lowest = gradient.amax(0), gradient.amin(0)
+    return torch.where(highest >= -lowest, highest, lowest)
 
 
 def input_map(values: Tensor, channels: Channels, notes: tuple[str, ...] = ()) -> Map:
