@@ -867,24 +867,25 @@ def _sums_to_one(values: Tensor, spec: ModelSpec) -> bool:
     return bool(torch.allclose(total, torch.ones_like(total), atol=1e-2))
 
 
-_ROW = 64
+_ROW = 1024
 # Fixed, and unlike for each place in a row, so that values that change places are noticed too.
 _PLACES = torch.cos(torch.arange(1, _ROW + 1, dtype=torch.float32) ** 1.5) + 1.5
 
 
 def _fingerprint(weights: Collection[Tensor]) -> int:
-    """Return a number that changes with the values: one product for each row of 64 of them."""
-    rows: dict[torch.device, list[Tensor]] = {}
+    """Return a number that changes with the values, at the cost of reading them once."""
+    parts: dict[torch.device, list[Tensor]] = {}
     with torch.no_grad():
         for weight in weights:
             flat = weight.detach().reshape(-1).to(torch.float32)
-            places = _PLACES.to(flat.device)
             whole = flat.numel() // _ROW * _ROW
-            here = rows.setdefault(flat.device, [])
-            here.append(torch.mv(flat[:whole].reshape(-1, _ROW), places))
-            here.append((flat[whole:] * places[: flat.numel() - whole]).sum()[None])
+            here = parts.setdefault(flat.device, [])
+            if whole:
+                # One product stands for each row.
+                here.append(torch.mv(flat[:whole].view(-1, _ROW), _PLACES.to(flat.device)))
+            here.append(flat[whole:])
         # One transfer a device.
-        return hash(tuple(torch.cat(here).cpu().numpy().tobytes() for here in rows.values()))
+        return hash(tuple(torch.cat(here).cpu().numpy().tobytes() for here in parts.values()))
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
