@@ -688,7 +688,7 @@ class TorchFramework(Framework):
         self.model = model
         self.lock = threading.RLock()
         self.device = _choose_device(device, model)
-        if any(t.device != self.device for t in _weights(model).values()):
+        if any(t.device != self.device for t in _weights(model)):
             model.to(self.device)
         self.dtype = next(
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
@@ -753,7 +753,7 @@ class TorchFramework(Framework):
         keep: Collection[str],
         progress: Progress,
     ) -> TorchRun:
-        if any(weight.is_inference() for weight in _weights(self.model).values()):
+        if any(weight.is_inference() for weight in _weights(self.model)):
             raise NeuroscopeError(
                 "The network's weights were made under torch.inference_mode(), which keeps them "
                 "from every gradient; make or load the network outside of it."
@@ -825,8 +825,8 @@ class TorchFramework(Framework):
             return choose_output(answer, spec.output.index)
 
     def state(self) -> Hashable:
-        weights = _weights(self.model).values()
-        marks = tuple((w.data_ptr(), w._version if not w.is_inference() else 0) for w in weights)
+        weights = _weights(self.model)
+        marks = tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights)
         # Versions miss what is written through ``.data``.
         return marks, _fingerprint(weights)
 
@@ -834,7 +834,7 @@ class TorchFramework(Framework):
         state = self.state() if state is None else state
         if self._digest is None or self._digest[0] != state:
             digest = hashlib.sha256()
-            for name, weight in sorted(_weights(self.model).items()):
+            for name, weight in sorted(_named_weights(self.model), key=lambda named: named[0]):
                 plain = weight.detach().cpu().contiguous()
                 digest.update(f"{name}:{plain.dtype}:{tuple(plain.shape)}".encode())
                 digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
@@ -877,7 +877,9 @@ def _fingerprint(weights: Collection[Tensor]) -> int:
     parts: dict[torch.device, list[Tensor]] = {}
     with torch.no_grad():
         for weight in weights:
-            flat = weight.detach().reshape(-1).to(torch.float32)
+            flat = weight.detach().view(-1) if weight.is_contiguous() else weight.reshape(-1)
+            if flat.dtype is not torch.float32:
+                flat = flat.to(torch.float32)
             whole = flat.numel() // _ROW * _ROW
             here = parts.setdefault(flat.device, [])
             if whole:
@@ -888,8 +890,18 @@ def _fingerprint(weights: Collection[Tensor]) -> int:
         return hash(tuple(torch.cat(here).cpu().numpy().tobytes() for here in parts.values()))
 
 
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+def _weights(model: nn.Module) -> list[Tensor]:
+    """Return all parameters and buffers, quickly: it is asked before each question."""
+    return [
+        tensor
+        for module in model.modules()
+        for tensor in (*module._parameters.values(), *module._buffers.values())
+        if tensor is not None
+    ]
+
+
+def _named_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def _choose_device(device: str, model: nn.Module) -> torch.device:
