@@ -18,7 +18,8 @@ $(VENV)/installed: pyproject.toml constraints.txt scripts/install_system_librari
 	scripts/install_system_libraries.sh
 	# torch first and by its exact version: what asks for it later finds it there.
 	$(BIN)/python -m pip install --quiet "$$(grep -E '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . $$($(BIN)/python scripts/development_packages.py)
+	$(BIN)/python scripts/development_packages.py > $(VENV)/development.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --requirement $(VENV)/development.txt
 	touch $@
 
 demo: install

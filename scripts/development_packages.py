@@ -1,8 +1,8 @@
-"""Print the packages of the group “dev” in pyproject.toml, for a pip that knows no groups."""
+"""Print the packages of the group “dev” in pyproject.toml, one a line, for a pip that knows no groups."""
 
 import tomllib
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
-print(" ".join(package.replace(" ", "") for package in project["dependency-groups"]["dev"]))
+print("\n".join(project["dependency-groups"]["dev"]))

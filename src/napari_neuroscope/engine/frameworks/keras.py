@@ -18,6 +18,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,8 +32,10 @@ from napari_neuroscope.engine.errors import (
     no_progress,
     shortened,
 )
+from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
+from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
 from napari_neuroscope.engine.frameworks.keras_trace import Call, Traced, describe, layer_kind
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Layer, LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
@@ -269,6 +272,20 @@ class KerasFramework(Framework):
     capabilities = (
         Capability.SCORES | Capability.ACTIVATIONS | Capability.GRADIENTS | Capability.GUIDED
     )
+
+    kinds = KINDS
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        kind: Kind,
+        *,
+        factory: Any,
+        arguments: dict[str, Any] | None,
+        trust: bool,
+    ) -> Any:
+        return load_keras(path, kind, factory=factory, arguments=arguments, trust=trust)
 
     @classmethod
     def recognises(cls, model: Any) -> bool:
