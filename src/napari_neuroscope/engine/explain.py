@@ -209,17 +209,17 @@ def _run(
     """Return the maps of each target and layer, each target by one backward pass."""
     total, done = len(targets) * len(layers), 0
     rows: list[list[Map]] = []
-    for target in targets:
+
+    def maps_of(target: ResolvedTarget | None) -> list[Map]:
         found: dict[str | None, Map] = {}
 
-        def visit(layer: str | None, target: Any = target, found: Any = found) -> None:
+        def visit(layer: str | None) -> None:
             nonlocal done
             result = chosen(trace, target, layer, **options)
             found[layer] = result if isinstance(result, Map) else Map(result)
             done += 1
             progress(done, total, chosen.title)
 
-        many = [layer for layer in layers if layer is not None]
         if many and target is not None and Needs.GRADIENTS in chosen.needs:
             if Needs.GUIDED in chosen.needs:
                 trace.guided_gradient(target)
@@ -227,7 +227,15 @@ def _run(
         else:
             for layer in layers:
                 visit(layer)
-        rows.append([found[layer] for layer in layers])
+        return [found[layer] for layer in layers]
+
+    many = [layer for layer in layers if layer is not None]
+    given = [target for target in targets if target is not None]
+    if many and given and Needs.GRADIENTS in chosen.needs:
+        for group in trace.together(given, many):
+            rows.extend(maps_of(target) for target in group)
+    else:
+        rows.extend(maps_of(target) for target in targets)
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,10 @@ from napari_neuroscope.engine.target import ResolvedTarget, Score, Target, resol
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.network import Network
+
+
+# Batches pay where gradients are small; large ones are better dropped one by one.
+_TOGETHER_BYTES = 64 << 20
 
 
 class Outputs:
@@ -343,6 +347,32 @@ class Trace:
             self._guided[target.key] = gradient, count
         gradient, count = self._guided[target.key]
         return self._unscaled(gradient[0], target), count
+
+    def together(
+        self, targets: Sequence[ResolvedTarget], layers: Sequence[str]
+    ) -> Iterator[Sequence[ResolvedTarget]]:
+        """Yield targets in groups, each group's gradients pulled back in one batched pass.
+
+        Groups are as large as little memory allows; the gradients are let go after their group.
+        """
+        held = sum(self._run.activations[layer].nbytes for layer in layers)
+        size = 1 if self.everything else max(1, _TOGETHER_BYTES // max(held, 1))
+        for start in range(0, len(targets), size):
+            group = targets[start : start + size]
+            found = self._pulled_together(group, layers) if len(group) > 1 else {}
+            for number, target in enumerate(group if found else ()):
+                held_now = self._gradients.setdefault(target.key, {})
+                held_now.update({layer: found[layer][number] for layer in layers})
+            yield group
+            for target in group if found else ():
+                self._gradients.pop(target.key, None)
+
+    def _pulled_together(
+        self, targets: Sequence[ResolvedTarget], layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        self._check_idle()
+        seeds = torch.stack([self._seed(target) for target in targets])
+        return self._run.gradients_together(seeds, layers) or {}
 
     def for_each_layer(
         self, target: ResolvedTarget, layers: Sequence[str], visit: Callable[[str], None]

@@ -61,6 +61,13 @@ class Run(ABC):
         (1, channel, *space) where it is asked for.
         """
 
+    def gradients_together(self, seeds: Tensor, layers: Sequence[str]) -> dict[str, Tensor] | None:
+        """Pull several seeds (seed, ...) back in one pass: gradients (seed, 1, ...) of the layers.
+
+        None where the framework, or an operation of the network, can't do that.
+        """
+        return None
+
     @abstractmethod
     def sweep(
         self, seed: Tensor, layers: Sequence[str], visit: Callable[[str, Tensor], None]

@@ -145,6 +145,8 @@ class _Call:
 class _Watcher:
     """What is done as layers run; the two users below gather the graph, or keep activations."""
 
+    cut: str | None = None
+
     def enter(self, call: _Call) -> None: ...
 
     def leave(self, call: _Call) -> None: ...
@@ -165,10 +167,13 @@ class _Recorder(TorchFunctionMode):
         self._model = model
 
     @contextmanager
-    def watching(self, only: Collection[str] | None = None) -> Iterator[None]:
+    def watching(
+        self, only: Collection[str] | None = None, whole: str | None = None
+    ) -> Iterator[None]:
         """Watch the calls of the model in this thread; nothing stays behind.
 
-        With `only`, paths of modules, those alone are watched, and no functional operation.
+        With `only`, paths of modules, their outputs alone are watched, and no functional operation;
+        of the module `whole` what it takes is watched too.
         """
         with ExitStack() as stack:
             for path, module in self._model.named_modules():
@@ -177,7 +182,9 @@ class _Recorder(TorchFunctionMode):
                     module, nn.ModuleList | nn.ModuleDict | torch.jit.ScriptModule
                 ):
                     continue
-                if only is None or path in only:
+                if only is not None and path in only and path != whole:
+                    stack.callback(module.register_forward_hook(self._leave(path)).remove)
+                elif only is None or path in only:
                     before, after = self._module_hooks(path, module)
                     stack.callback(
                         module.register_forward_pre_hook(before, with_kwargs=True).remove
@@ -189,6 +196,15 @@ class _Recorder(TorchFunctionMode):
             if only is None:
                 stack.enter_context(self)
             yield
+
+    def _leave(self, path: str) -> Callable[..., None]:
+        """Return a hook that does no more than hand over a module's output."""
+
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            tensor = output if isinstance(output, Tensor) else next(_tensors(output), None)
+            self._finish(_Call(self._name(path, ":"), "other", "", "", [], module, tensor))
+
+        return hook
 
     def _tick(self, *_: Any) -> None:
         self._done += 1
@@ -370,10 +386,10 @@ class _Keeper(_Watcher):
         self.kept: dict[str, _Kept] = {}
         self.scores: _Kept | None = None
         self.nbytes = 0
-        self._keep, self._copy, self._cut = keep, copy, cut
+        self._keep, self._copy, self.cut = keep, copy, cut
 
     def enter(self, call: _Call) -> None:
-        if call.name == self._cut and call.inputs:
+        if call.name == self.cut and call.inputs:
             # A copy: the sigmoid may work in place.
             self.scores = self._hold(call.inputs[0], copy=True)
 
@@ -534,6 +550,26 @@ class TorchRun(Run):
         if not with_input:
             return gradients, None
         return gradients, torch.zeros_like(self._x) if found[-1] is None else found[-1]
+
+    def gradients_together(self, seeds: Tensor, layers: Sequence[str]) -> dict[str, Tensor] | None:
+        ends = [self._edge(name) for name in layers]
+        if self._end is None:
+            return None
+        with self._framework.undisturbed(), torch.inference_mode(False):
+            try:
+                found = torch.autograd.grad(
+                    [self._end], ends, [seeds], retain_graph=True, allow_unused=True,
+                    is_grads_batched=True,
+                )  # fmt: skip
+            except RuntimeError:
+                # An operation has no rule for batches; one after another will do, or say why not.
+                return None
+        return {
+            name: seeds.new_zeros(len(seeds), *self.activations[name].shape)
+            if gradient is None
+            else (gradient if self._batched else gradient[:, None])
+            for name, gradient in zip(layers, found, strict=True)
+        }
 
     def _edge(self, layer: str) -> GradientEdge:
         if layer not in self._edges:
@@ -820,7 +856,8 @@ class TorchFramework(Framework):
             warnings.simplefilter("ignore")
             # A copy: a network may write on its input.
             given = _to_axes(x.to(self.device, self.dtype).clone(), spec.input.axes)
-            with recorder.watching(only):
+            cut = watcher.cut
+            with recorder.watching(only, cut.partition(":")[0] if cut else None):
                 answer = self.model(given)
             return choose_output(answer, spec.output.index)
 
