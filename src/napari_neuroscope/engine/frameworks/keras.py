@@ -252,8 +252,28 @@ def _gradient(gradient: Any) -> Any:
 # --- the model ------------------------------------------------------------------------------------
 
 
+def _has_another_llvm() -> bool:
+    """Whether a graphics driver has loaded LLVM into this process, which TensorFlow's can't bear."""
+    try:
+        return "libLLVM" in Path("/proc/self/maps").read_text("utf-8", "replace")
+    except OSError:
+        return False
+
+
 def import_tensorflow() -> Any:
-    """Import TensorFlow so that it takes a GPU's memory as it needs it, not all at once."""
+    """Import TensorFlow so that it takes a GPU's memory as it needs it, not all at once.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it would bring the process down.
+    """
+    if "tensorflow" not in sys.modules and _has_another_llvm():
+        raise NeuroscopeError(
+            "TensorFlow can't be loaded beside this window: the graphics driver (Mesa) and "
+            "TensorFlow both bring the compiler LLVM, and together they crash; explain Keras "
+            "networks from Python or the command line, or with another graphics driver."
+        )
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):
