@@ -37,7 +37,7 @@ def explain(
     layer: str | Sequence[str] | None = None,
     *,
     ground_truth: Any = None,
-    keep: Literal["asked", "everything"] | None = None,
+    keep: Literal["asked", "everything", "fit"] | None = None,
     progress: Progress = no_progress,
     **options: Any,
 ) -> Explanation:
@@ -62,8 +62,9 @@ def explain(
         Classes of the image's pixels, for targets of the region "ground_truth".
     keep
         ``"asked"`` keeps the layers that are asked for and drops each gradient when it has been
-        used; ``"everything"`` keeps all, so that other layers and methods take no pass. None:
-        everything where a single layer is asked for and it fits the cache.
+        used; ``"everything"`` keeps all, so that other layers and methods take no pass;
+        ``"fit"`` keeps everything where that takes a quarter of the cache at most. None: ``"fit"``
+        where a single layer is asked for, else ``"asked"``.
     progress
         Called with (done, total, what) as the work goes on; it may raise `Cancelled`.
     **options
@@ -118,7 +119,7 @@ def _explain(
     layer: str | Sequence[str] | None,
     *,
     ground_truth: Any,
-    keep: Literal["asked", "everything"] | None,
+    keep: Literal["asked", "everything", "fit"] | None,
     progress: Progress,
     options: dict[str, Any],
 ) -> Explanation:

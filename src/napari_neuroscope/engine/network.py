@@ -210,10 +210,6 @@ class Network:
         if self._layers is None:
             self._discover(self.prepare(image).input[None], progress)
 
-    def fits_whole(self, image: Any) -> bool:
-        """Whether all activations and gradients of an image take a small part of the cache."""
-        return self._fits_whole(self.prepare(image).input)
-
     def _fits_whole(self, x: Tensor) -> bool:
         """Whether all activations and gradients of an input take a small part of the cache."""
         return 2 * self.bytes_of_layers(x) <= self.traces.limit / 4

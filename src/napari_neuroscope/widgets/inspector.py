@@ -230,17 +230,18 @@ class Inspector(QWidget):
         self.jobs.progressed.connect(self._show_progress)
         self.jobs.idle.connect(self._show_idle)
 
-        for event in (
-            self._viewer.layers.events.inserted,
-            self._viewer.layers.events.removed,
-            self._viewer.layers.events.reordered,
-        ):
+        for event in self._layer_events():
             event.connect(self._list_images)
         self._viewer.dims.events.current_step.connect(self._plane_changed)
         # A closing window deletes its docks without closing them; nothing of this one is left then.
         self.destroyed.connect(
             lambda *_, jobs=self.jobs, shower=self._shower: (jobs.close(), shower.close())
         )
+
+    def _layer_events(self) -> list[Any]:
+        """Return the events after which the images are listed anew."""
+        events = self._viewer.layers.events
+        return [events.inserted, events.removed, events.reordered]
 
     # --- what is chosen ---
 
@@ -633,11 +634,7 @@ class Inspector(QWidget):
         self._soon.cancel()
         self.jobs.close()
         self._shower.close()
-        for event in (
-            self._viewer.layers.events.inserted,
-            self._viewer.layers.events.removed,
-            self._viewer.layers.events.reordered,
-        ):
+        for event in self._layer_events():
             event.disconnect(self._list_images)
         self._viewer.dims.events.current_step.disconnect(self._plane_changed)
         for layer in self._viewer.layers:

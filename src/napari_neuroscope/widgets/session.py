@@ -40,15 +40,13 @@ class Question:
 
     def answer(self, progress: Progress) -> Explanation:
         """Compute it."""
-        image = self.shown.image(self.network)
-        fits = self.network.fits_whole(image)
         return explain(
             self.network,
-            image,
+            self.shown.image(self.network),
             self.method,
             _one_or_many(self.targets),
             _one_or_many(self.layers),
-            keep="everything" if fits else "asked",
+            keep="fit",
             progress=progress,
             **self.options,
         )
