@@ -25,8 +25,6 @@ class Jobs(QObject):
 
     started = Signal(str)
     progressed = Signal(int, int, str)
-    succeeded = Signal(object)
-    failed = Signal(object)
     idle = Signal()
 
     _reported = Signal(int, str, object)
@@ -146,7 +144,5 @@ class Jobs(QObject):
         self.idle.emit()
         if kind == "done":
             done(value)
-            self.succeeded.emit(value)
         else:
             failed(value)
-            self.failed.emit(value)
