@@ -6,20 +6,39 @@ import json
 import struct
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 
-Kind = Literal[
-    "torch checkpoint", "TorchScript", "torch.export", "safetensors", "keras", "h5", "SavedModel",
-    "onnx", "bioimage.io",
-]  # fmt: skip
+Kind = str
+"""What a file is, for a person: a framework says which kinds it loads."""
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pt2", ".keras", ".h5", ".hdf5",
             ".onnx", ".zip", ".yaml", ".yml")  # fmt: skip
 """The usual endings of files that can be opened; a SavedModel is a folder."""
 
 _RDF = ("rdf.yaml", "bioimageio.yaml")
 _PICKLE_PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def head_of(path: Path) -> bytes:
+    """Return the first 4096 bytes of a file; none of a folder.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is missing or can't be read.
+    """
+    try:
+        if not path.exists():
+            raise NeuroscopeError(f"There is no file {shortened(str(path), 300)}.")
+        if path.is_dir():
+            return b""
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError as error:
+        raise NeuroscopeError(
+            f"“{shortened(str(path), 300)}” can't be read: {error.strerror}."
+        ) from error
 
 
 def kind_of(path: Path) -> Kind:
@@ -30,17 +49,9 @@ def kind_of(path: Path) -> Kind:
     NeuroscopeError
         Where it is missing, empty, broken, or no network: it says what the file is.
     """
-    try:
-        if not path.exists():
-            raise NeuroscopeError(f"There is no file {shortened(str(path), 300)}.")
-        if path.is_dir():
-            return _kind_of_folder(path)
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise NeuroscopeError(
-            f"“{shortened(str(path), 300)}” can't be read: {error.strerror}."
-        ) from error
+    head = head_of(path)
+    if path.is_dir():
+        return _kind_of_folder(path)
     if not head:
         raise NeuroscopeError(f"“{path.name}” is empty: 0 bytes; download or save it again.")
     if head.startswith(b"PK\x03\x04"):
@@ -53,7 +64,7 @@ def kind_of(path: Path) -> Kind:
         return "safetensors"
     if head.startswith(_PICKLE_PROTOCOLS):
         return "torch checkpoint"
-    if _is_onnx(head):
+    if _is_onnx(path):
         return "onnx"
     if path.name == "saved_model.pb":
         return "SavedModel"
@@ -127,9 +138,40 @@ def _cut_off(path: Path) -> NeuroscopeError:
     )
 
 
-def _is_onnx(head: bytes) -> bool:
-    # A ModelProto begins with its ir_version (field 1), then mostly the producer's name (field 2).
-    return len(head) > 4 and head[0] == 0x08 and head[1] < 0x20 and head[2] in (0x12, 0x3A, 0x42)
+# The fields of a ModelProto: numbers, and parts that say how long they are.
+_ONNX_NUMBERS, _ONNX_PARTS, _ONNX_GRAPH = {1, 5}, {2, 3, 4, 6, 7, 8, 14, 20, 25, 26}, 7
+
+
+def _is_onnx(path: Path) -> bool:
+    """Whether a file is a ModelProto with a graph, its fields in any order."""
+    size, graph = path.stat().st_size, False
+    with path.open("rb") as file:
+        while file.tell() < size:
+            tag = _varint(file)
+            field, wire = tag >> 3, tag & 7
+            if wire == 0 and field in _ONNX_NUMBERS:
+                _varint(file)
+            elif wire == 2 and field in _ONNX_PARTS:
+                graph = graph or field == _ONNX_GRAPH
+                file.seek(_varint(file), 1)
+            else:
+                return False
+        if file.tell() > size and (graph or path.suffix == ".onnx"):
+            raise NeuroscopeError(
+                f"“{path.name}” is an ONNX file that was cut off; download or save it again."
+            )
+    return graph
+
+
+def _varint(file: BinaryIO) -> int:
+    """Read one of protobuf's numbers; 0 where it is none."""
+    value = 0
+    for shift in range(0, 63, 7):
+        (byte,) = file.read(1) or b"\0"
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value
+    return 0
 
 
 def _guess(head: bytes) -> str:
@@ -144,7 +186,8 @@ def _guess(head: bytes) -> str:
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file itself (run “git lfs pull”)"
     try:
-        head.decode("utf-8")
+        # A letter may be cut where the head ends.
+        text = head.decode("utf-8", "strict" if len(head) < 4096 else "ignore")
     except UnicodeDecodeError:
         return "a binary file"
-    return "a text file"
+    return "a text file" if all(c.isprintable() or c.isspace() for c in text) else "a binary file"

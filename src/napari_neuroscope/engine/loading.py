@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
-from napari_neuroscope.engine.files import Kind, kind_of
-from napari_neuroscope.engine.frameworks.base import frameworks
+from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.frameworks.base import frameworks, kind_of
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.spec import ModelSpec
 

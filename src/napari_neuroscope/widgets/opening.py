@@ -9,13 +9,13 @@ import yaml
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files import SUFFIXES
+from napari_neuroscope.engine.frameworks.base import suffixes
 from napari_neuroscope.engine.trust import TrustStore, UntrustedError
 
 
 def ask_for_file(parent: QWidget) -> Path | None:
     """Ask for the file of a network; None where the user thinks better of it."""
-    patterns = " ".join(f"*{suffix}" for suffix in SUFFIXES)
+    patterns = " ".join(f"*{suffix}" for suffix in suffixes())
     chosen, _ = QFileDialog.getOpenFileName(
         parent, "Open network", "", f"Networks ({patterns});;All files (*)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +14,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, device, dtype
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.engine import files
+from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, Progress, shortened
 from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec
@@ -30,8 +32,11 @@ class Capability(Flag):
     GUIDED = auto()
 
 
-class Run(ABC):
+class Run:
     """One forward pass of one image, kept so that gradients can be pulled back through it.
+
+    The methods are for frameworks that can give gradients, `guided_gradient` for those that can
+    guide them.
 
     Attributes
     ----------
@@ -51,7 +56,6 @@ class Run(ABC):
     activations: Mapping[str, Tensor]
     nbytes: int
 
-    @abstractmethod
     def gradients(
         self, seed: Tensor, layers: Sequence[str], *, with_input: bool = False
     ) -> tuple[dict[str, Tensor], Tensor | None]:
@@ -60,6 +64,7 @@ class Run(ABC):
         Returns the gradients of the layers, shaped as their activations, and of the input
         (1, channel, *space) where it is asked for.
         """
+        raise NeuroscopeError("The network's framework gives no gradients.")
 
     def gradients_together(self, seeds: Tensor, layers: Sequence[str]) -> dict[str, Tensor] | None:
         """Pull several seeds (seed, ...) back in one pass: gradients (seed, 1, ...) of the layers.
@@ -68,21 +73,23 @@ class Run(ABC):
         """
         return None
 
-    @abstractmethod
     def sweep(
         self, seed: Tensor, layers: Sequence[str], visit: Callable[[str, Tensor], None]
     ) -> None:
         """Pull `seed` back and call ``visit(layer, gradient)`` as each gradient arrives.
 
-        No gradient outlives its visit, so that memory does not grow with the number of layers.
+        No gradient outlives its visit, so that memory does not grow with the number of layers. A
+        framework that meets them all in one pass does it in one.
         """
+        for layer in layers:
+            visit(layer, self.gradients(seed, [layer])[0][layer])
 
-    @abstractmethod
     def guided_gradient(self, seed: Tensor) -> tuple[Tensor, int]:
         """Pull `seed` back to the input by guided backpropagation.
 
         Returns the gradient (1, channel, *space) and how many nonlinearities were guided.
         """
+        raise NeuroscopeError("The network's framework can't guide backpropagation.")
 
 
 class Framework(ABC):
@@ -94,16 +101,40 @@ class Framework(ABC):
         The framework's own object.
     device
         Where it shall run: "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Attributes
+    ----------
+    name
+        What people call the framework.
+    capabilities
+        What it can tell of a network.
+    limits
+        Why it can't tell the rest and what to do, as the second half of a sentence: “<method> needs
+        gradients, <limits>”.
+    kinds
+        The kinds of file that it loads.
+    suffixes
+        The usual endings of its own kinds of file.
     """
 
     name: ClassVar[str]
     capabilities: ClassVar[Capability]
+    limits: ClassVar[str] = "which this network's framework can't give"
     kinds: ClassVar[tuple[Kind, ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     model: Any
     device: device
     dtype: dtype
     lock: threading.RLock
+
+    @classmethod
+    def kind_of(cls, path: Path, head: bytes) -> Kind | None:
+        """Return which of the framework's own kinds a file is, told without running it; or None.
+
+        `head` holds its first 4096 bytes; a folder has none.
+        """
+        return None
 
     @classmethod
     def load(
@@ -192,9 +223,38 @@ def frameworks() -> list[type[Framework]]:
     """Return the frameworks whose packages are installed."""
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        own = entry.module.startswith("napari_neuroscope.")
         try:
             found.append(entry.load())
-        except ImportError:
-            # An extra that is not installed.
-            continue
+        except Exception as error:
+            # One of ours lacks its extra; what is wrong with another's must not stop the rest.
+            if own and isinstance(error, ImportError):
+                continue
+            if own:
+                raise
+            reason = shortened((str(error) or type(error).__name__).splitlines()[0], 200)
+            warnings.warn(
+                f"The framework “{entry.name}” ({entry.value}) can't be used: {reason}.",
+                NeuroscopeWarning,
+                stacklevel=2,
+            )
     return found
+
+
+def kind_of(path: Path) -> Kind:
+    """Return what kind of network a file holds, to an installed framework or in general.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is missing, broken, or no network: it says what the file is.
+    """
+    head = files.head_of(path)
+    claims = (framework.kind_of(path, head) for framework in frameworks())
+    return next((kind for kind in claims if kind), None) or files.kind_of(path)
+
+
+def suffixes() -> tuple[str, ...]:
+    """Return the usual endings of files that can be opened."""
+    own = (suffix for framework in frameworks() for suffix in framework.suffixes)
+    return tuple(dict.fromkeys([*files.SUFFIXES, *own]))
