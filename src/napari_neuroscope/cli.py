@@ -354,7 +354,11 @@ def _size_in_words(spec: Any) -> str:
         return "any size"
     if isinstance(size, tuple):
         return " × ".join(map(str, size)) + f" ({spec.input.resize})"
-    return f"{size.min} + n · {size.step} along each axis ({spec.input.resize})"
+    rules = [f"{least} + n · {step}" if step else str(least)
+             for least, step in size.each(len(spec.input.space))]  # fmt: skip
+    alike = len(set(rules)) == 1
+    rule = f"{rules[0]} along each axis" if alike else " × ".join(f"({rule})" for rule in rules)
+    return f"{rule} ({spec.input.resize})"
 
 
 if __name__ == "__main__":

@@ -85,5 +85,5 @@ def size_rule(ask: Ask, axes: int) -> tuple[int, ...] | SizeRule | None:
 
 def _smallest(size: SizeRule | None, axes: int, ask: Ask) -> tuple[int, ...] | None:
     rule = size or SizeRule()
-    wanted = ((rule.smallest_at_least(n),) * axes for n in (64, 128, 224, 256))
+    wanted = (rule.smallest_shape((n,) * axes) for n in (64, 128, 224, 256))
     return next((shape for shape in wanted if ask(shape) is not None), None)

@@ -185,7 +185,7 @@ class Network:
         else:
             rule = rule or SizeRule()
             wanted = (64, 128, 224, 256) if axes == 2 else (32, 64, 16)
-            sizes = [(rule.smallest_at_least(n),) * axes for n in wanted]
+            sizes = [rule.smallest_shape((n,) * axes) for n in wanted]
         return [torch.zeros(1, self.channels, *size) for size in sizes]
 
     def _discover(self, x: Tensor, progress: Progress = no_progress) -> None:

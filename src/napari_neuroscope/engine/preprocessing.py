@@ -81,9 +81,7 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
     order = spec.input.order or {1: "gray", 3: "rgb"}.get(channels, "n")
     if order == "bgr":
         tensor, unit = tensor.flip(0), unit[::-1]
-    gain, shift = _normalisation(spec.input.normalization, unit, channels)
-    shape = (-1,) + (1,) * len(grid.shape)
-    tensor = tensor * gain.reshape(shape) + shift.reshape(shape)
+    tensor, gain, shift = _normalised(tensor, unit, spec.input.normalization, channels)
     if spec.input.resize == "pad":
         tensor = _pad(tensor, grid, spec.input)
         grid = grid.window([0] * len(grid.shape), tensor.shape[1:])
@@ -225,10 +223,7 @@ def _resize(values: Tensor, spec: InputSpec) -> tuple[Tensor, Grid]:
     image = Grid.of_image(values.shape[1:])
     if spec.size is None or spec.resize == "pad":
         return values, image
-    if isinstance(spec.size, SizeRule):
-        wanted = tuple(spec.size.smallest_at_least(n) for n in image.shape)
-    else:
-        wanted = spec.size
+    wanted = _wanted(spec.size, image.shape)
     if spec.resize == "stretch":
         return _interpolate(values, wanted), image.divided(wanted)
     ratios = [w / n for w, n in zip(wanted, image.shape, strict=True)]
@@ -241,6 +236,10 @@ def _resize(values: Tensor, spec: InputSpec) -> tuple[Tensor, Grid]:
     start = [(n - w) // 2 for n, w in zip(resized, wanted, strict=True)]
     cut = tuple(slice(s, s + w) for s, w in zip(start, wanted, strict=True))
     return values[(slice(None), *cut)], grid.window(start, wanted)
+
+
+def _wanted(size: SizeRule | tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    return size.smallest_shape(shape) if isinstance(size, SizeRule) else size
 
 
 def _interpolate(values: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -266,40 +265,67 @@ def _pad_to(values: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _pad(values: Tensor, grid: Grid, spec: InputSpec) -> Tensor:
-    if isinstance(spec.size, SizeRule):
-        return _pad_to(values, [spec.size.smallest_at_least(n) for n in grid.shape])
     if spec.size is None:
         return values
-    if any(n > w for n, w in zip(grid.shape, spec.size, strict=True)):
+    wanted = _wanted(spec.size, grid.shape)
+    if any(n > w for n, w in zip(grid.shape, wanted, strict=True)):
         raise NeuroscopeError(
-            f"The image is {_by(grid.shape)}, larger than the network's {_by(spec.size)}, and "
+            f"The image is {_by(grid.shape)}, larger than the network's {_by(wanted)}, and "
             f"padding can't make it smaller; set the spec's input.resize to fit, crop or stretch."
         )
-    return _pad_to(values, spec.size)
+    return _pad_to(values, wanted)
 
 
 def _by(shape: Sequence[int]) -> str:
     return " × ".join(str(n) for n in shape)
 
 
-def _normalisation(rule: Normalization, unit: np.ndarray, channels: int) -> tuple[Tensor, Tensor]:
-    """Return the gain and shift of each channel: normalised = value * gain + shift."""
-    if rule.percentile is not None:
-        low, high = np.percentile(unit, rule.percentile)
-        mean, std = [float(low)], [max(float(high - low), 1e-6)]
-    elif rule.per_image:
-        mean, std = (
-            [float(unit.mean(dtype=np.float64))],
-            [max(float(unit.std(dtype=np.float64)), 1e-6)],
-        )
+def _normalised(
+    values: Tensor, unit: np.ndarray, rule: Normalization, channels: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return normalised values, and the gain and shift of each channel that made them so.
+
+    Statistics are of `unit`, the whole image before it was resized.
+    """
+    gain = torch.ones(channels, dtype=torch.float64)
+    shift = torch.zeros(channels, dtype=torch.float64)
+    shape = (-1,) + (1,) * (values.ndim - 1)
+    for step in rule.steps:
+        if step.changes_nothing:
+            continue
+        mean, spread = _mean_and_spread(step, unit, channels)
+        gain, shift = gain / spread, (shift - mean) / spread
+        # The mean first: large values of little contrast would lose digits to a large shift.
+        values = (values - mean.float().reshape(shape)) / spread.float().reshape(shape)
+        if step.then is not None:
+            unit = (unit - mean.numpy().reshape(shape)) / spread.numpy().reshape(shape)
+        if step.clip is not None:
+            values = values.clamp(*step.clip)
+            unit = np.clip(unit, *step.clip) if step.then is not None else unit
+    return values, gain.float(), shift.float()
+
+
+def _mean_and_spread(step: Normalization, unit: np.ndarray, channels: int) -> tuple[Tensor, Tensor]:
+    """Return what is taken from each channel's values, and what they are then divided by."""
+    parts = unit.reshape(len(unit) if step.per_channel else 1, -1)
+    if step.percentile is not None:
+        low, high = np.percentile(parts, step.percentile, axis=1).astype(np.float64)
+        mean, std = low, high - low
+    elif step.per_image:
+        mean, std = parts.mean(1, dtype=np.float64), parts.std(1, dtype=np.float64)
     else:
-        mean, std = list(rule.mean or (0.0,)), list(rule.std or (1.0,))
+        mean = np.array(step.mean or (0.0,), np.float64)
+        std = np.array(step.std or (1.0,), np.float64)
+    if step.percentile is not None or step.per_image:
+        # An image of one value has no spread to divide by.
+        std = std + step.eps if step.eps else np.maximum(std, 1e-6)
     for name, numbers in (("mean", mean), ("std", std)):
         if len(numbers) not in (1, channels):
             raise NeuroscopeError(
                 f"The spec's normalisation has {len(numbers)} numbers for "
                 f"{name}, but the network takes {channels} channels."
             )
-    gain = torch.tensor([1 / s for s in std * (channels // len(std))], dtype=torch.float64)
-    mean_all = torch.tensor(mean * (channels // len(mean)), dtype=torch.float64)
-    return gain.float(), (-mean_all * gain).float()
+    return (
+        torch.from_numpy(np.broadcast_to(mean, channels).copy()),
+        torch.from_numpy(np.broadcast_to(std, channels).copy()),
+    )

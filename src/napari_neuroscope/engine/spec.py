@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import colorsys
 import operator
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,8 +15,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -49,12 +53,29 @@ class Normalization(_Strict):
     Give ``mean`` and ``std`` (one a channel, or one for all), or ``percentile`` (low and high of
     each image become 0 and 1), or ``per_image`` (each image to mean 0 and deviation 1), or the
     name of a preset: imagenet, caffe, zero_one, minus_one_one, per_image, percentile.
+
+    Attributes
+    ----------
+    mean, std, percentile, per_image
+        See above; at most one of the three ways.
+    per_channel
+        Percentiles, or mean and deviation, are of each channel alone.
+    eps
+        Added to the deviation, or to the range between the percentiles, before dividing by it.
+    clip
+        The least and the greatest value that are left afterwards; None: no limit.
+    then
+        Another normalisation, of what this one made.
     """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     percentile: tuple[float, float] | None = None
     per_image: bool = False
+    per_channel: bool = False
+    eps: float = Field(default=0.0, ge=0)
+    clip: tuple[float | None, float | None] | None = None
+    then: Normalization | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -83,18 +104,78 @@ class Normalization(_Strict):
             low, high = self.percentile
             if not 0 <= low < high <= 100:
                 raise ValueError("percentile needs 0 <= low < high <= 100")
+        if self.clip is not None:
+            least, most = self.clip
+            if least is None and most is None:
+                raise ValueError("clip needs a number")
+            if least is not None and most is not None and not least < most:
+                raise ValueError("clip needs its first number below its second")
+        if (self.per_channel or self.eps) and not (self.per_image or self.percentile):
+            raise ValueError("per_channel and eps go with percentile or per_image")
         return self
+
+    @property
+    def steps(self) -> Iterator[Normalization]:
+        """The normalisation itself, and those that follow it."""
+        step: Normalization | None = self
+        while step is not None:
+            yield step
+            step = step.then
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether values are left as they are, what follows aside."""
+        return self.model_copy(update={"then": None}) == Normalization()
+
+
+_Step = int | Annotated[tuple[int, ...], Field(min_length=1)]
 
 
 class SizeRule(_Strict):
-    """Sizes that a network takes: ``min``, ``min + step``, ``min + 2 step``, ..."""
+    """Sizes that a network takes: ``min``, ``min + step``, ``min + 2 step``, ...
 
-    min: int = Field(default=1, ge=1)
-    step: int = Field(default=1, ge=1)
+    Both are one number for all spatial axes, or one an axis; a step of 0 leaves ``min`` alone.
+    """
 
-    def smallest_at_least(self, size: int) -> int:
-        """Return the smallest valid size that is not below `size`."""
-        return self.min + max(0, -(-(size - self.min) // self.step)) * self.step
+    min: _Step = 1
+    step: _Step = 1
+
+    @model_validator(mode="after")
+    def _positive(self) -> SizeRule:
+        if any(least < 1 for least, _ in self.each(1)):
+            raise ValueError("min must be at least 1")
+        if any(step < 0 for _, step in self.each(1)):
+            raise ValueError("step must be at least 0")
+        return self
+
+    def each(self, axes: int) -> list[tuple[int, int]]:
+        """Return the least size and the step of each axis."""
+        least, step = (
+            value if isinstance(value, tuple) else (value,) * axes
+            for value in (self.min, self.step)
+        )
+        return list(zip_longest(least, step, fillvalue=1))
+
+    def smallest_at_least(self, size: int, axis: int = 0) -> int:
+        """Return the smallest valid size of an axis that is not below `size`."""
+        least, step = self.each(axis + 1)[axis]
+        # Where the step is 0, there is no larger one.
+        return least + max(0, -(-(size - least) // step)) * step if step else least
+
+    def smallest_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the smallest valid shape that is nowhere below `shape`, where steps allow."""
+        return tuple(self.smallest_at_least(size, axis) for axis, size in enumerate(shape))
+
+
+def _way_of_size(size: Any) -> str:
+    return "[rule]" if isinstance(size, dict | SizeRule) else "[fixed]"
+
+
+# Errors are then of the way that was meant, not of the first that was tried.
+_Size = Annotated[
+    Annotated[tuple[int, ...], Tag("[fixed]")] | Annotated[SizeRule, Tag("[rule]")],
+    Discriminator(_way_of_size),
+]
 
 
 class InputSpec(_Strict):
@@ -105,7 +186,8 @@ class InputSpec(_Strict):
     axes
         The order of the network's input axes: b(atch), c(hannel) and the spatial z, y, x.
     size
-        A fixed size, one number a spatial axis; a rule ``{min, step}``; or None: any size.
+        A fixed size, one number a spatial axis; a rule ``{min, step}``, of one number each or one
+        a spatial axis; or None: any size.
     channels
         How many channels the network takes; None: as many as its first layer says.
     order
@@ -123,7 +205,7 @@ class InputSpec(_Strict):
     """
 
     axes: str = "bcyx"
-    size: tuple[int, ...] | SizeRule | None = None
+    size: _Size | None = None
     channels: int | None = Field(default=None, ge=1)
     order: Order | None = None
     resize: Resize = "stretch"
@@ -158,6 +240,13 @@ class InputSpec(_Strict):
                 f"size has {len(self.size)} numbers, but axes “{self.axes}” have "
                 f"{len(self.space)} spatial ones"
             )
+        if isinstance(self.size, SizeRule):
+            for name, value in (("min", self.size.min), ("step", self.size.step)):
+                if isinstance(value, tuple) and len(value) != len(self.space):
+                    raise ValueError(
+                        f"size.{name} has {len(value)} numbers, but axes “{self.axes}” have "
+                        f"{len(self.space)} spatial ones"
+                    )
         return self
 
     @property
