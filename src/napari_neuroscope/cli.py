@@ -326,7 +326,7 @@ def _check(parsed: argparse.Namespace) -> None:
     for label, value in rows:
         print(f"{label:<10}{value}")
     refused = [reason for method in methods.values()
-               if (reason := method.why_not(spec.task, network.capabilities))]  # fmt: skip
+               if (reason := network.why_not(method))]  # fmt: skip
     for reason in refused:
         print(f"{'method':<10}{reason}")
     lacks = []

@@ -123,8 +123,6 @@ def _explain(
     progress: Progress,
     options: dict[str, Any],
 ) -> Explanation:
-    if refusal := chosen.why_not(network.spec.task, network.capabilities):
-        raise NeuroscopeError(refusal)
     several_targets = isinstance(target, list | tuple)
     if "classes" in chosen.options and target is not None and Needs.TARGET not in chosen.needs:
         if "classes" in options:
@@ -135,10 +133,12 @@ def _explain(
         wanted = target if isinstance(target, list | tuple) else [target]
         options["classes"] = [t.class_ if isinstance(t, Target) else t for t in wanted]
         target, several_targets = None, False
+    if refusal := network.why_not(chosen, options):
+        raise NeuroscopeError(refusal)
     checked = chosen.check_options(options)
 
     network.discover(array, progress)
-    names = _choose_layers(network, chosen, layer)
+    names = _choose_layers(network, chosen, layer, checked)
     one_layer = layer is None or (isinstance(layer, str) and names == [layer])
     needed = names or [n for n in [network.layers.last_with_positions()] if n]
     with network.undisturbed():
@@ -162,7 +162,10 @@ def _explain(
 
 
 def _choose_layers(
-    network: Network, chosen: Method, layer: str | Sequence[str] | None
+    network: Network,
+    chosen: Method,
+    layer: str | Sequence[str] | None,
+    options: dict[str, Any],
 ) -> list[str]:
     if Needs.LAYER not in chosen.needs:
         if layer is not None:
@@ -177,7 +180,7 @@ def _choose_layers(
     return network.layers.select(
         layer,
         positions=Needs.POSITIONS in chosen.needs,
-        gradient=Needs.GRADIENTS in chosen.needs,
+        gradient=Needs.GRADIENTS in chosen.needs_with(options),
     )
 
 
@@ -193,8 +196,7 @@ def _resolve_targets(
         if not target:
             raise NeuroscopeError("The list of targets is empty; name at least one class.")
         return [trace.resolve(one, ground_truth) for one in target]
-    needed = Needs.TARGET in chosen.needs or options.get("rank") == "relevance"
-    if target is None and not needed:
+    if target is None and Needs.TARGET not in chosen.needs_with(options):
         return [None]
     return [trace.resolve(target, ground_truth)]
 
@@ -221,7 +223,7 @@ def _run(
             done += 1
             progress(done, total, chosen.title)
 
-        if many and target is not None and Needs.GRADIENTS in chosen.needs:
+        if many and target is not None and gradients:
             if Needs.GUIDED in chosen.needs:
                 trace.guided_gradient(target)
             trace.for_each_layer(target, many, visit)
@@ -230,9 +232,10 @@ def _run(
                 visit(layer)
         return [found[layer] for layer in layers]
 
+    gradients = Needs.GRADIENTS in chosen.needs_with(options)
     many = [layer for layer in layers if layer is not None]
     given = [target for target in targets if target is not None]
-    if many and given and Needs.GRADIENTS in chosen.needs:
+    if many and given and gradients:
         for group in trace.together(given, many):
             rows.extend(maps_of(target) for target in group)
     else:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
 from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
 from napari_neuroscope.engine.trace import Outputs, Trace, TraceCache, TraceKey
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.methods.registry import Method
 
 DEFAULT_CACHE_BYTES = 1 << 30
 
@@ -119,6 +122,11 @@ class Network:
     def capabilities(self) -> Capability:
         """What its framework can tell of it."""
         return self._adapter.capabilities
+
+    def why_not(self, method: Method, options: Mapping[str, Any] | None = None) -> str | None:
+        """Return why a method can't be used with the network, as a sentence; None where it can."""
+        limits = self._adapter.limits
+        return method.why_not(self.spec.task, self.capabilities, options, limits=limits)
 
     @cached_property
     def channels(self) -> int:

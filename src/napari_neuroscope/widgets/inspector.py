@@ -517,11 +517,7 @@ class Inspector(QWidget):
         method = self.session.chosen_method()
         options = dict(self.session.options)
         targets = self.session.targets(network)
-        uses_target = (
-            Needs.TARGET in method.needs
-            or "classes" in method.options
-            or options.get("rank") == "relevance"
-        )
+        uses_target = Needs.TARGET in method.needs_with(options) or "classes" in method.options
         return Question(
             network,
             shown,

@@ -132,13 +132,11 @@ class Session:
         if image is None:
             return "Choose an image layer; File > Open Sample has some."
         chosen = self.chosen_method()
-        reason = chosen.why_not(self.network.spec.task, self.network.capabilities)
-        if reason:
+        if reason := self.network.why_not(chosen, self.options):
             return reason
         if Needs.LAYER in chosen.needs and not self.layers:
             return "Choose at least one layer."
-        relevance = self.options.get("rank") == "relevance"
-        if (Needs.TARGET in chosen.needs or relevance) and not self.classes:
+        if Needs.TARGET in chosen.needs_with(self.options) and not self.classes:
             return "Choose at least one class."
         return None
 

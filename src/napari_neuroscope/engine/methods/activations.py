@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -31,7 +32,12 @@ def input(trace: Trace, target: ResolvedTarget | None, layer: str | None) -> Map
     )
 
 
-@method("Activation", needs=Needs.LAYER | Needs.POSITIONS, signed=True)
+def _ranking(options: Mapping[str, Any]) -> Needs:
+    by_relevance = options.get("rank") == "relevance"
+    return Needs.TARGET | Needs.GRADIENTS if by_relevance else Needs.NOTHING
+
+
+@method("Activation", needs=Needs.LAYER | Needs.POSITIONS, needs_more=_ranking, signed=True)
 def activation(
     trace: Trace,
     target: ResolvedTarget | None,

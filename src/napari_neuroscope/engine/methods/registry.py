@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
-from napari_neuroscope.engine.frameworks.base import Capability
+from napari_neuroscope.engine.frameworks.base import Capability, Framework
 from napari_neuroscope.engine.spec import Task
 
 GROUP = "napari_neuroscope.methods"
@@ -86,7 +86,9 @@ class Method:
     tasks
         For which tasks it is.
     needs
-        What it must be given.
+        What it must be given, whatever its options.
+    needs_more
+        What some of its options need besides.
     options
         Its own options, by name.
     reference
@@ -102,6 +104,7 @@ class Method:
     function: Callable[..., Tensor | Map]
     tasks: tuple[Task, ...]
     needs: Needs
+    needs_more: Callable[[Mapping[str, Any]], Needs]
     options: Mapping[str, Option]
     reference: str
     summary: str
@@ -111,26 +114,44 @@ class Method:
     def __call__(self, *args: Any, **options: Any) -> Tensor | Map:
         return self.function(*args, **options)
 
-    @property
-    def requires(self) -> Capability:
-        """What the framework must be able to tell."""
-        needed = Capability.SCORES
-        if Needs.LAYER in self.needs:
+    def needs_with(self, options: Mapping[str, Any]) -> Needs:
+        """Return what the method must be given with these options."""
+        return self.needs | self.needs_more(options)
+
+    def requires(self, options: Mapping[str, Any] | None = None) -> Capability:
+        """Return what the framework must be able to tell."""
+        needs, needed = self.needs_with(options or {}), Capability.SCORES
+        if Needs.LAYER in needs:
             needed |= Capability.ACTIVATIONS
-        if Needs.GRADIENTS in self.needs:
+        if Needs.GRADIENTS in needs:
             needed |= Capability.GRADIENTS
-        if Needs.GUIDED in self.needs:
+        if Needs.GUIDED in needs:
             needed |= Capability.GRADIENTS | Capability.GUIDED
         return needed
 
-    def why_not(self, task: Task, capabilities: Capability) -> str | None:
-        """Return why the method can't be used with such a network; None where it can."""
+    def why_not(
+        self,
+        task: Task,
+        capabilities: Capability,
+        options: Mapping[str, Any] | None = None,
+        *,
+        limits: str = Framework.limits,
+    ) -> str | None:
+        """Return why the method can't be used with such a network; None where it can.
+
+        `limits` is what the network's framework says of what it can't tell.
+        """
         if task not in self.tasks:
             return f"{self.title} is for {' and '.join(self.tasks)}, not for {task}."
-        missing = self.requires & ~capabilities
+        missing = self.requires(options) & ~capabilities
         if missing:
-            names = " and ".join(c.name.lower() for c in missing if c.name)
-            return f"{self.title} needs {names}, which this network's framework can't give."
+            # What has no gradients has none to guide.
+            first = next(iter(missing))
+            needed = {"GUIDED": "guided gradients"}.get(first.name or "", str(first.name).lower())
+            always = self.requires() & missing
+            return (
+                f"{self.title}{'' if always else ' with these options'} needs {needed}, {limits}."
+            )
         return None
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,6 +186,7 @@ def method(
     needs: Needs = Needs.NOTHING,
     tasks: tuple[Task, ...] = ("classification", "segmentation"),
     reference: str = "",
+    needs_more: Callable[[Mapping[str, Any]], Needs] = lambda options: Needs.NOTHING,
     signed: bool | Callable[[Mapping[str, Any]], bool] = False,
 ) -> Callable[[Callable[..., Tensor | Map]], Method]:
     """Make a function a method.
@@ -183,6 +205,8 @@ def method(
         For which tasks it is.
     reference
         The paper.
+    needs_more
+        What some of its options need besides: called with the options by name.
     signed
         Whether its values are about zero, perhaps as its options say.
     """
@@ -205,6 +229,7 @@ def method(
             function,
             tasks,
             needs,
+            needs_more,
             options,
             reference,
             summary,
