@@ -37,9 +37,7 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate src/napari_neuroscope/napari.yaml
 
-# TensorFlow and Mesa's graphics crash in one process, so Keras's tests have one of their own.
 test: lint
-	$(BIN)/python -m pytest tests/engine/test_keras*.py
 	if [ "$$(uname)" = Linux ]; then $(XVFB) $(BIN)/python -m pytest; else $(BIN)/python -m pytest; fi
 
 benchmark: install

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
+from napari_neuroscope.engine.frameworks.tensorflow_import import keep_symbols_private
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave Keras's tests to a run of their own, which names them.
-
-    TensorFlow and Mesa's graphics both bring LLVM, and crash in one process.
-    """
-    named = any("keras" in str(argument) for argument in config.invocation_params.args)
-    return True if "test_keras" in collection_path.name and not named else None
-
+# Before any test imports TensorFlow: windows come later, and with them a graphics driver's LLVM.
+keep_symbols_private()
 
 # Drawn cases are the same each time, and a busy machine is no failure.
 settings.register_profile("same", deadline=None, derandomize=True, max_examples=50, database=None)

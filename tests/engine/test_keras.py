@@ -12,6 +12,7 @@ import torch
 import napari_neuroscope as ns
 import napari_neuroscope.engine.frameworks.keras as keras_adapter
 from closeness import assert_close
+from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
 
@@ -526,7 +527,7 @@ def test_a_gpus_memory_is_taken_as_it_is_needed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         tf.config.experimental, "set_memory_growth", lambda gpu, grows: asked.append((gpu, grows))
     )
-    keras_adapter.import_tensorflow()
+    import_tensorflow()
     assert asked == [("one", True), ("two", True)]
 
 

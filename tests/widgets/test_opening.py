@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -77,19 +75,3 @@ def test_arguments_that_can_not_be_read_are_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("a.b:c [1, 2", True))
     with pytest.raises(opening.NeuroscopeError, match="can't be read"):
         opening.ask_for_factory(None, Path("x.pt"))
-
-
-def test_tensorflow_is_not_loaded_where_it_would_crash(
-    opened, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from napari_neuroscope.engine.frameworks import keras
-
-    monkeypatch.setattr(keras, "_has_another_llvm", lambda: True)
-    path = tmp_path / "net.keras"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", "{}")
-        archive.writestr("metadata.json", "{}")
-    inspector = opened(network=None)
-    inspector.open_file(path)
-    qtbot.waitUntil(lambda: "both bring the compiler LLVM" in inspector._reason.text())
-    assert "tensorflow" not in sys.modules

@@ -37,6 +37,7 @@ from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
 from napari_neuroscope.engine.frameworks.keras_trace import Call, Traced, describe, layer_kind
+from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Layer, LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
 
@@ -250,39 +251,6 @@ def _gradient(gradient: Any) -> Any:
 
 
 # --- the model ------------------------------------------------------------------------------------
-
-
-def _has_another_llvm() -> bool:
-    """Whether a graphics driver has loaded LLVM into this process, which TensorFlow's can't bear."""
-    try:
-        return "libLLVM" in Path("/proc/self/maps").read_text("utf-8", "replace")
-    except OSError:
-        return False
-
-
-def import_tensorflow() -> Any:
-    """Import TensorFlow so that it takes a GPU's memory as it needs it, not all at once.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where it would bring the process down.
-    """
-    if "tensorflow" not in sys.modules and _has_another_llvm():
-        raise NeuroscopeError(
-            "TensorFlow can't be loaded beside this window: the graphics driver (Mesa) and "
-            "TensorFlow both bring the compiler LLVM, and together they crash; explain Keras "
-            "networks from Python or the command line, or with another graphics driver."
-        )
-    import tensorflow as tf
-
-    for gpu in tf.config.list_physical_devices("GPU"):
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except (RuntimeError, ValueError):
-            # It is in use already, as its owner set it.
-            break
-    return tf
 
 
 class KerasFramework(Framework):

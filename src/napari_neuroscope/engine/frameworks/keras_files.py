@@ -11,6 +11,7 @@ from typing import Any
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, shortened
 from napari_neuroscope.engine.factories import build
 from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 from napari_neuroscope.engine.trust import require_trust
 
 KINDS: tuple[Kind, ...] = ("keras", "h5", "SavedModel")
@@ -38,8 +39,6 @@ def load_keras(
         Where it would run code.
     """
     try:
-        from napari_neuroscope.engine.frameworks.keras import import_tensorflow
-
         import_tensorflow()
         import keras
     except ImportError:

@@ -1,0 +1,62 @@
+"""Importing TensorFlow so that it leaves room for others in the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def keep_symbols_private() -> None:
+    """Let a later import of TensorFlow keep its symbols to itself.
+
+    It would offer them to all libraries that are loaded later, for operations of others that were
+    linked without naming it; a graphics driver that brings the compiler LLVM (Mesa) then calls
+    TensorFlow's LLVM in place of its own, and crashes.
+    """
+    # The import of this module is what asks for it; TensorFlow goes on where it fails.
+    sys.modules.setdefault("tensorflow.python.pywrap_dlopen_global_flags", None)  # type: ignore[arg-type]
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow beside a graphics driver, and let it take a GPU's memory as it needs it.
+
+    Raises
+    ------
+    ImportError
+        Where it is not installed.
+    """
+    keep_symbols_private()
+    with _own_symbols_first():
+        import tensorflow as tf
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except (RuntimeError, ValueError):
+            # It is in use already, as its owner set it.
+            break
+    return tf
+
+
+@contextmanager
+def _own_symbols_first() -> Iterator[None]:
+    """Let libraries find their own symbols before those of a driver that offers its LLVM to all."""
+    if not hasattr(os, "RTLD_DEEPBIND") or not _has_another_llvm():
+        yield
+        return
+    before = sys.getdlopenflags()
+    sys.setdlopenflags(os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND)
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(before)
+
+
+def _has_another_llvm() -> bool:
+    try:
+        return "libLLVM" in Path("/proc/self/maps").read_text("utf-8", "replace")
+    except OSError:
+        return False
