@@ -71,6 +71,7 @@ class Inspector(QWidget):
         self._connect()
         self._list_networks()
         self._list_images()
+        self._mark_methods()
         self._choose_method()
 
     # --- what it looks like ---
@@ -88,13 +89,6 @@ class Inspector(QWidget):
         self._method_box.setAccessibleName("Method")
         for name, method in methods.items():
             self._method_box.addItem(method.title, name)
-            tip = f"<p>{method.summary}</p>"
-            if method.caution:
-                tip += f"<p><b>When it misleads:</b> {method.caution}</p>"
-            if method.reference:
-                tip += f"<p><i>{method.reference}</i></p>"
-            row = self._method_box.count() - 1
-            self._method_box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
         self._method_box.setCurrentIndex(self._method_box.findData(self.session.method))
         self._method_note = _note()
         self._options = QWidget()
@@ -214,6 +208,7 @@ class Inspector(QWidget):
         self._soon = qdebounced(self._explain_if_live, timeout=_LIVE_DELAY_MS)
         events = self.session.events
         events.networks.connect(self._list_networks)
+        events.network.connect(self._mark_methods)
         for signal in (
             events.network,
             events.method,
@@ -356,6 +351,22 @@ class Inspector(QWidget):
         if self.session.network is not None or self._network_box.currentIndex() > 0:
             self._inspect()
         self._changed()
+
+    def _mark_methods(self, *_: Any) -> None:
+        """Grey out the methods that the network can't be explained by, and say why."""
+        network = self.session.network
+        model: Any = self._method_box.model()
+        for row, method in enumerate(methods.values()):
+            reason = network.why_not(method) if network is not None else None
+            tip = f"<p>{method.summary}</p>"
+            if reason:
+                tip = f"<p><b>{reason}</b></p>{tip}"
+            if method.caution:
+                tip += f"<p><b>When it misleads:</b> {method.caution}</p>"
+            if method.reference:
+                tip += f"<p><i>{method.reference}</i></p>"
+            self._method_box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+            model.item(row).setEnabled(not reason)
 
     def _choose_method(self, *_: Any) -> None:
         name = self._method_box.currentData()

@@ -1,0 +1,305 @@
+"""What an ONNX graph says of itself: which tensors come from the image, and what made them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import onnx
+from onnx import TensorProto, helper
+from torch import Tensor
+
+from napari_neuroscope.engine.layers import Kind
+
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "DeformConv", "FusedConv"),
+                    "convolution"),
+    "ConvTranspose": "transposed convolution",
+    **dict.fromkeys(("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul"), "dense"),
+    **dict.fromkeys(("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool",
+                     "GlobalLpPool", "ReduceMean", "ReduceMax"), "pooling"),
+    **dict.fromkeys(("BatchNormalization", "InstanceNormalization", "LayerNormalization",
+                     "GroupNormalization", "RMSNormalization", "SimplifiedLayerNormalization",
+                     "LRN", "MeanVarianceNormalization", "LpNormalization"), "normalisation"),
+    **dict.fromkeys(("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Elu", "Selu", "Celu", "Gelu",
+                     "Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Mish", "Tanh", "Softplus",
+                     "Softsign", "Softmax", "LogSoftmax", "Hardmax", "Clip"), "activation"),
+    **dict.fromkeys(("Attention", "MultiHeadAttention", "QAttention"), "attention"),
+    **dict.fromkeys(("Add", "Sum", "Sub"), "add"),
+    "Concat": "concatenate",
+    **dict.fromkeys(("Resize", "Upsample"), "upsampling"),
+    **dict.fromkeys(("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Pad", "Slice",
+                     "Split", "Expand", "Tile", "DepthToSpace", "SpaceToDepth"), "reshape"),
+    "Dropout": "dropout",
+}  # fmt: skip
+
+# ONNX defines these for (batch, channel, *space), and for nothing else.
+_CHANNELS_FIRST = {
+    "Conv", "ConvInteger", "QLinearConv", "DeformConv", "FusedConv", "ConvTranspose", "MaxPool",
+    "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "LRN",
+    "BatchNormalization", "InstanceNormalization", "GroupNormalization", "DepthToSpace",
+    "SpaceToDepth",
+}  # fmt: skip
+_NEW_AXES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Gather", "Einsum"}
+_MATRIX = {"MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "FusedMatMul"}
+_LEARNS_NOTHING = {"pooling", "upsampling", "reshape", "dropout"}
+_WEIGHT_TYPES = {
+    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16,
+    TensorProto.INT8, TensorProto.UINT8,
+}  # fmt: skip
+_ENDINGS: dict[str, Literal["softmax", "sigmoid"]] = {
+    "Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation of the graph."""
+
+    operation: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+
+    @property
+    def description(self) -> str:
+        """The operation with its attributes."""
+        told = ", ".join(f"{name}={value}" for name, value in self.attributes.items())
+        return f"{self.operation}({told})"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The softmax or sigmoid that a network ends in.
+
+    Attributes
+    ----------
+    layer, kind, logarithmic
+        The tensor that it answers, what it is, and whether it answers logarithms.
+    scores
+        The tensor that it takes.
+    permutations
+        What lies between it and the output: axes that change places, or None: other shapes.
+    """
+
+    layer: str
+    kind: Literal["softmax", "sigmoid"]
+    logarithmic: bool
+    scores: str
+    permutations: tuple[tuple[int, ...], ...] | None
+
+    def bring(self, scores: Tensor, output: Tensor) -> Tensor:
+        """Bring the scores to the shape of the output."""
+        if self.permutations is None:
+            return scores.reshape(output.shape)
+        for permutation in self.permutations:
+            scores = scores.permute(permutation)
+        return scores
+
+
+@dataclass
+class OnnxGraph:
+    """A graph, of which little is kept: no weights.
+
+    Attributes
+    ----------
+    inputs
+        The inputs that are no weights: name to element type and shape, where it is told.
+    outputs
+        The names of the network's own outputs.
+    nodes
+        The operations, in order.
+    weights
+        The shapes and types of all constant tensors.
+    of_image
+        The tensors whose values come from the image, in order, and the nodes that make them.
+    """
+
+    inputs: dict[str, tuple[int, tuple[int | None, ...] | None]]
+    outputs: tuple[str, ...]
+    nodes: list[Node] = field(default_factory=list)
+    weights: dict[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
+    of_image: dict[str, Node] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graph: onnx.GraphProto) -> OnnxGraph:
+        """Look at a graph."""
+        weights = {t.name: (t.data_type, tuple(t.dims)) for t in graph.initializer}
+        weights |= {
+            t.values.name: (t.values.data_type, tuple(t.dims)) for t in graph.sparse_initializer
+        }
+        inputs = {
+            value.name: (value.type.tensor_type.elem_type, _shape(value))
+            for value in graph.input
+            if value.name not in weights
+        }
+        made = cls(inputs, tuple(value.name for value in graph.output), weights=weights)
+        seen = set(inputs)
+        for proto in graph.node:
+            outputs = tuple(name for name in proto.output if name)
+            node = Node(proto.op_type, tuple(_inputs(proto)), outputs, _attributes(proto))
+            made.nodes.append(node)
+            for attribute in proto.attribute:
+                if proto.op_type == "Constant" and attribute.name == "value":
+                    weights[outputs[0]] = attribute.t.data_type, tuple(attribute.t.dims)
+            # What is computed of an image's size alone says nothing of the image.
+            if proto.op_type not in ("Shape", "Size") and not seen.isdisjoint(node.inputs):
+                seen.update(outputs)
+                made.of_image.update(dict.fromkeys(outputs, node))
+        return made
+
+    @cached_property
+    def _makers(self) -> dict[str, Node]:
+        return {name: node for node in self.nodes for name in node.outputs}
+
+    def kind(self, tensor: str) -> Kind:
+        """Return what the node that makes a tensor does."""
+        node = self.of_image[tensor]
+        kind = _KINDS.get(node.operation, "other")
+        joined = sum(name in self.of_image or name in self.inputs for name in node.inputs)
+        # A bias joins nothing, and a product of two answers has no weights.
+        if (kind == "add" and joined < 2) or (node.operation in _MATRIX and joined > 1):
+            return "other"
+        return kind
+
+    def parameters(self, tensor: str) -> int:
+        """Return how many numbers the node that makes a tensor learnt."""
+        node = self.of_image[tensor]
+        kind = self.kind(tensor)
+        if kind in _LEARNS_NOTHING or (kind == "activation" and node.operation != "PRelu"):
+            return 0
+        counted: dict[str, int] = {}
+        # A batch norm's means and deviations were measured, not learnt.
+        learnt = node.inputs[: 3 if node.operation == "BatchNormalization" else None]
+        waiting = [name for name in learnt if name not in self.of_image]
+        while waiting:
+            name = waiting.pop()
+            if name in self.weights:
+                of_type, shape = self.weights[name]
+                counted[name] = math.prod(shape) if shape and of_type in _WEIGHT_TYPES else 0
+            elif (made_by := self._makers.get(name)) is not None:
+                # Weights may come to a node by way of others, such as what restores their type.
+                first = made_by.operation == "DequantizeLinear"
+                waiting.extend(made_by.inputs[: 1 if first else None])
+        return sum(counted.values())
+
+    def edges(self, layers: Collection[str]) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+        """Return the layers before each layer, and those that reach another by no layer alone."""
+        sources: dict[str, tuple[str, ...]] = {}
+        altered: set[str] = set()
+        for tensor, node in self.of_image.items():
+            before = [(name, sources.get(name, ())) for name in node.inputs]
+            found = tuple(dict.fromkeys(source for _, names in before for source in names))
+            if tensor in layers:
+                altered.update(s for name, names in before if name not in layers for s in names)
+                sources[tensor] = (tensor,)
+            else:
+                sources[tensor] = found
+        inputs = {
+            tensor: tuple(
+                dict.fromkeys(
+                    s for name in self.of_image[tensor].inputs for s in sources.get(name, ())
+                )
+            )
+            for tensor in layers
+        }
+        return inputs, altered
+
+    # --- where the channels are ---
+
+    def channel_axes(self, axis: int | None, ranks: Mapping[str, int]) -> dict[str, int | None]:
+        """Return the axis of the channels of each tensor, for an image that has them at `axis`."""
+        found: dict[str, int | None] = dict.fromkeys(self.inputs, axis)
+        for tensor, node in self.of_image.items():
+            before = [found[name] for name in node.inputs if found.get(name) is not None]
+            first = before[0] if before else None
+            if node.operation in _CHANNELS_FIRST:
+                found[tensor] = 1
+            elif node.operation == "Transpose" and first is not None:
+                order = node.attributes.get("perm")
+                found[tensor] = order.index(first) if order and first < len(order) else None
+            elif node.operation in _MATRIX:
+                same = first is not None and first == ranks.get(tensor, 0) - 1
+                found[tensor] = first if same else None
+            else:
+                found[tensor] = None if node.operation in _NEW_AXES else first
+        return found
+
+    def fits(self, axis: int) -> bool | None:
+        """Whether the image's channels may be at `axis`; None where the graph doesn't tell."""
+        axes = self.channel_axes(axis, {})
+        for node in self.nodes:
+            if node.operation in _CHANNELS_FIRST and axes.get(node.inputs[0]) is not None:
+                return axes[node.inputs[0]] == 1
+        return None
+
+    def first_convolution(self) -> tuple[int, ...] | None:
+        """Return the (input channel, *kernel) shape of the first convolution's weights."""
+        for node in self.nodes:
+            if _KINDS.get(node.operation) == "convolution":
+                weights = self.weights.get(node.inputs[1]) if len(node.inputs) > 1 else None
+                if weights is None:
+                    return None
+                return weights[1][1] * node.attributes.get("group", 1), *weights[1][2:]
+        return None
+
+    # --- how it ends ---
+
+    def ending(self, output: str) -> Ending | None:
+        """Return the softmax or sigmoid behind which nothing but the shape is changed."""
+        permutations: list[tuple[int, ...]] = []
+        reshaped, tensor = False, output
+        while (node := self.of_image.get(tensor)) is not None:
+            if node.operation in _ENDINGS:
+                if reshaped and permutations:
+                    return None
+                return Ending(
+                    tensor,
+                    _ENDINGS[node.operation],
+                    node.operation == "LogSoftmax",
+                    node.inputs[0],
+                    None if reshaped else tuple(reversed(permutations)),
+                )
+            if node.operation == "Transpose" and "perm" in node.attributes:
+                permutations.append(tuple(node.attributes["perm"]))
+            elif node.operation in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+                reshaped = True
+            elif node.operation not in ("Identity", "Cast"):
+                return None
+            tensor = node.inputs[0]
+        return None
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    # A size that is not positive is none that is known.
+    return tuple(d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim)
+
+
+def _inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield what a node takes, also what the graphs inside of it take from outside."""
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            inside = {value.name for value in (*graph.input, *graph.initializer)}
+            inside |= {name for inner in graph.node for name in inner.output}
+            for inner in graph.node:
+                yield from (name for name in _inputs(inner) if name not in inside)
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return the attributes that are numbers or words."""
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        value = helper.get_attribute_value(attribute)
+        if isinstance(value, bytes):
+            found[attribute.name] = value.decode("utf-8", "replace")
+        elif isinstance(value, int | float):
+            found[attribute.name] = value
+        elif isinstance(value, Sequence) and all(isinstance(item, int | float) for item in value):
+            found[attribute.name] = list(value)
+    return found
