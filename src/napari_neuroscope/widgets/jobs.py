@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +17,10 @@ Work = Callable[[Progress], Any]
 
 
 class Jobs(QObject):
-    """Runs one job at a time in a thread of its own; a new job cancels the one before.
+    """Runs a dock's jobs, one at a time; a new job cancels the one before.
 
-    All signals arrive on the main thread, and none of a job that was cancelled or replaced but
-    `idle`. A plain thread is used: Qt's pool gives threads too little stack for some libraries,
-    and can't be left waiting for the next job with its memory warm.
+    All docks share one compute thread, in which the job of one waits for that of another. All
+    signals arrive on the main thread, and none of a job that was cancelled or replaced but `idle`.
     """
 
     started = Signal(str)
@@ -31,12 +31,9 @@ class Jobs(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self._wake = threading.Condition()
-        self._next: tuple[int, Work] | None = None
         self._current = 0
         self._busy = False
-        self._closing = False
-        self._thread: threading.Thread | None = None
+        self._closed = False
         self._reported.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         self._callbacks: dict[int, tuple[Callable[[Any], None], Callable[[Exception], None]]] = {}
 
@@ -64,74 +61,58 @@ class Jobs(QObject):
         done, failed
             Called on the main thread with the result or the exception, unless cancelled.
         """
-        with self._wake:
-            self._current += 1
-            self._next = (self._current, work)
-            self._callbacks = {self._current: (done, failed)}
-            self._busy = True
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="neuroscope compute", daemon=True
-                )
-                self._thread.start()
-            self._wake.notify()
+        if self._closed:
+            return
+        self._current += 1
+        self._callbacks = {self._current: (done, failed)}
+        self._busy = True
+        _thread.put(self, self._current, work)
         self.started.emit(what)
 
     def cancel(self) -> None:
         """Stop the job that runs at its next step, and drop one that waits."""
-        with self._wake:
-            self._current += 1
-            self._next = None
-            self._callbacks = {}
-            self._busy = False
+        self._drop()
         self.idle.emit()
 
     def close(self, wait: float = 10.0) -> None:
-        """Cancel, and wait at most `wait` seconds for the thread to end."""
-        with self._wake:
-            self._closing = True
-            self._current += 1
-            self._next = None
-            self._callbacks = {}
-            self._busy = False
-            self._wake.notify()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(wait)
+        """Cancel, and wait at most `wait` seconds for the thread to let go of this."""
+        self._closed = True
+        self._drop()
+        _thread.leave(self, wait)
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while self._next is None and not self._closing:
-                    self._wake.wait()
-                if self._closing:
-                    return
-                assert self._next is not None
-                (job, work), self._next = self._next, None
+    def _drop(self) -> None:
+        self._current += 1
+        self._callbacks = {}
+        self._busy = False
+        _thread.drop(self)
 
-            reported = 0.0
+    def _run(self, job: int, work: Work) -> None:
+        """Do a job; called in the compute thread."""
+        reported = 0.0
 
-            def progress(done: int, total: int, what: str, job: int = job) -> None:
-                nonlocal reported
-                if job != self._current:
-                    raise Cancelled
-                # Each report redraws a bar: some a second are enough to see.
-                if (now := time.monotonic()) - reported > _REPORT_EVERY_S:
-                    reported = now
-                    self._report(job, "progress", (done, total, what))
+        def progress(done: int, total: int, what: str) -> None:
+            nonlocal reported
+            if job != self._current:
+                raise Cancelled
+            # Each report redraws a bar: some a second are enough to see.
+            if (now := time.monotonic()) - reported > _REPORT_EVERY_S:
+                reported = now
+                self._report(job, "progress", (done, total, what))
 
-            try:
-                self._report(job, "done", work(progress))
-            except Cancelled:
-                pass
-            except Exception as error:  # noqa: BLE001  whatever it is, the main thread says it
-                self._report(job, "failed", error)
+        try:
+            self._report(job, "done", work(progress))
+        except Cancelled:
+            pass
+        except Exception as error:  # noqa: BLE001  whatever it is, the main thread says it
+            self._report(job, "failed", error)
 
     def _report(self, job: int, kind: str, value: Any) -> None:
         try:
             self._reported.emit(job, kind, value)
         except RuntimeError:
             # The window, and this object's Qt half with it, may be gone already.
-            self._closing = True
+            self._closed = True
+            _thread.leave(self, 0)
 
     def _deliver(self, job: int, kind: str, value: Any) -> None:
         if job != self._current:
@@ -146,3 +127,66 @@ class Jobs(QObject):
             done(value)
         else:
             failed(value)
+
+
+class _ComputeThread:
+    """The one thread that computes; it lives while there is a dock that has asked something.
+
+    A plain thread is used: Qt's pool gives threads too little stack for some libraries, and can't
+    be left waiting for the next job with its memory warm.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[Jobs, tuple[int, Work]] = OrderedDict()
+        self._users: set[Jobs] = set()
+        self._running: Jobs | None = None
+        self._thread: threading.Thread | None = None
+
+    def put(self, jobs: Jobs, job: int, work: Work) -> None:
+        """Let a job wait for its turn, in place of the same dock's last."""
+        with self._changed:
+            self._users.add(jobs)
+            self._waiting[jobs] = (job, work)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="neuroscope compute", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    def drop(self, jobs: Jobs) -> None:
+        """Forget a job that waits."""
+        with self._changed:
+            self._waiting.pop(jobs, None)
+
+    def leave(self, jobs: Jobs, wait: float) -> None:
+        """Let go of a dock, and end with the last; wait until its job has stopped."""
+        with self._changed:
+            self._users.discard(jobs)
+            thread = self._thread
+            self._changed.notify_all()
+            if thread is None or thread is threading.current_thread():
+                return
+            self._changed.wait_for(lambda: self._running is not jobs, wait)
+            last = not self._users
+        if last:
+            thread.join(wait)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._running = None
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._waiting or not self._users)
+                if not self._waiting:
+                    self._thread = None
+                    return
+                jobs, (job, work) = self._waiting.popitem(last=False)
+                self._running = jobs
+            jobs._run(job, work)
+            # The work may hold a whole network, which must not live until the next job.
+            del jobs, work
+
+
+_thread = _ComputeThread()
