@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress, in_digits, nearest_names
+from napari_neuroscope.engine.errors import (
+    NeuroscopeError,
+    NeuroscopeWarning,
+    Progress,
+    in_digits,
+    nearest_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,14 +142,20 @@ def _add_network(command: argparse.ArgumentParser) -> None:
 def _load(parsed: argparse.Namespace) -> Network:
     from napari_neuroscope.engine.loading import load
 
-    return load(
-        parsed.network,
-        parsed.spec,
-        device=parsed.device,
-        trust=parsed.trust,
-        factory=parsed.factory,
-        arguments=dict(_option(text) for text in parsed.argument),
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NeuroscopeWarning)
+        network = load(
+            parsed.network,
+            parsed.spec,
+            device=parsed.device,
+            trust=parsed.trust,
+            factory=parsed.factory,
+            arguments=dict(_option(text) for text in parsed.argument),
+        )
+    for warning in caught:
+        if issubclass(warning.category, NeuroscopeWarning):
+            print(f"napari-neuroscope: {warning.message}", file=sys.stderr)
+    return network
 
 
 # --- demo -----------------------------------------------------------------------------------------
@@ -336,7 +349,8 @@ def _check(parsed: argparse.Namespace) -> None:
     lacks = []
     if not spec.classes:
         lacks.append("names of the classes (classes: [...])")
-    if spec.input.normalization == Normalization() and not parsed.network.startswith("demo:"):
+    stated = network.published is not None or parsed.network.startswith("demo:")
+    if spec.input.normalization == Normalization() and not stated:
         lacks.append(
             "how images are normalised, if they are (input: {normalization: imagenet | percentile "
             "| {mean: [...], std: [...]} | ...})"
@@ -350,6 +364,25 @@ def _check(parsed: argparse.Namespace) -> None:
         print(f"\nWhat can't be found out; say it in {place}:")
         for lack in lacks:
             print(f"  - {lack}")
+    if network.published is not None:
+        _check_published(network)
+
+
+def _check_published(network: Network) -> None:
+    from napari_neuroscope.engine.bioimageio.published import check_published
+
+    found = check_published(network)
+    allowed = found.tolerance
+    print(
+        f"\npublished answer: differs by {found.max_abs:.2g} at most ({found.max_rel:.2g} of the "
+        f"value), {found.differing:.2%} of the values by more than {allowed.absolute_tolerance:g} + "
+        f"{allowed.relative_tolerance:g} of the value: {'agrees' if found.passed else 'DISAGREES'}"
+    )
+    if not found.passed:
+        raise NeuroscopeError(
+            "The network doesn't answer as its package says; check the spec beside it, and whether "
+            "its framework's version is the one that the package was made with."
+        )
 
 
 def _size_in_words(spec: Any) -> str:

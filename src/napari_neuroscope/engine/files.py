@@ -20,6 +20,11 @@ _RDF = ("rdf.yaml", "bioimageio.yaml")
 _PICKLE_PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
+def is_description(name: str) -> bool:
+    """Whether a file's name is that of a bioimage.io description."""
+    return name in _RDF or name.endswith(".bioimageio.yaml")
+
+
 def head_of(path: Path) -> bytes:
     """Return the first 4096 bytes of a file; none of a folder.
 
@@ -58,7 +63,9 @@ def kind_of(path: Path) -> Kind:
         return _kind_of_zip(path)
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return "h5"
-    if path.name in _RDF or (path.suffix in (".yaml", ".yml") and b"format_version" in head):
+    if is_description(path.name) or (
+        path.suffix in (".yaml", ".yml") and b"format_version" in head
+    ):
         return "bioimage.io"
     if _is_safetensors(path, head):
         return "safetensors"
@@ -77,7 +84,13 @@ def kind_of(path: Path) -> Kind:
 def _kind_of_folder(path: Path) -> Kind:
     if (path / "saved_model.pb").is_file():
         return "SavedModel"
-    if any((path / name).is_file() for name in _RDF):
+    try:
+        names = [inner.name for inner in path.iterdir() if inner.is_file()]
+    except OSError as error:
+        raise NeuroscopeError(
+            f"The folder “{path.name}” can't be read: {error.strerror}."
+        ) from error
+    if any(map(is_description, names)):
         return "bioimage.io"
     raise NeuroscopeError(
         f"The folder “{path.name}” is no SavedModel (it has no saved_model.pb) and no bioimage.io "
@@ -94,7 +107,7 @@ def _kind_of_zip(path: Path) -> Kind:
             f"“{path.name}” is a broken zip archive, perhaps cut off; download or save it again."
         ) from None
     inner = {name.partition("/")[2] for name in names}
-    if any(name.rpartition("/")[2] in _RDF for name in names):
+    if any(is_description(name.rpartition("/")[2]) for name in names):
         return "bioimage.io"
     if {"config.json", "metadata.json"} <= set(names):
         return "keras"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.bioimageio.description import read
+from napari_neuroscope.engine.bioimageio.package import Package
+from napari_neuroscope.engine.bioimageio.published import Published
+from napari_neuroscope.engine.bioimageio.reading import spec_of
+from napari_neuroscope.engine.bioimageio.weights import open_weights
+from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, nearest_names
 from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.frameworks.base import frameworks, kind_of
 from napari_neuroscope.engine.network import Network
@@ -21,7 +27,6 @@ _EXTRAS: dict[Kind, str] = {
     "h5": "tensorflow",
     "SavedModel": "tensorflow",
     "onnx": "onnx",
-    "bioimage.io": "bioimageio",
 }
 
 
@@ -40,10 +45,13 @@ def load(
     ----------
     source
         A file: a pickled ``torch.nn.Module``, a state dict or ``.safetensors`` (with `factory`),
-        TorchScript, ``torch.export`` (.pt2), or what another installed framework opens; or
-        ``"demo:nuclei"`` or ``"demo:blood-cells"``, the networks that are shipped.
+        TorchScript, ``torch.export`` (.pt2), a bioimage.io package (a zip, a folder, or the
+        rdf.yaml in one), or what another installed framework opens; or ``"demo:nuclei"`` or
+        ``"demo:blood-cells"``, the networks that are shipped.
     spec
         A spec, or the file of one; None: the file ``<model>.neuroscope.yaml`` beside it, if any.
+        A package implies a spec: what is stated replaces its task, its input, and so on, each as
+        a whole.
     device
         "cpu", "cuda", "cuda:1", "mps", or "auto".
     trust
@@ -71,25 +79,70 @@ def load(
         factory = f"napari_neuroscope.samples.architectures:{DEMOS[name]}"
     path = Path(source)
     kind = kind_of(path)
-    framework = next((f for f in frameworks() if kind in f.kinds), None)
-    if framework is None:
-        extra = _EXTRAS.get(kind)
-        how = f'install it with: pip install "napari-neuroscope[{extra}]"' if extra else "sorry"
-        raise NeuroscopeError(
-            f"“{path.name}” is a {kind} file, and what opens it is missing; {how}"
-        )
-    model = framework.load(path, kind, factory=factory, arguments=arguments, trust=trust)
-    title = name if name != text else path.stem
-    network = Network(model, _spec_for(path, spec), device=device, name=title)
-    network.path = path
+    if kind == "bioimage.io":
+        network = _of_package(path, spec, device, trust, factory, arguments)
+    else:
+        model = _opened(path, kind=kind, factory=factory, arguments=arguments, trust=trust)
+        title = name if name != text else path.stem
+        network = Network(model, _spec_for(path, spec), device=device, name=title)
+        network.path = path
     if network.spec.input.size is None or "task" not in network.spec.model_fields_set:
         network.infer()
     return network
 
 
 def spec_path(path: Path) -> Path:
-    """Return where a network's spec lies, beside its file."""
-    return path.with_name(f"{path.stem}.neuroscope.yaml")
+    """Return where a network's spec lies, beside its file or folder."""
+    stem = path.name if path.is_dir() else path.stem
+    return path.with_name(f"{stem}.neuroscope.yaml")
+
+
+def _opened(
+    path: Path, *, factory: Any, arguments: dict[str, Any] | None, trust: bool, kind: str = ""
+) -> Any:
+    """Return the model in a file, opened by the framework of its kind."""
+    kind = kind or kind_of(path)
+    framework = next((f for f in frameworks() if kind in f.kinds), None)
+    if framework is None:
+        extra = _EXTRAS.get(kind)
+        package = (
+            f'"napari-neuroscope[{extra}]"' if extra else "--force-reinstall napari-neuroscope"
+        )
+        raise NeuroscopeError(
+            f"“{path.name}” is a {kind} file, and what opens it is missing; install it with: "
+            f"pip install {package}"
+        )
+    return framework.load(path, kind, factory=factory, arguments=arguments, trust=trust)
+
+
+def _of_package(
+    path: Path,
+    spec: Any,
+    device: str,
+    trust: bool,
+    factory: Any,
+    arguments: dict[str, Any] | None,
+) -> Network:
+    """Return the network of a bioimage.io package, by the spec that the package implies."""
+    with Package(path) as package:
+        where = f"The package “{package.path.name}”"
+        description = read(package.description(), where)
+        implied, notes = spec_of(description, where)
+        opened = open_weights(
+            package, description, _opened, factory=factory, arguments=arguments, trust=trust
+        )
+    stated = _spec_for(package.path, spec)
+    if stated is not None:
+        said = {name: getattr(stated, name) for name in stated.model_fields_set}
+        implied = implied.model_copy(update=said)
+    network = Network(opened.model, implied, device=device, name=description.name)
+    network.path = package.path
+    if opened.passed_over:
+        notes.append(f"it was opened by {opened.format}, not by {' or '.join(opened.passed_over)}")
+    network.published = Published(package.path, description, opened.format, tuple(notes))
+    if notes:
+        warnings.warn(f"{where}: {'; '.join(notes)}.", NeuroscopeWarning, stacklevel=3)
+    return network
 
 
 def _spec_for(path: Path, spec: Any) -> ModelSpec | None:

@@ -25,6 +25,7 @@ from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
 from napari_neuroscope.engine.trace import Outputs, Trace, TraceCache, TraceKey
 
 if TYPE_CHECKING:
+    from napari_neuroscope.engine.bioimageio.published import Published
     from napari_neuroscope.engine.methods.registry import Method
 
 DEFAULT_CACHE_BYTES = 1 << 30
@@ -85,6 +86,8 @@ class Network:
         The forward passes that are kept for reuse.
     path
         The file that it was loaded from.
+    published
+        What its bioimage.io package says of it, where it has one.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Network:
         self.spec = self._adapter.completed(spec or ModelSpec())
         self.name = name or type(model).__name__
         self.path: Path | None = None
+        self.published: Published | None = None
         self.traces = TraceCache(cache_bytes)
         self._layers: LayerGraph | None = None
         self._names: list[str] = []
@@ -229,6 +233,12 @@ class Network:
     def prepare(self, image: Any) -> Prepared:
         """Bring an image to the network's input."""
         return prepare(image, self.spec, self.channels)
+
+    def answer(self, prepared: Prepared) -> Tensor:
+        """Return the network's output as it is, (1, ...), for an image that was prepared."""
+        x = prepared.input[None]
+        self._discover(x)
+        return self._adapter.output(x, self.spec, self.layers)[0]
 
     def predict(self, image: Any) -> Prediction:
         """Ask the network for its answer to an image.
