@@ -325,7 +325,7 @@ def _layers(parsed: argparse.Namespace) -> None:
 
 def _check(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.methods.registry import methods
-    from napari_neuroscope.engine.spec import Normalization
+    from napari_neuroscope.engine.inference import unsaid
 
     network = _load(parsed)
     layers = network.layers
@@ -346,24 +346,14 @@ def _check(parsed: argparse.Namespace) -> None:
                if (reason := network.why_not(method))]  # fmt: skip
     for reason in refused:
         print(f"{'method':<10}{reason}")
-    lacks = []
-    if not spec.classes:
-        lacks.append("names of the classes (classes: [...])")
-    stated = network.published is not None or parsed.network.startswith("demo:")
-    if spec.input.normalization == Normalization() and not stated:
-        lacks.append(
-            "how images are normalised, if they are (input: {normalization: imagenet | percentile "
-            "| {mean: [...], std: [...]} | ...})"
-        )
-    if spec.task == "classification" and spec.input.size is None:
-        lacks.append("the size that it was trained on (input: {size: [224, 224]})")
+    lacks = unsaid(network.stated, spec)
     if lacks:
         from napari_neuroscope.engine.loading import spec_path
 
         place = spec_path(network.path) if network.path else "a spec"
         print(f"\nWhat can't be found out; say it in {place}:")
-        for lack in lacks:
-            print(f"  - {lack}")
+        for field, lack in lacks.items():
+            print(f"  - {lack} ({_AS_YAML[field]})")
     if network.published is not None:
         _check_published(network)
 
@@ -383,6 +373,13 @@ def _check_published(network: Network) -> None:
             "The network doesn't answer as its package says; check the spec beside it, and whether "
             "its framework's version is the one that the package was made with."
         )
+
+
+_AS_YAML = {
+    "classes": "classes: [...]",
+    "normalization": "input: {normalization: imagenet | percentile | {mean: [...], std: [...]} | ...}",
+    "size": "input: {size: [224, 224]}",
+}
 
 
 def _size_in_words(spec: Any) -> str:

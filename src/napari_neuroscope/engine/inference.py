@@ -49,6 +49,32 @@ def infer(spec: ModelSpec, ask: Ask, fixed: tuple[int, ...] | None = None) -> Mo
     return spec.model_copy(update=changes)
 
 
+def unsaid(stated: ModelSpec, spec: ModelSpec) -> dict[str, str]:
+    """Return what only the user can say and has not: fields of the spec, and what they are.
+
+    Parameters
+    ----------
+    stated
+        The spec that was given.
+    spec
+        The same, completed by what was found out.
+
+    Returns
+    -------
+    dict
+        Of ``classes``, ``normalization`` and ``size``, those that are left to say.
+    """
+    lacks: dict[str, str] = {}
+    if "classes" not in stated.model_fields_set:
+        lacks["classes"] = "the names of the classes"
+    if "normalization" not in stated.input.model_fields_set:
+        lacks["normalization"] = "how images are normalised, if they are"
+    sized = "size" in stated.input.model_fields_set or isinstance(spec.input.size, tuple)
+    if spec.task == "classification" and not sized:
+        lacks["size"] = "the size that it was trained on"
+    return lacks
+
+
 def task_of(answer: Tensor, axes: int) -> str:
     """Return the task that an output is of: one with positions is a segmentation."""
     positions = answer.shape[-axes:] if answer.ndim > axes else ()

@@ -80,6 +80,8 @@ class Network:
     ----------
     spec
         What it expects and what its outputs mean, completed by what was found out.
+    stated
+        The part of it that was given.
     name
         What people call it.
     traces
@@ -99,8 +101,10 @@ class Network:
         name: str = "",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        self._adapter: Framework = framework_of(model)(model, device)
-        self.spec = self._adapter.completed(spec or ModelSpec())
+        known = isinstance(model, Framework)
+        self._adapter: Framework = model if known else framework_of(model)(model, device)
+        self.stated = spec or ModelSpec()
+        self.spec = self._adapter.completed(self.stated)
         self.name = name or type(model).__name__
         self.path: Path | None = None
         self.published: Published | None = None
@@ -111,6 +115,12 @@ class Network:
 
     def __repr__(self) -> str:
         return f"<Network “{self.name}”: {self.spec.task}, {self.framework} on {self.device}>"
+
+    def with_spec(self, spec: ModelSpec) -> Network:
+        """Return a network of the same model in memory with another spec."""
+        other = Network(self._adapter, spec, name=self.name, cache_bytes=self.traces.limit)
+        other.path, other.published, other.stated = self.path, self.published, self.stated
+        return other
 
     @property
     def device(self) -> torch.device:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import operator
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import zip_longest
@@ -420,13 +422,29 @@ class ModelSpec(_Strict):
             ) from error
 
     def to_yaml(self) -> str:
-        """Return the spec as YAML, without what is left at its default."""
-        plain = self.model_dump(mode="json", exclude_defaults=True)
+        """Return the spec as YAML, without what was never said or found out."""
+        plain = self.model_dump(mode="json", exclude_unset=True)
         return yaml.safe_dump({"task": self.task, **plain}, sort_keys=False, allow_unicode=True)
 
     def save(self, path: str | Path) -> None:
-        """Write the spec as YAML, without what is left at its default."""
-        Path(path).write_text(self.to_yaml(), "utf-8")
+        """Write the spec as YAML, without what was never said or found out; whole or not at all."""
+        path = Path(path)
+        try:
+            handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(self.to_yaml())
+            Path(part).chmod(0o666 & ~_umask())
+            Path(part).replace(path)
+        except OSError as error:
+            raise NeuroscopeError(
+                f"The spec {path} can't be written: {error.strerror}; choose another folder."
+            ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 @cache

@@ -107,9 +107,8 @@ class OnnxFramework(Framework):
         self._graph = OnnxGraph.of(proto.graph)
         self._check_input()
         self.lock = threading.RLock()
-        self.device, providers = _choose_device(device)
         hidden = [name for name in self._graph.of_image if name not in self._graph.outputs]
-        self.model = _session(file, hidden, providers, device)
+        self.model, self.device = _session(file, hidden, device)
         (self._input,) = [i for i in self.model.get_inputs() if i.name in self._graph.inputs]
         if self._input.type not in _INPUTS:
             raise NeuroscopeError(
@@ -354,7 +353,7 @@ _UNKNOWN = re.compile(
 _NEWER = re.compile(r"Opset (\d+) is under development|Unsupported model IR version: (\d+)")
 
 
-def _session(file: OnnxFile, hidden: list[str], providers: list[Any], device: str) -> Any:
+def _session(file: OnnxFile, hidden: list[str], device: str) -> tuple[Any, torch.device]:
     """Make a session whose outputs are the network's and the tensors inside of it."""
     import onnx
     import onnxruntime
@@ -368,19 +367,28 @@ def _session(file: OnnxFile, hidden: list[str], providers: list[Any], device: st
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(file.folder)
         )
-    more = onnx.GraphProto(output=[onnx.ValueInfoProto(name=name) for name in hidden])
+    place, providers = _choose_device(device)
     # Two messages, one after another, are read as one that has the fields of both: no weights
     # are copied, and the model that was given is not changed.
-    content = file.content + onnx.ModelProto(graph=more).SerializeToString()
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=providers)
+        more = onnx.GraphProto(output=[onnx.ValueInfoProto(name=name) for name in hidden])
+        content = file.content + onnx.ModelProto(graph=more).SerializeToString()
+        session = onnxruntime.InferenceSession(
+            content, options, providers=providers, enable_fallback=0
+        )
+    except UnicodeError as error:
+        raise NeuroscopeError("The ONNX network is broken: a name in it is no text.") from error
     except Exception as error:
+        if len(providers) > 1 and device == "auto":
+            return _session(file, hidden, "cpu")
         raise NeuroscopeError(_why_not(str(error), onnxruntime.__version__)) from error
-    if str(device).startswith("cuda") and session.get_providers()[0] != "CUDAExecutionProvider":
-        raise _unavailable(device)
+    if len(providers) > 1 and session.get_providers()[0] != "CUDAExecutionProvider":
+        if device != "auto":
+            raise _unavailable(device)
+        place = torch.device("cpu")
     # It would keep these bytes, and the weights in them, to start anew with other providers.
     session._model_bytes = None
-    return session
+    return session, place
 
 
 def _why_not(text: str, version: str) -> str:

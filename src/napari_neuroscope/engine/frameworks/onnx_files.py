@@ -66,15 +66,10 @@ def locations(message: Any) -> Iterator[str]:
             named = [entry.value for entry in message.external_data if entry.key == "location"]
             yield named[-1] if named else ""
         return
-    for _, value in message.ListFields():
-        if isinstance(value, Message):
-            yield from locations(value)
-        elif hasattr(value, "__iter__"):
-            for item in value:
-                # All items of a field are of one type.
-                if not isinstance(item, Message):
-                    break
-                yield from locations(item)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from locations(part)
 
 
 def _check_weights(path: Path, location: str) -> None:
