@@ -357,6 +357,79 @@ def test_a_classifier(output: str, rng: np.random.Generator, tmp_path: Path) -> 
     assert check_published(network).passed
 
 
+def test_what_published_descriptions_leave_to_defaults() -> None:
+    """The axis x without its id; numbers that YAML takes for texts; tolerances in 0.4."""
+    text = """%YAML 1.2
+---
+name: Nuclei
+format_version: 0.5.11
+type: model
+inputs:
+  - id: raw
+    axes:
+      - {type: batch, size: 1}
+      - {type: channel, channel_names: [intensity]}
+      - {size: 512, id: y, type: space}
+      - {size: 512, type: space}
+    preprocessing:
+      - {id: scale_linear, kwargs: {gain: 1e-3}}
+outputs:
+  - id: probability
+    axes:
+      - {type: batch}
+      - {type: channel, channel_names: [probability]}
+      - {size: {tensor_id: raw, axis_id: y}, id: y, type: space, halo: 32}
+      - {size: {tensor_id: raw, axis_id: x}, type: space, halo: 32}
+    postprocessing: [{id: sigmoid}, {id: ensure_dtype, kwargs: {dtype: float32}}]
+weights: {torchscript: {source: weights.pt, pytorch_version: 2.5.1}}
+config:
+  bioimageio:
+    reproducibility_tolerance: [{absolute_tolerance: 1e-2, relative_tolerance: 0.02}]
+"""
+    description = read(yaml.safe_load(text), "It")
+    spec, notes = spec_of(description, "It")
+    assert (spec.input.size, spec.input.resize, spec.input.axes) == ((512, 512), "fit", "bcyx")
+    assert spec.input.normalization.std == (1000.0,)
+    assert (spec.output.activation, spec.output.multi_label) == ("none", True)
+    assert description.tolerance("probability", "torchscript").absolute_tolerance == 0.01
+    assert notes == []
+
+
+OLD = """
+name: Bacteria
+format_version: 0.4.8
+inputs:
+  - axes: bxyc
+    data_range: [-.inf, .inf]
+    data_type: float32
+    name: input
+    preprocessing:
+      - kwargs: {axes: xyc, max_percentile: 99.8, min_percentile: 1.0, mode: per_sample}
+        name: scale_range
+    shape: {min: [1, 64, 32, 1], step: [0, 16, 8, 0]}
+outputs:
+  - axes: bxyc
+    name: output
+    shape: {offset: [0.0, 0.0, 0.0, 0.0], reference_tensor: input, scale: [1.0, 1.0, 1.0, 3.0]}
+weights: {keras_hdf5: {source: weights.hdf5}}
+config:
+  bioimageio:
+    reproducibility_tolerance: [{relative_tolerance: 0.01, absolute_tolerance: 1e-2}]
+"""
+
+
+def test_x_before_y() -> None:
+    description = read(yaml.safe_load(OLD), "It")
+    spec, notes = spec_of(description, "It")
+    assert (spec.input.axes, spec.output.axes) == ("byxc", "byxc")
+    assert spec.input.size is not None
+    assert spec.input.size.each(2) == [(64, 16), (32, 8)]  # type: ignore[union-attr]
+    assert "the first axis first" in notes[0]
+    assert description.tolerance("output", "keras_hdf5").relative_tolerance == 0.01
+    turned = yaml.safe_load(OLD.replace("outputs:\n  - axes: bxyc", "outputs:\n  - axes: byxc"))
+    assert spec_of(read(turned, "It"), "It")[0].output.axes == "bxyc"
+
+
 # --- the spec that a user states ---
 
 

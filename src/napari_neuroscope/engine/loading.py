@@ -131,11 +131,12 @@ def _of_package(
         opened = open_weights(
             package, description, _opened, factory=factory, arguments=arguments, trust=trust
         )
-    stated = _spec_for(package.path, spec)
-    if stated is not None:
-        said = {name: getattr(stated, name) for name in stated.model_fields_set}
-        implied = implied.model_copy(update=said)
-    network = Network(opened.model, implied, device=device, name=description.name)
+        stated = _spec_for(package.path, spec)
+        if stated is not None:
+            said = {name: getattr(stated, name) for name in stated.model_fields_set}
+            implied = implied.model_copy(update=said)
+        # Weights may lie in files beside the network's, which are read only now.
+        network = Network(opened.model, implied, device=device, name=description.name)
     network.path = package.path
     if opened.passed_over:
         notes.append(f"it was opened by {opened.format}, not by {' or '.join(opened.passed_over)}")

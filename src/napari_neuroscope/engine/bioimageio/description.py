@@ -25,7 +25,8 @@ class _Node(BaseModel):
 
 
 def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, int | float) else value
+    # YAML reads 1e-3 as a text.
+    return (value,) if isinstance(value, int | float | str) else value
 
 
 _Numbers = Annotated[tuple[float, ...], Field(min_length=1), BeforeValidator(_several)]
@@ -76,12 +77,12 @@ class Axis(_Node):
     @property
     def letter(self) -> str:
         """One of b, c, t, i, and z, y, x; the id of a spatial axis that is none of them."""
-        return _LETTERS.get(self.type) or self.id
+        return _LETTERS.get(self.type) or self.name
 
     @property
     def name(self) -> str:
         """What the rest of the description calls it."""
-        return self.id or self.type
+        return self.id or ("x" if self.type == "space" else self.type)
 
 
 class Arguments(_Node):
@@ -289,6 +290,7 @@ class _OldDescription(_Node):
     weights: dict[str, Weights | None]
     test_inputs: tuple[_File, ...] = ()
     test_outputs: tuple[_File, ...] = ()
+    config: _Config = _Config()
 
     def renewed(self) -> dict[str, Any]:
         def together(tensors: tuple[_OldTensor, ...], tests: tuple[File, ...]) -> list[Any]:
@@ -301,6 +303,7 @@ class _OldDescription(_Node):
             "inputs": together(self.inputs, self.test_inputs),
             "outputs": together(self.outputs, self.test_outputs),
             "weights": self.weights,
+            "config": self.config,
         }
 
 

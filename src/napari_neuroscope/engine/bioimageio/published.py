@@ -108,7 +108,7 @@ def check_published(network: Network) -> Agreement:
             f"The test image of “{published.path.name}” has {image.ndim} axes, but its description "
             f"{len(taken.axes)}."
         )
-    axes = taken.letters
+    axes = network.spec.input.axes
     if "b" in axes:
         image, axes = image.take(0, axes.index("b")), axes.replace("b", "")
     if network.spec.input.order == "bgr":

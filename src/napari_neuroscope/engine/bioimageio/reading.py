@@ -13,7 +13,7 @@ from napari_neuroscope.engine.spec import ModelSpec
 
 _OTHER_TASKS = {"denoising", "image-restoration", "restoration", "super-resolution",
                 "image-reconstruction", "image-to-image", "in-silico-labeling",
-                "modality-transfer"}  # fmt: skip
+                "modality-transfer", "stardist"}  # fmt: skip
 _ORDERS = {"rgb": "rgb", "redgreenblue": "rgb", "bgr": "bgr", "bluegreenred": "bgr"}
 # The largest values of images whose type is known; others are taken as they are.
 _UNITS = {"uint8": 255.0, "uint16": 65535.0}
@@ -42,9 +42,13 @@ def spec_of(description: Description, where: str) -> tuple[ModelSpec, list[str]]
             f"explained here."
         )
     taken, answered = description.inputs[0], description.outputs[0]
-    axes = _axes(taken, where)
-    space = [letter for letter in axes if letter in "zyx"]
+    letters = _letters(taken, where)
+    space = [letter for letter in letters if letter in "zyx"]
     segments = _is_segmentation(answered, space, where)
+    # Images are given rows first, to networks that are said to take x first as well: most of them
+    # were trained on such arrays, and what is published was made with them.
+    renamed = dict(zip(space, sorted(space, reverse=True), strict=True))
+    axes = _renamed(letters, renamed)
     names = _names(taken.axis("c"))
     channels = _channels(taken.axis("c"), where)
     unit = _UNITS.get(taken.type or "", 1.0)
@@ -64,13 +68,25 @@ def spec_of(description: Description, where: str) -> tuple[ModelSpec, list[str]]
     spec: dict[str, Any] = {
         "task": "segmentation" if segments else "classification",
         "input": of_input,
-        "output": _output(description, answered, segments=segments),
+        "output": _output(description, answered),
         "classes": _class_names(answered.axis("c")),
     }
-    return ModelSpec.parse(spec, where=where), steps.notes + _notes(description, answered)
+    if segments:
+        spec["output"]["axes"] = _renamed(answered.letters, renamed)
+    notes = steps.notes + _notes(description, answered)
+    if axes != letters:
+        notes.append(
+            f"it says that it takes images along {', '.join(space)}; they are handed to it as they "
+            f"are, the first axis first"
+        )
+    return ModelSpec.parse(spec, where=where), notes
 
 
-def _axes(tensor: Described, where: str) -> str:
+def _renamed(letters: str, names: dict[str, str]) -> str:
+    return "".join(names.get(letter, letter) for letter in letters)
+
+
+def _letters(tensor: Described, where: str) -> str:
     letters = [axis.letter for axis in tensor.axes]
     for axis in tensor.axes:
         if axis.letter not in ("b", "c", "z", "y", "x"):
@@ -136,12 +152,10 @@ def _is_segmentation(tensor: Described, space: list[str], where: str) -> bool:
     return True
 
 
-def _output(description: Description, tensor: Described, *, segments: bool) -> dict[str, Any]:
+def _output(description: Description, tensor: Described) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if len(description.outputs) > 1:
         found["index"] = 0
-    if segments:
-        found["axes"] = tensor.letters
     activation = activation_of(tensor.postprocessing)
     if activation is not None:
         # It comes after the network, which so ends in scores.
@@ -168,7 +182,7 @@ def _notes(description: Description, tensor: Described) -> list[str]:
     other = sorted({tag.lower() for tag in description.tags} & _OTHER_TASKS)
     if other:
         notes.append(
-            f"by its tags ({', '.join(other)}) it answers with images, not classes: its channels "
+            f"by its tags ({', '.join(other)}) it answers with other than classes: its channels "
             f"are taken for classes"
         )
     if len(description.outputs) > 1:
