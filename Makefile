@@ -13,13 +13,18 @@ SHELL := bash
 .PHONY: install demo test lint benchmark pictures clean
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml constraints.txt scripts/install_system_libraries.sh
+# A framework of another package, with which the tests prove the open interface.
+EXAMPLE := tests/example_framework
+
+$(VENV)/installed: pyproject.toml constraints.txt scripts/install_system_libraries.sh \
+		$(wildcard $(EXAMPLE)/pyproject.toml $(EXAMPLE)/*/*.py)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	scripts/install_system_libraries.sh
 	# torch first and by its exact version: what asks for it later finds it there.
 	$(BIN)/python -m pip install --quiet "$$(grep -E '^torch==' constraints.txt)"
 	$(BIN)/python scripts/development_packages.py > $(VENV)/development.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --requirement $(VENV)/development.txt
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall ./$(EXAMPLE)
 	touch $@
 
 demo: install

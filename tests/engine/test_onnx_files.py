@@ -199,7 +199,8 @@ def test_a_file_that_is_cut_off(path: Path) -> None:
         (b"\x08\x01\x12\x04abcd", "a binary file, no network"),
         (b"hello", "a text file"),
         (b"\x08\x08\x3a\x04\xff\xff\xff\xff", "is a broken ONNX file"),
-        (b"\x08\x08\x3a\x00\x42\x02\x10\x11", "takes 0 inputs"),
+        (b"\x08\x08\x3a\x00\x42\x02\x10\x11", "has no output"),
+        (b"\x08\x08\x3a\x05\x62\x03\x0a\x01y\x42\x02\x10\x11", "takes 0 inputs"),
     ],
 )
 def test_a_file_that_is_no_network_says_what_it_is(path: Path, content: bytes, says: str) -> None:

@@ -34,7 +34,6 @@ from napari_neuroscope.engine.frameworks.onnx_files import (
     OnnxFile,
     digest_of,
     load_onnx,
-    locations,
 )
 from napari_neuroscope.engine.layers import Layer, LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec, Normalization
@@ -94,9 +93,15 @@ class OnnxFramework(Framework):
         return any(kind is not None and isinstance(model, kind) for kind in kinds)
 
     def __init__(self, model: Any, device: str) -> None:
+        self.lock = threading.RLock()
+        try:
+            self._open(OnnxFile.of(model), device)
+        except UnicodeError as error:
+            raise NeuroscopeError("The ONNX network is broken: a name in it is no text.") from error
+
+    def _open(self, file: OnnxFile, device: str) -> None:
         from napari_neuroscope.engine.frameworks.onnx_graph import OnnxGraph
 
-        file = model if isinstance(model, OnnxFile) else _in_memory(model)
         proto = file.model
         self._digest = digest_of(file)
         if proto.functions:
@@ -105,8 +110,7 @@ class OnnxFramework(Framework):
             proto = inliner.inline_local_functions(proto)
             file = OnnxFile(proto.SerializeToString(), file.folder)
         self._graph = OnnxGraph.of(proto.graph)
-        self._check_input()
-        self.lock = threading.RLock()
+        self._check_ends()
         hidden = [name for name in self._graph.of_image if name not in self._graph.outputs]
         self.model, self.device = _session(file, hidden, device)
         (self._input,) = [i for i in self.model.get_inputs() if i.name in self._graph.inputs]
@@ -121,7 +125,9 @@ class OnnxFramework(Framework):
         self._tensors = [n for n in self._graph.of_image if self._types.get(n) in _FLOATS]
         self.dtype = _FLOATS.get(self._input.type, torch.float32)
 
-    def _check_input(self) -> None:
+    def _check_ends(self) -> None:
+        if not self._graph.outputs:
+            raise NeuroscopeError("The network has no output; export it again.")
         names = list(self._graph.inputs)
         if len(names) != 1:
             raise NeuroscopeError(
@@ -323,28 +329,6 @@ class OnnxFramework(Framework):
         return self._digest
 
 
-def _in_memory(model: Any) -> OnnxFile:
-    import onnx
-
-    if not isinstance(model, onnx.ModelProto):
-        raise NeuroscopeError(
-            "An InferenceSession does not show its layers; give the onnx.ModelProto that it was "
-            "made of, or load its file."
-        )
-    if next(locations(model), None) is not None:
-        raise NeuroscopeError(
-            "The model's weights lie in another file; load it from its file, or with "
-            "onnx.load(path), which reads them."
-        )
-    try:
-        return OnnxFile(model.SerializeToString())
-    except ValueError as error:
-        raise NeuroscopeError(
-            "The model has more than 2 GB; save it with its weights beside it "
-            "(save_as_external_data=True) and load that file."
-        ) from error
-
-
 _UNKNOWN = re.compile(
     r"(?P<domain>[\w.\-]*):(?P<operation>\w+)(?:\([^)]*\))? is not a registered function/op"
     r"|No Op registered for (?P<standard>\w+)"
@@ -376,8 +360,8 @@ def _session(file: OnnxFile, hidden: list[str], device: str) -> tuple[Any, torch
         session = onnxruntime.InferenceSession(
             content, options, providers=providers, enable_fallback=0
         )
-    except UnicodeError as error:
-        raise NeuroscopeError("The ONNX network is broken: a name in it is no text.") from error
+    except UnicodeError:
+        raise
     except Exception as error:
         if len(providers) > 1 and device == "auto":
             return _session(file, hidden, "cpu")

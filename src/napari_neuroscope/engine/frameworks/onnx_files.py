@@ -33,6 +33,37 @@ class OnnxFile:
 
         return onnx.ModelProto.FromString(self.content)
 
+    @classmethod
+    def of(cls, model: Any) -> OnnxFile:
+        """Return a file, or a model in memory as one.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it does not show its layers, or has its weights elsewhere.
+        """
+        if isinstance(model, OnnxFile):
+            return model
+        import onnx
+
+        if not isinstance(model, onnx.ModelProto):
+            raise NeuroscopeError(
+                "An InferenceSession does not show its layers; give the onnx.ModelProto that it was "
+                "made of, or load its file."
+            )
+        if next(locations(model), None) is not None:
+            raise NeuroscopeError(
+                "The model's weights lie in another file; load it from its file, or with "
+                "onnx.load(path), which reads them."
+            )
+        try:
+            return OnnxFile(model.SerializeToString())
+        except ValueError as error:
+            raise NeuroscopeError(
+                "The model has more than 2 GB; save it with its weights beside it "
+                "(save_as_external_data=True) and load that file."
+            ) from error
+
 
 def load_onnx(path: Path) -> OnnxFile:
     """Read an ONNX file, and check where its weights are.

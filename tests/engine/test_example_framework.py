@@ -1,0 +1,163 @@
+"""The open interface: a framework of another package is opened, shown and explained as ours are.
+
+The package is ``tests/example_framework``; “make install” installs it.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy_networks import PixelNetwork
+from torch import nn
+
+import napari_neuroscope as ns
+from closeness import assert_close
+from napari_neuroscope.cli import main
+from napari_neuroscope.engine.frameworks import base
+from networks import as_network, settled
+
+LAYERS = {"conv": "0", "relu": "1", "head": "2"}
+
+
+def twins(*, softmax: bool = False) -> tuple[PixelNetwork, nn.Module]:
+    """Return the same network in NumPy and in PyTorch, in double precision."""
+    end = [nn.Softmax(1)] if softmax else []
+    module = settled(
+        nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 1), *end)
+    )
+    kernel, bias, weights, offset = (
+        p.detach().double().numpy().copy() for p in module.parameters()
+    )
+    return PixelNetwork(kernel, bias, weights[..., 0, 0], offset, softmax), module.double()
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> np.ndarray:
+    return rng.random((12, 15, 3), dtype=np.float32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "cells.npnet"
+    twins(softmax=True)[0].save(path)
+    return path
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("name", list(ns.methods))
+def test_every_method_answers_as_in_pytorch(name: str, softmax: bool, image: np.ndarray) -> None:
+    network, twin = (as_network(m, "segmentation") for m in twins(softmax=softmax))
+    method = ns.methods[name]
+    seen = int(np.bincount(twin.predict(image).labels.ravel()).argmax())
+    target = (
+        ns.Target(seen, "predicted", "log_probability") if ns.Needs.TARGET in method.needs else None
+    )
+    layers = list(LAYERS) if ns.Needs.LAYER in method.needs else [None]
+    for layer in layers:
+        there = LAYERS.get(layer) if layer else None
+        found = ns.explain(network, image, name, target, layer)
+        expected = ns.explain(twin, image, name, target, there)
+        assert_close(found.values, expected.values, 1e-6)
+        assert found.axes == expected.axes
+        assert found.grid == expected.grid
+
+
+def test_all_layers_and_classes_in_one_question(image: np.ndarray) -> None:
+    network, twin = (as_network(m, "segmentation") for m in twins())
+    for keep in ("asked", "everything"):
+        options: dict[str, Any] = {"target": [0, 2], "keep": keep, "relu": False}
+        found = ns.explain(network, image, "grad_cam", layer="all", **options)
+        expected = ns.explain(twin, image, "grad_cam", layer=list(LAYERS.values()), **options)
+        assert found.labels["layer"] == tuple(LAYERS)
+        assert_close(found.values, expected.values, 1e-6)
+
+
+def test_its_layers_are_described_as_any(image: np.ndarray) -> None:
+    network, twin = (as_network(m, "segmentation") for m in twins(softmax=True))
+    for mine, theirs in zip(network.layers.values(), twin.layers.values(), strict=True):
+        assert (mine.kind, mine.output_shape, mine.parameters) == (
+            theirs.kind, theirs.output_shape, theirs.parameters,
+        )  # fmt: skip
+    assert network.layers["relu"].inputs == ("conv",)
+    assert network.layers.final_activation == ("softmax", "softmax")
+    found, expected = network.predict(image), twin.predict(image)
+    assert_close(found.scores, expected.scores, 1e-6)
+    assert_close(found.probabilities, expected.probabilities, 1e-6)
+
+
+def test_weights_that_change_are_seen(image: np.ndarray) -> None:
+    model, _ = twins()
+    network = as_network(model, "segmentation")
+    before, digest = ns.explain(network, image, "saliency", 0).values, network.digest()
+    model.weights *= 2
+    assert_close(ns.explain(network, image, "saliency", 0).values, 2 * before, 1e-6)
+    assert network.digest() != digest
+
+
+def test_its_files_are_opened(path: Path, image: np.ndarray) -> None:
+    network = ns.load(path, device="cpu")
+    assert (network.framework, network.name, network.spec.task) == (
+        "numpy",
+        "cells",
+        "segmentation",
+    )
+    wrapped = ns.wrap(twins(softmax=True)[0], network.spec)
+    np.testing.assert_array_equal(
+        ns.explain(network, image, "grad_cam", 1, "relu").values,
+        ns.explain(wrapped, image, "grad_cam", 1, "relu").values,
+    )
+    assert base.kind_of(path) == "NumPy network"
+    assert ".npnet" in base.suffixes()
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ns.NeuroscopeError, match="broken NumPy network"):
+        ns.load(path)
+
+
+def test_a_device_that_it_does_not_have() -> None:
+    with pytest.raises(ns.NeuroscopeError, match="NumPy has no device “cuda”"):
+        ns.wrap(twins()[0], device="cuda")
+
+
+def test_the_command_line(path: Path, image: np.ndarray, capsys: pytest.CaptureFixture) -> None:
+    picture, out = path.with_name("image.npy"), path.with_name("map.npy")
+    np.save(picture, image)
+    assert main(["check", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "numpy on cpu" in printed
+    assert "softmax, cut off at “softmax”" in printed
+    assert main(["layers", str(path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == ["conv", "relu", "head", "softmax"]
+    assert main(["explain", str(path), str(picture), "--class", "1", "--layer", "relu",
+                 "-o", str(out)]) == 0  # fmt: skip
+    expected = ns.explain(ns.load(path), image, "grad_cam", 1, "relu")
+    np.testing.assert_array_equal(np.load(out), expected.values)
+
+
+def test_work_can_be_followed_and_stopped(image: np.ndarray) -> None:
+    network = as_network(twins()[0], "segmentation")
+
+    def stop(done: int, total: int, what: str) -> None:
+        raise ns.Cancelled
+
+    with pytest.raises(ns.Cancelled):
+        ns.explain(network, image, "saliency", 0, progress=stop)
+    assert ns.explain(network, image, "saliency", 0).values.any()
+
+
+@pytest.mark.parametrize("broken", ["no_such_package:F", "json:NoSuchFramework"])
+def test_a_framework_that_is_broken_does_not_stop_the_others(
+    broken: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = base.entry_points(group=base.GROUP)
+    bad = EntryPoint("broken", broken, base.GROUP)
+    monkeypatch.setattr(base, "entry_points", lambda group: [bad, *entries])
+    with pytest.warns(ns.NeuroscopeWarning, match="The framework “broken” .* can't be used"):
+        assert ns.load(path).framework == "numpy"
+    with pytest.warns(ns.NeuroscopeWarning):
+        assert {"numpy", "torch"} <= {framework.name for framework in base.frameworks()}
