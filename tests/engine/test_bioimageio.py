@@ -556,6 +556,43 @@ def test_code_that_fails_is_said_in_one_sentence(tmp_path: Path) -> None:
         ns.load(folder, trust=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "head", "extra"),
+    [("keras_hdf5", b"\x89HDF\r\n\x1a\n", "tensorflow"), ("onnx", b"\x08\x08\x3a\x01\0", "onnx")],
+)
+def test_weights_whose_framework_is_not_installed(
+    name: str, head: bytes, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_neuroscope.engine.frameworks.torch import TorchFramework
+
+    for module in ("loading", "frameworks.base"):
+        monkeypatch.setattr(
+            f"napari_neuroscope.engine.{module}.frameworks", lambda: [TorchFramework]
+        )
+    folder = packages.make(tmp_path / "net")
+    (folder / "weights").write_bytes(head)
+    description = packages.read(folder)
+    description["weights"][name] = {"source": "weights"}
+    packages.write(folder, description)
+    needs = rf'pip install "napari-neuroscope\[{extra}\]"'
+    with pytest.warns(ns.NeuroscopeWarning, match=f"opened by torchscript, not by {name}.*{needs}"):
+        ns.load(folder)
+    del description["weights"]["torchscript"]
+    packages.write(folder, description)
+    with pytest.raises(ns.NeuroscopeError, match=needs):
+        ns.load(folder)
+
+
+def test_weights_that_are_all_broken(tmp_path: Path) -> None:
+    folder = packages.make(tmp_path / "net", formats=("pytorch_state_dict", "torchscript"))
+    description = packages.read(folder)
+    for entry in description["weights"].values():
+        entry["sha256"] = "0" * 64
+    packages.write(folder, description)
+    with pytest.raises(ns.NeuroscopeError, match=r"None of the weights.*state_dict.*torchscript"):
+        ns.load(folder, trust=True)
+
+
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = packages.zipped(packages.make(tmp_path / "net"))
     temporary = tmp_path / "temporary"
