@@ -185,8 +185,9 @@ def test_weights_that_are_missing_or_cut_off(path: Path) -> None:
 
 def test_a_file_that_is_cut_off(path: Path) -> None:
     content = exported(settled(Vgg()), (1, 3, 16, 16), fixed=True).SerializeToString()
-    for part in (len(content) // 2, len(content) - 10, 40):
-        path.write_bytes(content[:part])
+    parts = [content[: len(content) // 2], content[:-10], content[:40]]
+    for part in [*parts, b"\x08\x08\x3a" + b"\xff" * 8 + b"\x7f"]:
+        path.write_bytes(part)
         assert "“net.onnx” is an ONNX file that was cut off" in refusal_of(path)
 
 
@@ -243,6 +244,19 @@ def test_operators_that_are_not_known(path: Path, operation: str, domains: Any, 
     text = refusal_of(path)
     assert says in text
     assert "shared libraries are not loaded" in text
+
+
+def test_functions_that_call_themselves(path: Path) -> None:
+    opsets = [helper.make_opsetid("own", 1)]
+    block = helper.make_function(
+        "own", "F", ["x"], ["y"], [node("F", "x", "y", domain="own")], opsets
+    )
+    network = model(
+        [node("F", "image", "answer", domain="own")], [value("image", [1, 3, 8, 8])],
+        [value("answer")], domains={"own": 1}, functions=[block],
+    )  # fmt: skip
+    path.write_bytes(network.SerializeToString())
+    assert "functions are broken: Cycle detected" in refusal_of(path)
 
 
 def test_a_format_that_is_newer(path: Path) -> None:

@@ -166,7 +166,8 @@ def _is_onnx(path: Path) -> bool:
                 _varint(file)
             elif wire == 2 and field in _ONNX_PARTS:
                 graph = graph or field == _ONNX_GRAPH
-                file.seek(_varint(file), 1)
+                length = _varint(file)
+                file.seek(min(file.tell() + length, size + 1))
             else:
                 return False
         if file.tell() > size and (graph or path.suffix == ".onnx"):

@@ -96,8 +96,9 @@ class OnnxFramework(Framework):
         self.lock = threading.RLock()
         try:
             self._open(OnnxFile.of(model), device)
-        except UnicodeError as error:
-            raise NeuroscopeError("The ONNX network is broken: a name in it is no text.") from error
+        except ValueError as error:
+            # A name in it is no text, or an attribute of no known type.
+            raise NeuroscopeError(f"The ONNX network is broken: {_plain(str(error))}.") from error
 
     def _open(self, file: OnnxFile, device: str) -> None:
         from napari_neuroscope.engine.frameworks.onnx_graph import OnnxGraph
@@ -105,10 +106,8 @@ class OnnxFramework(Framework):
         proto = file.model
         self._digest = digest_of(file)
         if proto.functions:
-            from onnx import inliner
-
-            proto = inliner.inline_local_functions(proto)
-            file = OnnxFile(proto.SerializeToString(), file.folder)
+            file = file.without_functions()
+            proto = file.model
         self._graph = OnnxGraph.of(proto.graph)
         self._check_ends()
         hidden = [name for name in self._graph.of_image if name not in self._graph.outputs]

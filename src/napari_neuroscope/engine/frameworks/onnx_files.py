@@ -33,6 +33,23 @@ class OnnxFile:
 
         return onnx.ModelProto.FromString(self.content)
 
+    def without_functions(self) -> OnnxFile:
+        """Return the model with the operations of its functions in place of their calls.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where that can't be done.
+        """
+        from onnx import inliner
+
+        try:
+            inlined = inliner.inline_local_functions(self.model)
+        except Exception as error:
+            reason = shortened(" ".join(str(error).split()), 300).rstrip(".")
+            raise NeuroscopeError(f"The ONNX network's functions are broken: {reason}.") from error
+        return OnnxFile(inlined.SerializeToString(), self.folder)
+
     @classmethod
     def of(cls, model: Any) -> OnnxFile:
         """Return a file, or a model in memory as one.

@@ -143,7 +143,7 @@ class OnnxGraph:
             node = Node(proto.op_type, tuple(_inputs(proto)), outputs, _attributes(proto))
             made.nodes.append(node)
             for attribute in proto.attribute:
-                if proto.op_type == "Constant" and attribute.name == "value":
+                if proto.op_type == "Constant" and attribute.name == "value" and outputs:
                     weights[outputs[0]] = attribute.t.data_type, tuple(attribute.t.dims)
             # What is computed of an image's size alone says nothing of the image.
             if proto.op_type not in ("Shape", "Size") and not seen.isdisjoint(node.inputs):
