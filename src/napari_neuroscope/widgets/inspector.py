@@ -27,6 +27,7 @@ from superqt.utils import qdebounced, signals_blocked
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, in_digits
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.inference import unsaid
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.trust import UntrustedError
@@ -36,7 +37,13 @@ from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.pickers import PickList, options_widget
-from napari_neuroscope.widgets.session import Findings, Question, Session, inspect
+from napari_neuroscope.widgets.session import (
+    Findings,
+    Question,
+    Session,
+    inspect,
+    session_of,
+)
 
 if TYPE_CHECKING:
     import napari.layers
@@ -53,26 +60,32 @@ class Inspector(QWidget):
     napari_viewer
         The viewer whose images are explained.
     session
-        What is chosen; made anew if not given.
+        What is chosen; the viewer's, which its other docks share, if not given.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self.session = session or Session()
+        self.session = session or session_of(napari_viewer)
         self.jobs = Jobs()
         self._shower = Shower(napari_viewer)
-        self._findings: Findings | None = None
         self._inspected: tuple[Any, ...] = ()
         self._closed = False
         self._trouble = ""
         self._opening: tuple[Path, str | None, dict[str, Any] | None] | None = None
         self._build()
+        for box, value in (
+            (self._region_box, self.session.region),
+            (self._score_box, self.session.score),
+        ):
+            box.setCurrentIndex(box.findData(value))
+        self._live.setChecked(self.session.live)
         self._connect()
         self._list_networks()
         self._list_images()
         self._mark_methods()
         self._choose_method()
+        self._take_findings(self.session.findings)
 
     # --- what it looks like ---
 
@@ -80,6 +93,10 @@ class Inspector(QWidget):
         self.setObjectName("neuroscope-inspector")
         self._network_box = _narrow(QComboBox())
         self._network_box.setAccessibleName("Network")
+        self._options_button = QPushButton("Options…")
+        self._options_button.setToolTip(
+            "What the network expects of an image, and what its answers mean."
+        )
         self._open_button = QPushButton("Open…")
         self._open_button.setToolTip("Open the network of a file. Nothing in it runs unasked.")
         self._network_note = _note()
@@ -148,6 +165,7 @@ class Inspector(QWidget):
         network_row = QHBoxLayout()
         network_row.addWidget(self._network_box, 1)
         network_row.addWidget(self._open_button)
+        network_row.addWidget(self._options_button)
         top.addRow("Network", network_row)
         top.addRow("", self._network_note)
         top.addRow("Image", self._image_box)
@@ -190,6 +208,7 @@ class Inspector(QWidget):
     def _connect(self) -> None:
         self._network_box.currentIndexChanged.connect(self._choose_network)
         self._open_button.clicked.connect(self._open_file)
+        self._options_button.clicked.connect(self._open_options)
         self._image_box.currentIndexChanged.connect(self._choose_image)
         self._method_box.currentIndexChanged.connect(self._choose_method)
         self._layer_list.changed.connect(lambda names: setattr(self.session, "layers", names))
@@ -207,19 +226,26 @@ class Inspector(QWidget):
 
         self._soon = qdebounced(self._explain_if_live, timeout=_LIVE_DELAY_MS)
         events = self.session.events
-        events.networks.connect(self._list_networks)
-        events.network.connect(self._mark_methods)
-        for signal in (
-            events.network,
-            events.method,
-            events.options,
-            events.layers,
-            events.classes,
-            events.region,
-            events.score,
-            events.live,
-        ):
-            signal.connect(self._changed)
+        self._followed = [
+            (events.networks, self._list_networks),
+            (events.findings, self._take_findings),
+            (events.network, self._mark_methods),
+        ]
+        self._followed += [
+            (signal, self._changed)
+            for signal in (
+                events.network,
+                events.method,
+                events.options,
+                events.layers,
+                events.classes,
+                events.region,
+                events.score,
+                events.live,
+            )
+        ]
+        for signal, slot in self._followed:
+            signal.connect(slot)
 
         self.jobs.started.connect(self._show_start)
         self.jobs.progressed.connect(self._show_progress)
@@ -261,6 +287,11 @@ class Inspector(QWidget):
         path = ask_for_file(self)
         if path is not None:
             self.open_file(path)
+
+    def _open_options(self) -> None:
+        self._viewer.window.add_plugin_dock_widget(
+            "napari-neuroscope", "Model options", tabify=True
+        )
 
     def _ask_more(self, error: Exception) -> bool:
         """Ask what opening a file still needs, and open it again; whether that was done."""
@@ -307,7 +338,7 @@ class Inspector(QWidget):
         return self._run.isEnabled()
 
     def _list_networks(self, *_: Any) -> None:
-        chosen = self._network_box.currentText()
+        chosen = self._network_box.currentText() or self.session.title()
         with signals_blocked(self._network_box):
             self._network_box.clear()
             self._network_box.addItem("Choose a network…")
@@ -338,8 +369,8 @@ class Inspector(QWidget):
         return self._image_box.currentData()
 
     def _choose_network(self, *_: Any) -> None:
-        self._findings, self._trouble = None, ""
-        self.session.network = None
+        self._trouble = ""
+        self.session.network = self.session.findings = None
         self._layer_list.set_rows([])
         self._class_list.set_rows([])
         self._network_note.setText("")
@@ -348,6 +379,7 @@ class Inspector(QWidget):
         self._changed()
 
     def _choose_image(self, *_: Any) -> None:
+        self.session.image = self.image_layer()
         if self.session.network is not None or self._network_box.currentIndex() > 0:
             self._inspect()
         self._changed()
@@ -436,6 +468,7 @@ class Inspector(QWidget):
         segments = findings.network.spec.task == "segmentation"
         what = "of the pixels" if segments else "probable"
         ranked = sorted(findings.classes, key=lambda row: -row[2])
+        wanted = [index for index in self.session.classes if index < len(ranked)]
         self._class_list.set_rows(
             [
                 (
@@ -447,15 +480,14 @@ class Inspector(QWidget):
                 for index, name, share in ranked
             ]
         )
-        if not self.session.classes and ranked:
-            likely = [i for i, name, _ in ranked if not (segments and name == "background")]
-            self._class_list.choose((likely or [ranked[0][0]])[:1])
+        likely = [i for i, name, _ in ranked if not (segments and name == "background")]
+        self._class_list.choose(wanted or (likely or [index for index, _, _ in ranked])[:1])
 
     def _changed(self, *_: Any) -> None:
         if self._closed:
             return
         problem = self.session.problem(self.image_layer())
-        if problem is None and self._findings is None:
+        if problem is None and self.session.findings is None:
             problem = "The network looks at the image."
         if self._trouble:
             problem = self._trouble
@@ -478,22 +510,15 @@ class Inspector(QWidget):
         """Load the network and look at the image with it, in the compute thread."""
         title, layer = self._network_box.currentText(), self.image_layer()
         shown = None if layer is None else Shown.of(layer, self._viewer)
-        self._findings, self._trouble = None, ""
+        self.session.findings, self._trouble = None, ""
 
         def work(progress: Any) -> Findings:
             network = self.session.open_network(title)
             return inspect(network, None if shown is None else shown.image(network), progress)
 
         def done(findings: Findings) -> None:
-            self._findings = findings
             self.session.network = findings.network
-            self._describe(findings.network)
-            self._list_layers()
-            if not self.session.layers:
-                last = findings.network.layers.last_with_positions()
-                self._layer_list.choose([last] if last else [])
-            self._list_classes(findings)
-            self._changed()
+            self.session.findings = findings
 
         def failed(error: Exception) -> None:
             if self._ask_more(error):
@@ -505,12 +530,28 @@ class Inspector(QWidget):
 
         self.jobs.submit("Looking at the network", work, done, failed)
 
+    def _take_findings(self, findings: Findings | None) -> None:
+        """Offer the layers and classes of the network that was looked at."""
+        if findings is None or self._closed:
+            return
+        self._describe(findings.network)
+        graph = findings.network.layers
+        wanted = [name for name in self.session.layers if name in graph]
+        last = graph.last_with_positions()
+        self._list_layers()
+        self._layer_list.choose(wanted or ([last] if last else []))
+        self._list_classes(findings)
+        self._changed()
+
     def _describe(self, network: Network) -> None:
         parameters = sum(n.parameters for n in network.layers.values() if n.kind != "block")
-        self._network_note.setText(
+        words = (
             f"{network.spec.task}, {len(network.class_names)} classes, {parameters:,} parameters, "
             f"on {network.device}"
         )
+        if left := unsaid(network.stated, network.spec):
+            words += f"\nStill to say under Options…: {', '.join(left.values())}."
+        self._network_note.setText(words)
 
     def question(self) -> Question:
         """Return what would be explained now.
@@ -558,7 +599,7 @@ class Inspector(QWidget):
     def cancel(self) -> None:
         """Stop what is computed, at its next step."""
         self.jobs.cancel()
-        if self._findings is None and self._network_box.currentIndex() > 0:
+        if self.session.findings is None and self._network_box.currentIndex() > 0:
             self._trouble = "Stopped. Choose the network or the image again to go on."
         self._changed()
 
@@ -583,13 +624,13 @@ class Inspector(QWidget):
         if (
             layer is None
             or network is None
-            or self._findings is None
-            or self._findings.prediction is None
+            or self.session.findings is None
+            or self.session.findings.prediction is None
         ):
             raise NeuroscopeError("Choose a network and an image first.")
         plane = Shown.of(layer, self._viewer).plane(network)
         self._shower.show(
-            prediction_data(network, self._findings.prediction, layer, plane),
+            prediction_data(network, self.session.findings.prediction, layer, plane),
             (network.name, str(layer.unique_id), "prediction"),
         )
 
@@ -638,6 +679,8 @@ class Inspector(QWidget):
         if self._closed:
             return
         self._closed = True
+        for signal, slot in self._followed:
+            signal.disconnect(slot, missing_ok=True)
         self._soon.cancel()
         self.jobs.close()
         self._shower.close()

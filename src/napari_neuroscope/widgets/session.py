@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from psygnal import SignalGroupDescriptor
@@ -73,6 +74,8 @@ class Session:
 
     networks: tuple[str, ...] = tuple(DEMO_TITLES[name] for name in DEMOS)
     network: Network | None = None
+    findings: Findings | None = None
+    image: Any = None
     method: str = "grad_cam"
     options: dict[str, Any] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
@@ -116,6 +119,18 @@ class Session:
             self._loaded[title] = self._open[title]()
         return self._loaded[title]
 
+    def title(self) -> str:
+        """Return the title under which the chosen network is offered; "" where none is."""
+        titles = (title for title, network in self._loaded.items() if network is self.network)
+        return next(titles, "")
+
+    def replace_network(self, findings: Findings) -> None:
+        """Go on with another network, of the same model, in place of the one that is chosen."""
+        if title := self.title():
+            self._loaded[title] = findings.network
+        self.network = findings.network
+        self.findings = findings
+
     def chosen_method(self) -> Method:
         """Return the method that is chosen."""
         return methods[self.method]
@@ -139,6 +154,15 @@ class Session:
         if Needs.TARGET in chosen.needs_with(self.options) and not self.classes:
             return "Choose at least one class."
         return None
+
+
+_sessions: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()
+
+
+def session_of(viewer: Any) -> Session:
+    """Return the session that a viewer's docks share."""
+    # A plugin is given a proxy of the viewer, a new one each time.
+    return _sessions.setdefault(getattr(viewer, "__wrapped__", viewer), Session())
 
 
 def _loader(

@@ -1,0 +1,603 @@
+"""Model options: what a network expects of an image and what its answers mean, shown and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+from superqt.utils import qdebounced
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.inference import unsaid
+from napari_neuroscope.engine.loading import DEMOS, spec_path
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.viewer.planes import Shown
+from napari_neuroscope.viewer.preview import Preview
+from napari_neuroscope.widgets.class_table import ClassTable
+from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.normalization import NormalizationEditor
+from napari_neuroscope.widgets.session import Findings, Session, inspect, session_of
+from napari_neuroscope.widgets.spec_texts import (
+    numbers_of,
+    numbers_text,
+    range_of,
+    range_text,
+    size_of,
+    size_text,
+)
+
+_DELAY_MS = 300
+_TASKS = {"classification": "Classification", "segmentation": "Segmentation"}
+_RESIZES = {
+    "stretch": "Stretch to the size",
+    "fit": "Fit within it, pad the rest",
+    "crop": "Fill it, cut off the rest",
+    "pad": "Keep the pixels, pad to it",
+}
+_ORDERS = {None: "Found out", "rgb": "RGB", "bgr": "BGR", "gray": "Gray", "n": "Other channels"}
+_ENDS = {None: "Found out", "none": "Scores (logits)", "softmax": "Softmax", "sigmoid": "Sigmoid"}
+_WRONG = "border: 1px solid #d55e00;"
+
+
+class _Field:
+    """One part of the spec: where it stands there, its widget, and how to read and show it."""
+
+    def __init__(
+        self,
+        place: tuple[str, ...],
+        widget: QWidget,
+        show: Callable[[Any], None],
+        read: Callable[[], Any],
+    ) -> None:
+        self.place, self.widget, self.show, self.read = place, widget, show, read
+
+    def of(self, spec: ModelSpec) -> Any:
+        """Return its value in a spec."""
+        value: Any = spec
+        for name in self.place:
+            value = getattr(value, name)
+        return value
+
+
+class ModelOptions(QWidget):
+    """Shows what was found out about the chosen network, and asks for the rest.
+
+    Every change that makes sense is tried at once: the preview shows the image as the network then
+    gets it, with what it answers, and the inspector goes on with it.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    session
+        What is chosen; the viewer's if not given.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.session = session or session_of(napari_viewer)
+        self.jobs = Jobs()
+        self._network: Network | None = None
+        self._first: ModelSpec | None = None
+        self._tried: Network | None = None
+        self._touched: set[tuple[str, ...]] = set()
+        self._fields: list[_Field] = []
+        self._showing = False
+        self._closed = False
+        self._build()
+        self._soon = qdebounced(self._try, timeout=_DELAY_MS)
+        self._followed = [
+            (self.session.events.network, self._take_network),
+            (self.session.events.findings, self._take_findings),
+        ]
+        for signal, slot in self._followed:
+            signal.connect(slot)
+        self.destroyed.connect(lambda *_, jobs=self.jobs: jobs.close())
+        self._take_network()
+        self._take_findings(self.session.findings)
+
+    # --- what it looks like ---
+
+    def _build(self) -> None:
+        self.setObjectName("neuroscope-model-options")
+        self._title, self._found, self._left = _note(), _note(), _note()
+        self._left.setStyleSheet("font-weight: bold;")
+        self._trouble = _note()
+        self._picture = QLabel()
+        self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._picture.setMinimumHeight(120)
+        self._picture.setAccessibleName("The image as the network sees it")
+        self._caption, self._answer = _note(), _note()
+
+        inside = QWidget()
+        self._form = QVBoxLayout(inside)
+        self._form.setContentsMargins(0, 0, 0, 0)
+        self._section("Task and image", self._task_fields())
+        self._section("Input of the network", self._input_fields())
+        self._section("Output of the network", self._output_fields())
+        self._section("Classes", self._class_fields())
+        self._form.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(inside)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._asked = scroll
+
+        self._save = QPushButton("Save")
+        self._save.clicked.connect(self.save)
+        self._save_as = QPushButton("Save as…")
+        self._save_as.clicked.connect(self._ask_where)
+        self._revert = QPushButton("Revert")
+        self._revert.setToolTip("Go back to the options with which the network was opened.")
+        self._revert.clicked.connect(self.revert)
+        buttons = QHBoxLayout()
+        for button in (self._save, self._save_as, self._revert):
+            buttons.addWidget(button)
+
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        for line in (self._title, self._found, self._left):
+            layout.addWidget(line)
+        layout.addWidget(scroll, 1)
+        for line in (self._picture, self._caption, self._answer, self._trouble):
+            layout.addWidget(line)
+        layout.addLayout(buttons)
+        self.setMinimumWidth(max(340, inside.minimumSizeHint().width() + 28))
+
+    def _section(self, title: str, rows: dict[str, QWidget]) -> None:
+        box = QWidget()
+        form = QFormLayout(box)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for label, widget in rows.items():
+            if label:
+                widget.setAccessibleName(label)
+                form.addRow(label, widget)
+            else:
+                form.addRow(widget)
+        part = QCollapsible(title)
+        part.addWidget(box)
+        part.expand(animate=False)
+        self._form.addWidget(part)
+
+    def _task_fields(self) -> dict[str, QWidget]:
+        return {
+            "Task": self._choice(("task",), _TASKS),
+            "Image axes": self._line(
+                ("image_axes",), str, _or_none(str.lower), "found out",
+                "The axes of your images: y, x, z and c(hannel), such as yx, yxc or cyx.",
+            ),
+            "Pixel size": self._line(
+                ("pixel_size",), numbers_text, numbers_of, "unknown",
+                "The edge lengths of a pixel on which the network was trained, in micrometres.",
+            ),
+        }  # fmt: skip
+
+    def _input_fields(self) -> dict[str, QWidget]:
+        return {
+            "Axes": self._line(
+                ("input", "axes"), str, str.lower, "bcyx",
+                "The order of the network's own input axes: b(atch), c(hannel), z, y, x.",
+            ),
+            "Size": self._line(
+                ("input", "size"), size_text, self._size, "any",
+                "any, a fixed size such as 224 × 224, or sizes such as 32 + n · 16.",
+            ),
+            "Resize": self._choice(("input", "resize"), _RESIZES),
+            "Channels": self._choice(("input", "order"), _ORDERS),
+            "Values": self._line(
+                ("input", "value_range"), range_text, range_of, "auto",
+                "Which values of the image become 0 and 1: auto (the range of its type), data "
+                "(its own lowest and highest), or two numbers such as 0, 4095.",
+            ),
+            "Normalise": self._normalization(),
+        }  # fmt: skip
+
+    def _output_fields(self) -> dict[str, QWidget]:
+        return {
+            "Output": self._line(
+                ("output", "index"), str, _or_none(lambda t: int(t) if t.isdecimal() else t),
+                "found out", "Which of several outputs: its name or number.",
+            ),
+            "Axes": self._line(
+                ("output", "axes"), str, _or_none(str.lower), "found out",
+                "The order of the output's axes, such as bcyx or byxc.",
+            ),
+            "Ends in": self._choice(("output", "activation"), _ENDS),
+            "": self._check(
+                ("output", "multi_label"), "Classes are independent of each other",
+                "Probabilities are then a sigmoid of each score, not a softmax over all.",
+            ),
+        }  # fmt: skip
+
+    def _class_fields(self) -> dict[str, QWidget]:
+        self._table = ClassTable()
+        field = _Field(("classes",), self._table, self._show_classes, self._table.read)
+        self._table.changed.connect(lambda: self._edited(field))
+        self._fields.append(field)
+        return {
+            "": self._table,
+            "Ignore label": self._line(
+                ("ignore_label",), str, _or_none(int), "none",
+                "The value in ground truth that counts as no class, such as 255.",
+            ),
+        }  # fmt: skip
+
+    def _line(
+        self,
+        place: tuple[str, ...],
+        text: Callable[[Any], str],
+        value: Callable[[str], Any],
+        empty: str,
+        tip: str,
+    ) -> QLineEdit:
+        line = QLineEdit()
+        line.setPlaceholderText(empty)
+        line.setToolTip(tip)
+        field = _Field(
+            place,
+            line,
+            lambda shown: line.setText("" if shown is None else text(shown)),
+            lambda: value(line.text().strip()),
+        )
+        line.textChanged.connect(lambda: self._edited(field))
+        self._fields.append(field)
+        return line
+
+    def _choice(self, place: tuple[str, ...], items: dict[Any, str]) -> QComboBox:
+        box = QComboBox()
+        for value, text in items.items():
+            box.addItem(text, value)
+        field = _Field(
+            place,
+            box,
+            lambda shown: box.setCurrentIndex(list(items).index(shown)),
+            lambda: list(items)[box.currentIndex()],
+        )
+        box.currentIndexChanged.connect(lambda: self._edited(field))
+        self._fields.append(field)
+        return box
+
+    def _check(self, place: tuple[str, ...], text: str, tip: str) -> QCheckBox:
+        box = QCheckBox(text)
+        box.setToolTip(tip)
+        field = _Field(place, box, box.setChecked, box.isChecked)
+        box.toggled.connect(lambda: self._edited(field))
+        self._fields.append(field)
+        return box
+
+    def _normalization(self) -> NormalizationEditor:
+        editor = NormalizationEditor()
+        field = _Field(("input", "normalization"), editor, editor.show_value, editor.read)
+        editor.changed.connect(lambda: self._edited(field))
+        self._fields.append(field)
+        return editor
+
+    def _size(self, text: str) -> Any:
+        axes = next(f for f in self._fields if f.place == ("input", "axes")).read()
+        return size_of(text, sum(axis in "zyx" for axis in axes))
+
+    # --- what is shown ---
+
+    def _take_network(self, *_: Any) -> None:
+        """Show the options of the network that is chosen, unless they are shown already."""
+        if self._closed:
+            return
+        network = self.session.network
+        if network is None or network is not self._network:
+            self._network = network
+            self._first = None if network is None else network.spec
+            self._touched.clear()
+            self._show_spec()
+        self._describe()
+
+    def _take_findings(self, findings: Findings | None) -> None:
+        if findings is None or self._closed or findings.network is not self._network:
+            return
+        self._show_answer(findings)
+        if not self._touched:
+            # What was found out by looking, such as the number of classes.
+            self._show_spec()
+        if findings.network is not self._tried:
+            self._preview()
+        self._describe()
+
+    def _show_spec(self) -> None:
+        self._asked.setEnabled(self._network is not None)
+        if self._network is None:
+            self._picture.clear()
+            for line in (self._caption, self._answer, self._trouble):
+                line.clear()
+            return
+        self._showing = True
+        try:
+            for field in self._fields:
+                field.show(field.of(self._network.spec))
+                self._mark(field, "")
+        finally:
+            self._showing = False
+
+    def _show_classes(self, classes: Any) -> None:
+        findings = self.session.findings
+        known = findings is not None and findings.network is self._network
+        self._table.show_classes(classes, len(findings.classes) if known and findings else 0)
+
+    def _describe(self) -> None:
+        network = self._network
+        own = network is not None and _beside(network) is not None
+        self._save.setEnabled(own)
+        self._save_as.setEnabled(network is not None)
+        self._revert.setEnabled(bool(self._touched))
+        if network is None:
+            self._title.setText("Choose a network in the dock “Neuroscope”.")
+            self._found.clear()
+            self._left.clear()
+            return
+        where = _beside(network)
+        self._save.setToolTip(
+            f"Save as {where}, which is used whenever the network is opened."
+            if where
+            else "This network is of no file of yours; “Save as…” saves its options elsewhere."
+        )
+        self._title.setText(f"{network.name} · {network.framework} on {network.device}")
+        found = [f"{network.channels} channels"]
+        if self.session.findings is not None and self.session.findings.network is network:
+            found.append(f"{len(network.class_names)} classes")
+            if final := network.layers.final_activation:
+                found.append(f"ends in {final[1]}, cut off at “{final[0]}”")
+        self._found.setText(f"Found out: {network.spec.task}, {', '.join(found)}.")
+        left = {name: words for name, words in unsaid(network.stated, network.spec).items()
+                if not any(name in place for place in self._touched)}  # fmt: skip
+        self._left.setText(
+            f"Only you can say: {', '.join(left.values())}." if left else "Nothing is left to say."
+        )
+
+    def _show_answer(self, findings: Findings) -> None:
+        segments = findings.network.spec.task == "segmentation"
+        if findings.prediction is None:
+            self._answer.setText("Choose an image to see what the network makes of it.")
+            return
+        ranked = sorted(findings.classes, key=lambda row: -row[2])[:5]
+        what = "of the pixels" if segments else "probable"
+        self._answer.setText("\n".join(f"{name}: {share:.1%} {what}" for _, name, share in ranked))
+
+    def _show_preview(self, preview: Preview | None) -> None:
+        if preview is None:
+            self._picture.clear()
+            self._caption.clear()
+            return
+        height, width, _ = preview.picture.shape
+        image = QImage(preview.picture.tobytes(), width, height, 3 * width,
+                       QImage.Format.Format_RGB888)  # fmt: skip
+        smooth = Qt.TransformationMode.SmoothTransformation
+        if max(height, width) < 160:
+            smooth = Qt.TransformationMode.FastTransformation
+        self._picture.setPixmap(
+            QPixmap.fromImage(image.copy()).scaled(
+                max(self.width() - 20, 160), 160, Qt.AspectRatioMode.KeepAspectRatio, smooth
+            )
+        )
+        self._caption.setText(f"As the network sees it: {preview.caption}.")
+
+    # --- what is asked ---
+
+    def _edited(self, field: _Field) -> None:
+        if self._showing or self._network is None:
+            return
+        self._touched.add(field.place)
+        try:
+            field.read()
+        except ValueError as error:
+            self._mark(field, str(error))
+        else:
+            self._mark(field, "")
+        self._soon()
+
+    def _mark(self, field: _Field, problem: str) -> None:
+        field.widget.setStyleSheet(_WRONG if problem else "")
+        if problem:
+            self._trouble.setText(f"{field.widget.accessibleName()}: {problem}.")
+
+    def asked(self) -> ModelSpec:
+        """Return the spec that the fields say.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where one of them says nothing that makes sense.
+        """
+        assert self._network is not None
+        raw = self._network.spec.model_dump(exclude_unset=True)
+        raw["classes"] = [c.model_dump() for c in self._network.spec.classes]
+        for field in self._fields:
+            if field.place not in self._touched:
+                continue
+            try:
+                value = field.read()
+            except ValueError as error:
+                self._mark(field, str(error))
+                raise NeuroscopeError(f"{field.widget.accessibleName()}: {error}.") from error
+            part = raw
+            for name in field.place[:-1]:
+                part = part.setdefault(name, {})
+            part[field.place[-1]] = value
+        return ModelSpec.parse(raw, where="What is asked")
+
+    def _try(self) -> None:
+        """Try what the fields say, and go on with it where it makes sense."""
+        network = self._network
+        if self._closed or network is None:
+            return
+        try:
+            spec = self.asked()
+        except NeuroscopeError as error:
+            self._trouble.setText(str(error))
+            return
+        self._go_on(network, spec)
+
+    def _go_on(self, network: Network, spec: ModelSpec) -> None:
+        image = self._image(network)
+
+        def work(progress: Any) -> tuple[Findings, Preview | None]:
+            candidate = network.with_spec(spec)
+            plane = None if image is None else image.image(candidate)
+            findings = inspect(candidate, plane, progress)
+            return findings, None if plane is None else Preview.of(candidate.prepare(plane))
+
+        def done(made: tuple[Findings, Preview | None]) -> None:
+            if self._network is not network:
+                return
+            findings, preview = made
+            self._network = self._tried = findings.network
+            self._trouble.clear()
+            self._show_preview(preview)
+            self.session.replace_network(findings)
+
+        self.jobs.submit("Trying the options", work, done, self._fail)
+
+    def _preview(self) -> None:
+        network = self._network
+        image = None if network is None else self._image(network)
+        if network is None or image is None:
+            self._show_preview(None)
+            return
+        self.jobs.submit(
+            "Preparing the image",
+            lambda _: Preview.of(network.prepare(image.image(network))),
+            self._show_preview,
+            self._fail,
+        )
+
+    def _image(self, network: Network) -> Shown | None:
+        layer = self.session.image
+        return None if layer is None else Shown.of(layer, self._viewer)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, NeuroscopeError):
+            self._trouble.setText(str(error))
+            return
+        self._trouble.setText(f"That failed: {type(error).__name__}: {error}.")
+
+    # --- what is kept ---
+
+    def revert(self) -> None:
+        """Go back to the options with which the network was opened."""
+        if self._network is None or self._first is None:
+            return
+        self._soon.cancel()
+        self._touched.clear()
+        self._go_on(self._network, self._first)
+
+    def _ask_where(self) -> None:
+        if self._network is None:
+            return
+        place = _beside(self._network) or Path(f"{self._network.name}.neuroscope.yaml")
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Save model options", str(place), "Model options (*.neuroscope.yaml)"
+        )
+        if chosen:
+            # The dialog has asked already whether to replace a file.
+            self._write(Path(chosen))
+
+    def save(self) -> None:
+        """Save the options beside the network's file, where they are found when it is opened."""
+        where = None if self._network is None else _beside(self._network)
+        if where is None:
+            return
+        if where.exists() and not self._may_replace(where):
+            return
+        self._write(where)
+
+    def _may_replace(self, where: Path) -> bool:
+        try:
+            if ModelSpec.load(where) == self.asked():
+                return True
+        except NeuroscopeError:
+            pass
+        answer = QMessageBox.question(
+            self, "Replace the options?", f"{where} holds other options. Replace them?"
+        )
+        return answer == QMessageBox.StandardButton.Yes
+
+    def _write(self, where: Path) -> None:
+        if self._network is None:
+            return
+        try:
+            spec = _all_said(self.asked())
+            spec.save(where)
+        except NeuroscopeError as error:
+            self._trouble.setText(str(error))
+            return
+        self._network.stated = spec
+        self._first = spec
+        self._touched.clear()
+        self._describe()
+        self._trouble.setText(f"Saved as {where}.")
+
+    # --- its end ---
+
+    def close_work(self) -> None:
+        """Stop what is computed and follow the session no longer; it may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._soon.cancel()
+        for signal, slot in self._followed:
+            signal.disconnect(slot, missing_ok=True)
+        self.jobs.close()
+
+    def closeEvent(self, event: Any) -> None:
+        self.close_work()
+        super().closeEvent(event)
+
+
+def _beside(network: Network) -> Path | None:
+    """Return where a network's options lie, or None where it is of no file of the user's."""
+    if network.path is None or network.name in DEMOS:
+        return None
+    return spec_path(network.path)
+
+
+def _all_said(spec: ModelSpec) -> ModelSpec:
+    """Return a spec in which what only the user can say counts as said, as it stands."""
+    said = {name: getattr(spec.input, name) for name in ("normalization", "size", "resize")}
+    return spec.model_copy(
+        update={
+            "task": spec.task,
+            "classes": spec.classes,
+            "input": spec.input.model_copy(update=said),
+        }
+    )
+
+
+def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: read(text) if text else None
+
+
+def _note() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
