@@ -216,6 +216,7 @@ def test_statistics_of_a_data_set_are_said_to_be_missing(tmp_path: Path) -> None
         ([step("denoise_by_magic", strength=3)], "denoise_by_magic"),
         ([step("flush")], "flush"),
         ([step("scale_linear", gain=-1)], "upside down"),
+        ([step("scale_linear", gain=1e200), step("scale_linear", gain=1e200)], "beyond all numb"),
         ([step("scale_linear", gain=[1, 2, 3])], "3 numbers along another axis"),
         ([step("scale_linear", gain=[1, 2], axis="y")], "2 numbers along another axis"),
         ([step("scale_range", reference_tensor="other")], "another tensor"),
@@ -372,7 +373,9 @@ inputs:
       - {size: 512, id: y, type: space}
       - {size: 512, type: space}
     preprocessing:
-      - {id: scale_linear, kwargs: {gain: 1e-3}}
+      - {id: scale_linear, kwargs: {gain: 1e-3, offset: null}}
+      - {id: ensure_dtype, kwargs: null}
+    sample_tensor: null
 outputs:
   - id: probability
     axes:
@@ -701,6 +704,7 @@ SCRIPT = "weights.torchscript.source"
         ("inputs.0.axes.0", {"type": "index", "size": 2}, "index axis “index”"),
         ("inputs.0.axes.2.id", "width", "space axis “width”"),
         ("inputs.0.axes.2.id", "x", "one axis twice"),
+        ("inputs.0.axes.2.size", 10**12, "less than or equal to"),
         ("inputs.0.axes.2.size", "gone", "no size for its axis “y”"),
         ("inputs.0.axes.2.size", {"tensor_id": "raw", "axis_id": "x"}, "ties the size"),
         ("inputs.0.axes.1.channel_names", "gone", "how many channels"),

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
@@ -22,6 +23,14 @@ _TYPES = {letter: kind for kind, letter in _LETTERS.items()}
 
 class _Node(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nothing(cls, value: Any) -> Any:
+        # What is said to be null is left out.
+        if isinstance(value, dict):
+            return {key: inner for key, inner in value.items() if inner is not None}
+        return value
 
 
 def _several(value: Any) -> Any:
@@ -50,11 +59,16 @@ class File(_Node):
 _File = Annotated[File, BeforeValidator(_as_file)]
 
 
+# No image that fits into memory is longer.
+_LARGEST = 1 << 24
+_Size = Annotated[int, Field(ge=1, le=_LARGEST)]
+
+
 class Sizes(_Node):
     """The sizes ``min``, ``min + step``, ..."""
 
-    min: int = Field(ge=1)
-    step: int = Field(ge=0)
+    min: _Size
+    step: int = Field(ge=0, le=_LARGEST)
 
 
 class SizeReference(_Node):
@@ -70,7 +84,7 @@ class Axis(_Node):
 
     type: Literal["batch", "channel", "time", "index", "space"]
     id: str = ""
-    size: Annotated[int, Field(ge=1)] | Sizes | SizeReference | None = None
+    size: _Size | Sizes | SizeReference | None = None
     channel_names: tuple[str, ...] | str | None = None
     scale: float = 1.0
 

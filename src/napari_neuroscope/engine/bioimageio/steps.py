@@ -68,6 +68,8 @@ class NormalizationOf:
         gain, offset = self._gain, self._offset
         if (gain <= 0).any():
             raise self._refusal("scale_linear", "turns values upside down")
+        if not np.isfinite([*gain, *offset]).all():
+            raise self._refusal("scale_linear", "leads beyond all numbers")
         step: dict[str, Any] = {}
         if (gain != 1).any() or (offset != 0).any():
             step = {"mean": (-offset / gain).tolist(), "std": (1 / gain).tolist()}
@@ -84,7 +86,8 @@ class NormalizationOf:
         for numbers in (gain, offset):
             if len(numbers) not in (1, self._channels) or (len(numbers) > 1 and along != {"c"}):
                 raise self._refusal(step.id, f"has {len(numbers)} numbers along another axis")
-        self._gain, self._offset = self._gain * gain, self._offset * gain + offset
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._gain, self._offset = self._gain * gain, self._offset * gain + offset
 
     def _ensure_dtype(self, step: Step) -> None:
         if not step.kwargs.dtype.startswith("float"):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from napari_neuroscope.engine.bioimageio.description import Architecture, Description, Weights
 from napari_neuroscope.engine.bioimageio.package import Package
-from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, shortened
 from napari_neuroscope.engine.trust import TrustStore, UntrustedError
 
 # The best first: all layers, inner operations, the input's gradient alone, scores alone.
@@ -107,7 +107,7 @@ class _Opener(NamedTuple):
         elif self.name == "pytorch_state_dict" and factory is None:
             builder = self.entry.builder()
             if builder is None:
-                raise NeuroscopeError(
+                raise FactoryNeededError(
                     f"“{self.package.path.name}” doesn't say what builds the network of its "
                     f'weights; say it with factory="package.module:function".'
                 )
