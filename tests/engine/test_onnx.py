@@ -143,6 +143,21 @@ def test_maps_of_activations_lie_where_those_of_pytorch_do(rng: np.random.Genera
         )
 
 
+def test_tensors_are_what_the_graph_defines(image: np.ndarray) -> None:
+    """ONNX's own slow reference runs each operation as it is written."""
+    from onnx.reference import ReferenceEvaluator
+
+    network = exported(settled(ResNet()), (1, 3, 16, 16))
+    trace = as_network(network).trace(image, keep="everything")
+    names = [name for layer in network.graph.node for name in layer.output]
+    network.graph.output.extend([value(name) for name in names if name != "scores"])
+    found = ReferenceEvaluator(network).run(names, {"image": image.transpose(2, 0, 1)[None]})
+    expected = dict(zip(names, found, strict=True))
+    assert len(trace.layers) > 20
+    for name in trace.layers:
+        assert_close(trace.activation(name), expected[name][0])
+
+
 def test_answers_do_not_depend_on_what_else_is_asked(
     image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
