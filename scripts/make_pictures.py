@@ -5,7 +5,9 @@ Needs a screen, real or virtual: ``make pictures``.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import napari
 
@@ -15,6 +17,7 @@ from napari_neuroscope.viewer.saving import save
 from napari_neuroscope.widgets.demo import build_demo, settle, wait_for
 from napari_neuroscope.widgets.session import DEMO_TITLES
 
+SAMPLES = Path(ns.__file__).parent / "samples"
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 
 
@@ -57,6 +60,29 @@ def classifier_window() -> None:
     viewer.close()
 
 
+def options_window() -> None:
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    for data, attributes, kind in blood_cells():
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    viewer.dims.set_current_step(0, 4)
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "cells.safetensors"
+        shutil.copy(SAMPLES / "blood-cells" / "model.safetensors", path)
+        inspector.open_file(path, "napari_neuroscope.samples.architectures:CellClassifier")
+        wait_for(inspector.ready, 60)
+        _, options = viewer.window.add_plugin_dock_widget(
+            "napari-neuroscope", "Model options", tabify=True
+        )
+        settle()
+        wait_for(lambda: not options.jobs.busy, 60)
+        viewer.window.dock_widgets["Model options (napari-neuroscope)"].parent().raise_()
+        viewer.reset_view()
+        window("options", viewer)
+    viewer.close()
+
+
 def layer_overview() -> None:
     image = nuclei()[0][0]
     network = ns.load("demo:nuclei")
@@ -70,3 +96,4 @@ if __name__ == "__main__":
     layer_overview()
     demo_windows()
     classifier_window()
+    options_window()

@@ -289,9 +289,10 @@ class Inspector(QWidget):
             self.open_file(path)
 
     def _open_options(self) -> None:
-        self._viewer.window.add_plugin_dock_widget(
+        dock, _ = self._viewer.window.add_plugin_dock_widget(
             "napari-neuroscope", "Model options", tabify=True
         )
+        dock.raise_()
 
     def _ask_more(self, error: Exception) -> bool:
         """Ask what opening a file still needs, and open it again; whether that was done."""
