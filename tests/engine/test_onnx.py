@@ -446,6 +446,30 @@ def test_models_that_can_not_be_wrapped() -> None:
         ns.wrap(session)
 
 
+def test_a_long_pass_is_stopped_in_its_midst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_neuroscope.engine.frameworks.onnx._ASK_EVERY", 1e-3)
+    convolutions = 300
+    nodes = [node("Conv", f"t{n} w", f"t{n + 1}", pads=[1] * 4) for n in range(convolutions)]
+    w = np.full((8, 8, 3, 3), 1 / 72, np.float32)
+    long = model(nodes, [value("t0", [1, 8, 128, 128])], [value(f"t{convolutions}")], {"w": w})
+    network = as_network(long, "segmentation")
+    large = np.ones((128, 128, 8), np.float32)
+    calls: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int, what: str) -> None:
+        calls.append((done, total))
+        if len(calls) == 2:
+            raise ns.Cancelled
+
+    with pytest.raises(ns.Cancelled):
+        network.trace(large, ["t1"], keep="asked", progress=progress)
+    assert calls == [(0, 1), (0, 1)], "it was asked again before the pass was done"
+    small = as_network(by_hand())
+    done: list[tuple[int, int]] = []
+    small.trace(IMAGE, progress=lambda n, total, what: done.append((n, total)))
+    assert done[-1] == (1, 1)
+
+
 # --- the model is left as it is ---
 
 

@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Collection, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +49,7 @@ _FLOATS = {
     "tensor(float16)": torch.float16,
     "tensor(double)": torch.float64,
 }
+_ASK_EVERY = 0.1  # seconds
 _INPUTS = {**_FLOATS, "tensor(uint8)": torch.uint8}
 
 
@@ -204,7 +206,7 @@ class OnnxFramework(Framework):
             given = given.round().clamp(0, 255)
         array = np.ascontiguousarray(given.to("cpu", _INPUTS[self._input.type]).numpy())
         with self.lock, _speaking(x):
-            values = self.model.run(names, {self._input.name: array})
+            values = _run(self.model, names, {self._input.name: array}, progress)
         progress(1, 1, "forward pass")
         return {
             name: torch.from_numpy(np.asarray(value)).to(self.device)
@@ -395,6 +397,24 @@ def _why_not(text: str, version: str) -> str:
             f"(pip install -U onnxruntime), or export the network for an older one."
         )
     return f"ONNX Runtime {version} can't open the network: {_plain(text)}."
+
+
+def _run(session: Any, names: list[str], feed: dict[str, Any], progress: Progress) -> list[Any]:
+    """Run a session in a thread of its own, so that the work can be stopped in the midst of it."""
+    if progress is no_progress:
+        return session.run(names, feed)
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    with ThreadPoolExecutor(1, "neuroscope onnx") as pool:
+        running = pool.submit(session.run, names, feed, options)
+        try:
+            while not wait([running], _ASK_EVERY).done:
+                progress(0, 1, "forward pass")
+        except BaseException:
+            options.terminate = True
+            raise
+    return running.result()
 
 
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
