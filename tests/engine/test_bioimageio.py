@@ -253,9 +253,9 @@ def test_the_spec_of_a_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "order"),
     [(["R", "G", "B"], "rgb"), (["blue", "green", "red"], "bgr"), (["DAPI", "GFP", "Cy5"], "n"),
-     (["channel0", "channel1", "channel2"], "n")],
+     (["channel0", "channel1", "channel2"], None)],
 )  # fmt: skip
-def test_the_order_of_channels(names: list[str], order: str, tmp_path: Path) -> None:
+def test_the_order_of_channels(names: list[str], order: str | None, tmp_path: Path) -> None:
     folder = packages.make(tmp_path / "net", channels=3)
     description = packages.read(folder)
     description["inputs"][0]["axes"][1]["channel_names"] = names

@@ -60,7 +60,7 @@ def spec_of(description: Description, where: str) -> tuple[ModelSpec, list[str]]
         "axes": axes,
         "size": size,
         "channels": channels,
-        "order": _ORDERS.get("".join(names).lower()) or ("n" if names and channels > 1 else None),
+        "order": _order(names),
         "resize": ("fit" if fixed else "pad") if segments else "stretch",
         "value_range": (0.0, unit),
         "normalization": steps.plain(),
@@ -163,12 +163,20 @@ def _output(description: Description, tensor: Described) -> dict[str, Any]:
     return found
 
 
+def _order(names: tuple[str, ...]) -> str | None:
+    known = _ORDERS.get("".join(names).lower())
+    return known or (None if _are_numbers(names) or len(names) == 1 else "n")
+
+
 def _class_names(axis: Axis | None) -> list[str]:
-    names = list(_names(axis))
-    # Numbers alone are no names, and neither are names that say nothing apart.
-    if all(_NUMBERED.fullmatch(name) for name in names) or len(set(names)) < len(names):
-        return []
-    return names
+    names = _names(axis)
+    # Neither are names that don't tell classes apart.
+    return [] if _are_numbers(names) or len(set(names)) < len(names) else list(names)
+
+
+def _are_numbers(names: tuple[str, ...]) -> bool:
+    """Whether names such as channel0 and channel1 are none."""
+    return all(_NUMBERED.fullmatch(name) for name in names)
 
 
 def _notes(description: Description, tensor: Described) -> list[str]:
