@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import subprocess
@@ -14,11 +15,13 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from rows import Row, taken_from
 from timing import THREADS, Neighbours
 
 HERE = Path(__file__).parent
+RECORD = HERE / "results.json"
 FIGURES = {
     "import": ["importing.py"],
     "one-pass": ["many_layers.py", "one-pass"],
@@ -31,9 +34,14 @@ FIGURES = {
     "traced": ["traced.py"],
     "unet": ["unet_classes.py"],
     "stalls": ["stalls.py"],
+    "keras-layers": ["keras_layers.py", "tf-keras-vis"],
+    "keras-pass": ["keras_layers.py", "tape"],
+    "keras-guided": ["keras_layers.py", "guided"],
+    "keras-load": ["keras_layers.py", "load"],
 }
 PACKAGES = (
     "napari-neuroscope", "torch", "torchvision", "captum", "grad-cam", "numpy", "napari", "PyQt6",
+    "tensorflow-cpu", "keras", "tf-keras-vis",
 )  # fmt: skip
 
 
@@ -76,7 +84,6 @@ def machine() -> list[str]:
         f"- {system}",
         f"- Python {platform.python_version()}, "
         + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
-        f"- {datetime.date.today().isoformat()}",
     ]
 
 
@@ -87,8 +94,8 @@ def _version(package: str) -> str:
         return "(not installed)"
 
 
-def write(results: dict[str, tuple[list[Row], str]]) -> None:
-    """Write RESULTS.md."""
+def write(results: dict[str, dict[str, Any]]) -> None:
+    """Write RESULTS.md from what each figure was when it was last measured."""
     lines = [
         "# Benchmarks",
         "",
@@ -103,19 +110,24 @@ def write(results: dict[str, tuple[list[Row], str]]) -> None:
         "| what | peer | ours (median) | peer (median) | ratio | asked | met? |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    details = []
-    for rows, how in results.values():
-        for row in rows:
-            lines.append("| " + " | ".join(row.cells()) + " |")
-            notes = [n for n in (row.spread, *row.notes) if n]
-            if notes:
-                beside = f" — {row.peer}" if row.peer else ""
-                details.append(f"- {row.what}{beside}: {'; '.join(notes)}")
-        if "failed" in how:
-            lines.append(f"| {how} | | | | | | **no** |")
-    lines += ["", "Spread (smallest to largest) and notes:", "", *details]
-    lines += ["", "How it went:", "", *(f"- {how}" for _, how in results.values()), ""]
+    kept = [results[name] for name in FIGURES if name in results]
+    lines += ["| " + " | ".join(cells) + " |" for figure in kept for cells in figure["table"]]
+    lines += ["", "Spread (smallest to largest) and notes:", ""]
+    lines += [f"- {note}" for figure in kept for note in figure["notes"]]
+    lines += ["", "How it went:", "", *(f"- {figure['how']}" for figure in kept), ""]
     (HERE / "RESULTS.md").write_text("\n".join(lines), "utf-8")
+
+
+def kept_of(rows: list[Row], how: str) -> dict[str, Any]:
+    """Return what is kept of a figure: rows of the table, notes, and how it went."""
+    notes = []
+    for row in rows:
+        said = [n for n in (row.spread, *row.notes) if n]
+        if said:
+            beside = f" — {row.peer}" if row.peer else ""
+            notes.append(f"{row.what}{beside}: {'; '.join(said)}")
+    table = [row.cells() for row in rows] or [[how, "", "", "", "", "", "**no**"]]
+    return {"table": table, "notes": notes, "how": f"{datetime.date.today()}, {how}"}
 
 
 def main() -> None:
@@ -123,15 +135,20 @@ def main() -> None:
     parser.add_argument("figures", nargs="*", choices=[*FIGURES, []], metavar="figure",
                         help=", ".join(FIGURES))  # fmt: skip
     asked = parser.parse_args().figures or list(FIGURES)
-    results: dict[str, tuple[list[Row], str]] = {}
+    # Figures that are not asked for stay as they were measured last.
+    results = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
+    failed = False
     for name in asked:
         print(f"{name} …", flush=True)
-        results[name] = measure(name)
-        for row in results[name][0]:
+        rows, how = measure(name)
+        for row in rows:
             print("  " + " | ".join(row.cells()), flush=True)
-        print(f"  {results[name][1]}", flush=True)
+        print(f"  {how}", flush=True)
+        failed |= not rows
+        results[name] = kept_of(rows, how)
+        RECORD.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
         write(results)
-    if any(not rows for rows, _ in results.values()):
+    if failed:
         sys.exit(1)
 
 

@@ -24,8 +24,8 @@ from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorf
 from napari_neuroscope.engine.loading import load, spec_path
 
 import_tensorflow()
-import keras
-from keras import layers
+import keras  # noqa: E402  it would import TensorFlow its own way
+from keras import layers  # noqa: E402
 
 
 def block(name: str, channels: int, inputs: int) -> Any:

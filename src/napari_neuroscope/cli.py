@@ -324,8 +324,8 @@ def _layers(parsed: argparse.Namespace) -> None:
 
 
 def _check(parsed: argparse.Namespace) -> None:
-    from napari_neuroscope.engine.methods.registry import methods
     from napari_neuroscope.engine.inference import unsaid
+    from napari_neuroscope.engine.methods.registry import methods
 
     network = _load(parsed)
     layers = network.layers
