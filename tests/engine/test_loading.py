@@ -270,6 +270,22 @@ def write(path: Path, how: str) -> None:
         torch.save(model.state_dict(), path)
 
 
+def test_a_link_is_trusted_by_what_it_leads_to(tmp_path: Path) -> None:
+    first, second, link = (tmp_path / name for name in ("first.pt", "second.pt", "link.pt"))
+    for number, path in enumerate((first, second)):
+        marker = tmp_path / f"marker{number}"
+        torch.save({"net": nn.Conv2d(1, 1, 1), "hook": Marker(marker)}, path)
+    link.symlink_to(first)
+    with pytest.raises(UntrustedError, match="mkdir") as refusal:
+        ns.load(link)
+    TrustStore().add(refusal.value.sha256, "link.pt")
+    link.unlink()
+    link.symlink_to(second)
+    with pytest.raises(UntrustedError):
+        ns.load(link)
+    assert not list(tmp_path.glob("marker*"))
+
+
 @pytest.mark.parametrize(
     ("name", "how", "says"),
     [

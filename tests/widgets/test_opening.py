@@ -9,6 +9,9 @@ import pytest
 import torch
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
 
+import packages
+from napari_neuroscope.engine.errors import NeuroscopeWarning
+from napari_neuroscope.engine.trust import TrustStore
 from napari_neuroscope.samples.architectures import UNet
 from napari_neuroscope.widgets import opening
 
@@ -75,3 +78,35 @@ def test_arguments_that_can_not_be_read_are_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("a.b:c [1, 2", True))
     with pytest.raises(opening.NeuroscopeError, match="can't be read"):
         opening.ask_for_factory(None, Path("x.pt"))
+
+
+def test_a_package_opens_by_what_runs_nothing_and_offers_trust(
+    opened, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = packages.make(tmp_path / "cells", formats=("pytorch_state_dict", "torchscript"))
+    path = packages.zipped(folder)
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "napari_neuroscope.widgets.inspector.ask_for_trust",
+        lambda _, refusal: (
+            asked.append(refusal.would_run) or TrustStore().add(refusal.sha256, "x") or True
+        ),
+    )
+    inspector = opened(network=None)
+
+    def open_it() -> None:
+        inspector.open_file(path)
+        qtbot.waitUntil(lambda: inspector.session.findings is not None, timeout=30_000)
+
+    with pytest.warns(NeuroscopeWarning, match="torchscript"):
+        open_it()
+    assert inspector.session.network.published.weights == "torchscript"
+    assert "torchscript, not by pytorch_state_dict" in inspector._network_note.text()
+    assert not asked
+    assert inspector._trust_button.isVisibleTo(inspector)
+    inspector._trust_button.click()
+    qtbot.waitUntil(inspector.ready, timeout=30_000)
+    assert "net.py" in asked[0]
+    assert inspector.session.network.published.weights == "pytorch_state_dict"
+    assert "down" in inspector.session.network.layers
+    assert not inspector._trust_button.isVisibleTo(inspector)

@@ -140,7 +140,9 @@ def _of_package(
     network.path = package.path
     if opened.passed_over:
         notes.append(f"it was opened by {opened.format}, not by {' or '.join(opened.passed_over)}")
-    network.published = Published(package.path, description, opened.format, tuple(notes))
+    network.published = Published(
+        package.path, description, opened.format, tuple(notes), opened.untrusted
+    )
     if notes:
         warnings.warn(f"{where}: {'; '.join(notes)}.", NeuroscopeWarning, stacklevel=3)
     return network

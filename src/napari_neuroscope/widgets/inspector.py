@@ -100,6 +100,9 @@ class Inspector(QWidget):
         self._open_button = QPushButton("Open…")
         self._open_button.setToolTip("Open the network of a file. Nothing in it runs unasked.")
         self._network_note = _note()
+        self._trust_button = QPushButton("Trust it to see more…")
+        self._trust_button.setToolTip("Shows what the file would run, and asks.")
+        self._trust_button.setVisible(False)
         self._image_box = _narrow(QComboBox())
         self._image_box.setAccessibleName("Image")
         self._method_box = _narrow(QComboBox())
@@ -168,6 +171,7 @@ class Inspector(QWidget):
         network_row.addWidget(self._options_button)
         top.addRow("Network", network_row)
         top.addRow("", self._network_note)
+        top.addRow("", self._trust_button)
         top.addRow("Image", self._image_box)
         top.addRow("Method", self._method_box)
         top.addRow("", self._method_note)
@@ -209,6 +213,7 @@ class Inspector(QWidget):
         self._network_box.currentIndexChanged.connect(self._choose_network)
         self._open_button.clicked.connect(self._open_file)
         self._options_button.clicked.connect(self._open_options)
+        self._trust_button.clicked.connect(self._trust_more)
         self._image_box.currentIndexChanged.connect(self._choose_image)
         self._method_box.currentIndexChanged.connect(self._choose_method)
         self._layer_list.changed.connect(lambda names: setattr(self.session, "layers", names))
@@ -313,6 +318,14 @@ class Inspector(QWidget):
                 return True
         return False
 
+    def _trust_more(self) -> None:
+        """Ask whether code in the package may run, and open its best weights if so."""
+        network = self.session.network
+        if network is None or network.published is None or network.published.untrusted is None:
+            return
+        if ask_for_trust(self, network.published.untrusted):
+            self.open_file(network.published.path)
+
     def choose_network(self, title: str) -> None:
         """Choose one of the networks that are offered."""
         self._network_box.setCurrentText(title)
@@ -375,6 +388,7 @@ class Inspector(QWidget):
         self._layer_list.set_rows([])
         self._class_list.set_rows([])
         self._network_note.setText("")
+        self._trust_button.setVisible(False)
         if self._network_box.currentIndex() > 0:
             self._inspect()
         self._changed()
@@ -552,7 +566,11 @@ class Inspector(QWidget):
         )
         if left := unsaid(network.stated, network.spec):
             words += f"\nStill to say under Options…: {', '.join(left.values())}."
+        published = network.published
+        if published is not None and published.notes:
+            words += f"\nThe package: {'; '.join(published.notes)}."
         self._network_note.setText(words)
+        self._trust_button.setVisible(published is not None and published.untrusted is not None)
 
     def question(self) -> Question:
         """Return what would be explained now.

@@ -14,6 +14,7 @@ from napari_neuroscope.engine.bioimageio.package import Package
 from napari_neuroscope.engine.bioimageio.steps import postprocessed
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.preprocessing import prepare
+from napari_neuroscope.engine.trust import UntrustedError
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.network import Network
@@ -34,12 +35,15 @@ class Published:
         The format of the weights that were opened.
     notes
         What to know of how it was understood.
+    untrusted
+        What trust would let run to open better weights; None where the best were opened.
     """
 
     path: Path
     description: Description
     weights: str
     notes: tuple[str, ...] = ()
+    untrusted: UntrustedError | None = None
 
     def test_tensors(self, output: Described) -> tuple[np.ndarray, np.ndarray]:
         """Return the package's own image, axes as the network takes it, and the answer to it.

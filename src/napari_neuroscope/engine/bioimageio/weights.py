@@ -22,11 +22,15 @@ OpenFile = Callable[..., Any]
 
 
 class Opened(NamedTuple):
-    """A model, the format of its weights, and why better ones were passed over."""
+    """A model, the format of its weights, and why better ones were passed over.
+
+    The last is what trust would let run to open those that are best.
+    """
 
     model: Any
     format: str
     passed_over: list[str]
+    untrusted: UntrustedError | None
 
 
 def open_weights(
@@ -56,19 +60,19 @@ def open_weights(
             f"“{package.path.name}” holds no weights of a format that is known here "
             f"({', '.join(FORMATS)}), but: {shortened(others, 200)}."
         )
-    refusal: NeuroscopeError | None = None
+    refusal: UntrustedError | None = None
     passed: dict[str, NeuroscopeError] = {}
     for name, entry in entries.items():
         opener = _Opener(package, name, entry, open_file, factory, arguments)
         try:
             try:
-                return Opened(opener.open(trust=trust), name, _in_words(passed))
+                return Opened(opener.open(trust=trust), name, _in_words(passed), refusal)
             except UntrustedError as error:
                 digest = package.digest(set(description.sources()))
                 if digest in TrustStore():
-                    return Opened(opener.open(trust=True), name, _in_words(passed))
-                passed[name] = UntrustedError(package.path, digest, error.would_run)
-                refusal = refusal or passed[name]
+                    return Opened(opener.open(trust=True), name, _in_words(passed), refusal)
+                passed[name] = untrusted = UntrustedError(package.path, digest, error.would_run)
+                refusal = refusal or untrusted
         except NeuroscopeError as error:
             passed[name] = error
     if refusal is not None:
