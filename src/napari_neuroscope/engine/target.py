@@ -36,6 +36,25 @@ class Instance:
 
 
 @dataclass(frozen=True, eq=False)
+class Mask:
+    """A region that was drawn or painted, with its name.
+
+    Attributes
+    ----------
+    values
+        The pixels of the image's grid that belong to it (*space).
+    words
+        What it is called, for the record.
+    notes
+        Where it is not quite what was drawn.
+    """
+
+    values: Any
+    words: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Target:
     """The scalar that is explained: T, the sum of a class's score over a region.
 
@@ -46,7 +65,8 @@ class Target:
     region
         Where, for a segmentation: ``"everywhere"``; ``"predicted"``, where the class is
         predicted (Vinogradova et al. 2020); ``"ground_truth"``, where it truly is; a mask on the
-        image's grid; an `Instance`; or a point, a tuple of coordinates in pixels of the image.
+        image's grid, or a `Mask` with a name; an `Instance`; or a point, a tuple of coordinates
+        in pixels of the image.
     score
         ``"logit"``, before softmax or sigmoid; ``"probability"``; or ``"log_probability"``.
     reduce
@@ -160,10 +180,13 @@ def resolve_region(
     elif _is_point(region):
         mask, words = _point(region, image, output, predicted)
     else:
-        array = _on_image(region, image, "mask") != 0
+        named = isinstance(region, Mask)
+        array = _on_image(region.values if named else region, image, "mask") != 0
         digest = hashlib.sha256(np.packbits(array).tobytes()).hexdigest()[:12]
         mask = _to_output(array, image, output, predicted)
         words = f"mask {digest}, {np.count_nonzero(array)} pixels"
+        if named:
+            words = f"{region.words}, {words}"
     if not bool(mask.any()):
         raise NeuroscopeError(
             f"The region ({words}) has no positions on the network's output of "

@@ -18,7 +18,7 @@ from napari_neuroscope.engine.frameworks.base import Run
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.preprocessing import Prepared
 from napari_neuroscope.engine.spec import ModelSpec
-from napari_neuroscope.engine.target import ResolvedTarget, Score, Target, resolve_region
+from napari_neuroscope.engine.target import Mask, ResolvedTarget, Score, Target, resolve_region
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.network import Network
@@ -284,6 +284,8 @@ class Trace:
                 "all of the network's answers lie in 0..1: if they are probabilities, say so with "
                 "output.activation: sigmoid",
             )
+        if isinstance(target.region, Mask):
+            notes = (*notes, *target.region.notes)
         region_key = words if mask is None else mask.cpu().numpy().tobytes()
         return ResolvedTarget(
             index,
@@ -349,17 +351,20 @@ class Trace:
         return self._unscaled(gradient[0], target), count
 
     def together(
-        self, targets: Sequence[ResolvedTarget], layers: Sequence[str]
+        self, targets: Sequence[ResolvedTarget], layers: Sequence[str], *, briefly: bool = False
     ) -> Iterator[Sequence[ResolvedTarget]]:
         """Yield targets in groups, each group's gradients pulled back in one batched pass.
 
         Groups are as large as little memory allows; the gradients are let go after their group.
+        Where everything is kept each target has a pass of its own, which reaches all layers;
+        `briefly` asks for these layers alone there too.
         """
         held = sum(self._run.activations[layer].nbytes for layer in layers)
-        size = 1 if self.everything else max(1, _TOGETHER_BYTES // max(held, 1))
+        alone = self.everything and not briefly
+        size = 1 if alone else max(1, _TOGETHER_BYTES // max(held, 1))
         for start in range(0, len(targets), size):
             group = targets[start : start + size]
-            found = self._pulled_together(group, layers) if len(group) > 1 else {}
+            found = self._pulled_together(group, layers) if len(group) > 1 or briefly else {}
             for number, target in enumerate(group if found else ()):
                 held_now = self._gradients.setdefault(target.key, {})
                 held_now.update({layer: found[layer][number] for layer in layers})
@@ -415,6 +420,12 @@ class Trace:
             if of_input is not None:
                 held[None] = of_input
         return held[layer]
+
+    def forget(self, target: ResolvedTarget) -> None:
+        """Drop the gradients of a target that is not asked about again."""
+        self._gradients.pop(target.key, None)
+        self._guided.pop(target.key, None)
+        self._scales.pop(target.key, None)
 
     def forget_gradients(self, most: int) -> None:
         """Drop the gradients of the targets used longest ago, down to `most` bytes in all."""
