@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,6 +19,10 @@ from napari_neuroscope.engine.methods.registry import Method, Needs, methods
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.engine.target import Target
 from napari_neuroscope.viewer.planes import Shown
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.evaluation.scoring import Scores
+    from napari_neuroscope.viewer.comparing import Comparison
 
 DEMO_TITLES = {"nuclei": "Demo: nuclei (U-Net)", "blood-cells": "Demo: blood cells (classifier)"}
 
@@ -83,6 +87,10 @@ class Session:
     region: str = "everywhere"
     score: str = "logit"
     live: bool = False
+    scores: Scores | None = None
+    cell: tuple[int, int] | None = None
+    comparison: Comparison | None = None
+    wanted: str = ""
 
     def __post_init__(self) -> None:
         self._open: dict[str, Callable[[], Network]] = {
@@ -130,6 +138,16 @@ class Session:
             self._loaded[title] = findings.network
         self.network = findings.network
         self.findings = findings
+
+    def show_image(self, name: str) -> None:
+        """Ask the dock “Images” to show one of its images."""
+        # The same image may be asked for twice.
+        self.wanted = ""
+        self.wanted = name
+
+    def counts_pixels(self) -> bool:
+        """Whether the scores are of pixels, not of whole images."""
+        return self.network is not None and self.network.spec.task == "segmentation"
 
     def chosen_method(self) -> Method:
         """Return the method that is chosen."""
