@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, NeuroscopeWarning
+    from napari_neuroscope.engine.evaluation.confusion import Confusion
+    from napari_neuroscope.engine.evaluation.scoring import score_images
     from napari_neuroscope.engine.explain import explain
     from napari_neuroscope.engine.explanation import Explanation
+    from napari_neuroscope.engine.images import pairs_of
     from napari_neuroscope.engine.loading import load
     from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
     from napari_neuroscope.engine.network import Network, Prediction, wrap
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Cancelled": "errors",
+    "Confusion": "evaluation.confusion",
     "Explanation": "explanation",
     "Instance": "target",
     "Map": "methods.registry",
@@ -37,11 +41,14 @@ _PLACES = {
     "load": "loading",
     "method": "methods.registry",
     "methods": "methods.registry",
+    "pairs_of": "images",
+    "score_images": "evaluation.scoring",
     "wrap": "network",
 }
 
 __all__ = [
     "Cancelled",
+    "Confusion",
     "Explanation",
     "Instance",
     "Map",
@@ -58,6 +65,8 @@ __all__ = [
     "load",
     "method",
     "methods",
+    "pairs_of",
+    "score_images",
     "wrap",
 ]
 

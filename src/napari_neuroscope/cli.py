@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,6 @@ from napari_neuroscope.engine.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import numpy as np
 
     from napari_neuroscope.engine.explanation import Explanation
     from napari_neuroscope.engine.network import Network
@@ -192,7 +190,9 @@ def _explain(parsed: argparse.Namespace) -> None:
         raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
     if not out.absolute().parent.is_dir():
         raise NeuroscopeError(f"The folder {out.absolute().parent} does not exist; make it first.")
-    image = _read(parsed.image)
+    from napari_neuroscope.engine.sources import read_image
+
+    image = read_image(parsed.image)
 
     from napari_neuroscope.engine.explain import explain
     from napari_neuroscope.engine.methods.registry import Needs, methods
@@ -228,27 +228,6 @@ def _option(text: str) -> tuple[str, Any]:
     if not equals:
         raise NeuroscopeError(f"The option “{text}” needs the form NAME=VALUE.")
     return name.strip(), yaml.safe_load(value)
-
-
-def _read(path: Path) -> np.ndarray:
-    import numpy as np
-
-    if not path.is_file():
-        raise NeuroscopeError(f"There is no image {path}.")
-    readers: dict[str, Callable[[], Any]] = {".npy": lambda: np.load(path, allow_pickle=False)}
-    if path.suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        readers[path.suffix.lower()] = lambda: tifffile.imread(path)
-    else:
-        from skimage.io import imread
-
-        readers.setdefault(path.suffix.lower(), lambda: imread(path))
-    try:
-        return np.asarray(readers[path.suffix.lower()]())
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise NeuroscopeError(f"The image {path} can't be read: {reason}.") from error
 
 
 @contextmanager

@@ -1,0 +1,156 @@
+"""Figures of a confusion matrix, of pixels or of images.
+
+A figure with nothing to divide by is NaN, not applicable: a class that is neither there nor
+predicted has no IoU. Means leave such classes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.evaluation.confusion import Confusion
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a confusion matrix.
+
+    Attributes
+    ----------
+    title
+        What people call it.
+    function
+        From counts (..., class, class), rows true, to (..., class), or (...) where it is of all
+        classes together.
+    per_class
+        Whether each class has its own.
+    tasks
+        For which it is usual.
+    """
+
+    title: str
+    function: Callable[[np.ndarray], np.ndarray]
+    per_class: bool
+    tasks: tuple[str, ...] = ("segmentation", "classification")
+
+    def __call__(self, confusion: Confusion | np.ndarray) -> Any:
+        """Return the figure of a confusion, or of a stack of counts: a number, or one a class."""
+        counts = confusion.counts if isinstance(confusion, Confusion) else confusion
+        found = self.function(counts)
+        return float(found) if found.ndim == 0 else found
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+
+
+def _hits(counts: np.ndarray) -> np.ndarray:
+    return np.diagonal(counts, axis1=-2, axis2=-1)
+
+
+def iou(counts: np.ndarray) -> np.ndarray:
+    """Return the intersection over the union of each class: TP / (TP + FP + FN)."""
+    hits = _hits(counts)
+    return _share(hits, counts.sum(-1) + counts.sum(-2) - hits)
+
+
+def dice(counts: np.ndarray) -> np.ndarray:
+    """Return the Dice coefficient, or F1, of each class: 2 TP / (2 TP + FP + FN)."""
+    return _share(2 * _hits(counts), counts.sum(-1) + counts.sum(-2))
+
+
+def precision(counts: np.ndarray) -> np.ndarray:
+    """Return the share of each predicted class that is right: TP / (TP + FP)."""
+    return _share(_hits(counts), counts.sum(-2))
+
+
+def recall(counts: np.ndarray) -> np.ndarray:
+    """Return the share of each true class that is found: TP / (TP + FN)."""
+    return _share(_hits(counts), counts.sum(-1))
+
+
+def accuracy(counts: np.ndarray) -> np.ndarray:
+    """Return the share of all that is right."""
+    return _share(_hits(counts).sum(-1), counts.sum((-2, -1)))
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the last axis, NaN left out; NaN where nothing else is there."""
+    known = ~np.isnan(values)
+    return _share(np.where(known, values, 0).sum(-1), known.sum(-1))
+
+
+def _mean_of(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda counts: mean(function(counts))
+
+
+_PIXELS, _IMAGES = ("segmentation",), ("classification",)
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric("Accuracy", accuracy, False),
+    "mean_iou": Metric("Mean IoU", _mean_of(iou), False, _PIXELS),
+    "mean_dice": Metric("Mean Dice", _mean_of(dice), False, _PIXELS),
+    "mean_precision": Metric("Mean precision", _mean_of(precision), False),
+    "mean_recall": Metric("Mean recall", _mean_of(recall), False),
+    "mean_f1": Metric("Mean F1", _mean_of(dice), False, _IMAGES),
+    "iou": Metric("IoU", iou, True, _PIXELS),
+    "dice": Metric("Dice", dice, True, _PIXELS),
+    "precision": Metric("Precision", precision, True),
+    "recall": Metric("Recall", recall, True),
+    "f1": Metric("F1", dice, True, _IMAGES),
+}
+"""The figures by name: first those of all classes together, then those of each class."""
+
+
+def metrics_of(task: str) -> dict[str, Metric]:
+    """Return the figures that are usual for a task."""
+    return {name: metric for name, metric in METRICS.items() if task in metric.tasks}
+
+
+def true_rank(scores: Any, truth: Any) -> np.ndarray:
+    """Return the place of the true class among the scores, 1 for the highest.
+
+    Parameters
+    ----------
+    scores
+        (..., class).
+    truth
+        The true class (...).
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 (...). Of equal scores, the earlier class comes first, as in a prediction.
+    """
+    scores, truth = np.asarray(scores), np.asarray(truth)
+    own = np.take_along_axis(scores, truth[..., None], -1)
+    before = np.arange(scores.shape[-1]) < truth[..., None]
+    return 1 + ((scores > own) | ((scores == own) & before)).sum(-1)
+
+
+def top_k(scores: Any, truth: Any, k: int = 5) -> float:
+    """Return the share of images whose true class is among the k highest scores.
+
+    Parameters
+    ----------
+    scores
+        (image, class).
+    truth
+        The true class of each image (image,).
+    k
+        How many; with as many as there are classes, all are right.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where k is below 1.
+    """
+    if k < 1:
+        raise NeuroscopeError(f"Top-k needs k of at least 1, not {k}.")
+    ranks = true_rank(scores, truth)
+    return float(np.mean(ranks <= k)) if ranks.size else float("nan")

@@ -1,0 +1,310 @@
+"""How good a network is on many images, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, shortened
+from napari_neuroscope.engine.evaluation.confusion import Confusion
+from napari_neuroscope.engine.evaluation.metrics import METRICS, Metric, metrics_of, true_rank
+from napari_neuroscope.engine.ground_truth import TruthKind, TruthReader
+from napari_neuroscope.engine.images import Pair, Pairs, Skipped, Source
+from napari_neuroscope.engine.writing import write_csv
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScore:
+    """How good a network is on one image.
+
+    Attributes
+    ----------
+    name, pair
+        The image, and where it and its ground truth are read from.
+    confusion
+        Of its pixels; of a classification, of the image itself.
+    notes
+        How its ground truth was read.
+    rank
+        Of a classification: the place of the true class among the scores, 1 for the highest.
+    labels
+        Of a segmentation: the predicted class of each pixel, int16 (*space), −1 where not seen;
+        None where it was not kept.
+    """
+
+    name: str
+    pair: Pair
+    confusion: Confusion
+    notes: tuple[str, ...] = ()
+    rank: int | None = None
+    labels: np.ndarray | None = None
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """All figures by name: a number, or an array (class,); NaN where not applicable."""
+        return {name: metric(self.confusion) for name, metric in METRICS.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How good a network is on many images.
+
+    Attributes
+    ----------
+    task
+        The network's.
+    names
+        The names of its classes.
+    results
+        Each image that was scored, in the order of the images.
+    failed
+        Each that was not, and why.
+    """
+
+    task: str
+    names: tuple[str, ...]
+    results: list[ImageScore] = field(default_factory=list)
+    failed: list[Skipped] = field(default_factory=list)
+
+    @property
+    def total(self) -> Confusion:
+        """The confusion of all images together."""
+        return Confusion(self._counts.sum(0), self.names)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """All figures of all images together: a number, or an array (class,)."""
+        total = self.total
+        return {name: metric(total) for name, metric in METRICS.items()}
+
+    @property
+    def _counts(self) -> np.ndarray:
+        """The counts of each image (image, class, class)."""
+        side = len(self.names)
+        counts = [result.confusion.counts for result in self.results]
+        return np.stack(counts) if counts else np.zeros((0, side, side), np.int64)
+
+    def each(self, metric: str) -> np.ndarray:
+        """Return a figure of each image: (image,), or (image, class)."""
+        return _metric(metric)(self._counts)
+
+    def ranked(self, metric: str, which: str | int | None = None) -> list[ImageScore]:
+        """Return the images by a figure, the lowest first; those without it come last.
+
+        Parameters
+        ----------
+        metric
+            The name of a figure.
+        which
+            The class, where each has its own.
+        """
+        values = self.each(metric)
+        if values.ndim == 2:
+            if which is None:
+                raise NeuroscopeError(f"Each class has its own “{metric}”; say which class.")
+            values = values[:, self._index(which)]
+        return [self.results[n] for n in np.argsort(values, kind="stable")]
+
+    def images_with(self, true: str | int, predicted: str | int) -> list[ImageScore]:
+        """Return the images in which one class was taken for another, those most often first."""
+        row, column = self._index(true), self._index(predicted)
+        counts = self._counts[:, row, column]
+        order = np.argsort(-counts, kind="stable")
+        return [self.results[n] for n in order if counts[n]]
+
+    def top_k(self, k: int = 5) -> float:
+        """Return the share of images whose true class is among the k highest scores."""
+        if k < 1:
+            raise NeuroscopeError(f"Top-k needs k of at least 1, not {k}.")
+        ranks = [result.rank for result in self.results if result.rank is not None]
+        return float(np.mean([rank <= k for rank in ranks])) if ranks else float("nan")
+
+    def _index(self, which: str | int) -> int:
+        if isinstance(which, str) and which in self.names:
+            return self.names.index(which)
+        if isinstance(which, int | np.integer) and 0 <= which < len(self.names):
+            return int(which)
+        raise NeuroscopeError(
+            f"There is no class “{which!s:.60}”; choose from {', '.join(self.names)}."
+        )
+
+    def to_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the figures of each image and of all together as CSV.
+
+        Parameters
+        ----------
+        path
+            The file.
+        overwrite
+            Write over a file that is there.
+        """
+        metrics = metrics_of(self.task)
+        header = ["image", "images" if self.task == "classification" else "pixels"]
+        for metric in metrics.values():
+            own = [f"{metric.title}: {name}" for name in self.names]
+            header += own if metric.per_class else [metric.title]
+        counts = self._counts
+        # The figures of all images at once.
+        table = np.column_stack([metric(counts) for metric in metrics.values()])
+        total = np.hstack([metric(counts.sum(0)) for metric in metrics.values()])
+        known = ~np.isnan(table)
+        mean = np.full(table.shape[1], np.nan)
+        np.divide(np.where(known, table, 0).sum(0), known.sum(0), out=mean, where=known.any(0))
+        rows: list[list[Any]] = [
+            [result.name, n, *_cells(row), "; ".join(result.notes)]
+            for result, n, row in zip(self.results, counts.sum((1, 2)), table, strict=True)
+        ]
+        rows += [[one.name, 0, *[""] * table.shape[1], one.reason] for one in self.failed]
+        rows += [
+            ["all together", int(counts.sum()), *_cells(total), ""],
+            ["mean of the images", "", *_cells(mean), ""],
+        ]
+        write_csv(path, [[*header, "notes"], *rows], overwrite=overwrite)
+
+
+def _cells(values: np.ndarray) -> list[Any]:
+    return ["n/a" if np.isnan(value) else value for value in values.tolist()]
+
+
+def _metric(name: str) -> Metric:
+    if name not in METRICS:
+        raise NeuroscopeError(
+            f"There is no figure “{name!s:.60}”; choose from {', '.join(METRICS)}."
+        )
+    return METRICS[name]
+
+
+def score_images(
+    network: Network,
+    pairs: Pairs | Iterable[Pair],
+    *,
+    truth_kind: TruthKind = "auto",
+    instance_class: str | int | None = None,
+    border_class: str | int | None = None,
+    void_colours: Sequence[tuple[int, int, int]] = (),
+    resize: bool = True,
+    progress: Progress = no_progress,
+    each: Callable[[ImageScore], object] | None = None,
+    keep_bytes: int = 0,
+) -> Scores:
+    """Compare a network's answers with ground truth, image by image.
+
+    An image that can't be read, or whose ground truth does not fit, is listed with the reason
+    and the rest is done. No prediction is kept, but for what `keep_bytes` allows.
+
+    Parameters
+    ----------
+    network
+        Made by `load` or `wrap`.
+    pairs
+        Images with their ground truth; `pairs_of` finds them. Stacks are scored plane by plane.
+    truth_kind, instance_class, border_class, void_colours, resize
+        How ground truth is read; see `class_labels`. All images are read alike.
+    progress
+        Called with (done, total, what) before each image; it may raise `Cancelled`.
+    each
+        Called with the result of each image as soon as it is there.
+    keep_bytes
+        How many bytes of predicted labels may be kept in the results: the first images'.
+
+    Returns
+    -------
+    Scores
+    """
+    found = list(pairs)
+    reader = None
+    total, kept = len(found), 0
+    failed: list[Skipped] = []
+    results: list[ImageScore] = []
+    for number, pair in enumerate(found):
+        progress(number, total, shortened(pair.name))
+        try:
+            for plane in pair.planes(network):
+                if plane.truth is None:
+                    raise NeuroscopeError(f"“{plane.name}” has no ground truth.")
+                if network.spec.task == "classification":
+                    result = _score_of_class(network, plane)
+                else:
+                    if reader is None:
+                        # The classes are known once the network has seen an image.
+                        network.discover(plane.image.read())
+                        reader = TruthReader.of(
+                            network,
+                            truth_kind,
+                            instance_class=instance_class,
+                            border_class=border_class,
+                            void_colours=tuple(tuple(colour) for colour in void_colours),
+                            resize=resize,
+                        )
+                        reader = _looked_around(reader, found, progress)
+                    result = _score_of_pixels(network, plane, reader, keep_bytes - kept)
+                kept += 0 if result.labels is None else result.labels.nbytes
+                results.append(result)
+                if each is not None:
+                    each(result)
+        except NeuroscopeError as error:
+            failed.append(Skipped(pair.name, str(error)))
+    progress(total, total, "")
+    return Scores(network.spec.task, tuple(network.class_names), results, failed)
+
+
+def _looked_around(reader: TruthReader, pairs: list[Pair], progress: Progress) -> TruthReader:
+    """Let a reader see all ground truths before the first is read, so that all are read alike."""
+    if reader.kind != "auto":
+        return reader
+    for pair in pairs:
+        if reader.kind_of(()) == "instances":
+            break
+        if isinstance(pair.truth, Source):
+            progress(0, len(pairs), f"Looking at the ground truth of {shortened(pair.name)}")
+            try:
+                reader = reader.seeing(pair.truth.read_truth())
+            except NeuroscopeError:
+                continue  # it is told of when its turn comes
+    return reader
+
+
+def _score_of_pixels(network: Network, pair: Pair, reader: TruthReader, room: int) -> ImageScore:
+    prediction = network.predict(pair.image.read())
+    shape = prediction.image.shape
+    truth = reader.labels(_read_truth(pair, network.class_names), shape)
+    labels = prediction.labels
+    confusion = Confusion.of(truth.labels, labels, network.class_names)
+    kept = labels.astype(np.int16) if 2 * labels.size <= room else None
+    return ImageScore(pair.name, pair, confusion, truth.notes, labels=kept)
+
+
+def _read_truth(pair: Pair, classes: Sequence[str]) -> Any:
+    truth = pair.truth
+    if isinstance(truth, Source):
+        return truth.read_truth()
+    if isinstance(truth, str | int) or truth is None:
+        raise NeuroscopeError(
+            f"The ground truth of “{pair.name}” is the class “{truth}”, but the network says the "
+            f"class of each pixel; give an image of classes."
+        )
+    if all(source.name in classes for source in truth):
+        return {source.name: source.read_truth() for source in truth}
+    return [source.read_truth() for source in truth]
+
+
+def _score_of_class(network: Network, pair: Pair) -> ImageScore:
+    if not isinstance(pair.truth, str | int | np.integer):
+        raise NeuroscopeError(
+            f"The ground truth of “{pair.name}” is an image, but the network says one class for "
+            f"the whole; give the name of its class."
+        )
+    prediction = network.predict(pair.image.read())
+    names = network.class_names
+    true = network.spec.class_index(pair.truth, len(names))
+    confusion = Confusion.of([true], [int(prediction.labels)], names)
+    rank = int(true_rank(prediction.scores, np.asarray(true)))
+    return ImageScore(pair.name, pair, confusion, rank=rank)

@@ -1,0 +1,189 @@
+"""Where images are read from: files, stacks and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy")
+"""The endings of files that are taken for images."""
+_WITH_PALETTE = (".png", ".gif", ".bmp")
+
+
+@dataclass(frozen=True, eq=False)
+class Paletted:
+    """A ground truth whose file numbers its colours.
+
+    Attributes
+    ----------
+    indices
+        The number of each pixel's colour, uint8 (y, x).
+    palette
+        The colours, uint8 (colour, 3).
+    """
+
+    indices: np.ndarray
+    palette: np.ndarray
+
+    @property
+    def colours(self) -> np.ndarray:
+        """The colour of each pixel, uint8 (y, x, 3)."""
+        return self.palette[self.indices]
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file: TIFF, PNG, JPEG and such, or ``.npy``.
+
+    A palette is resolved to its colours; nothing in a file is run.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the file is missing or can't be read.
+    """
+    path = Path(path)
+    _refuse_missing(path)
+    try:
+        return np.asarray(_decoded(path))
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def read_truth(path: str | Path) -> np.ndarray | Paletted:
+    """Read a ground truth file as `read_image` does, but keep the numbers of a palette's colours.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the file is missing or can't be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _WITH_PALETTE:
+        return read_image(path)
+    _refuse_missing(path)
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            if file.mode != "P":
+                return read_image(path)
+            indices = np.array(file)
+            known = np.array(file.getpalette("RGB"), np.uint8).reshape(-1, 3)
+            # A palette may be shorter than the numbers go.
+            palette = np.zeros((256, 3), np.uint8)
+            palette[: len(known)] = known
+            return Paletted(indices, palette)
+    except NeuroscopeError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.is_file():
+        raise NeuroscopeError(f"There is no image {path}.")
+
+
+def _decoded(path: Path) -> Any:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return np.load(path, allow_pickle=False)
+    if suffix in (".tif", ".tiff"):
+        import tifffile
+
+        return tifffile.imread(path)
+    from skimage.io import imread
+
+    return imread(path)
+
+
+def _unreadable(path: Path, error: Exception) -> NeuroscopeError:
+    reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+    return NeuroscopeError(f"The image {path} can't be read: {shortened(reason, 300).rstrip('.')}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An image that is read when it is needed.
+
+    Attributes
+    ----------
+    name
+        What people call it.
+    data
+        The path of a file, or an array in memory: numpy, dask, zarr, ...
+    plane
+        The index along the first axes; (): the whole.
+    """
+
+    name: str
+    data: Any
+    plane: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, data: Any, name: str = "") -> Source:
+        """Return the source of a file, an array, or a source itself."""
+        if isinstance(data, Source):
+            return data
+        if isinstance(data, str | Path):
+            data = Path(data)
+            return cls(name or data.name, data)
+        return cls(name or "image", data)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it is read from."""
+        return self.data if isinstance(self.data, Path) else None
+
+    def read(self) -> np.ndarray:
+        """Return the image, or its plane, as an array.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read, or has no such plane.
+        """
+        return self._plane_of(read_image(self.data) if self.path else self.data)
+
+    def read_truth(self) -> np.ndarray | Paletted:
+        """Return the ground truth, or its plane; see `read_truth`."""
+        if self.path is None:
+            return self._plane_of(self.data)
+        found = read_truth(self.path)
+        return found if isinstance(found, Paletted) else self._plane_of(found)
+
+    def _plane_of(self, data: Any) -> np.ndarray:
+        try:
+            # Lazy arrays read what is indexed, and no more.
+            return np.asarray(data[self.plane] if self.plane else data)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+            raise NeuroscopeError(
+                f"“{self.name}” can't be read: {shortened(reason, 300).rstrip('.')}."
+            ) from error
+
+
+def leading_axes(shape: Sequence[int], space: str, channels: int, axes: str | None = None) -> int:
+    """Return how many first axes of an image a network doesn't take: those of a stack.
+
+    Parameters
+    ----------
+    shape
+        The image's.
+    space, channels
+        The spatial axes and the number of channels that the network takes.
+    axes
+        The spec's ``image_axes``, where it says.
+    """
+    behind = len(shape) - (len(axes) if axes else len(space))
+    if axes or behind <= 0:
+        return max(behind, 0)
+    coloured = shape[-1] in (3, 4)
+    of_channels = channels > 1 and channels in (shape[-1], shape[behind - 1])
+    return behind - (coloured or of_channels)
