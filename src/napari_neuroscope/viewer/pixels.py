@@ -1,0 +1,99 @@
+"""Where an image's pixels lie in the viewer's world and in other layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """The pixels of the plane of an image that a network looks at, taken at one moment.
+
+    Pixel p has its centre at ``matrix · p + offset`` of the viewer's world.
+
+    Attributes
+    ----------
+    name
+        The image's.
+    plane
+        The index on each of the layer's axes before the spatial ones.
+    shape
+        (*space).
+    matrix, offset
+        (axes of the world, axes of the plane), and one number an axis of the world.
+    """
+
+    name: str
+    plane: tuple[int, ...]
+    shape: tuple[int, ...]
+    matrix: np.ndarray
+    offset: np.ndarray
+    _linear: np.ndarray
+    _moved: np.ndarray
+
+    @classmethod
+    def of(cls, layer: Any, axes: int, viewer: Any) -> Pixels:
+        """Take what is shown of an image layer, whose last `axes` axes a network looks along."""
+        data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+        sizes = data.shape[: layer.ndim]
+        cut = layer.ndim - axes
+        if cut < 0:
+            raise NeuroscopeError(
+                f"The layer “{layer.name}” has {layer.ndim} axes, but the network looks along "
+                f"{axes}; choose an image of at least {axes}."
+            )
+        linear, moved = to_world(layer, viewer)
+        point = np.asarray(viewer.dims.point, float)
+        index = np.floor(np.linalg.solve(linear, point[-layer.ndim :] - moved) + 0.5).astype(int)
+        plane = tuple(int(np.clip(index[n], 0, sizes[n] - 1)) for n in range(cut))
+        # Axes that the image does not have stand where the sliders stand.
+        before = viewer.dims.ndim - layer.ndim
+        matrix = np.concatenate([np.zeros((before, axes)), linear[:, cut:]])
+        offset = np.concatenate([point[:before], linear[:, :cut] @ np.array(plane, float) + moved])
+        return cls(layer.name, plane, tuple(sizes[cut:]), matrix, offset, linear, moved)
+
+    def into(self, layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return matrix and offset with which ``matrix · p + offset`` is pixel p in a layer's data."""
+        linear, moved = to_world(layer, viewer)
+        last = slice(len(self.offset) - layer.ndim, None)
+        return (
+            np.linalg.solve(linear, self.matrix[last]),
+            np.linalg.solve(linear, self.offset[last] - moved),
+        )
+
+    def at(self, position: Sequence[float]) -> tuple[int, ...] | None:
+        """Return the pixel that holds a position of the world; None outside of the image."""
+        within = np.asarray(position, float)[-len(self._moved) :]
+        found = np.linalg.solve(self._linear, within - self._moved)[len(self.plane) :]
+        pixel = np.floor(found + 0.5).astype(int)
+        inside = all(0 <= n < size for n, size in zip(pixel, self.shape, strict=True))
+        return tuple(int(n) for n in pixel) if inside else None
+
+
+def to_world(layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return matrix and offset from a layer's data to the world, in the viewer's units."""
+    zero = np.zeros(layer.ndim)
+    moved = np.asarray(layer.data_to_world(zero), float)
+    columns = [np.asarray(layer.data_to_world(unit), float) - moved for unit in np.eye(layer.ndim)]
+    units = _unit_factors(layer, viewer)
+    return units[:, None] * np.stack(columns, axis=1), units * moved
+
+
+def _unit_factors(layer: Any, viewer: Any) -> np.ndarray:
+    """Return how many of the viewer's units one of the layer's is: the canvas draws by these."""
+    world = getattr(viewer.dims, "units", None)
+    own = layer.units
+    if world is None or len(world) < len(own):
+        return np.ones(layer.ndim)
+    from pint import get_application_registry
+
+    base = get_application_registry().get_base_units
+    return np.array(
+        [base(a)[0] / base(b)[0] for a, b in zip(own, world[-len(own) :], strict=True)], float
+    )
