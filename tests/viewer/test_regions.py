@@ -69,7 +69,7 @@ def test_an_ellipse_holds_the_pixels_whose_centres_it_holds(place: str) -> None:
     own, other = PLACES[place]
     image = viewer.add_image(np.zeros((20, 24)), **own)
     middle = drawn_over(image, other, np.array([[10.2, 11.7]]))[0]
-    radii = np.array([5.3, 3.1]) * 0.6
+    radii = np.array([5.3, 3.1]) * 2.5
     box = np.array([middle, radii])
     shapes = viewer.add_shapes([box], shape_type="ellipse", **other)
     mask = mask_of(viewer, image, shapes)

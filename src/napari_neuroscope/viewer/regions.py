@@ -225,7 +225,6 @@ class Drawing:
                     continue
                 met = True
                 at = np.linalg.solve(linear, (vertices[:, -2:] - start).T).T
-                at = np.round(at, _DIGITS)
                 if kind not in _OPEN and not _has_area(at):
                     flat = True
                     continue
@@ -325,7 +324,7 @@ def _extent(kind: str, at: np.ndarray) -> np.ndarray:
 
 
 def _filled(at: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    mask = np.zeros(shape, bool)
+    mask, at = np.zeros(shape, bool), np.round(at, _DIGITS)
     mask[polygon(at[:, 0], at[:, 1], shape)] = True
     return mask
 
@@ -337,7 +336,7 @@ def _ellipse(at: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     across, along = y - centre[0], x - centre[1]
     first = inverse[0, 0] * across + inverse[0, 1] * along
     second = inverse[1, 0] * across + inverse[1, 1] * along
-    return first**2 + second**2 <= 1 + 10.0**-_DIGITS
+    return first**2 + second**2 <= 1 + 1e-6
 
 
 def _along(at: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
