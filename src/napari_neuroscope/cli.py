@@ -257,8 +257,10 @@ def _summary(explanation: Explanation, out: Path) -> str:
         f"  {t['class']}, {t['region']}: {t['score'].replace('_', ' ')} {in_digits(t['value'])}"
         for t in made["targets"]
     ]
-    table = made.get("table")
-    if table:
+    table = made.get("table", {})
+    if "probability" not in table:
+        lines += [f"  {line}" for line in explanation.table_in_words()]
+    else:
         lines += [
             f"  {name}: {value:.1%}"
             for name, value in zip(table["class"], table["probability"], strict=True)

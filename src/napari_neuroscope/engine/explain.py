@@ -167,7 +167,8 @@ def _choose_layers(
     layer: str | Sequence[str] | None,
     options: dict[str, Any],
 ) -> list[str]:
-    if Needs.LAYER not in chosen.needs:
+    needs = chosen.needs_with(options)
+    if Needs.LAYER not in needs:
         if layer is not None:
             raise NeuroscopeError(f"{chosen.title} looks at no layer; leave layer out.")
         return []
@@ -179,8 +180,8 @@ def _choose_layers(
             )
     return network.layers.select(
         layer,
-        positions=Needs.POSITIONS in chosen.needs,
-        gradient=Needs.GRADIENTS in chosen.needs_with(options),
+        positions=Needs.POSITIONS in needs,
+        gradient=Needs.GRADIENTS in needs,
     )
 
 
@@ -224,7 +225,7 @@ def _run(
             progress(done, total, chosen.title)
 
         if many and target is not None and gradients:
-            if Needs.GUIDED in chosen.needs:
+            if Needs.GUIDED in needs:
                 trace.guided_gradient(target)
             trace.for_each_layer(target, many, visit)
         else:
@@ -232,7 +233,8 @@ def _run(
                 visit(layer)
         return [found[layer] for layer in layers]
 
-    gradients = Needs.GRADIENTS in chosen.needs_with(options)
+    needs = chosen.needs_with(options)
+    gradients = Needs.GRADIENTS in needs
     many = [layer for layer in layers if layer is not None]
     given = [target for target in targets if target is not None]
     if many and given and gradients:
@@ -297,7 +299,7 @@ def _assemble(
             "no stack; ask for the first few with channels=8, or one layer."
         )
     if placed:
-        stacked = _on_one_grid(maps, trace.prepared.grid, space)
+        stacked = _on_one_grid(maps, first.grid or trace.prepared.grid, space)
     else:
         stacked = _stack([_stack([m.values for m in row]) for row in maps])
     axes, labels = ("class", "layer", *first.axes), dict(first.labels)
@@ -317,7 +319,8 @@ def _assemble(
     if sum(len(row) for row in maps) == 1:
         # It may be a part of what is kept for the next question.
         values = values.copy()
-    grid = trace.prepared.grid.divided(values.shape[-space:]) if placed else trace.prepared.grid
+    grid = first.grid or trace.prepared.grid
+    grid = grid.divided(values.shape[-space:]) if placed else grid
     signed = (
         chosen.signed(options)
         if first.signed is None
@@ -334,13 +337,27 @@ def _assemble(
         image=trace.prepared.image,
         signed=signed,
         unit=first.unit or chosen.title,
-        companions={
-            name: labels_map.cpu().numpy().astype(np.int32)
-            for name, labels_map in first.companions.items()
-        },
+        companions=_companions(maps, class_axis=class_axis, layer_axis=layer_axis),
+        ordered=first.ordered,
         classes=tuple(zip(network.class_names, network.class_colours, strict=True)),
         provenance=_provenance(trace, chosen, targets, layers, options, image, notes, first),
     )
+
+
+def _companions(
+    maps: list[list[Map]], *, class_axis: bool, layer_axis: bool
+) -> dict[str, np.ndarray]:
+    """Return the label maps; of those that each class and layer has its own, stacks."""
+    found = {}
+    first = maps[0][0]
+    for name, one in first.companions.items():
+        labels = one
+        if name in first.ordered:
+            labels = _stack([_stack([m.companions[name] for m in row]) for row in maps])
+            labels = labels if layer_axis else labels.squeeze(1)
+            labels = labels if class_axis else labels.squeeze(0)
+        found[name] = labels.cpu().numpy().astype(np.int32)
+    return found
 
 
 def _provenance(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
 
 
@@ -34,6 +35,9 @@ class Explanation:
         What the values are.
     companions
         Label maps beside it, by name: whole numbers on the same grid.
+    ordered
+        Those of the companions that count regions in their order from 1, and not classes; they
+        have the leading axes "class" and "layer" of the values.
     classes
         The names and colours (red, green, blue of 0..255) of the network's classes, which the
         label maps count.
@@ -50,6 +54,7 @@ class Explanation:
     unit: str
     provenance: dict[str, Any]
     companions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ordered: frozenset[str] = frozenset()
     classes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
 
     @property
@@ -61,6 +66,29 @@ class Explanation:
     def is_table(self) -> bool:
         """Whether the values have no place on the image."""
         return not any(axis in self.axes for axis in "zyx")
+
+    def table_in_words(self, most: int = 10) -> list[str]:
+        """Return what its table says, a line each; nothing where it has none."""
+        table = self.provenance.get("table", {})
+        names = table.get("class", [])
+        if "probability" in table:
+            rows = sorted(zip(names, table["probability"], strict=True), key=lambda row: -row[1])
+            return [f"{name}: {value:.1%}" for name, value in rows[:most]]
+        if "similarity" not in table:
+            return []
+        lines = []
+        columns = zip(*table["similarity"], strict=True)
+        for region, means in zip(names, columns, strict=True):
+            ranked = sorted(
+                (row for row in zip(means, names, strict=True) if row[0] is not None),
+                key=lambda row: -row[0],
+            )
+            if ranked:
+                best = ", ".join(f"{name} {in_digits(mean)}" for mean, name in ranked[:3])
+                lines.append(
+                    f"mean {self.unit.replace('_', ' ')} where {region} is predicted: {best}"
+                )
+        return lines[:most]
 
     def on_image(self) -> np.ndarray:
         """Return the values resampled linearly to the image's own pixels.

@@ -61,6 +61,14 @@ class Grid:
             ),
         )
 
+    def within(self, other: Grid) -> tuple[slice, ...]:
+        """Return which cells of this grid have their centre on another."""
+        found = []
+        for axis in range(len(self.shape)):
+            inside = np.flatnonzero(_axis_samples(other, self, axis)[1])
+            found.append(slice(int(inside[0]), int(inside[-1]) + 1))
+        return tuple(found)
+
     def covers_like(self, other: Grid) -> bool:
         """Whether this grid and another cover exactly the same part of the image."""
         return all(

@@ -159,7 +159,7 @@ def _answers(
         raise NeuroscopeError(refusal)
     checked = chosen.check_options(options)
     network.discover(array, progress)
-    needs_layer = Needs.LAYER in chosen.needs
+    needs_layer = Needs.LAYER in chosen.needs_with(checked)
     names = _choose_layers(network, chosen, layer if needs_layer else None, checked)
     if not needs_layer and (layer := layer or network.layers.last_with_positions()):
         # The map needs none, but its channels can be told all the same.
@@ -254,9 +254,9 @@ class _Asker:
                     "channels": self._channels(target, pulled[0]) if pulled else (),
                 }  # fmt: skip
                 trace.forget(target)
-        for one, target in zip(some, resolved, strict=True):
+        for one, asked in zip(some, resolved, strict=True):
             name = trace.network.spec.class_name(one.index) if one.index >= 0 else ""
-            found = {} if target is None else measured[target.key]
+            found = {} if asked is None else measured[asked.key]
             yield InstanceAnswer(one.label, name, one.probability, **found)
 
     def _has_gradient(self, layer: str) -> bool:
@@ -271,12 +271,13 @@ class _Asker:
     def _shares(self, target: ResolvedTarget, one: _Seen) -> tuple[float, float]:
         """Return the share of the map on an instance, and on it and around it."""
         trace, image = self.trace, self.trace.prepared.image
-        needed = self.layer if Needs.LAYER in self.chosen.needs else None
+        needs = self.chosen.needs_with(self.options)
+        needed = self.layer if Needs.LAYER in needs else None
         result = self.chosen(trace, target, needed, **self.options)
         made = result if isinstance(result, Map) else Map(result)
         if made.values.ndim == len(made.axes):
             raise NeuroscopeError(f"{self.chosen.title} makes no map; choose a method that does.")
-        grid = trace.prepared.grid.divided(made.values.shape[-trace.space :])
+        grid = made.lies_on(trace.prepared.grid)
         fine = resample(made.values.float(), grid, image, outside=0.0).abs()
         weights = fine.reshape(-1, *image.shape).sum(0).cpu().numpy()
         total = float(weights.sum(dtype=np.float64))

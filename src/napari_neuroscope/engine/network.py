@@ -140,7 +140,10 @@ class Network:
     def why_not(self, method: Method, options: Mapping[str, Any] | None = None) -> str | None:
         """Return why a method can't be used with the network, as a sentence; None where it can."""
         limits = self._adapter.limits
-        return method.why_not(self.spec.task, self.capabilities, options, limits=limits)
+        space = self.spec.input.space
+        return method.why_not(
+            self.spec.task, self.capabilities, options, limits=limits, space=space
+        )
 
     @cached_property
     def channels(self) -> int:

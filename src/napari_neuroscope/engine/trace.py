@@ -199,6 +199,7 @@ class Trace:
         self._gradients: OrderedDict[Hashable, dict[str | None, Tensor]] = OrderedDict()
         self._scales: dict[Hashable, float] = {}
         self._guided: dict[Hashable, tuple[Tensor, int]] = {}
+        self._made: OrderedDict[Hashable, Any] = OrderedDict()
         self._sweeping: dict[str, Tensor] | None = None
         self._base_bytes = max(run.nbytes, network.bytes_of_layers(prepared.input))
 
@@ -216,6 +217,7 @@ class Trace:
     def nbytes(self) -> int:
         """About how much memory the trace holds."""
         held = sum(g.nbytes for gs in self._gradients.values() for g in gs.values())
+        held += sum(made.nbytes for made in self._made.values())
         return self._base_bytes + held + sum(g.nbytes for g, _ in self._guided.values())
 
     @property
@@ -327,6 +329,15 @@ class Trace:
 
     # --- what methods ask for ---
 
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what a method makes of this pass for all targets alike, made only once.
+
+        It has `nbytes`, such as an array.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     def activation(self, layer: str) -> Tensor:
         """Return a layer's output, float32 (channel, *space)."""
         return self._run.activations[layer][0].float()
@@ -428,9 +439,11 @@ class Trace:
         self._scales.pop(target.key, None)
 
     def forget_gradients(self, most: int) -> None:
-        """Drop the gradients of the targets used longest ago, down to `most` bytes in all."""
-        while self.nbytes > most and (self._gradients or self._guided):
-            if self._guided:
+        """Drop what was kept longest ago beside the pass, down to `most` bytes in all."""
+        while self.nbytes > most and (self._gradients or self._guided or self._made):
+            if self._made:
+                self._made.popitem(last=False)
+            elif self._guided:
                 self._guided.pop(next(iter(self._guided)))
             else:
                 self._gradients.popitem(last=False)

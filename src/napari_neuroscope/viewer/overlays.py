@@ -69,16 +69,47 @@ def labels_data(
     metadata: Any,
 ) -> LayerData:
     """Return a label map of classes as layer data."""
-    labels = labels.reshape((1,) * len(placement.plane) + labels.shape)
-    return (labels, {
+    attributes = {
         "name": name,
         "colormap": class_colours(classes),
         "features": class_features(classes),
-        "opacity": 0.5,
-        "blending": "translucent_no_depth",
         "metadata": {KEY: metadata},
         **placement.attributes(grid),
-    }, "labels")  # fmt: skip
+    }
+    return _labels(labels, attributes, placement)
+
+
+def _labels(
+    labels: np.ndarray, attributes: dict[str, Any], placement: Placement, leading: int = 0
+) -> LayerData:
+    labels = labels.reshape(
+        labels.shape[:leading] + (1,) * len(placement.plane) + labels.shape[leading:]
+    )
+    look = {"opacity": 0.5, "blending": "translucent_no_depth"}
+    return (labels, {**look, **attributes}, "labels")
+
+
+def _order_data(
+    explanation: Explanation, name: str, placement: Placement, metadata: Any
+) -> LayerData:
+    """Return the order of regions as layer data, hidden at first: the map itself comes first."""
+    import pandas
+
+    labels = explanation.companions[name]
+    leading = explanation.axes[: labels.ndim - len(explanation.grid.shape)]
+    features = {"index": np.unique(labels)}
+    if not leading:
+        # One map: each region's value is told where the cursor is.
+        first = np.unique(labels, return_index=True)[1]
+        features[explanation.unit] = explanation.values.reshape(-1)[first]
+    attributes = {
+        "name": name.capitalize(),
+        "features": pandas.DataFrame(features),
+        "visible": False,
+        "metadata": {KEY: metadata},
+        **placement.attributes(explanation.grid, leading),
+    }
+    return _labels(labels, attributes, placement, len(leading))
 
 
 def title(explanation: Explanation) -> str:
@@ -149,15 +180,13 @@ def layer_data(
         )
     layers: list[LayerData] = [(values, attributes, "image")]
     for name, labels in explanation.companions.items():
+        about = {**metadata, "companion": name}
+        if name in explanation.ordered:
+            layers.append(_order_data(explanation, name, placement, about))
+            continue
+        title_ = name.capitalize()
         layers.append(
-            labels_data(
-                labels,
-                explanation.grid,
-                placement,
-                name.capitalize(),
-                explanation.classes,
-                {**metadata, "companion": name},
-            )
+            labels_data(labels, explanation.grid, placement, title_, explanation.classes, about)
         )
     return layers
 

@@ -71,6 +71,7 @@ class Inspector(QWidget):
         self._shower = Shower(napari_viewer)
         self._inspected: tuple[Any, ...] = ()
         self._closed = False
+        self._listed = Needs.NOTHING
         self._trouble = ""
         self._opening: tuple[Path, str | None, dict[str, Any] | None] | None = None
         self._build()
@@ -452,7 +453,9 @@ class Inspector(QWidget):
 
     def _list_layers(self) -> None:
         method = self.session.chosen_method()
-        uses = Needs.LAYER in method.needs
+        needs = method.needs_with(self.session.options)
+        uses = Needs.LAYER in needs
+        self._listed = needs
         for widget in (self._layer_title, self._layer_list):
             widget.setVisible(uses)
         # Score maps of segmentations need a class, fusion maps take those that are chosen.
@@ -470,7 +473,7 @@ class Inspector(QWidget):
         rows = []
         for layer in graph.values():
             shape = " × ".join(str(n) for n in layer.output_shape)
-            usable = Needs.POSITIONS not in method.needs or graph.has_positions(layer.name)
+            usable = Needs.POSITIONS not in needs or graph.has_positions(layer.name)
             tip = layer.description or layer.operation
             if not usable:
                 tip += "\nIt has no positions, so there is no map of it."
@@ -501,6 +504,9 @@ class Inspector(QWidget):
     def _changed(self, *_: Any) -> None:
         if self._closed:
             return
+        if self._listed != self.session.chosen_method().needs_with(self.session.options):
+            # An option may ask for a layer.
+            self._list_layers()
         problem = self.session.problem(self.image_layer())
         if problem is None and self.session.findings is None:
             problem = "The network looks at the image."
@@ -588,14 +594,15 @@ class Inspector(QWidget):
         method = self.session.chosen_method()
         options = dict(self.session.options)
         targets = self.session.targets(network)
-        uses_target = Needs.TARGET in method.needs_with(options) or "classes" in method.options
+        needs = method.needs_with(options)
+        uses_target = Needs.TARGET in needs or "classes" in method.options
         return Question(
             network,
             shown,
             layer,
             method.name,
             options,
-            self.session.layers if Needs.LAYER in method.needs else (),
+            self.session.layers if Needs.LAYER in needs else (),
             targets if uses_target else (),
         )
 
@@ -745,12 +752,8 @@ def _is_image(layer: Any) -> bool:
 
 def _in_words(answer: Explanation) -> str:
     """Return what an explanation says besides its picture."""
-    parts = []
-    table = answer.provenance.get("table")
-    if table:
-        rows = sorted(zip(table["class"], table["probability"], strict=True), key=lambda r: -r[1])
-        parts.append("\n".join(f"{name}: {value:.1%}" for name, value in rows[:10]))
-    else:
+    parts = answer.table_in_words()
+    if "probability" not in answer.provenance.get("table", {}):
         for target in answer.provenance["targets"][:4]:
             parts.append(
                 f"{target['score'].replace('_', ' ')} of {target['class']}"

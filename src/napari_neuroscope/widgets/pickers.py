@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, get_origin
 
-from magicgui.widgets import Container, create_widget
+from magicgui.widgets import Container, LineEdit, create_widget
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from superqt import QSearchableListWidget
 from superqt.utils import signals_blocked
 
-from napari_neuroscope.engine.methods.registry import Method
+from napari_neuroscope.engine.methods.registry import Method, Option
 
 
 class PickList(QWidget):
@@ -102,6 +102,45 @@ class PickList(QWidget):
         self.changed.emit(self.chosen())
 
 
+class NumbersEdit(LineEdit):
+    """A line of numbers with commas between them; its value is a tuple.
+
+    Text that is no list of numbers is handed on as it is, for who takes it to refuse.
+    """
+
+    def get_value(self) -> Any:
+        text = super().get_value()
+        try:
+            return tuple(float(word) for word in text.split(",") if word.strip())
+        except ValueError:
+            return text
+
+    @property
+    def value(self) -> Any:
+        return self.get_value()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        words = value if isinstance(value, str) else ", ".join(f"{number:g}" for number in value)
+        self._widget._mgui_set_value(words)
+
+
+def _option_widget(option: Option) -> Any:
+    named: dict[str, Any] = {"name": option.name, "label": option.name.replace("_", " ")}
+    if get_origin(option.annotation) is tuple:
+        return NumbersEdit(value=option.default, **named)
+    more: dict[str, Any] = dict(option.limits)
+    if option.choices is not None:
+        more["choices"] = option.choices
+    return create_widget(
+        value=option.default,
+        annotation=option.annotation,
+        is_result=False,
+        options=more,
+        **named,
+    )
+
+
 def options_widget(method: Method, changed: Callable[[dict[str, Any]], None]) -> Container:
     """Return a widget for a method's own options, built of its signature."""
     container: Container = Container(labels=True)
@@ -109,13 +148,7 @@ def options_widget(method: Method, changed: Callable[[dict[str, Any]], None]) ->
         widget = None
         # An option that has no widget is for code, and keeps its default here.
         with contextlib.suppress(ValueError, TypeError):
-            widget = create_widget(
-                value=option.default,
-                annotation=option.annotation,
-                name=option.name,
-                label=option.name.replace("_", " "),
-                is_result=False,
-            )
+            widget = _option_widget(option)
         if widget is not None:
             container.append(widget)
     container.changed.connect(lambda: changed(container.asdict()))

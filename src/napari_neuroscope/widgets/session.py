@@ -167,9 +167,10 @@ class Session:
         chosen = self.chosen_method()
         if reason := self.network.why_not(chosen, self.options):
             return reason
-        if Needs.LAYER in chosen.needs and not self.layers:
+        needs = chosen.needs_with(self.options)
+        if Needs.LAYER in needs and not self.layers:
             return "Choose at least one layer."
-        if Needs.TARGET in chosen.needs_with(self.options) and not self.classes:
+        if Needs.TARGET in needs and not self.classes:
             return "Choose at least one class."
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from importlib.metadata import entry_points
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.frameworks.base import Capability, Framework
+from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.spec import Task
 
 GROUP = "napari_neuroscope.methods"
@@ -29,6 +30,8 @@ class Needs(Flag):
     POSITIONS = auto()
     GRADIENTS = auto()
     GUIDED = auto()
+    PLANE = auto()
+    """A network that looks along two axes."""
 
 
 @dataclass
@@ -49,10 +52,15 @@ class Map:
         What the values are.
     companions
         Label maps beside it, on the same grid: name to whole numbers (*space).
+    ordered
+        Those of the companions that count regions in their order from 1, and not classes: each
+        class and layer has its own.
     table
-        Numbers beside it: name to one number a class.
+        Numbers beside it: name to one entry a class, a number or a list of them.
     notes
         What a reader should know.
+    grid
+        Where it lies; None: it divides the network's input evenly.
     """
 
     values: Tensor
@@ -61,8 +69,24 @@ class Map:
     signed: bool | None = None
     unit: str = ""
     companions: dict[str, Tensor] = field(default_factory=dict)
-    table: dict[str, list[float]] = field(default_factory=dict)
+    ordered: frozenset[str] = frozenset()
+    table: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    grid: Grid | None = None
+
+    def lies_on(self, prepared: Grid) -> Grid:
+        """Return where its cells lie on the image, from the grid of the network's input."""
+        if self.grid is not None:
+            return self.grid
+        space = len(prepared.shape)
+        return prepared.divided(self.values.shape[self.values.ndim - space :])
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What an option is offered as, found out when that is asked: metadata of its type."""
+
+    find: Callable[[], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -73,6 +97,28 @@ class Option:
     annotation: Any
     limited: Any
     default: Any
+
+    @property
+    def choices(self) -> Sequence[str] | None:
+        """What is offered, for an option with `Choices`."""
+        found = [extra for extra in self._extras if isinstance(extra, Choices)]
+        return found[0].find() if found else None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The least and the greatest number, as far as there are, as "min" and "max"."""
+        found = [limit for extra in self._extras for limit in getattr(extra, "metadata", ())]
+        named = {"ge": "min", "le": "max"}
+        return {
+            word: getattr(limit, name)
+            for limit in found
+            for name, word in named.items()
+            if hasattr(limit, name)
+        }
+
+    @property
+    def _extras(self) -> tuple[Any, ...]:
+        return getattr(self.limited, "__metadata__", ())
 
 
 @dataclass(frozen=True)
@@ -136,13 +182,20 @@ class Method:
         options: Mapping[str, Any] | None = None,
         *,
         limits: str = Framework.limits,
+        space: str = "yx",
     ) -> str | None:
         """Return why the method can't be used with such a network; None where it can.
 
-        `limits` is what the network's framework says of what it can't tell.
+        `limits` is what the network's framework says of what it can't tell, `space` the axes that
+        the network looks along.
         """
         if task not in self.tasks:
             return f"{self.title} is for {' and '.join(self.tasks)}, not for {task}."
+        if Needs.PLANE in self.needs_with(options or {}) and len(space) != 2:
+            return (
+                f"{self.title} splits images of two axes, but the network looks along "
+                f"{', '.join(space)}."
+            )
         missing = self.requires(options) & ~capabilities
         if missing:
             # What has no gradients has none to guide.
@@ -248,11 +301,17 @@ class Methods(Mapping[str, Method]):
 
     def _all(self) -> dict[str, Method]:
         if self._found is None:
-            from napari_neuroscope.engine.methods import activations, cams, gradients, scores
+            from napari_neuroscope.engine.methods import (
+                activations,
+                cams,
+                gradients,
+                regions,
+                scores,
+            )
 
             own = [
                 value
-                for module in (activations, gradients, cams, scores)
+                for module in (activations, gradients, cams, scores, regions)
                 for value in vars(module).values()
                 if isinstance(value, Method)
             ]

@@ -36,7 +36,7 @@ def score_map(trace: Trace, target: ResolvedTarget, layer: str | None) -> Map:
         return Map(values, signed=target.score != "probability", unit=target.score)
     scores = outputs.value(outputs.raw.float(), target.score)
     names = tuple(trace.network.spec.class_name(i) for i in range(outputs.count))
-    table: dict[str, list[float]] = {
+    table = {
         str(target.score): scores.tolist(),
         "probability": outputs.probabilities.tolist(),
     }

@@ -1,0 +1,265 @@
+"""Maps over regions: the attribution's mean on segments of the image, or on what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
+from napari_neuroscope.engine.methods.registry import Choices, Map, Needs, method, methods
+from napari_neuroscope.engine.regions import (
+    Candidates,
+    Segmentation,
+    candidates_of_images,
+    paint,
+)
+from napari_neuroscope.engine.target import ResolvedTarget
+from napari_neuroscope.engine.trace import Trace
+
+_PAPER = "Schorr et al., Appl. Sci. 2021"
+_SCORES = ("score_map", "probability")
+
+
+def _offered() -> list[str]:
+    """Return the attributions whose mean can be taken: maps of a target."""
+    others = [
+        name
+        for name, one in methods.items()
+        if "segmentation" in one.tasks and Needs.TARGET in one.needs and "base" not in one.options
+    ]
+    return list(dict.fromkeys([*_SCORES, *others]))
+
+
+Base = Annotated[str, Choices(_offered)]
+Scales = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(min_length=1, max_length=32)
+]
+Sigma = Annotated[float, Field(ge=0, le=100)]
+MinSize = Annotated[int, Field(ge=1, le=1_000_000)]
+LongestSide = Annotated[int, Field(ge=8, le=4096)]
+Dilation = Annotated[int, Field(ge=0, le=100)]
+Area = Annotated[int, Field(ge=0, le=1_000_000)]
+
+_SPLIT = Segmentation()
+
+
+def _needs_of_base(options: Mapping[str, Any]) -> Needs:
+    base = options.get("base", _SCORES[0])
+    if not isinstance(base, str) or base == "probability":
+        return Needs.NOTHING
+    chosen = methods[base]
+    if "base" in chosen.options:
+        raise NeuroscopeError(
+            f"{chosen.title} is itself a map over regions and can't be their base; choose a map "
+            f"such as score_map or grad_cam."
+        )
+    return chosen.needs_with(chosen.check_options({}))
+
+
+def seen(trace: Trace) -> tuple[Grid, tuple[slice, ...]]:
+    """Return the part of the network's input that is image and no padding, and where it is."""
+    grid, image = trace.prepared.grid, trace.prepared.image
+    part = grid.within(image)
+    shape = [side.stop - side.start for side in part]
+    return grid.window([side.start for side in part], shape), part
+
+
+def segments_of(trace: Trace, how: Segmentation) -> Candidates:
+    """Return the segments of the image as the network sees it, found once an image."""
+    part = seen(trace)[1]
+    return candidates_of_images.of(trace.prepared.displayable()[(slice(None), *part)], how)
+
+
+def attribution(trace: Trace, target: ResolvedTarget, layer: str | None, base: str) -> Map:
+    """Return the base of a map over regions, (*space) on the part of the input that is image.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is no map of one value a position.
+    """
+    if base == "probability":
+        chosen, target = methods["score_map"], replace(target, score="probability")
+    else:
+        chosen = methods[base]
+    options = chosen.check_options({})
+    result = chosen(trace, target, layer, **options)
+    made = result if isinstance(result, Map) else Map(result)
+    if made.axes or made.values.ndim != trace.space:
+        found = f"an axis “{made.axes[0]}”" if made.axes else "no place on the image"
+        raise NeuroscopeError(
+            f"{chosen.title} can't be the base of a map over regions: it has {found}; choose a "
+            f"map of one value a position, such as score_map or grad_cam."
+        )
+    onto = seen(trace)[0]
+    values = resample(made.values.float(), made.lies_on(trace.prepared.grid), onto)
+    signed = chosen.signed(options) if made.signed is None else made.signed
+    return replace(
+        made, values=values, signed=signed, unit=made.unit or chosen.title, grid=onto,
+        companions={}, ordered=frozenset(), table={},
+    )  # fmt: skip
+
+
+def predicted(trace: Trace) -> np.ndarray:
+    """Return the predicted classes on the part of the input that is image, int (*space)."""
+
+    def find() -> np.ndarray:
+        labels = trace.outputs.predicted.cpu().numpy()
+        return resample_nearest(labels, trace.output_grid, seen(trace)[0])
+
+    return trace.once("predicted on the input", find)
+
+
+def painted(base: Map, segments: Candidates, min_new_area: int) -> Map:
+    """Return the map that paints an attribution over segments, with their order beside it."""
+    values, order = paint(base.values, segments, min_new_area)
+    return replace(base, values=values, companions={"order": order}, ordered=frozenset({"order"}))
+
+
+@method(
+    "Segmented score map",
+    needs=Needs.TARGET | Needs.PLANE,
+    tasks=("segmentation",),
+    needs_more=_needs_of_base,
+    reference=_PAPER,
+)
+def segmented_score_map(
+    trace: Trace,
+    target: ResolvedTarget,
+    layer: str | None,
+    *,
+    base: Base = "score_map",
+    scales: Scales = _SPLIT.scales,
+    sigma: Sigma = _SPLIT.sigma,
+    min_size: MinSize = _SPLIT.min_size,
+    longest_side: LongestSide = _SPLIT.longest_side,
+    dilation: Dilation = _SPLIT.dilation,
+    min_new_area: Area = 50,
+) -> Map:
+    """Which parts of the image score highest, as whole segments: each shows its mean score.
+
+    The image is split at several ``scales`` (Felzenszwalb and Huttenlocher 2004, with ``sigma`` and
+    ``min_size``, scaled to −1..1, its channels as they are, its longer side at most
+    ``longest_side`` pixels), and each segment grows by a disk of radius ``dilation``. Then the
+    segment with the highest mean of ``base`` over what it adds is painted with that mean, and so on
+    (as XRAI, Kapishnikov et al. 2019); one that adds fewer than ``min_new_area`` pixels is passed
+    over, and what is left at the end gets its own mean. ``base`` is the target's score (score_map),
+    its ``probability``, or another map with its own defaults, such as grad_cam of a layer.
+
+    Returns (*space) on the pixels of the network's input that show the image, with the order of the
+    regions beside it.
+
+    Misleads
+    --------
+    Its sharp borders are the image's, found without the network, and not the network's own. A small
+    strong spot is averaged away in a large segment.
+    """
+    how = Segmentation(scales, sigma, min_size, longest_side, dilation)
+    return painted(attribution(trace, target, layer, base), segments_of(trace, how), min_new_area)
+
+
+@method(
+    "Guided segmented score map",
+    needs=Needs.TARGET | Needs.PLANE,
+    tasks=("segmentation",),
+    needs_more=_needs_of_base,
+    reference=_PAPER,
+)
+def guided_segmented_score_map(
+    trace: Trace,
+    target: ResolvedTarget,
+    layer: str | None,
+    *,
+    candidates: Literal["union", "intersection"] = "union",
+    base: Base = "score_map",
+    scales: Scales = _SPLIT.scales,
+    sigma: Sigma = _SPLIT.sigma,
+    min_size: MinSize = _SPLIT.min_size,
+    longest_side: LongestSide = _SPLIT.longest_side,
+    dilation: Dilation = _SPLIT.dilation,
+    min_new_area: Area = 50,
+) -> Map:
+    """The segmented score map, led by the prediction: its regions are segments too.
+
+    ``candidates``: ``union`` adds the region of each predicted class to the segments;
+    ``intersection`` cuts every segment, after it has grown, into its parts in these regions.
+    Predicted regions don't grow. The other options are those of the segmented score map.
+
+    Returns (*space) on the pixels of the network's input that show the image, with the order of the
+    regions beside it.
+
+    Misleads
+    --------
+    Where the prediction is wrong, the map is led astray with it: it can't show that a region should
+    have been another.
+    """
+    how = Segmentation(scales, sigma, min_size, longest_side, dilation)
+
+    def guide() -> Candidates:
+        segments, regions = segments_of(trace, how), predicted(trace)
+        return segments.joined_by(regions) if candidates == "union" else segments.cut_by(regions)
+
+    return painted(
+        attribution(trace, target, layer, base),
+        trace.once(("guided", candidates, how), guide),
+        min_new_area,
+    )
+
+
+@method(
+    "Similarity map",
+    needs=Needs.TARGET,
+    tasks=("segmentation",),
+    needs_more=_needs_of_base,
+    reference=_PAPER,
+)
+def similarity_map(
+    trace: Trace, target: ResolvedTarget, layer: str | None, *, base: Base = "score_map"
+) -> Map:
+    """How like the class each predicted region is: the mean of its score over the region.
+
+    With a score or a probability as ``base`` there is also the table of all classes, Sim[c][j] the
+    mean of class c over the region predicted as class j; None where none is. Returns (*space) on
+    the pixels of the network's input that show the image, with the order of the regions, the most
+    similar first, and the prediction beside it.
+
+    Misleads
+    --------
+    A region is all that is predicted as a class, however many objects it has: a mean says nothing
+    of one of them.
+    """
+    regions = predicted(trace)
+    segments = trace.once("regions", lambda: Candidates.of_labels([regions]))
+    made = painted(attribution(trace, target, layer, base), segments, min_new_area=0)
+    made.companions["prediction"] = torch.from_numpy(regions)
+    if base in _SCORES:
+        score = "probability" if base == "probability" else target.score
+        means = trace.once(("similarity", score), lambda: _similarity(trace, score, regions))
+        made.table = {
+            "similarity": [
+                [None if np.isnan(mean) else float(mean) for mean in row] for row in means
+            ]
+        }
+    return made
+
+
+def _similarity(trace: Trace, score: Any, regions: np.ndarray) -> np.ndarray:
+    """Return the mean of each class's score over each predicted region, (class, class)."""
+    outputs, (onto, _) = trace.outputs, seen(trace)
+    labels, count = regions.ravel(), outputs.count
+    sizes = np.bincount(labels, minlength=count)
+    means = np.full((count, count), np.nan)
+    values: Sequence[Tensor] = outputs.value(outputs.raw.float(), score).unbind()
+    for row, of_class in zip(means, values, strict=True):
+        # One class at a time: all of them on the input's grid may be large.
+        fine = resample(of_class, trace.output_grid, onto).cpu().double().numpy()
+        sums = np.bincount(labels, fine.ravel(), count)
+        np.divide(sums, sizes, out=row, where=sizes > 0)
+    return means
