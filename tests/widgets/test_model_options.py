@@ -50,7 +50,8 @@ def asked(opened, viewer, qtbot, path: Path) -> Iterator[Callable[[], ModelOptio
 
 
 def the_dock(viewer) -> ModelOptions:
-    return viewer.window.dock_widgets["Model options (napari-neuroscope)"]
+    dock = viewer.window.dock_widgets["Model options (napari-neuroscope)"]
+    return getattr(dock, "__wrapped__", dock)
 
 
 def settled(dock: ModelOptions, qtbot) -> None:
