@@ -34,6 +34,7 @@ FIGURES = {
     "traced": ["traced.py"],
     "unet": ["unet_classes.py"],
     "stalls": ["stalls.py"],
+    "evaluation": ["evaluation.py"],
     "keras-layers": ["keras_layers.py", "tf-keras-vis"],
     "keras-pass": ["keras_layers.py", "tape"],
     "keras-guided": ["keras_layers.py", "guided"],

@@ -215,7 +215,7 @@ def test_a_table_that_does_not_fit(tmp_path: Path) -> None:
     assert "There is no image “c.png”." in reasons(pairs)
     assert "Row 3 of “labels.csv” has no class." in reasons(pairs)
     table.write_text("a.png,red\na.png,white\n")
-    with pytest.raises(ns.NeuroscopeError, match="“a.png” two classes, “red” and “white”"):
+    with pytest.raises(ns.NeuroscopeError, match=r"“a\.png” two classes, “red” and “white”"):
         pairs_of(images, table)
     table.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ns.NeuroscopeError, match="it is no text"):
@@ -238,8 +238,8 @@ def test_folders_named_by_classes(tmp_path: Path) -> None:
 
 @given(st.lists(st.text(alphabet="aA01_-", min_size=1, max_size=5), unique_by=str.casefold))
 def test_names_are_sorted_as_people_do(names: list[str]) -> None:
-    ordered = sorted(names, key=natural_key)
-    assert sorted(ordered[::-1], key=natural_key) == ordered
+    # No two names are the same to it.
+    assert len({str(natural_key(name)) for name in names}) == len(names)
     assert sorted(["b2", "b10", "b1", "a"], key=natural_key) == ["a", "b1", "b2", "b10"]
 
 

@@ -252,19 +252,14 @@ class TruthReader:
 
     def _classes(self, truth: np.ndarray) -> np.ndarray | None:
         """Return the classes of their numbers; None where one is no class."""
-        ignored = self.spec.ignore_label
-        if truth.dtype == np.uint8:
-            table = np.full(256, -2, np.int32)
-            table[: self.count] = np.arange(min(self.count, 256))
-            if ignored is not None and 0 <= ignored < 256:
-                table[ignored] = VOID
-            labels = table[truth]
+        if truth.dtype.itemsize <= 2:
+            labels = truth.astype(np.int32)
         else:
             known = (truth >= VOID) & (truth < self.count)
             labels = np.where(known, truth, -2).astype(np.int32)
-            if ignored is not None:
-                labels[truth == ignored] = VOID
-        return labels if labels.size == 0 or labels.min() > -2 else None
+        if self.spec.ignore_label is not None:
+            np.copyto(labels, VOID, where=truth == self.spec.ignore_label)
+        return labels if labels.min() >= VOID and labels.max() < self.count else None
 
     def _strange_numbers(self, ids: np.ndarray, counts: np.ndarray) -> str:
         strange = [

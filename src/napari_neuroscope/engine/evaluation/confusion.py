@@ -56,10 +56,9 @@ class Confusion:
             )
         # −1 has a row and a column of its own, so that one pass counts without sorting out.
         side = len(names) + 1
-        truth = _checked(truth, len(names), "ground truth")
-        code = np.multiply(truth, side, dtype=np.int32).reshape(-1)
-        code += _checked(prediction, len(names), "prediction").reshape(-1)
-        code += side + 1
+        code = _from_void(truth, len(names), "ground truth").reshape(-1)
+        code *= side
+        code += _from_void(prediction, len(names), "prediction").reshape(-1)
         counts = np.bincount(code, minlength=side * side).reshape(side, side)
         return cls(counts[1:, 1:].astype(np.int64), names)
 
@@ -113,12 +112,17 @@ class Confusion:
         write_csv(path, [["true \\ predicted", *self.names], *rows], overwrite=overwrite)
 
 
-def _checked(labels: np.ndarray, count: int, what: str) -> np.ndarray:
+def _from_void(labels: np.ndarray, count: int, what: str) -> np.ndarray:
+    """Return classes counted from void, uint32: 0 is void, 1 the first class."""
     if labels.dtype.kind not in "biu":
         raise NeuroscopeError(f"The {what}'s type is {labels.dtype}; whole numbers are needed.")
-    if labels.size and not (labels.min() >= -1 and labels.max() < count):
+    wide = labels.dtype.itemsize > (2 if labels.dtype.kind == "u" else 4)
+    shifted = np.add(labels, 1, dtype=np.int64 if wide else np.int32, casting="unsafe")
+    # Seen without its sign, what is below void is as far beyond the classes.
+    unsigned = shifted.view(f"u{shifted.itemsize}")
+    if labels.size and unsigned.max() > count:
         low, high = labels.min(), labels.max()
         raise NeuroscopeError(
             f"The {what} has the classes {low}..{high}, but there are {count}: 0..{count - 1}."
         )
-    return labels.astype(np.int32, copy=False)
+    return unsigned.astype(np.uint32, copy=False)
