@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn import metrics as sklearn
 
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.metrics import METRICS, top_k
-
-sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
 
 COUNT = 4
 # Few pixels of many classes: some are in neither, some in one alone, and all may be void.
