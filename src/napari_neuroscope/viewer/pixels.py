@@ -50,7 +50,7 @@ class Pixels:
             )
         linear, moved = to_world(layer, viewer)
         point = np.asarray(viewer.dims.point, float)
-        index = np.floor(np.linalg.solve(linear, point[-layer.ndim :] - moved) + 0.5).astype(int)
+        index = shown_index(layer, viewer)
         plane = tuple(int(np.clip(index[n], 0, sizes[n] - 1)) for n in range(cut))
         # Axes that the image does not have stand where the sliders stand.
         before = viewer.dims.ndim - layer.ndim
@@ -74,6 +74,13 @@ class Pixels:
         pixel = np.floor(found + 0.5).astype(int)
         inside = all(0 <= n < size for n, size in zip(pixel, self.shape, strict=True))
         return tuple(int(n) for n in pixel) if inside else None
+
+
+def shown_index(layer: Any, viewer: Any) -> tuple[int, ...]:
+    """Return the index on each axis of a layer at which the sliders stand, perhaps outside of it."""
+    linear, moved = to_world(layer, viewer)
+    at = np.linalg.solve(linear, np.asarray(viewer.dims.point, float)[-layer.ndim :] - moved)
+    return tuple(int(n) for n in np.floor(np.round(at, 6) + 0.5))
 
 
 def to_world(layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.viewer.pixels import shown_index
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,7 @@ class Shown:
     name, data, rgb
         Of the layer; of a multiscale one, the finest level.
     steps
-        The sliders' steps on the layer's own axes.
+        The index on each of the layer's own axes at which the sliders stand.
     """
 
     name: str
@@ -32,8 +33,8 @@ class Shown:
     def of(cls, layer: Any, viewer: Any) -> Shown:
         """Take what a viewer shows of a layer."""
         data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
-        first = viewer.dims.ndim - layer.ndim
-        return cls(layer.name, data, bool(layer.rgb), tuple(viewer.dims.current_step[first:]))
+        # Steps are counted over all layers, so where they stand in this one is asked of the world.
+        return cls(layer.name, data, bool(layer.rgb), shown_index(layer, viewer))
 
     def plane(self, network: Network) -> tuple[int, ...]:
         """Return the index on each axis before those that the network takes.
@@ -58,6 +59,15 @@ class Shown:
             min(max(int(step), 0), size - 1)
             for step, size in zip(self.steps[:behind], self.data.shape, strict=False)
         )
+
+    def place(self, network: Network) -> tuple[int, ...]:
+        """Return the index on each axis before the spatial ones, where a map of them lies.
+
+        It is the plane, and the step on an axis of channels, which the network takes whole.
+        """
+        plane = self.plane(network)
+        rest = range(len(plane), self.data.ndim - self.rgb - len(network.spec.input.space))
+        return (*plane, *(min(max(self.steps[n], 0), self.data.shape[n] - 1) for n in rest))
 
     def image(self, network: Network) -> np.ndarray:
         """Return a copy of the plane that a network takes, read from where it lies."""

@@ -6,7 +6,7 @@ centre lies in one of the label's pixels, and to a point or a line that passes t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
@@ -56,6 +56,38 @@ class LayerRegion:
                 None if self.part == "all" else int(self.layer.selected_label)
             )
         return Drawing.of(self.layer, self.part, pixels, viewer)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Where each class truly is, as a layer of labels says.
+
+    Attributes
+    ----------
+    painting
+        Its labels.
+    known
+        The class's name of each label, where the layer's features have a column “class”.
+    """
+
+    painting: Painting
+    known: Mapping[int, str]
+
+    @classmethod
+    def of(cls, layer: Any, pixels: Pixels, viewer: Any) -> Truth:
+        """Take the labels of a layer as they are now."""
+        features = layer.features
+        known = {}
+        if "class" in features:
+            labels = features["index"] if "index" in features else range(len(features))
+            known = {
+                int(label): str(name) for label, name in zip(labels, features["class"], strict=True)
+            }
+        return cls(Painting.of(layer, pixels, viewer), known)
+
+    def mask(self, index: int, names: Sequence[str]) -> Mask:
+        """Return where a class truly is."""
+        return self.painting.true_class(index, names, self.known)
 
 
 def kind_of(layer: Any) -> str:
@@ -121,20 +153,23 @@ class Painting:
     @cached_property
     def numbers(self) -> np.ndarray:
         """The label at the centre of each of the image's pixels (*space); 0 outside."""
-        data, shape = np.asarray(self.data), self.pixels.shape
+        return self._read(np.asarray(self.data), outside=0)
+
+    def _read(self, data: np.ndarray, outside: int) -> np.ndarray:
+        shape = self.pixels.shape
         square = self.matrix.shape == (len(shape), len(shape))
         if square and np.allclose(self.matrix, np.diag(np.diag(self.matrix)), rtol=0, atol=1e-9):
             axes = [
                 _nearest(step * np.arange(size) + start)
                 for step, size, start in zip(np.diag(self.matrix), shape, self.offset, strict=True)
             ]
-            return _looked_up(data, np.ix_(*axes))
+            return _looked_up(data, np.ix_(*axes), outside)
         found = np.zeros(shape, data.dtype)
         rest = np.indices(shape[1:]).reshape(len(shape) - 1, -1)
         within = self.matrix[:, 1:] @ rest + self.offset[:, None]
         for row in range(shape[0]):
             place = tuple(_nearest(within + self.matrix[:, :1] * row))
-            found[row] = _looked_up(data, place).reshape(shape[1:])
+            found[row] = _looked_up(data, place, outside).reshape(shape[1:])
         return found
 
     @cached_property
@@ -160,6 +195,40 @@ class Painting:
                 f"another region."
             )
         return Mask(values, words, self._notes())
+
+    def true_class(self, index: int, names: Sequence[str], known: Mapping[int, str]) -> Mask:
+        """Return where a class truly is, where the labels count classes.
+
+        Parameters
+        ----------
+        index, names
+            The class, and the names of all.
+        known
+            The class's name of each label; where it is empty, labels are the classes' numbers.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the labels count something else, or the class is nowhere.
+        """
+        numbers = self._read(np.asarray(self.data).astype(np.int64), outside=-1)
+        if known:
+            wanted = [label for label, name in known.items() if name == names[index]]
+            values = np.isin(numbers, wanted) & (numbers >= 0)
+        elif (most := int(numbers.max(initial=0))) >= len(names):
+            raise NeuroscopeError(
+                f"“{self.name}” has labels up to {most}, but the network {len(names)} classes, so "
+                f"they don't say where a class truly is; name each label's class in a column "
+                f"“class” of the layer's features, or choose the region of all its labels."
+            )
+        else:
+            values = numbers == index
+        if not values.any():
+            raise NeuroscopeError(
+                f"“{self.name}” has no “{names[index]}” on the plane that is shown; choose another "
+                f"class or region."
+            )
+        return Mask(values, f"ground truth “{self.name}”")
 
     def _notes(self) -> tuple[str, ...]:
         if self.matrix.shape[0] != self.matrix.shape[1]:
@@ -286,14 +355,14 @@ def _nearest(at: Any) -> np.ndarray:
     return np.floor(np.round(at, 6) + 0.5).astype(int)
 
 
-def _looked_up(data: np.ndarray, index: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Return data at an index that may reach outside, where it is 0."""
+def _looked_up(data: np.ndarray, index: tuple[np.ndarray, ...], outside: int) -> np.ndarray:
+    """Return data at an index that may reach outside of it."""
     inside: Any = True
     clipped = []
     for at, size in zip(index, data.shape, strict=True):
         inside = inside & (at >= 0) & (at < size)
         clipped.append(np.clip(at, 0, size - 1))
-    return np.where(inside, data[tuple(clipped)], 0).astype(data.dtype)
+    return np.where(inside, data[tuple(clipped)], outside).astype(data.dtype)
 
 
 def _has_area(at: np.ndarray) -> bool:

@@ -22,7 +22,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 from superqt.utils import qdebounced, signals_blocked
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, in_digits
@@ -33,7 +32,9 @@ from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.trust import UntrustedError
 from napari_neuroscope.viewer.overlays import layer_data, prediction_data
 from napari_neuroscope.viewer.planes import Shown
+from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.widgets.ask_tool import AskTool
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.pickers import PickList, options_widget
@@ -44,6 +45,7 @@ from napari_neuroscope.widgets.session import (
     inspect,
     session_of,
 )
+from napari_neuroscope.widgets.target_part import TargetPart
 
 if TYPE_CHECKING:
     import napari.layers
@@ -75,11 +77,6 @@ class Inspector(QWidget):
         self._trouble = ""
         self._opening: tuple[Path, str | None, dict[str, Any] | None] | None = None
         self._build()
-        for box, value in (
-            (self._region_box, self.session.region),
-            (self._score_box, self.session.score),
-        ):
-            box.setCurrentIndex(box.findData(value))
         self._live.setChecked(self.session.live)
         self._connect()
         self._list_networks()
@@ -131,20 +128,7 @@ class Inspector(QWidget):
                 "First": lambda values: values[:1],
             },
         )
-        self._region_box = _choices(
-            "Region", {"everywhere": "Everywhere", "predicted": "Where it is predicted"}
-        )
-        self._score_box = _choices(
-            "Score",
-            {"logit": "Logit", "probability": "Probability", "log_probability": "Log probability"},
-        )
-        target = QWidget()
-        form = QFormLayout(target)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Region", self._region_box)
-        form.addRow("Score", self._score_box)
-        self._target_part = QCollapsible("Target")
-        self._target_part.addWidget(target)
+        self._target_part = TargetPart(self._viewer, self.session)
 
         self._run = QPushButton("Explain")
         self._run.setDefault(True)
@@ -157,6 +141,15 @@ class Inspector(QWidget):
         )
         self._live = QCheckBox("Update as I choose")
         self._live.setToolTip("Explain anew after each change, with the latest choice first.")
+        self._ask_tool = AskTool(
+            self._viewer,
+            self.session,
+            self.jobs,
+            self._shower,
+            lambda: self.question(with_target=False),
+            self._say,
+            self._show_failure,
+        )
         self._reason = _note()
         self._progress = QProgressBar()
         self._progress.setTextVisible(True)
@@ -205,6 +198,7 @@ class Inspector(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self._live)
         layout.addLayout(buttons)
+        layout.addWidget(self._ask_tool)
         for line in (self._reason, self._progress, self._answer):
             layout.addWidget(line)
         # The scrolled column never scrolls sideways, so the dock is as wide as it needs.
@@ -219,12 +213,7 @@ class Inspector(QWidget):
         self._method_box.currentIndexChanged.connect(self._choose_method)
         self._layer_list.changed.connect(lambda names: setattr(self.session, "layers", names))
         self._class_list.changed.connect(lambda found: setattr(self.session, "classes", found))
-        self._region_box.currentIndexChanged.connect(
-            lambda: setattr(self.session, "region", self._region_box.currentData())
-        )
-        self._score_box.currentIndexChanged.connect(
-            lambda: setattr(self.session, "score", self._score_box.currentData())
-        )
+        self._target_part.edited.connect(self._changed)
         self._live.toggled.connect(lambda on: setattr(self.session, "live", on))
         self._run.clicked.connect(self.explain)
         self._cancel.clicked.connect(self.cancel)
@@ -235,6 +224,7 @@ class Inspector(QWidget):
         self._followed = [
             (events.networks, self._list_networks),
             (events.findings, self._take_findings),
+            (events.image, self._take_image),
             (events.network, self._mark_methods),
         ]
         self._followed += [
@@ -246,6 +236,7 @@ class Inspector(QWidget):
                 events.layers,
                 events.classes,
                 events.region,
+                events.labels,
                 events.score,
                 events.live,
             )
@@ -339,10 +330,13 @@ class Inspector(QWidget):
         """Choose these classes of the network, and no others."""
         self._class_list.choose(indices)
 
-    def choose_region(self, name: str) -> None:
-        """Choose where a segmentation is explained: "everywhere" or "predicted"."""
-        self._region_box.setCurrentIndex(self._region_box.findData(name))
-        self._target_part.expand(animate=False)
+    def choose_region(self, region: str | LayerRegion) -> None:
+        """Choose where: "everywhere", "predicted", "ground_truth", or what a layer holds."""
+        self._target_part.choose_region(region)
+
+    def choose_labels(self, layer: Any) -> None:
+        """Choose the labels that say the ground truth or the instances; None for none."""
+        self._target_part.choose_labels(layer)
 
     def choose_method(self, name: str) -> None:
         """Choose a method by its name."""
@@ -396,7 +390,14 @@ class Inspector(QWidget):
 
     def _choose_image(self, *_: Any) -> None:
         self.session.image = self.image_layer()
-        if self.session.network is not None or self._network_box.currentIndex() > 0:
+        self._changed()
+
+    def _take_image(self, layer: Any, *_: Any) -> None:
+        """Look at the image that was chosen, here or in another dock."""
+        if layer is not None and layer is not self.image_layer():
+            with signals_blocked(self._image_box):
+                self._image_box.setCurrentIndex(self._image_box.findText(layer.name))
+        if self._network_box.currentIndex() > 0:
             self._inspect()
         self._changed()
 
@@ -513,6 +514,7 @@ class Inspector(QWidget):
         if self._trouble:
             problem = self._trouble
         self._run.setEnabled(problem is None)
+        self._ask_tool.refresh()
         self._reason.setText(problem or "")
         self._reason.setVisible(bool(problem))
         if problem is None and self.session.live:
@@ -556,6 +558,7 @@ class Inspector(QWidget):
         if findings is None or self._closed:
             return
         self._describe(findings.network)
+        self._target_part.allow_regions(findings.network.spec.task == "segmentation")
         graph = findings.network.layers
         wanted = [name for name in self.session.layers if name in graph]
         last = graph.last_with_positions()
@@ -578,8 +581,8 @@ class Inspector(QWidget):
         self._network_note.setText(words)
         self._trust_button.setVisible(published is not None and published.untrusted is not None)
 
-    def question(self) -> Question:
-        """Return what would be explained now.
+    def question(self, *, with_target: bool = True) -> Question:
+        """Return what would be explained now, or all of it but the target.
 
         Raises
         ------
@@ -587,15 +590,14 @@ class Inspector(QWidget):
             Where something is still to be chosen.
         """
         layer, network = self.image_layer(), self.session.network
-        problem = self.session.problem(layer)
+        problem = self.session.problem(layer, with_target=with_target)
         if problem or layer is None or network is None:
             raise NeuroscopeError(problem or "Choose a network and an image.")
         shown = Shown.of(layer, self._viewer)
         method = self.session.chosen_method()
         options = dict(self.session.options)
-        targets = self.session.targets(network)
         needs = method.needs_with(options)
-        uses_target = Needs.TARGET in needs or "classes" in method.options
+        uses_target = with_target and (Needs.TARGET in needs or "classes" in method.options)
         return Question(
             network,
             shown,
@@ -603,7 +605,7 @@ class Inspector(QWidget):
             method.name,
             options,
             self.session.layers if Needs.LAYER in needs else (),
-            targets if uses_target else (),
+            self.session.targets(network, self._viewer) if uses_target else (),
         )
 
     def explain(self) -> None:
@@ -640,8 +642,11 @@ class Inspector(QWidget):
             self._answer.setText("The image was removed while its explanation was computed.")
             return
         slot = (question.network.name, str(question.source.unique_id), question.method)
-        self._shower.show(layer_data(answer, question.source, question.plane()), slot)
-        self._answer.setText(_in_words(answer))
+        self._shower.show(layer_data(answer, question.source, question.place()), slot)
+        self._say(answer)
+
+    def _say(self, answer: Explanation | str) -> None:
+        self._answer.setText(answer if isinstance(answer, str) else _in_words(answer))
         self._answer.setVisible(True)
 
     def show_prediction(self) -> None:
@@ -654,7 +659,7 @@ class Inspector(QWidget):
             or self.session.findings.prediction is None
         ):
             raise NeuroscopeError("Choose a network and an image first.")
-        plane = Shown.of(layer, self._viewer).plane(network)
+        plane = Shown.of(layer, self._viewer).place(network)
         self._shower.show(
             prediction_data(network, self.session.findings.prediction, layer, plane),
             (network.name, str(layer.unique_id), "prediction"),
@@ -708,6 +713,8 @@ class Inspector(QWidget):
         for signal, slot in self._followed:
             signal.disconnect(slot, missing_ok=True)
         self._soon.cancel()
+        self._ask_tool.close_work()
+        self._target_part.close_work()
         self.jobs.close()
         self._shower.close()
         for event in self._layer_events():
@@ -733,14 +740,6 @@ def _narrow(box: QComboBox) -> QComboBox:
     """Let a box be narrower than its longest text."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(12)
-    return box
-
-
-def _choices(name: str, items: dict[str, str]) -> QComboBox:
-    box = QComboBox()
-    box.setAccessibleName(name)
-    for value, text in items.items():
-        box.addItem(text, value)
     return box
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -18,7 +18,9 @@ from napari_neuroscope.engine.loading import DEMOS, load
 from napari_neuroscope.engine.methods.registry import Method, Needs, methods
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.engine.target import Target
+from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.viewer.planes import Shown
+from napari_neuroscope.viewer.regions import Drawing, LayerRegion, Painting, Truth
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.evaluation.scoring import Scores
@@ -43,18 +45,31 @@ class Question:
         """Return the index of the image's plane that is explained."""
         return self.shown.plane(self.network)
 
+    def place(self) -> tuple[int, ...]:
+        """Return where along the image's other axes the map lies."""
+        return self.shown.place(self.network)
+
     def answer(self, progress: Progress) -> Explanation:
         """Compute it."""
         return explain(
             self.network,
             self.shown.image(self.network),
             self.method,
-            _one_or_many(self.targets),
+            _one_or_many(tuple(self._resolved(target) for target in self.targets)),
             _one_or_many(self.layers),
             keep="fit",
             progress=progress,
             **self.options,
         )
+
+    def _resolved(self, target: Target) -> Target:
+        """Return a target whose region, taken from a layer, is brought to the image's pixels."""
+        region = target.region
+        if isinstance(region, Truth):
+            region = region.mask(int(target.class_ or 0), self.network.class_names)
+        elif isinstance(region, Drawing | Painting):
+            region = region.mask
+        return replace(target, region=region)
 
 
 def _one_or_many(items: tuple[Any, ...]) -> Any:
@@ -84,7 +99,9 @@ class Session:
     options: dict[str, Any] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     classes: tuple[int, ...] = ()
-    region: str = "everywhere"
+    region: str | LayerRegion = "everywhere"
+    labels: Any = None
+    margin: int = 5
     score: str = "logit"
     live: bool = False
     scores: Scores | None = None
@@ -139,6 +156,13 @@ class Session:
         self.network = findings.network
         self.findings = findings
 
+    def show_layer(self, layer: Any) -> None:
+        """Choose an image layer, also where it is chosen already but shows something new."""
+        if self.image is layer:
+            self.events.image.emit(layer, layer)
+        else:
+            self.image = layer
+
     def show_image(self, name: str) -> None:
         """Ask the dock “Images” to show one of its images."""
         # The same image may be asked for twice.
@@ -153,13 +177,30 @@ class Session:
         """Return the method that is chosen."""
         return methods[self.method]
 
-    def targets(self, network: Network) -> tuple[Target, ...]:
-        """Return the chosen classes as targets."""
-        region = self.region if network.spec.task == "segmentation" else "everywhere"
+    def targets(self, network: Network, viewer: Any = None) -> tuple[Target, ...]:
+        """Return the chosen classes as targets, with the region as it is drawn now.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the region's layer is empty or gone.
+        """
+        region: Any = self.region if network.spec.task == "segmentation" else "everywhere"
+        if isinstance(region, LayerRegion):
+            region = region.take(self.pixels(network, viewer), viewer)
+        elif region == "ground_truth" and self.labels is not None:
+            region = Truth.of(self.labels, self.pixels(network, viewer), viewer)
         return tuple(Target(index, region, self.score) for index in self.classes)  # type: ignore[arg-type]
 
-    def problem(self, image: Any) -> str | None:
-        """Return why nothing can be explained yet, as a sentence; None where all is well."""
+    def pixels(self, network: Network, viewer: Any) -> Pixels:
+        """Return the pixels of the chosen image that are looked at now."""
+        return Pixels.of(self.image, len(network.spec.input.space), viewer)
+
+    def problem(self, image: Any, *, with_target: bool = True) -> str | None:
+        """Return why nothing can be explained yet, as a sentence; None where all is well.
+
+        Without a target, it is yet to come and nothing is said of it.
+        """
         if self.network is None:
             return "Choose a network."
         if image is None:
@@ -170,8 +211,13 @@ class Session:
         needs = chosen.needs_with(self.options)
         if Needs.LAYER in needs and not self.layers:
             return "Choose at least one layer."
-        if Needs.TARGET in needs and not self.classes:
+        if not with_target or Needs.TARGET not in needs:
+            return None
+        if not self.classes:
             return "Choose at least one class."
+        segments = self.network.spec.task == "segmentation"
+        if segments and self.region == "ground_truth" and self.labels is None:
+            return "Choose the labels that say where the class truly is, under Target."
         return None
 
 
