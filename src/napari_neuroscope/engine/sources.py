@@ -103,6 +103,24 @@ def _decoded(path: Path) -> Any:
     return imread(path)
 
 
+def _shape_of_file(path: Path) -> tuple[int, ...]:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+    if suffix in (".tif", ".tiff"):
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            return tuple(file.series[0].shape)
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        bands = len(picture.getbands())
+        size = (picture.height, picture.width)
+        # A palette is read as its colours.
+        return (*size, 3) if picture.mode == "P" else (*size, bands) if bands > 1 else size
+
+
 def _unreadable(path: Path, error: Exception) -> NeuroscopeError:
     reason = (str(error).strip() or type(error).__name__).split("\n")[0]
     return NeuroscopeError(f"The image {path} can't be read: {shortened(reason, 300).rstrip('.')}.")
@@ -140,6 +158,25 @@ class Source:
     def path(self) -> Path | None:
         """The file that it is read from."""
         return self.data if isinstance(self.data, Path) else None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The image's shape, found without reading its values.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read.
+        """
+        if self.path is None:
+            whole = np.shape(self.data)
+        else:
+            _refuse_missing(self.path)
+            try:
+                whole = _shape_of_file(self.path)
+            except Exception as error:
+                raise _unreadable(self.path, error) from error
+        return tuple(whole[len(self.plane) :])
 
     def read(self) -> np.ndarray:
         """Return the image, or its plane, as an array.

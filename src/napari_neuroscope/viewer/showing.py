@@ -43,6 +43,12 @@ class Shower:
         layer = self._slots.get(slot)
         return layer if layer is not None and layer in self._viewer.layers else None
 
+    def hide_others(self, *methods: str) -> None:
+        """Hide the layers of the viewer that show what these methods made."""
+        for layer in self._viewer.layers:
+            if layer.metadata.get(KEY, {}).get("method") in methods:
+                layer.visible = False
+
     def show(self, layers: Sequence[LayerData], slot: tuple[str, ...]) -> list[Any]:
         """Show layer data, the first the topmost; return the layers."""
         shown = []

@@ -275,14 +275,21 @@ def _looked_around(reader: TruthReader, pairs: list[Pair], progress: Progress) -
 def _score_of_pixels(network: Network, pair: Pair, reader: TruthReader, room: int) -> ImageScore:
     prediction = network.predict(pair.image.read())
     shape = prediction.image.shape
-    truth = reader.labels(_read_truth(pair, network.class_names), shape)
+    truth = reader.labels(read_truth_of(pair, network.class_names), shape)
     labels = prediction.labels
     confusion = Confusion.of(truth.labels, labels, network.class_names)
     kept = labels.astype(np.int16) if 2 * labels.size <= room else None
     return ImageScore(pair.name, pair, confusion, truth.notes, labels=kept)
 
 
-def _read_truth(pair: Pair, classes: Sequence[str]) -> Any:
+def read_truth_of(pair: Pair, classes: Sequence[str]) -> Any:
+    """Return what a pair's ground truth holds, as `class_labels` takes it.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it can't be read, or is one class for the whole image.
+    """
     truth = pair.truth
     if isinstance(truth, Source):
         return truth.read_truth()

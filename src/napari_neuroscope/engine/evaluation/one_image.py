@@ -1,0 +1,78 @@
+"""One image of many: the planes of a stack, and its true classes beside a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.evaluation.scoring import read_truth_of
+from napari_neuroscope.engine.ground_truth import LabelledTruth, TruthKind, TruthReader
+from napari_neuroscope.engine.images import Pair, Truth
+from napari_neuroscope.engine.network import Network, Prediction
+from napari_neuroscope.engine.sources import Source, leading_axes
+
+
+def expanded(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:
+    """Return the pairs with each plane of a stack as a pair of its own; nothing is read whole.
+
+    Parameters
+    ----------
+    pairs
+        Images with their ground truth.
+    network
+        What tells which axes are of a stack; None leaves all as they are.
+    """
+    found: list[Pair] = []
+    for pair in pairs:
+        stack = () if network is None else _stack(pair.image, network)
+        if not stack:
+            found.append(pair)
+            continue
+        for plane in np.ndindex(*stack):
+            name = f"{pair.name} [{', '.join(map(str, plane))}]"
+            image = Source(name, pair.image.data, (*pair.image.plane, *plane))
+            found.append(Pair(name, image, _plane_of(pair.truth, plane)))
+    return found
+
+
+def _stack(image: Source, network: Network) -> tuple[int, ...]:
+    try:
+        shape = image.shape
+    except NeuroscopeError:
+        return ()  # it is told of when it is read
+    spec = network.spec
+    count = leading_axes(shape, spec.input.space, network.channels, spec.image_axes)
+    return shape[:count]
+
+
+def _plane_of(truth: Truth, plane: tuple[int, ...]) -> Truth:
+    if truth is None or isinstance(truth, str | int):
+        return truth  # a class holds for each of the planes
+    if isinstance(truth, Source):
+        return Source(truth.name, truth.data, (*truth.plane, *plane))
+    return [Source(one.name, one.data, (*one.plane, *plane)) for one in truth]
+
+
+def truth_labels(
+    network: Network,
+    pair: Pair,
+    prediction: Prediction,
+    truth_kind: TruthKind = "auto",
+    **options: Any,
+) -> LabelledTruth | None:
+    """Return the true class of each pixel of an image, on the image's own grid.
+
+    The options are those of `TruthReader`. None where it has no ground truth, or the network says one class for the whole image.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the ground truth can't be read, or doesn't fit.
+    """
+    if pair.truth is None or prediction.grid is None:
+        return None
+    reader = TruthReader.of(network, truth_kind, **options)
+    return reader.labels(read_truth_of(pair, network.class_names), prediction.image.shape)

@@ -1,0 +1,100 @@
+"""Shows one image of many at a time, with its ground truth, in the same two layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.viewer.geometry import Placement
+from napari_neuroscope.viewer.overlays import labels_data
+from napari_neuroscope.viewer.showing import Shower
+
+_THUMBNAIL = 48
+
+
+class Gallery:
+    """The layer of the image that is shown, and of its ground truth.
+
+    How they look is the user's and stays; the camera moves only where the size changes.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    shower
+        Shows the ground truth.
+    """
+
+    def __init__(self, viewer: Any, shower: Shower) -> None:
+        self._viewer, self._shower = viewer, shower
+        self._layer: Any = None
+
+    @property
+    def layer(self) -> Any:
+        """The layer of the image, if it is in the viewer."""
+        return self._layer if self._layer in self._viewer.layers else None
+
+    def show(self, image: np.ndarray, name: str) -> Any:
+        """Show an image in place of the last, and return its layer."""
+        rgb = image.ndim > 2 and image.shape[-1] in (3, 4)
+        layer = self.layer
+        if layer is not None and layer.rgb == rgb and layer.data.ndim == image.ndim:
+            resized = layer.data.shape != image.shape
+            layer.data, layer.name = image, name
+            if resized:
+                self._viewer.reset_view()
+            return layer
+        place = len(self._viewer.layers)
+        if layer is not None:
+            place = self._viewer.layers.index(layer)
+            self._viewer.layers.remove(layer)
+        attributes: dict[str, Any] = {"name": name, "rgb": rgb}
+        if not rgb and image.size:
+            low, high = np.nanpercentile(image, (1, 99.8)).tolist()
+            attributes["contrast_limits"] = (low, high if high > low else low + 1)
+        self._layer = self._viewer.add_image(image, **attributes)
+        # Below the overlays, where the last one was, or below all.
+        self._viewer.layers.move(self._viewer.layers.index(self._layer), min(place, 0))
+        self._viewer.reset_view()
+        return self._layer
+
+    def show_truth(
+        self, truth: np.ndarray | None, network: Network, source: Any, plane: Sequence[int]
+    ) -> None:
+        """Show the true classes over the image; hide the last ones where there are none."""
+        slot = ("ground truth",)
+        if truth is None:
+            if (layer := self._shower.layer((*slot, "0"))) is not None:
+                layer.visible = False
+            return
+        classes = list(zip(network.class_names, network.class_colours, strict=True))
+        placement = Placement.of(source, network.spec.input.space, plane)
+        hidden = self._shower.layer((*slot, "0"))
+        (layer,) = self._shower.show(
+            [labels_data(truth, Grid.of_image(truth.shape), placement, "Ground truth", classes,
+                         {"method": "ground truth"})],
+            slot,
+        )  # fmt: skip
+        if hidden is None:
+            layer.contour = 2
+
+
+def thumbnail(image: np.ndarray, space: int = 2) -> np.ndarray:
+    """Return a small picture of an image, uint8 (y, x, 3), its longer side 48 pixels at most."""
+    rgb = image.ndim > space and image.shape[-1] in (3, 4)
+    while image.ndim > 2 + rgb:
+        image = image[image.shape[0] // 2]
+    step = max(1, -(-max(image.shape[:2]) // _THUMBNAIL))
+    small = np.asarray(image[::step, ::step], np.float32)
+    if rgb:
+        small = small[..., :3]
+    low, high = np.nanpercentile(small, (0.5, 99.5)) if small.size else (0, 1)
+    scaled = np.nan_to_num((small - low) / ((high - low) or 1.0)).clip(0, 1)
+    if image.dtype == np.uint8 and rgb:
+        scaled = small / 255
+    picture = (255 * scaled).astype(np.uint8)
+    return np.ascontiguousarray(picture if rgb else np.repeat(picture[..., None], 3, axis=-1))

@@ -1,0 +1,382 @@
+"""The docks “Images” and “Confusion matrix”: listed, shown, measured, sorted, clicked, saved."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+from skimage.io import imread, imsave
+
+import napari_neuroscope as ns
+from napari_neuroscope.engine.evaluation.confusion import Confusion
+from napari_neuroscope.engine.ground_truth import class_labels
+from napari_neuroscope.samples.architectures import UNet
+from napari_neuroscope.widgets.confusion import ConfusionMatrix
+from napari_neuroscope.widgets.images import Images
+from napari_neuroscope.widgets.session import DEMO_TITLES
+
+NUCLEI = Path(str(files("napari_neuroscope.samples"))) / "nuclei"
+CELLS = NUCLEI.parent / "blood-cells"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three small images with instances, of which one is named otherwise, and what is no image."""
+    for name in ("images", "truth"):
+        (tmp_path / name).mkdir()
+    for number, path in enumerate(sorted((NUCLEI / "images").iterdir())[:3]):
+        cut = np.s_[:96, : 80 + 16 * number]
+        imsave(tmp_path / "images" / f"cell{number}.png", imread(path)[cut], check_contrast=False)
+        truth = imread(NUCLEI / "instances" / path.name)[cut].astype(np.uint16)
+        ending = "tif" if number else "png"
+        name = tmp_path / "truth" / f"cell{number}_labels.{ending}"
+        if number:
+            tifffile.imwrite(name, truth)
+        else:
+            imsave(name, truth, check_contrast=False)
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+@pytest.fixture
+def docks(opened, viewer, qtbot) -> Iterator[Callable[..., Images]]:
+    made: list[Images] = []
+
+    def open_dock(network: str | None = "nuclei") -> Images:
+        inspector = opened(None, None)
+        if network:
+            inspector.choose_network(DEMO_TITLES[network])
+            qtbot.waitUntil(lambda: inspector.session.findings is not None, timeout=30_000)
+        _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Images")
+        dock = getattr(dock, "__wrapped__", dock)
+        dock.inspector = inspector
+        made.append(dock)
+        return dock
+
+    yield open_dock
+    for dock in made:
+        dock.close_work()
+
+
+@pytest.fixture
+def matrix(viewer) -> Iterator[Callable[[], ConfusionMatrix]]:
+    made: list[ConfusionMatrix] = []
+
+    def open_dock() -> ConfusionMatrix:
+        _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Confusion matrix")
+        made.append(getattr(dock, "__wrapped__", dock))
+        return made[-1]
+
+    yield open_dock
+    for dock in made:
+        dock.close_work()
+
+
+@pytest.fixture
+def idle(qtbot) -> Callable[[Images], None]:
+    def wait(dock: Images) -> None:
+        qtbot.waitUntil(
+            lambda: not (dock.jobs.busy or dock._pictures.busy or dock.inspector.jobs.busy),
+            timeout=60_000,
+        )
+
+    return wait
+
+
+def cells(dock: Images, name: str) -> list[str]:
+    model = dock._table._model
+    row = model.names.index(name)
+    return [model.data(model.index(row, column)) for column in range(model.columnCount())]
+
+
+def test_files_are_paired_by_stem_and_the_rest_is_said(docks, folder: Path, idle) -> None:
+    dock = docks()
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    assert dock._table.names() == ["cell0.png", "cell1.png", "cell2.png"]
+    assert cells(dock, "cell1.png")[1] == "cell1_labels.tif"
+    assert "“notes.txt” is no image" in dock._message.text()
+    assert dock._overall.text() == "3 images, 3 with ground truth."
+    assert dock._table.has_icon("cell2.png")
+
+
+def test_all_are_measured_and_the_worst_is_one_click_away(
+    docks, folder: Path, idle, viewer, tmp_path: Path, monkeypatch
+) -> None:
+    dock = docks()
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    assert dock._rim.currentText() == "border"
+    dock.show_metrics("mean_iou", "accuracy", "iou")
+    dock.predict_all()
+    idle(dock)
+    scores = dock.session.scores
+    # A plain script says the same.
+    network, total = ns.load("demo:nuclei"), Confusion.none(("background", "nucleus", "border"))
+    ious = {}
+    for number in range(3):
+        image = imread(folder / "images" / f"cell{number}.png")
+        path = next((folder / "truth").glob(f"cell{number}_*"))
+        instances = (tifffile.imread if path.suffix == ".tif" else imread)(path)
+        truth = class_labels(instances, network, image.shape[:2], "instances", border_class=2)
+        one = Confusion.of(truth.labels, network.predict(image).labels, total.names)
+        total, hits = total + one, np.diag(one.counts)
+        union = one.counts.sum(0) + one.counts.sum(1) - hits
+        ious[f"cell{number}.png"] = np.mean((hits / np.maximum(union, 1))[union > 0])
+    np.testing.assert_array_equal(scores.total.counts, total.counts)
+    for name, iou in ious.items():
+        assert cells(dock, name)[2] == f"{iou:.3f}"
+    dock._table.sort_by("Mean IoU")
+    assert dock._table.names() == sorted(ious, key=lambda name: ious[name])
+    worst = dock._table.names()[0]
+    dock._table._clicked(dock._table._sorted.index(0, 0))
+    idle(dock)
+    shown = {layer.name for layer in viewer.layers}
+    assert {worst, "Ground truth", "Prediction"} <= shown
+    assert viewer.layers[worst].data.shape == imread(folder / "images" / worst).shape
+    assert dock.session.comparison.name == worst
+    assert dock.inspector.image_layer().name == worst
+    # Saved figures are those.
+    out = tmp_path / "scores.csv"
+    monkeypatch.setattr(
+        "napari_neuroscope.widgets.images.QFileDialog.getSaveFileName", lambda *_: (str(out), "")
+    )
+    dock._save.click()
+    rows = {row["image"]: row for row in csv.DictReader(out.open())}
+    assert float(rows[worst]["Mean IoU"]) == pytest.approx(ious[worst], abs=1e-12)
+
+
+def test_next_and_previous_keep_the_users_view(docks, folder: Path, idle, viewer) -> None:
+    dock = docks()
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    dock._table.step(1)
+    idle(dock)
+    layer = dock.session.comparison.source
+    assert layer.name == "cell0.png"
+    layer.colormap, layer.opacity = "magma", 0.7
+    viewer.layers["Prediction"].opacity = 0.3
+    viewer.layers["Ground truth"].contour = 4
+    dock._table.step(1)
+    idle(dock)
+    assert dock.session.comparison.name == "cell1.png"
+    assert dock.session.comparison.source is layer
+    assert (layer.name, layer.opacity) == ("cell1.png", 0.7)
+    assert viewer.layers["Prediction"].opacity == 0.3
+    assert viewer.layers["Ground truth"].contour == 4
+    assert viewer.layers["Ground truth"].data.shape == (96, 96)
+    # The inspector explains the image that is there now.
+    assert dock.inspector.session.findings.prediction.image.shape == (96, 96)
+    dock._table.step(-1)
+    idle(dock)
+    assert dock.session.comparison.name == "cell0.png"
+
+
+def test_a_cell_of_the_matrix_shows_its_pixels_and_images(
+    docks, matrix, folder: Path, idle, viewer
+) -> None:
+    dock, confusion = docks(), matrix()
+    assert confusion.confusion is None
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    dock.predict_all()
+    idle(dock)
+    dock._go_to("cell1.png")
+    idle(dock)
+    # A click in the middle of the cell “true nucleus, predicted border”.
+    axes = confusion._axes
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("True class", "Predicted class")
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "background", "nucleus", "border",
+    ]  # fmt: skip
+    confusion._clicked(SimpleNamespace(inaxes=axes, xdata=1.8, ydata=1.3))
+    assert dock.session.cell == (1, 2)
+    comparison = dock.session.comparison
+    layer = next(one for one in viewer.layers if one.name.startswith("True nucleus"))
+    expected = (comparison.truth == 1) & (comparison.prediction.labels == 2)
+    assert expected.any()
+    np.testing.assert_array_equal(layer.data, expected)
+    assert not viewer.layers["Prediction"].visible
+    counts = {one.name: one.confusion.counts[1, 2] for one in dock.session.scores.results}
+    listed = [confusion._images.item(n).text() for n in range(confusion._images.count())]
+    best = max(counts, key=lambda name: counts[name])
+    assert listed[0] == f"{best}   {counts[best]:,}"
+    # A click on an image shows it, with its own pixels.
+    confusion._go_to(confusion._images.item(0))
+    idle(dock)
+    assert dock.session.comparison.name == best
+    assert layer.data.sum() == counts[best]
+    confusion._clear.click()
+    assert dock.session.cell is None
+    assert not layer.visible
+
+
+@pytest.mark.parametrize("way", [None, "true", "predicted", "all"])
+def test_the_matrix_is_saved_as_it_is_shown(
+    way: str | None, docks, matrix, folder: Path, idle, tmp_path: Path
+) -> None:
+    dock, confusion = docks(), matrix()
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    dock.predict_all()
+    idle(dock)
+    confusion._way.setCurrentIndex(confusion._way.findData(way))
+    values = dock.session.scores.total.normalised(way)
+    np.testing.assert_array_equal(confusion._axes.images[0].get_array().filled(np.nan), values)
+    for suffix, start in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".csv", b"true")):
+        confusion.save(tmp_path / f"out{suffix}")
+        assert (tmp_path / f"out{suffix}").read_bytes().startswith(start)
+    rows = list(csv.reader((tmp_path / "out.csv").open()))
+    assert rows[0] == ["true \\ predicted", "background", "nucleus", "border"]
+    assert float(rows[2][1]) == pytest.approx(values[1, 0])
+    with pytest.raises(ns.NeuroscopeError, match=r"none of \.png"):
+        confusion.save(tmp_path / "out.doc")
+
+
+@pytest.mark.parametrize("part", ["errors", "intersection", "union", "difference"])
+def test_error_layers(part: str, docks, folder: Path, idle, viewer) -> None:
+    dock = docks()
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    dock.show_errors()
+    assert "Choose an image with ground truth" in dock._message.text()
+    dock._go_to("cell2.png")
+    idle(dock)
+    dock._class.setCurrentText("nucleus")
+    dock._part.setCurrentIndex(dock._part.findData(part))
+    dock.show_errors()
+    truth, found = (
+        labels == 1
+        for labels in (dock.session.comparison.truth, dock.session.comparison.prediction.labels)
+    )
+    expected = {
+        "errors": 1 * (truth & found) + 2 * (truth & ~found) + 3 * (found & ~truth),
+        "intersection": truth & found,
+        "union": truth | found,
+        "difference": truth ^ found,
+    }[part]
+    layer = viewer.layers[-1]
+    assert layer.name.endswith("nucleus")
+    np.testing.assert_array_equal(layer.data, expected)
+    assert expected.any()
+
+
+def test_images_of_the_viewer_and_planes_of_a_stack(docks, idle, viewer, rng) -> None:
+    dock = docks()
+    stack = np.stack([imread(path)[:64, :64] for path in sorted((NUCLEI / "images").iterdir())[:2]])
+    truth = (stack > np.percentile(stack, 80)).astype(np.int32)
+    viewer.add_image(stack, name="Stack", rgb=False, scale=(1, 0.5, 0.5))
+    viewer.add_labels(truth, name="Stack, ground truth", scale=(1, 0.5, 0.5))
+    dock.add_layers()
+    idle(dock)
+    assert dock._table.names() == ["Stack [0]", "Stack [1]"]
+    dock._kind.setCurrentIndex(dock._kind.findData("instances"))
+    dock.predict_all()
+    idle(dock)
+    assert [result.name for result in dock.session.scores.results] == ["Stack [0]", "Stack [1]"]
+    dock._go_to("Stack [1]")
+    idle(dock)
+    # The layer itself is shown, at its plane, and the overlays lie on it.
+    assert viewer.dims.current_step[0] == 1
+    assert dock.session.comparison.source.name == "Stack"
+    prediction = viewer.layers["Prediction"]
+    np.testing.assert_allclose(prediction.scale, (1, 0.5, 0.5))
+    assert prediction.translate[0] == 1
+
+
+def test_a_classifier_is_measured_by_a_table_of_classes(docks, matrix, idle, viewer) -> None:
+    dock, confusion = docks("blood-cells"), matrix()
+    dock.add_files(CELLS / "images")
+    idle(dock)
+    dock.pair_with(CELLS / "labels.csv")
+    idle(dock)
+    assert dock._overall.text() == "9 images, 9 with ground truth."
+    dock.predict_all()
+    idle(dock)
+    assert dock.session.scores.total.total == 9
+    assert confusion._axes.get_title() == "9 images"
+    dock._table.step(1)
+    idle(dock)
+    assert "predicted" in dock._note.text()
+    assert not any(layer.name == "Ground truth" for layer in viewer.layers)
+    dock.show_errors()
+    assert "one class for the whole image" in dock._message.text()
+
+
+def test_what_does_not_fit_is_listed_and_the_rest_done(docks, folder: Path, idle) -> None:
+    (folder / "images" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (folder / "truth" / "broken.png").write_bytes(
+        (folder / "truth" / "cell0_labels.png").read_bytes()
+    )
+    other = imread(folder / "truth" / "cell0_labels.png")[::2, ::2]
+    imsave(folder / "truth" / "cell0_labels.png", other, check_contrast=False)
+    dock = docks()
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    dock.predict_all()
+    idle(dock)
+    names = [result.name for result in dock.session.scores.results]
+    assert names == ["cell0.png", "cell1.png", "cell2.png"]
+    assert "broken.png" in dock._message.text()
+    assert any("resized" in note or "nearest" in note
+               for note in dock.session.scores.results[0].notes)  # fmt: skip
+
+
+def test_predicting_is_cancelled_and_blocks_nothing(
+    docks, folder: Path, idle, qtbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = docks()
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    forward = UNet.forward
+
+    def slow(self, x):
+        time.sleep(1.0)
+        return forward(self, x)
+
+    monkeypatch.setattr(UNet, "forward", slow)
+    start = time.monotonic()
+    dock.predict_all()
+    assert time.monotonic() - start < 0.5
+    qtbot.waitUntil(lambda: len(dock._results) == 1, timeout=30_000)
+    dock._cancel.click()
+    assert not dock.jobs.busy
+    assert dock.session.scores is None
+    # What was measured stays to be seen.
+    assert len(dock._results) >= 1
+
+
+def test_ground_truth_by_hand_and_removal(docks, folder: Path, idle) -> None:
+    dock = docks()
+    shutil.copy(folder / "truth" / "cell0_labels.png", folder / "other.png")
+    dock.add_files([folder / "images" / "cell0.png", folder / "images" / "cell1.png"])
+    idle(dock)
+    dock.predict_all()
+    assert "No image in the list has ground truth" in dock._message.text()
+    dock.set_truth("cell0.png", folder / "other.png")
+    idle(dock)
+    assert cells(dock, "cell0.png")[1] == "other.png"
+    dock._table.mark("cell1.png")
+    dock._remove.click()
+    idle(dock)
+    assert dock._table.names() == ["cell0.png"]
+    assert (folder / "images" / "cell1.png").exists()
+
+
+def test_without_a_network_images_are_shown_all_the_same(docks, folder: Path, idle, viewer) -> None:
+    dock = docks(None)
+    dock.add_files(folder / "images")
+    idle(dock)
+    dock._go_to("cell1.png")
+    idle(dock)
+    assert [layer.name for layer in viewer.layers] == ["cell1.png"]
+    dock.predict_all()
+    assert "Choose a network" in dock._message.text()
