@@ -7,10 +7,10 @@ choice costs does not depend on the number of pixels.
 
 from __future__ import annotations
 
-import hashlib
 import threading
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from typing import NamedTuple
@@ -110,6 +110,11 @@ class Candidates:
         self.sizes = np.bincount(atoms.ravel())
         self.atoms_of = Incidence.of(segments, members, count)
         self.segments_of = Incidence.of(members, segments, len(self.sizes))
+
+    @classmethod
+    def of_image(cls, image: Tensor, how: Segmentation) -> Candidates:
+        """Return the segments of an image (channel, y, x), grown."""
+        return cls.of_labels(felzenszwalb_labels(image, how), how.dilation)
 
     @classmethod
     def of_labels(cls, label_maps: Sequence[np.ndarray], dilation: int = 0) -> Candidates:
@@ -258,20 +263,24 @@ def felzenszwalb_labels(image: Tensor, how: Segmentation) -> list[np.ndarray]:
     """
     from skimage.segmentation import felzenszwalb
 
-    low, high = float(image.min()), float(image.max())
-    scaled = (image.detach().cpu().double() - low) / ((high - low) or 1.0) * 2 - 1
+    low, high = (float(end) for end in image.aminmax())
+    pixels = image.detach().cpu().float()
     grid = Grid.of_image(image.shape[1:])
     ratio = min(1.0, how.longest_side / max(grid.shape))
     small = grid.divided([max(1, round(n * ratio)) for n in grid.shape])
     if small.shape != grid.shape:
-        scaled = functional.interpolate(
-            scaled[None], small.shape, mode="bilinear", align_corners=False, antialias=True
+        pixels = functional.interpolate(
+            pixels[None], small.shape, mode="bilinear", align_corners=False, antialias=True
         )[0]
-    pixels = np.ascontiguousarray(scaled.permute(1, 2, 0).numpy())
-    split = (
-        felzenszwalb(pixels, scale=scale, sigma=how.sigma, min_size=how.min_size, channel_axis=-1)
-        for scale in how.scales
-    )
+    # It commutes with the resizing, which has fewer pixels to leave.
+    scaled = (pixels.permute(1, 2, 0).double().numpy() - low) / ((high - low) or 1.0) * 2 - 1
+    with warnings.catch_warnings():
+        # More than three channels are meant.
+        warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning)
+        split = [
+            felzenszwalb(scaled, scale=scale, sigma=how.sigma, min_size=how.min_size)
+            for scale in how.scales
+        ]
     return [resample_nearest(labels, small, grid) for labels in split]
 
 
@@ -280,20 +289,16 @@ class CandidateCache:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._kept: OrderedDict[tuple[str, tuple[int, ...], Segmentation], Candidates]
-        self._kept = OrderedDict()
+        self._kept: OrderedDict[Hashable, Candidates] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, image: Tensor, how: Segmentation) -> Candidates:
-        """Return the segments of an image (channel, y, x), grown, found anew if they must be."""
-        content = np.ascontiguousarray(image.detach().cpu().numpy())
-        digest = hashlib.blake2b(content.data, digest_size=16).hexdigest()
-        key = (digest, content.shape, how)
+    def of(self, key: Hashable, find: Callable[[], Candidates]) -> Candidates:
+        """Return the segments of `key`, which says of what and how, found if they are not kept."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        found = Candidates.of_labels(felzenszwalb_labels(image, how), how.dilation)
+        found = find()
         with self._lock:
             self._kept[key] = found
             while self._kept and sum(kept.nbytes for kept in self._kept.values()) > self.limit:

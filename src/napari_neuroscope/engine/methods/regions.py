@@ -73,8 +73,15 @@ def seen(trace: Trace) -> tuple[Grid, tuple[slice, ...]]:
 
 def segments_of(trace: Trace, how: Segmentation) -> Candidates:
     """Return the segments of the image as the network sees it, found once an image."""
-    part = seen(trace)[1]
-    return candidates_of_images.of(trace.prepared.displayable()[(slice(None), *part)], how)
+    network, part = trace.network, seen(trace)[1]
+    # What the network takes, and of which image: its weights and classes don't matter here.
+    image, shape, dtype, spec, _ = trace.key
+    key = (image, shape, dtype, spec.input, spec.image_axes, network.channels, how)
+
+    def find() -> Candidates:
+        return Candidates.of_image(trace.prepared.displayable()[(slice(None), *part)], how)
+
+    return candidates_of_images.of(key, find)
 
 
 def attribution(trace: Trace, target: ResolvedTarget, layer: str | None, base: str) -> Map:
@@ -99,7 +106,8 @@ def attribution(trace: Trace, target: ResolvedTarget, layer: str | None, base: s
             f"map of one value a position, such as score_map or grad_cam."
         )
     onto = seen(trace)[0]
-    values = resample(made.values.float(), made.lies_on(trace.prepared.grid), onto)
+    values, grid = made.values.float(), made.lies_on(trace.prepared.grid)
+    values = values if grid == onto else resample(values, grid, onto)
     signed = chosen.signed(options) if made.signed is None else made.signed
     return replace(
         made, values=values, signed=signed, unit=made.unit or chosen.title, grid=onto,
@@ -259,7 +267,8 @@ def _similarity(trace: Trace, score: Any, regions: np.ndarray) -> np.ndarray:
     values: Sequence[Tensor] = outputs.value(outputs.raw.float(), score).unbind()
     for row, of_class in zip(means, values, strict=True):
         # One class at a time: all of them on the input's grid may be large.
-        fine = resample(of_class, trace.output_grid, onto).cpu().double().numpy()
-        sums = np.bincount(labels, fine.ravel(), count)
+        same = trace.output_grid == onto
+        fine = of_class if same else resample(of_class, trace.output_grid, onto)
+        sums = np.bincount(labels, fine.cpu().double().numpy().ravel(), count)
         np.divide(sums, sizes, out=row, where=sizes > 0)
     return means
