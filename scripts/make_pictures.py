@@ -83,6 +83,30 @@ def options_window() -> None:
     viewer.close()
 
 
+def asking_window() -> None:
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    for data, attributes, kind in nuclei():
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    truth = viewer.layers["Nuclei, ground truth"]
+    truth.visible, truth.contour = True, 1
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    inspector.choose_network(DEMO_TITLES["nuclei"])
+    wait_for(inspector.ready, 60)
+    inspector.choose_layers(["dec1"])
+    inspector.choose_labels(truth)
+    inspector.ask_tool.ask_about_all()
+    wait_for(lambda: not inspector.jobs.busy, 60)
+    inspector.ask_tool.ask.setChecked(True)
+    for at in ((104, 72), (60, 254), (232, 170)):
+        inspector.ask_tool.ask_at(at)
+        wait_for(lambda: not inspector.jobs.busy, 60)
+    viewer.layers.selection.active = truth
+    viewer.reset_view()
+    window("asking", viewer)
+    viewer.close()
+
+
 def layer_overview() -> None:
     image = nuclei()[0][0]
     network = ns.load("demo:nuclei")
@@ -97,3 +121,4 @@ if __name__ == "__main__":
     demo_windows()
     classifier_window()
     options_window()
+    asking_window()

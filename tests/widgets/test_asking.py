@@ -184,7 +184,7 @@ def test_a_click_explains_its_pixel(place, viewer, opened, asked) -> None:
     inspector.choose_classes([])
     network = inspector.session.network
     pixel = tuple(np.argwhere(network.predict(image.data).labels == 1)[200])
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     click(viewer, image.data_to_world(np.array(pixel) + (0.4, -0.4)))
     asked(inspector)
     (layer,) = shown(viewer)
@@ -200,7 +200,7 @@ def test_a_click_explains_its_pixel(place, viewer, opened, asked) -> None:
 
 def test_the_second_click_changes_the_map_and_adds_a_point(viewer, opened, asked) -> None:
     inspector = opened()
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     viewer.layers.selection.active = viewer.layers["Nuclei"]
     for at in ((50, 60), (200, 210)):
         click(viewer, at)
@@ -219,7 +219,7 @@ def test_a_click_on_an_instance_asks_about_all_of_it(viewer, opened, asked, trut
     inspector = opened()
     inspector.choose_layers(["dec1"])
     inspector.choose_labels(viewer.layers[TRUTH])
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     label = 5
     click(viewer, np.argwhere(truth == label)[10])
     asked(inspector)
@@ -246,7 +246,7 @@ def test_a_click_in_a_stack_explains_its_plane(viewer, opened, asked, truth) -> 
     asked(inspector)
     inspector.choose_layers(["dec1"])
     inspector.choose_labels(labels)
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     pixel = np.argwhere(labels.data[2] == 7)[5]
     click(viewer, image.data_to_world((2, *pixel)))
     asked(inspector)
@@ -265,7 +265,7 @@ def test_channels_are_no_planes(viewer, opened, asked) -> None:
     viewer.add_image(np.stack([picture] * 3), name="Channels", rgb=False, scale=(1, 2, 2))
     inspector.choose_network("Demo: nuclei (U-Net)")
     asked(inspector)
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     click(viewer, (0, 100, 120))
     asked(inspector)
     (layer,) = shown(viewer)
@@ -275,7 +275,7 @@ def test_channels_are_no_planes(viewer, opened, asked) -> None:
 
 def test_drags_other_buttons_and_outside_explain_nothing(viewer, opened, asked) -> None:
     inspector = opened()
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     click(viewer, (50, 60), to=(40, 0))
     click(viewer, (50, 60), button=2)
     asked(inspector)
@@ -295,21 +295,21 @@ def test_drags_other_buttons_and_outside_explain_nothing(viewer, opened, asked) 
 def test_off_puts_the_callbacks_back(viewer, opened, asked) -> None:
     inspector = opened()
     before = list(viewer.mouse_drag_callbacks)
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     assert len(viewer.mouse_drag_callbacks) == len(before) + 1
-    inspector._ask_tool.ask.setChecked(False)
+    inspector.ask_tool.ask.setChecked(False)
     assert list(viewer.mouse_drag_callbacks) == before
     click(viewer, (50, 60))
     asked(inspector)
     assert not shown(viewer)
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     inspector.close_work()
     assert list(viewer.mouse_drag_callbacks) == before
 
 
 def test_of_fast_clicks_the_latest_wins(viewer, opened, asked) -> None:
     inspector = opened()
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     for at in ((50, 60), (90, 100), (130, 140)):
         click(viewer, at)
     asked(inspector)
@@ -318,7 +318,7 @@ def test_of_fast_clicks_the_latest_wins(viewer, opened, asked) -> None:
 
 def test_an_image_removed_meanwhile_is_said(viewer, opened, asked) -> None:
     inspector = opened()
-    inspector._ask_tool.ask.setChecked(True)
+    inspector.ask_tool.ask.setChecked(True)
     click(viewer, (50, 60))
     viewer.layers.remove("Nuclei")
     asked(inspector)
@@ -330,7 +330,7 @@ def test_an_image_removed_meanwhile_is_said(viewer, opened, asked) -> None:
 
 def test_a_classifier_is_asked_as_a_whole(viewer, opened) -> None:
     inspector = opened(sample="blood_cells", network="blood-cells")
-    tool = inspector._ask_tool
+    tool = inspector.ask_tool
     assert not tool.ask.isEnabled()
     assert "whole image" in tool.ask.toolTip()
     assert not tool.every.isEnabled()
@@ -344,7 +344,7 @@ def test_a_classifier_is_asked_as_a_whole(viewer, opened) -> None:
 def test_every_instance_has_a_row_beside_the_users(viewer, opened, asked, truth) -> None:
     inspector = opened()
     labels = viewer.layers[TRUTH]
-    tool = inspector._ask_tool
+    tool = inspector.ask_tool
     assert not tool.every.isEnabled()
     assert "Choose the instances" in tool.every.toolTip()
     labels.features = {"index": [3, 5], "Comment": ["odd", "even"]}
@@ -382,7 +382,7 @@ def test_columns_of_the_users_without_an_index_keep_their_labels(
     labels = viewer.layers[TRUTH]
     labels.features = {"Comment": ["background", "first", "second"]}
     inspector.choose_labels(labels)
-    inspector._ask_tool.every.click()
+    inspector.ask_tool.every.click()
     asked(inspector)
     features = labels.features.set_index("index")
     assert features.loc[[0, 1, 2], "Comment"].tolist() == ["background", "first", "second"]
@@ -392,7 +392,7 @@ def test_columns_of_the_users_without_an_index_keep_their_labels(
 def test_labels_removed_meanwhile_are_said(viewer, opened, asked) -> None:
     inspector = opened()
     inspector.choose_labels(viewer.layers[TRUTH])
-    inspector._ask_tool.every.click()
+    inspector.ask_tool.every.click()
     viewer.layers.remove(TRUTH)
     asked(inspector)
     assert "labels were removed" in inspector._answer.text()

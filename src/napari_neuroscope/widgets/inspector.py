@@ -141,7 +141,7 @@ class Inspector(QWidget):
         )
         self._live = QCheckBox("Update as I choose")
         self._live.setToolTip("Explain anew after each change, with the latest choice first.")
-        self._ask_tool = AskTool(
+        self.ask_tool = AskTool(
             self._viewer,
             self.session,
             self.jobs,
@@ -198,7 +198,7 @@ class Inspector(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self._live)
         layout.addLayout(buttons)
-        layout.addWidget(self._ask_tool)
+        layout.addWidget(self.ask_tool)
         for line in (self._reason, self._progress, self._answer):
             layout.addWidget(line)
         # The scrolled column never scrolls sideways, so the dock is as wide as it needs.
@@ -514,7 +514,7 @@ class Inspector(QWidget):
         if self._trouble:
             problem = self._trouble
         self._run.setEnabled(problem is None)
-        self._ask_tool.refresh()
+        self.ask_tool.refresh()
         self._reason.setText(problem or "")
         self._reason.setVisible(bool(problem))
         if problem is None and self.session.live:
@@ -713,7 +713,7 @@ class Inspector(QWidget):
         for signal, slot in self._followed:
             signal.disconnect(slot, missing_ok=True)
         self._soon.cancel()
-        self._ask_tool.close_work()
+        self.ask_tool.close_work()
         self._target_part.close_work()
         self.jobs.close()
         self._shower.close()
