@@ -35,6 +35,10 @@ FIGURES = {
     "unet": ["unet_classes.py"],
     "stalls": ["stalls.py"],
     "evaluation": ["evaluation.py"],
+    "regions": ["regions.py", "splits"],
+    "regions-class": ["regions.py", "again"],
+    "regions-guided": ["regions.py", "guided"],
+    "xrai": ["regions.py", "pair"],
     "keras-layers": ["keras_layers.py", "tf-keras-vis"],
     "keras-pass": ["keras_layers.py", "tape"],
     "keras-guided": ["keras_layers.py", "guided"],
@@ -42,7 +46,7 @@ FIGURES = {
 }
 PACKAGES = (
     "napari-neuroscope", "torch", "torchvision", "captum", "grad-cam", "numpy", "napari", "PyQt6",
-    "tensorflow-cpu", "keras", "tf-keras-vis",
+    "tensorflow-cpu", "keras", "tf-keras-vis", "saliency", "scikit-image",
 )  # fmt: skip
 
 
