@@ -93,12 +93,12 @@ def asking_window() -> None:
     _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
     inspector.choose_network(DEMO_TITLES["nuclei"])
     wait_for(inspector.ready, 60)
-    inspector.choose_layers(["dec1"])
+    inspector.choose_method("saliency")
     inspector.choose_labels(truth)
     inspector.ask_tool.ask_about_all()
     wait_for(lambda: not inspector.jobs.busy, 60)
     inspector.ask_tool.ask.setChecked(True)
-    for at in ((104, 72), (60, 254), (232, 170)):
+    for at in ((265, 255), (283, 279), (130, 140)):
         inspector.ask_tool.ask_at(at)
         wait_for(lambda: not inspector.jobs.busy, 60)
     viewer.layers.selection.active = truth

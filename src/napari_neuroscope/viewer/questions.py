@@ -54,17 +54,20 @@ class Questions:
                 setattr(layer, name, place[name])
             return layer
         active = self._viewer.layers.selection.active
+        size = max(3.0, min(pixels.shape[-2:]) / 60)
+        # The words stand beside the point.
+        offset = np.append(np.zeros(at.shape[1] - 1), size)
         layer = self._viewer.add_points(
             at,
             name=NAME,
             features=row,
-            size=max(3.0, min(pixels.shape[-2:]) / 60),
+            size=size,
             face_color="transparent",
             border_color="white",
             border_width=0.2,
             symbol="disc",
             text={"string": "{class} {score:.3g}", "color": "white", "size": 9,
-                  "anchor": "upper_left", "translation": [0] * at.shape[1]},
+                  "anchor": "upper_left", "translation": offset},
             metadata={KEY: {"questions": str(image.unique_id)}},
             **place,
         )  # fmt: skip
