@@ -40,7 +40,8 @@ def test_an_onnx_network_shows_activations_and_says_what_it_can_not(
     qtbot.waitUntil(lambda: why in inspector._reason.text(), timeout=30_000)
     methods = offered(inspector)
     usable = {name for name, (enabled, _) in methods.items() if enabled}
-    assert usable == {"input", "activation", "score_map", "fusion_score_map"}
+    of_regions = {"segmented_score_map", "guided_segmented_score_map", "similarity_map"}
+    assert usable == {"input", "activation", "score_map", "fusion_score_map", *of_regions}
     assert why in methods["grad_cam"][1]
     assert "Saliency needs gradients" in methods["saliency"][1]
 
