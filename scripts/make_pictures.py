@@ -10,8 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import napari
+import numpy as np
+from skimage.io import imsave
 
 import napari_neuroscope as ns
+from napari_neuroscope.viewer.overlays import class_colours
 from napari_neuroscope.viewer.samples import blood_cells, nuclei
 from napari_neuroscope.viewer.saving import save
 from napari_neuroscope.widgets.demo import build_demo, settle, wait_for
@@ -107,6 +110,78 @@ def asking_window() -> None:
     viewer.close()
 
 
+def region_methods() -> None:
+    """Show what each segmentation method makes of one image, canvas beside canvas."""
+    image = nuclei()[0][0]
+    network = ns.load("demo:nuclei")
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(900, 700)
+    source = viewer.add_image(image, name="Nuclei")
+    viewer.text_overlay.visible = True
+    viewer.text_overlay.font_size = 14
+    canvases = []
+    for name in (
+        "score_map",
+        "segmented_score_map",
+        "guided_segmented_score_map",
+        "similarity_map",
+        "fusion_score_map",
+    ):
+        target = None if name == "fusion_score_map" else "nucleus"
+        made = ns.explain(network, image, name, target)
+        data, attributes, kind = made.to_layer_data(source)[0]
+        layer = getattr(viewer, f"add_{kind}")(data, **{**attributes, "blending": "opaque"})
+        viewer.text_overlay.text = made.provenance["title"]
+        viewer.reset_view()
+        settle(0.5)
+        canvases.append(viewer.screenshot(canvas_only=True, flash=False, size=(420, 420)))
+        viewer.layers.remove(layer)
+    labels = network.predict(image).labels
+    layer = viewer.add_labels(labels, opacity=1)
+    layer.colormap = class_colours(
+        list(zip(network.class_names, network.class_colours, strict=True))
+    )
+    viewer.text_overlay.text = "Prediction"
+    settle(0.5)
+    canvases.insert(0, viewer.screenshot(canvas_only=True, flash=False, size=(420, 420)))
+    viewer.close()
+    rows = [np.hstack(canvases[start : start + 3]) for start in (0, 3)]
+    imsave(PICTURES / "regions.png", np.vstack(rows)[..., :3], check_contrast=False)
+
+
+def images_windows() -> None:
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    inspector.choose_network(DEMO_TITLES["nuclei"])
+    wait_for(lambda: inspector.session.findings is not None, 60)
+    shown, images = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Images", tabify=True)
+    images.add_files(SAMPLES / "nuclei" / "images", SAMPLES / "nuclei" / "instances")
+
+    def idle() -> bool:
+        return not any(dock.jobs.busy for dock in (images, inspector))
+
+    wait_for(idle, 60)
+    images.predict_all()
+    wait_for(idle, 120)
+    images.sort_by("Mean IoU")
+    images.go_to_first()
+    wait_for(idle, 60)
+    images.show_errors()
+    shown.raise_()
+    settle(2)
+    window("images", viewer)
+    shown, confusion = viewer.window.add_plugin_dock_widget(
+        "napari-neuroscope", "Confusion matrix", tabify=True
+    )
+    viewer.layers.remove(viewer.layers[-1])
+    confusion.session.cell = (1, 2)
+    shown.raise_()
+    settle(1)
+    window("confusion", viewer)
+    viewer.close()
+
+
 def layer_overview() -> None:
     image = nuclei()[0][0]
     network = ns.load("demo:nuclei")
@@ -122,3 +197,5 @@ if __name__ == "__main__":
     classifier_window()
     options_window()
     asking_window()
+    region_methods()
+    images_windows()

@@ -540,6 +540,15 @@ class Images(QWidget):
         self._choose_metrics()
         self._fill()
 
+    def sort_by(self, heading: str, *, descending: bool = False) -> None:
+        """Sort the images by a column."""
+        self._table.sort_by(heading, descending=descending)
+
+    def go_to_first(self) -> None:
+        """Show the first image of the list as it is sorted: the worst, by a rising figure."""
+        if names := self._table.names():
+            self._go_to(names[0])
+
     def _figures(self) -> list[tuple[str, str, int | None]]:
         """Return the columns: name of the metric, heading, and class."""
         network = self.session.network
