@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.metrics import METRICS, metrics_of, top_k, true_rank
+from napari_neuroscope.engine.writing import write_csv
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -175,3 +177,17 @@ def test_the_rank_of_the_true_class() -> None:
     assert np.isnan(top_k(np.zeros((0, 3)), np.zeros(0, int), 1))
     with pytest.raises(ns.NeuroscopeError, match="at least 1, not 0"):
         top_k(scores, [0, 0, 0, 0], 0)
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("mine")
+
+    def rows() -> Iterator[list[str]]:
+        yield ["one"]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ns.NeuroscopeError, match="can't be written: No space left on device"):
+        write_csv(path, rows(), overwrite=True)
+    assert path.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [path]
