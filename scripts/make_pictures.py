@@ -159,7 +159,7 @@ def images_windows() -> None:
     images.add_files(SAMPLES / "nuclei" / "images", SAMPLES / "nuclei" / "instances")
 
     def idle() -> bool:
-        return not any(dock.jobs.busy for dock in (images, inspector))
+        return not (images.busy or inspector.jobs.busy)
 
     wait_for(idle, 60)
     images.predict_all()

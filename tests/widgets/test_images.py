@@ -84,7 +84,7 @@ def matrix(viewer) -> Iterator[Callable[[], ConfusionMatrix]]:
 def idle(qtbot) -> Callable[[Images], None]:
     def wait(dock: Images) -> None:
         qtbot.waitUntil(
-            lambda: not (dock.jobs.busy or dock._pictures.busy or dock.inspector.jobs.busy),
+            lambda: not (dock.busy or dock._pictures.busy or dock.inspector.jobs.busy),
             timeout=60_000,
         )
 
@@ -348,10 +348,44 @@ def test_predicting_is_cancelled_and_blocks_nothing(
     assert time.monotonic() - start < 0.5
     qtbot.waitUntil(lambda: len(dock._results) == 1, timeout=30_000)
     dock._cancel.click()
-    assert not dock.jobs.busy
+    assert not dock.busy
     assert dock.session.scores is None
     # What was measured stays to be seen.
     assert len(dock._results) >= 1
+
+
+def test_images_are_shown_while_others_are_measured(
+    docks, folder: Path, idle, qtbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = docks()
+    dock.add_files(folder / "images", folder / "truth")
+    idle(dock)
+    forward = UNet.forward
+
+    def slow(self, x):
+        time.sleep(0.7)
+        return forward(self, x)
+
+    monkeypatch.setattr(UNet, "forward", slow)
+    dock.predict_all()
+    dock._go_to("cell2.png")
+    qtbot.waitUntil(lambda: dock.session.comparison is not None, timeout=30_000)
+    # It did not wait for all, and stopped nothing.
+    assert dock.measuring.busy
+    monkeypatch.undo()
+    idle(dock)
+    assert len(dock.session.scores.results) == 3
+
+
+def test_what_is_added_in_a_row_is_all_listed(docks, folder: Path, idle) -> None:
+    dock = docks()
+    for number in range(3):
+        dock.add_files(folder / "images" / f"cell{number}.png")
+    dock.add_files(folder / "images" / "cell0.png")
+    dock.add_files(folder / "nowhere")
+    idle(dock)
+    assert dock._table.names() == ["cell0.png", "cell1.png", "cell2.png"]
+    assert "There is no image" in dock._message.text()
 
 
 def test_ground_truth_by_hand_and_removal(docks, folder: Path, idle) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import napari
 import numpy as np
-from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -28,16 +26,18 @@ from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.evaluation.metrics import METRICS, metrics_of
-from napari_neuroscope.engine.evaluation.one_image import expanded, truth_labels
-from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores, score_images
-from napari_neuroscope.engine.images import Pair, Skipped, Source, pairs_of
+from napari_neuroscope.engine.evaluation.one_image import truth_labels
+from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores
+from napari_neuroscope.engine.images import Pair, Source
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.viewer.comparing import PARTS, Comparison, error_data
 from napari_neuroscope.viewer.gallery import Gallery, thumbnail
-from napari_neuroscope.viewer.overlays import KEY, prediction_data
+from napari_neuroscope.viewer.overlays import prediction_data
 from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.widgets.image_list import ImageList
 from napari_neuroscope.widgets.image_table import ImageTable
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.measuring import Measuring
 from napari_neuroscope.widgets.session import Session, session_of
 
 _KINDS = {
@@ -64,23 +64,18 @@ class Images(QWidget):
         What is chosen; the viewer's if not given.
     """
 
-    _scored = Signal(int, object)
-
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self.session = session or session_of(napari_viewer)
-        self.jobs, self._pictures = Jobs(), Jobs()
+        self.jobs, self._pictures, self.measuring = Jobs(), Jobs(), Measuring()
+        self.images = ImageList(self.session, self._fail)
         self._shower = Shower(napari_viewer)
         self._gallery = Gallery(napari_viewer, self._shower)
-        self._given: list[Pair] = []
-        self._pairs: dict[str, Pair] = {}
-        self._layers: dict[str, tuple[Any, tuple[int, ...]]] = {}
         self._results: dict[str, ImageScore] = {}
-        self._skipped: list[Skipped] = []
         self._metrics: dict[str, tuple[str, ...]] = dict(_FIRST_METRICS)
-        self._run = 0
         self._closed = False
+        self._failure = ""
         self._build()
         self._followed: list[tuple[Any, Callable[..., Any]]] = [
             (self.session.events.network, self._take_network),
@@ -89,17 +84,28 @@ class Images(QWidget):
         ]
         for signal, slot in self._followed:
             signal.connect(slot)
-        self._scored.connect(self._take_result, Qt.ConnectionType.QueuedConnection)
-        self.jobs.started.connect(self._show_start)
-        self.jobs.progressed.connect(self._show_progress)
-        self.jobs.idle.connect(self._show_idle)
-        self.destroyed.connect(
-            lambda *_, jobs=self.jobs, pictures=self._pictures, shower=self._shower: (
-                jobs.close(), pictures.close(), shower.close()
-            )
-        )  # fmt: skip
+        self.images.changed.connect(self._take_list)
+        for jobs in (self.jobs, self.images.jobs):
+            jobs.started.connect(self._show_start)
+            jobs.idle.connect(self._show_idle)
+        self.measuring.progressed.connect(self._show_progress)
+        self.measuring.measured.connect(self._take_result)
+        self.measuring.finished.connect(self._take_scores)
+        self.measuring.failed.connect(self._fail)
+        self.measuring.idle.connect(self._show_idle)
+        parts = self._parts()
+        self.destroyed.connect(lambda *_: [part.close() for part in parts])
         self._choose_metrics()
         self._describe()
+
+    def _parts(self) -> list[Any]:
+        """Return what works beside the window, to be closed with it."""
+        return [self.jobs, self._pictures, self.images.jobs, self.measuring, self._shower]
+
+    @property
+    def busy(self) -> bool:
+        """Whether images are listed, shown or measured."""
+        return self.jobs.busy or self.images.jobs.busy or self.measuring.busy
 
     # --- what it looks like ---
 
@@ -154,7 +160,7 @@ class Images(QWidget):
         self._all.clicked.connect(self.predict_all)
         self._cancel = QPushButton("Cancel")
         self._cancel.setEnabled(False)
-        self._cancel.clicked.connect(self.jobs.cancel)
+        self._cancel.clicked.connect(self.cancel)
         self._save = QPushButton("Save…")
         self._save.setToolTip("Save the figures of all images as CSV.")
         self._save.clicked.connect(self._ask_where)
@@ -195,114 +201,49 @@ class Images(QWidget):
 
         What can't be read is left out and listed.
         """
-        classes = () if self.session.network is None else tuple(
-            c.name for c in self.session.network.spec.classes
-        )  # fmt: skip
-
-        def done(found: Any) -> None:
-            self._skipped = list(found.skipped)
-            self._list([*self._given, *found.found])
-
-        self.jobs.submit(
-            "Looking for images",
-            lambda _: pairs_of(images, truths, classes=classes),
-            done,
-            self._fail,
-        )
+        self._failure = ""
+        self.images.add_files(images, truths)
 
     def add_layers(self) -> None:
         """List the viewer's images, each with the labels layer of its name or its size."""
-        pairs = []
-        labels = [layer for layer in self._viewer.layers
-                  if isinstance(layer, Labels) and KEY not in layer.metadata]  # fmt: skip
-        for layer in self._viewer.layers:
-            if (
-                not isinstance(layer, Image)
-                or KEY in layer.metadata
-                or layer is self._gallery.layer
-            ):
-                continue
-            data = layer.data[0] if layer.multiscale else layer.data
-            shape = data.shape[:-1] if layer.rgb else data.shape
-            fitting = [other for other in labels if other.data.shape == shape[-other.ndim :]]
-            named = [other for other in fitting if other.name.startswith(layer.name)]
-            partner = next(iter(named or fitting), None)
-            truth = None if partner is None else Source(partner.name, partner.data)
-            self._layers[layer.name] = (layer, ())
-            pairs.append(Pair(layer.name, Source(layer.name, data), truth))
-        if not pairs:
-            self._fail(NeuroscopeError("The viewer has no image; open one, or add files."))
-            return
-        self._list([*self._given, *pairs])
+        others = [layer for layer in self._viewer.layers if layer is not self._gallery.layer]
+        self._tried(lambda: self.images.add_layers(others))
 
     def pair_with(self, truths: Any) -> None:
         """Pair all images that are files with the ground truth of a folder, files or a table."""
-        paths = [pair.image.path for pair in self._given if pair.image.path is not None]
-        if not paths:
-            self._fail(NeuroscopeError("There is no image file in the list; add some first."))
-            return
-        classes = () if self.session.network is None else tuple(
-            c.name for c in self.session.network.spec.classes
-        )  # fmt: skip
+        self._tried(lambda: self.images.pair_with(truths))
+        self._forget_results()
 
-        def done(found: Any) -> None:
-            truth_of = {pair.image.path: pair.truth for pair in found.found}
-            self._skipped = list(found.skipped)
-            self._results.clear()
-            self._list([
-                replace(pair, truth=truth_of[pair.image.path])
-                if truth_of.get(pair.image.path) is not None else pair
-                for pair in self._given
-            ])  # fmt: skip
+    def set_truth(self, name: str, path: Path) -> None:
+        """Take a file for the ground truth of an image."""
+        self._results.pop(name, None)
+        self.images.set_truth(name, path)
 
-        self.jobs.submit(
-            "Looking for ground truth",
-            lambda _: pairs_of(paths, truths, classes=classes),
-            done,
-            self._fail,
-        )
-
-    def _list(self, pairs: list[Pair]) -> None:
-        """Show these pairs, each plane of a stack by itself."""
-        names: dict[str, Pair] = {}
-        for pair in pairs:
-            # The same file added again takes its place; another of that name gets a number.
-            name, number = pair.name, 1
-            while (
-                name in names
-                and names[name].image.data is not pair.image.data
-                and (pair.image.path is None or names[name].image.path != pair.image.path)
-            ):
-                number += 1
-                name = f"{pair.name} ({number})"
-            names[name] = replace(pair, name=name)
-        self._given = list(names.values())
-        network = self.session.network
-
-        def done(found: list[Pair]) -> None:
-            self._pairs = {pair.name: pair for pair in found}
-            self._table.set_rows([(pair.name, _truth_in_words(pair)) for pair in found])
-            self._fill()
-            self._describe()
-            self._make_thumbnails([pair.name for pair in found])
-
-        given = list(self._given)
-        self.jobs.submit("Listing the images", lambda _: expanded(given, network), done, self._fail)
+    def _tried(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except NeuroscopeError as error:
+            self._fail(error)
 
     def _remove_chosen(self) -> None:
-        chosen = set(self._table.selection())
-        self._given = [
-            pair for pair in self._given
-            if pair.name not in chosen and not any(n.startswith(f"{pair.name} [") for n in chosen)
-        ]  # fmt: skip
-        self._list(self._given)
+        self.images.remove(self._table.selection())
+
+    def _take_list(self) -> None:
+        if self._closed:
+            return
+        pairs = self.images.pairs
+        self._table.set_rows([(name, _truth_in_words(pair)) for name, pair in pairs.items()])
+        self._fill()
+        self._describe()
+        self._make_thumbnails(list(pairs))
 
     def _make_thumbnails(self, names: list[str]) -> None:
         """Read the images one by one, so that what the user asks for comes between."""
-        waiting = [name for name in names if name in self._pairs and not self._table.has_icon(name)]
+        pairs = self.images.pairs
+        waiting = [name for name in names if name in pairs and not self._table.has_icon(name)]
         if not waiting or self._closed:
             return
-        name, pair = waiting[0], self._pairs[waiting[0]]
+        name, pair = waiting[0], pairs[waiting[0]]
 
         def done(picture: np.ndarray | None) -> None:
             self._table.set_icon(name, picture)
@@ -343,14 +284,6 @@ class Images(QWidget):
         if chosen:
             self.set_truth(name, Path(chosen))
 
-    def set_truth(self, name: str, path: Path) -> None:
-        """Take a file for the ground truth of an image."""
-        for number, pair in enumerate(self._given):
-            if pair.name == name:
-                self._given[number] = replace(pair, truth=Source.of(path))
-                self._results.pop(name, None)
-                self._list(self._given)
-
     def _ask_where(self) -> None:
         if self.session.scores is None:
             return
@@ -365,10 +298,12 @@ class Images(QWidget):
 
     def _go_to(self, name: str) -> None:
         """Show an image with its ground truth and its prediction."""
-        pair, network = self._pairs.get(name), self.session.network
+        pair, network = self.images.pairs.get(name), self.session.network
         if pair is None or self._closed:
             return
         self._table.mark(name)
+        self._failure = ""
+        self._say()
         reading = self._reading()
 
         def work(progress: Progress) -> tuple[Any, Prediction | None, Any]:
@@ -392,9 +327,8 @@ class Images(QWidget):
         prediction: Prediction | None,
         truth: Any,
     ) -> None:
-        held = self._layers.get(pair.image.name.split(" [")[0])
-        if held is not None and held[0] in self._viewer.layers and pair.image.path is None:
-            layer, plane = held[0], pair.image.plane
+        layer, plane = self.images.layer_of(pair), pair.image.plane
+        if layer is not None and layer in self._viewer.layers:
             first = self._viewer.dims.ndim - layer.ndim
             for axis, step in enumerate(plane):
                 self._viewer.dims.set_current_step(first + axis, step)
@@ -445,7 +379,7 @@ class Images(QWidget):
     def predict_all(self) -> None:
         """Predict all images that have ground truth, and measure each; it can be cancelled."""
         network = self.session.network
-        pairs = [pair for pair in self._pairs.values() if pair.truth is not None]
+        pairs = [pair for pair in self.images.pairs.values() if pair.truth is not None]
         if network is None:
             self._fail(NeuroscopeError("Choose a network in the dock “Neuroscope” first."))
             return
@@ -454,41 +388,36 @@ class Images(QWidget):
                 NeuroscopeError("No image in the list has ground truth; add it by the menu above.")
             )
             return
-        self._run += 1
-        run, reading = self._run, self._reading()
+        self._failure = ""
         self._forget_results()
+        self._show_start("Looking at the ground truth")
+        self.measuring.start(network, pairs, self._reading())
 
-        def work(progress: Progress) -> Scores:
-            return score_images(
-                network,
-                pairs,
-                **reading,
-                progress=progress,
-                each=lambda result: self._scored.emit(run, result),
-            )
+    def cancel(self) -> None:
+        """Stop what is computed; what was measured stays to be seen."""
+        self.measuring.cancel()
+        self.jobs.cancel()
 
-        def done(scores: Scores) -> None:
-            self._results = {result.name: result for result in scores.results}
-            for one in scores.failed:
-                self._table.set_problem(one.name, one.reason)
-            self._skipped = scores.failed
-            self._fill()
-            self.session.scores = scores
-            self._describe()
-
-        self.jobs.submit("Predicting", work, done, self._fail)
+    def _take_scores(self, scores: Scores) -> None:
+        for one in scores.failed:
+            self._table.set_problem(one.name, one.reason)
+        self.images.skipped = scores.failed
+        self.session.scores = scores
+        self._describe()
 
     def _reading(self) -> dict[str, Any]:
         """Return how ground truth is read, as `score_images` takes it."""
         rim = self._rim.currentData()
         return {"truth_kind": self._kind.currentData(), "border_class": rim}
 
-    def _take_result(self, run: int, result: ImageScore) -> None:
-        if run == self._run and not self._closed:
+    def _take_result(self, result: ImageScore) -> None:
+        if not self._closed:
             self._results[result.name] = result
             self._fill_row(result)
 
     def _forget_results(self, *_: Any) -> None:
+        if self.measuring.busy:
+            self.measuring.cancel()
         self._results.clear()
         self.session.scores = None
         self._fill()
@@ -501,8 +430,7 @@ class Images(QWidget):
             return
         self._forget_results()
         self._choose_metrics()
-        if self._given:
-            self._list(self._given)
+        self.images.refresh()
 
     def _take_findings(self, *_: Any) -> None:
         if not self._closed:
@@ -577,24 +505,18 @@ class Images(QWidget):
     def _describe(self) -> None:
         scores, network = self.session.scores, self.session.network
         self._save.setEnabled(scores is not None)
-        self._all.setEnabled(bool(self._pairs))
-        with_truth = sum(pair.truth is not None for pair in self._pairs.values())
-        words = [f"{len(self._pairs)} images, {with_truth} with ground truth."]
+        self._all.setEnabled(bool(self.images.pairs))
+        with_truth = sum(pair.truth is not None for pair in self.images.pairs.values())
+        words = [f"{len(self.images.pairs)} images, {with_truth} with ground truth."]
         if scores is not None and scores.results:
             parts = []
             for name, heading, which in self._figures()[:6]:
                 value = scores.metrics[name] if which is None else scores.metrics[name][which]
                 parts.append(f"{heading} {_in_digits(float(value))}")
             words.append(f"All {len(scores.results)} together: {', '.join(parts)}.")
-        self._overall.setText(" ".join(words) if self._pairs else
+        self._overall.setText(" ".join(words) if self.images.pairs else
                               "Add images, and their ground truth, to see how good the network is.")  # fmt: skip
-        if self._skipped:
-            shown = " ".join(one.reason for one in self._skipped[:3])
-            more = f" And {len(self._skipped) - 3} more." if len(self._skipped) > 3 else ""
-            self._message.setText(f"Left out: {shown}{more}")
-            self._message.setToolTip("\n".join(one.reason for one in self._skipped[:40]))
-        else:
-            self._message.setText("")
+        self._say()
         names = [] if network is None or network is not self._known() else network.class_names
         if [self._class.itemText(i) for i in range(self._class.count())] != names:
             self._class.clear()
@@ -603,6 +525,16 @@ class Images(QWidget):
         self._offer_rim(names)
         for widget in (self._class, self._part, self._errors):
             widget.setEnabled(bool(names) and self._task() == "segmentation")
+
+    def _say(self) -> None:
+        """Say what failed last, and what was left out."""
+        left = [one.reason for one in self.images.skipped]
+        words = [self._failure] if self._failure else []
+        if left:
+            more = f" And {len(left) - 3} more." if len(left) > 3 else ""
+            words.append(f"Left out: {' '.join(left[:3])}{more}")
+        self._message.setText("\n".join(words))
+        self._message.setToolTip("\n".join(left[:40]))
 
     def _offer_rim(self, names: list[str]) -> None:
         """Offer the classes for the rim of instances; one that is called so is taken."""
@@ -624,6 +556,8 @@ class Images(QWidget):
         return None if findings is None else findings.network
 
     def _show_start(self, what: str) -> None:
+        if self.measuring.busy:
+            return  # its progress goes on
         self._progress.setRange(0, 0)
         self._progress.setFormat(what)
         self._progress.setVisible(True)
@@ -635,6 +569,8 @@ class Images(QWidget):
         self._progress.setValue(done)
 
     def _show_idle(self) -> None:
+        if self.busy:
+            return
         self._progress.setVisible(False)
         self._cancel.setEnabled(False)
 
@@ -642,7 +578,8 @@ class Images(QWidget):
         text = str(error)
         if not isinstance(error, NeuroscopeError):
             text = f"That failed: {type(error).__name__}: {error}."
-        self._message.setText(text)
+        self._failure = text
+        self._say()
         show_error(text)
 
     # --- its end ---
@@ -654,9 +591,8 @@ class Images(QWidget):
         self._closed = True
         for signal, slot in self._followed:
             signal.disconnect(slot, missing_ok=True)
-        self.jobs.close()
-        self._pictures.close()
-        self._shower.close()
+        for part in self._parts():
+            part.close()
 
     def closeEvent(self, event: Any) -> None:
         self.close_work()

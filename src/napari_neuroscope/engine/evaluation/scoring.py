@@ -191,6 +191,7 @@ def score_images(
     border_class: str | int | None = None,
     void_colours: Sequence[tuple[int, int, int]] = (),
     resize: bool = True,
+    reader: TruthReader | None = None,
     progress: Progress = no_progress,
     each: Callable[[ImageScore], object] | None = None,
     keep_bytes: int = 0,
@@ -208,6 +209,8 @@ def score_images(
         Images with their ground truth; `pairs_of` finds them. Stacks are scored plane by plane.
     truth_kind, instance_class, border_class, void_colours, resize
         How ground truth is read; see `class_labels`. All images are read alike.
+    reader
+        What reads it, in place of these; see `truth_reader`.
     progress
         Called with (done, total, what) before each image; it may raise `Cancelled`.
     each
@@ -220,7 +223,6 @@ def score_images(
     Scores
     """
     found = list(pairs)
-    reader = None
     total, kept = len(found), 0
     failed: list[Skipped] = []
     results: list[ImageScore] = []
@@ -236,15 +238,16 @@ def score_images(
                     if reader is None:
                         # The classes are known once the network has seen an image.
                         network.discover(plane.image.read())
-                        reader = TruthReader.of(
+                        reader = truth_reader(
                             network,
-                            truth_kind,
+                            found,
+                            truth_kind=truth_kind,
                             instance_class=instance_class,
                             border_class=border_class,
                             void_colours=tuple(tuple(colour) for colour in void_colours),
                             resize=resize,
+                            progress=progress,
                         )
-                        reader = _looked_around(reader, found, progress)
                     result = _score_of_pixels(network, plane, reader, keep_bytes - kept)
                 kept += 0 if result.labels is None else result.labels.nbytes
                 results.append(result)
@@ -256,15 +259,35 @@ def score_images(
     return Scores(network.spec.task, tuple(network.class_names), results, failed)
 
 
-def _looked_around(reader: TruthReader, pairs: list[Pair], progress: Progress) -> TruthReader:
-    """Let a reader see all ground truths before the first is read, so that all are read alike."""
+def truth_reader(
+    network: Network,
+    pairs: Sequence[Pair],
+    *,
+    truth_kind: TruthKind = "auto",
+    progress: Progress = no_progress,
+    **options: Any,
+) -> TruthReader:
+    """Return a reader that has seen the ground truth of all images, so that all are read alike.
+
+    Parameters
+    ----------
+    network
+        Whose classes they are.
+    pairs
+        The images.
+    truth_kind, **options
+        How ground truth is read; see `TruthReader`.
+    progress
+        Called as the ground truths are looked at, where the kind is to be found out.
+    """
+    reader = TruthReader.of(network, truth_kind, **options)
     if reader.kind != "auto":
         return reader
-    for pair in pairs:
+    for number, pair in enumerate(pairs):
         if reader.kind_of(()) == "instances":
             break
         if isinstance(pair.truth, Source):
-            progress(0, len(pairs), f"Looking at the ground truth of {shortened(pair.name)}")
+            progress(number, len(pairs), f"Looking at the ground truth of {shortened(pair.name)}")
             try:
                 reader = reader.seeing(pair.truth.read_truth())
             except NeuroscopeError:
