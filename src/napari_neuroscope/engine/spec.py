@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import operator
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import zip_longest
@@ -27,6 +25,7 @@ from pydantic import (
 )
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.writing import write_whole
 
 Task = Literal["classification", "segmentation"]
 Resize = Literal["stretch", "fit", "crop", "pad"]
@@ -428,23 +427,7 @@ class ModelSpec(_Strict):
 
     def save(self, path: str | Path) -> None:
         """Write the spec as YAML, without what was never said or found out; whole or not at all."""
-        path = Path(path)
-        try:
-            handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.to_yaml())
-            Path(part).chmod(0o666 & ~_umask())
-            Path(part).replace(path)
-        except OSError as error:
-            raise NeuroscopeError(
-                f"The spec {path} can't be written: {error.strerror}; choose another folder."
-            ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        write_whole(Path(path), lambda part: part.write_text(self.to_yaml(), "utf-8"))
 
 
 @cache

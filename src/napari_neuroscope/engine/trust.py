@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.writing import write_whole
 
 
 class UntrustedError(NeuroscopeError):
@@ -76,10 +75,7 @@ class TrustStore:
         """Remember that the user trusts a file of this hash."""
         known = {**self._read(), sha256: name}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=self.path.parent, prefix=".trusted-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(known, file, indent=2)
-        Path(part).replace(self.path)
+        write_whole(self.path, lambda part: part.write_text(json.dumps(known, indent=2), "utf-8"))
 
 
 def require_trust(path: Path, would_run: str, *, trust: bool) -> None:

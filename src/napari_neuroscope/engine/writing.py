@@ -5,11 +5,45 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside, then rename: an interruption leaves no half file.
+
+    Parameters
+    ----------
+    path
+        The file; one that is there is replaced.
+    write
+        Writes to the path that it is given, of the same ending.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it can't be written.
+    """
+    part = None
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+        os.close(handle)
+        part = Path(name)
+        write(part)
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    except OSError as error:
+        raise NeuroscopeError(
+            f"{path} can't be written: {error.strerror or error}; choose another folder."
+        ) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[Any]], *, overwrite: bool = False) -> None:
@@ -32,19 +66,12 @@ def write_csv(path: str | Path, rows: Iterable[Sequence[Any]], *, overwrite: boo
     path = Path(path)
     if path.exists() and not overwrite:
         raise NeuroscopeError(f"{path} is there already; choose another name, or overwrite it.")
-    try:
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".csv")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows(rows)
-            Path(part).chmod(0o666 & ~_umask())
-            Path(part).replace(path)
-        finally:
-            Path(part).unlink(missing_ok=True)
-    except OSError as error:
-        raise NeuroscopeError(
-            f"{path} can't be written: {error.strerror or error}; choose another folder."
-        ) from error
+
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(rows)
+
+    write_whole(path, write)
 
 
 def _umask() -> int:

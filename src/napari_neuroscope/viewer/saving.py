@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.writing import write_whole
 from napari_neuroscope.viewer.overlays import heat, limits
 
 _TIFF_AXES = {"z": "Z", "y": "Y", "x": "X", "channel": "C"}
@@ -34,31 +33,10 @@ def save(explanation: Explanation, image: np.ndarray, path: Path) -> None:
     """
     path = Path(path)
     write = SUFFIXES[path.suffix.lower()]
-    _whole(path, lambda part: write(explanation, image, part))
+    write_whole(path, lambda part: write(explanation, image, part))
     if path.suffix.lower() == ".npy":
         text = json.dumps(_record(explanation), indent=2)
-        _whole(path.with_suffix(".json"), lambda part: part.write_text(text, "utf-8"))
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside, then rename: an interruption leaves no half file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    part = Path(name)
-    try:
-        write(part)
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except OSError as error:
-        raise NeuroscopeError(f"{path} can't be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        write_whole(path.with_suffix(".json"), lambda part: part.write_text(text, "utf-8"))
 
 
 def _record(explanation: Explanation) -> dict[str, Any]:
