@@ -1,0 +1,270 @@
+"""The evolution of a map through the layers, as a plot whose marker is the slider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import napari
+import numpy as np
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from superqt.utils import qdebounced, signals_blocked
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.evolution import Evolution
+from napari_neuroscope.viewer.overlays import KEY
+from napari_neuroscope.viewer.pixels import Pixels
+from napari_neuroscope.viewer.regions import LayerRegion, kind_of
+from napari_neuroscope.viewer.stacks import steps_of
+from napari_neuroscope.widgets.jobs import Jobs
+
+_DELAY_MS = 150
+_SHARE, _LOW, _NEXT = "#56b4e9", "#d55e00", "#e69f00"
+
+
+class EvolutionPlot(QWidget):
+    """Plots where each layer's map lies and how it changes, for the topmost visible stack of layers.
+
+    A click on a layer moves the slider there; from where on the map misses the region is marked.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.jobs = Jobs()
+        self.evolution: Evolution | None = None
+        self._stack: Any = None
+        self._shown: tuple[Any, ...] = ()
+        self._closed = False
+        self._axes: list[Any] = []
+        self._markers: list[Any] = []
+        self._build()
+        self._soon = qdebounced(self._measure, timeout=_DELAY_MS)
+        self._followed: list[tuple[Any, Callable[..., None]]] = [
+            (self._viewer.layers.events.inserted, self._list_regions),
+            (self._viewer.layers.events.removed, self._list_regions),
+            (self._viewer.layers.events.reordered, self._look),
+            (self._viewer.dims.events.current_step, self._look),
+            (self._viewer.events.theme, self._draw),
+        ]
+        for event, slot in self._followed:
+            event.connect(slot)
+        self.destroyed.connect(lambda *_, jobs=self.jobs: jobs.close())
+        self._list_regions()
+        self._draw()
+
+    def _build(self) -> None:
+        self.setObjectName("neuroscope-evolution")
+        self._region = QComboBox()
+        self._region.setAccessibleName("Region")
+        self._region.setToolTip("The share of each map that lies inside this is plotted.")
+        self._region.currentIndexChanged.connect(self._look_anew)
+        self._figure = Figure(layout="constrained")
+        self._canvas = FigureCanvasQTAgg(self._figure)
+        self._canvas.setMinimumHeight(320)
+        self._canvas.setAccessibleName("Evolution through the layers")
+        self._canvas.mpl_connect("button_release_event", self._clicked)
+        self._note = QLabel()
+        self._note.setWordWrap(True)
+        form = QFormLayout()
+        form.addRow("Inside of", self._region)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addLayout(form)
+        layout.addWidget(self._canvas, 1)
+        layout.addWidget(self._note)
+        self.setMinimumWidth(320)
+
+    # --- which stack and region ---
+
+    def _list_regions(self, *_: Any) -> None:
+        if self._closed:
+            return
+        regions = [
+            LayerRegion(layer, part)
+            for layer in self._viewer.layers
+            if kind_of(layer) and self._is_drawn(layer)
+            for part in ("all", "selected")
+        ]
+        chosen = self._region.currentText()
+        with signals_blocked(self._region):
+            self._region.clear()
+            for region in regions:
+                self._region.addItem(region.title, region)
+            self._region.setCurrentIndex(max(self._region.findText(chosen), 0))
+        for layer in self._viewer.layers:
+            layer.events.visible.disconnect(self._look)
+            layer.events.visible.connect(self._look)
+            if KEY in layer.metadata:
+                layer.events.set_data.disconnect(self._look)
+                layer.events.set_data.connect(self._look)
+        self._look()
+
+    @staticmethod
+    def _is_drawn(layer: Any) -> bool:
+        """Whether a layer is the user's, or a prediction: no map of an explanation."""
+        return layer.metadata.get(KEY, {}).get("method") in (None, "prediction", "ground truth")
+
+    def _find_stack(self) -> Any:
+        for layer in reversed(self._viewer.layers):
+            axes = layer.metadata.get(KEY, {}).get("axes", ())
+            if layer.visible and "layer" in axes and "channel" not in axes:
+                return layer
+        return None
+
+    def _look_anew(self, *_: Any) -> None:
+        self._shown = ()
+        self._look()
+
+    def _look(self, *_: Any) -> None:
+        """Follow the slider, and measure anew where another stack, class or plane is shown."""
+        if self._closed:
+            return
+        self._stack = stack = self._find_stack()
+        if stack is None:
+            self._show(
+                None, "Explain several layers: their maps are then a stack, and plotted here."
+            )
+            return
+        steps = steps_of(self._viewer, stack)
+        state = (
+            stack,
+            stack.data.shape,
+            id(stack.data),
+            steps.get("class"),
+            self._region.currentText(),
+        )
+        if state == self._shown:
+            self._mark()
+            return
+        self._shown = state
+        self._soon()
+
+    def _measure(self) -> None:
+        stack = self._stack
+        region: LayerRegion | None = self._region.currentData()
+        if self._closed or stack is None or stack not in self._viewer.layers:
+            return
+        if region is None:
+            self._show(None, "Add a Labels or Shapes layer, such as the ground truth: the plot shows "
+                             "how much of each map lies inside of it.")  # fmt: skip
+            return
+        made = stack.metadata[KEY]
+        space = sum(axis in "zyx" for axis in made["axes"])
+        steps = steps_of(self._viewer, stack)
+        # Between the stack's own axes and the spatial ones lie those of the image's plane.
+        values = np.asarray(stack.data)
+        if "class" in steps:
+            values = np.take(values, steps["class"], made["axes"].index("class"))
+        values = values.reshape(values.shape[0], *values.shape[values.ndim - space :])
+        names = made["labels"]["layer"]
+        try:
+            taken = region.take(Pixels.of(stack, space, self._viewer), self._viewer)
+        except NeuroscopeError as error:
+            self._show(None, str(error))
+            return
+        self.jobs.submit(
+            "Measuring the evolution",
+            lambda _: Evolution.of(values, names, taken.mask.values),
+            lambda found: self._show(found, ""),
+            lambda error: self._show(None, str(error)),
+        )
+
+    # --- what is shown ---
+
+    def _show(self, evolution: Evolution | None, words: str) -> None:
+        if self._closed:
+            return
+        self.evolution = evolution
+        if evolution is not None:
+            wrong = evolution.wrong_from
+            words = (
+                "The maps lie inside to the end."
+                if wrong is None
+                else f"From “{evolution.layers[wrong]}” on little of the map lies inside: below half "
+                f"of the best before, or no more than by chance ({evolution.by_chance:.1%})."
+            )
+        self._note.setText(words)
+        self._draw()
+
+    def _draw(self, *_: Any) -> None:
+        if self._closed:
+            return
+        theme = get_theme(self._viewer.theme)
+        back, ink = (colour.as_hex() for colour in (theme.background, theme.text))
+        self._figure.clear()
+        self._figure.set_facecolor(back)
+        self._axes, self._markers = [], []
+        evolution = self.evolution
+        if evolution is not None:
+            at = np.arange(len(evolution.layers))
+            above, below = self._figure.subplots(2, 1, sharex=True)
+            self._axes = [above, below]
+            above.plot(at, evolution.share, "o-", color=_SHARE, markersize=4)
+            above.axhline(evolution.by_chance, color=ink, lw=0.8, ls="--")
+            above.annotate("by chance", (0, evolution.by_chance), xytext=(2, 2),
+                           textcoords="offset points", color=ink, fontsize=7)  # fmt: skip
+            if (wrong := evolution.wrong_from) is not None:
+                above.plot(at[wrong:], evolution.share[wrong:], "o", color=_LOW, markersize=6)
+                above.axvspan(wrong - 0.5, at[-1] + 0.5, color=_LOW, alpha=0.15, lw=0)
+            above.set_ylim(0, 1.02)
+            above.set_ylabel("share inside", color=ink, fontsize=9)
+            below.plot(at[:-1] + 0.5, evolution.correlation, "s-", color=_NEXT, markersize=4)
+            below.set_ylim(-1.05, 1.05)
+            below.set_ylabel("rank correlation\nwith the next", color=ink, fontsize=9)
+            step = -(-len(at) // 24)
+            below.set_xticks(at[::step], evolution.layers[::step], rotation=60, ha="right",
+                             rotation_mode="anchor", fontsize=8)  # fmt: skip
+            below.set_xlim(-0.5, len(at) - 0.5)
+            for axes in self._axes:
+                axes.set_facecolor(back)
+                axes.tick_params(colors=ink, labelsize=8)
+                axes.grid(alpha=0.2)
+                for spine in axes.spines.values():
+                    spine.set_edgecolor(ink)
+                self._markers.append(axes.axvline(0, color=ink, lw=1.5, alpha=0.7))
+        self._mark()
+
+    def _mark(self) -> None:
+        """Move the marker to the slider's step."""
+        if self._markers and self._stack is not None:
+            step = steps_of(self._viewer, self._stack).get("layer", 0)
+            for marker in self._markers:
+                marker.set_xdata([step, step])
+        self._canvas.draw_idle()
+
+    def _clicked(self, event: Any) -> None:
+        if self.evolution is None or event.inaxes not in self._axes or self._stack is None:
+            return
+        step = int(np.clip(round(event.xdata), 0, len(self.evolution.layers) - 1))
+        first = self._viewer.dims.ndim - self._stack.ndim
+        axis = first + self._stack.metadata[KEY]["axes"].index("layer")
+        self._viewer.dims.set_current_step(axis, step)
+
+    # --- its end ---
+
+    def close_work(self) -> None:
+        """Follow the viewer no longer; it may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._soon.cancel()
+        for event, slot in self._followed:
+            event.disconnect(slot)
+        for layer in self._viewer.layers:
+            layer.events.visible.disconnect(self._look)
+            if KEY in layer.metadata:
+                layer.events.set_data.disconnect(self._look)
+        self.jobs.close()
+
+    def closeEvent(self, event: Any) -> None:
+        self.close_work()
+        super().closeEvent(event)
