@@ -182,6 +182,30 @@ def images_windows() -> None:
     viewer.close()
 
 
+def evolution_window() -> None:
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    for data, attributes, kind in nuclei():
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    inspector.choose_network(DEMO_TITLES["nuclei"])
+    wait_for(inspector.ready, 60)
+    inspector.choose_layers([name for name in inspector.session.network.layers if "relu" in name])
+    inspector.choose_classes([1])
+    inspector.explain()
+    wait_for(lambda: not inspector.jobs.busy, 60)
+    shown, plot = viewer.window.add_plugin_dock_widget(
+        "napari-neuroscope", "Evolution", tabify=True
+    )
+    settle()
+    wait_for(lambda: not plot.jobs.busy, 60)
+    viewer.dims.set_current_step(0, 9)
+    shown.raise_()
+    viewer.reset_view()
+    window("evolution", viewer)
+    viewer.close()
+
+
 def layer_overview() -> None:
     image = nuclei()[0][0]
     network = ns.load("demo:nuclei")
@@ -199,3 +223,4 @@ if __name__ == "__main__":
     asking_window()
     region_methods()
     images_windows()
+    evolution_window()

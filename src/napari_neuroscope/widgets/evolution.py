@@ -187,7 +187,8 @@ class EvolutionPlot(QWidget):
         if evolution is not None:
             wrong = evolution.wrong_from
             words = (
-                "The maps lie inside to the end."
+                f"At the end {evolution.share[-1]:.0%} of the map lies inside; "
+                f"{evolution.by_chance:.0%} would by chance."
                 if wrong is None
                 else f"From “{evolution.layers[wrong]}” on little of the map lies inside: below half "
                 f"of the best before, or no more than by chance ({evolution.by_chance:.1%})."
