@@ -17,13 +17,13 @@ from napari_neuroscope.engine.layers import Kind, LayerGraph
 INPUT, OUTPUT = "<input>", "<output>"
 """The names of the nodes of the network's input and output; no layer is called like that."""
 
-WIDTH, HEIGHT = 200.0, 44.0
+WIDTH, HEIGHT = 230.0, 44.0
 """The size of a node."""
 
 Point = tuple[float, float]
 Direction = Literal["up", "down", "left", "right"]
 
-_ROW, _COLUMN = HEIGHT + 40.0, WIDTH + 30.0
+_ROW, _COLUMN = HEIGHT + 34.0, WIDTH + 30.0
 # How wide a line that passes a row is, as a part of a node.
 _LINE = 0.25
 _MARGIN, _TITLE = 10.0, 18.0

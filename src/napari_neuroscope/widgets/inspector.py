@@ -226,6 +226,7 @@ class Inspector(QWidget):
             (events.findings, self._take_findings),
             (events.image, self._take_image),
             (events.network, self._mark_methods),
+            (events.layers, self._take_layers),
         ]
         self._followed += [
             (signal, self._changed)
@@ -379,7 +380,7 @@ class Inspector(QWidget):
 
     def _choose_network(self, *_: Any) -> None:
         self._trouble = ""
-        self.session.network = self.session.findings = None
+        self.session.network = self.session.findings = self.session.explanation = None
         self._layer_list.set_rows([])
         self._class_list.set_rows([])
         self._network_note.setText("")
@@ -391,6 +392,11 @@ class Inspector(QWidget):
     def _choose_image(self, *_: Any) -> None:
         self.session.image = self.image_layer()
         self._changed()
+
+    def _take_layers(self, layers: tuple[str, ...], *_: Any) -> None:
+        """Choose the layers that were chosen in another dock."""
+        if self.session.findings is not None and layers != self._layer_list.chosen():
+            self._layer_list.choose(layers)
 
     def _take_image(self, layer: Any, *_: Any) -> None:
         """Look at the image that was chosen, here or in another dock."""
@@ -643,6 +649,8 @@ class Inspector(QWidget):
             return
         slot = (question.network.name, str(question.source.unique_id), question.method)
         self._shower.show(layer_data(answer, question.source, question.place()), slot)
+        if question.network is self.session.network:
+            self.session.explanation = answer
         self._say(answer)
 
     def _say(self, answer: Explanation | str) -> None:

@@ -104,6 +104,7 @@ class Session:
     margin: int = 5
     score: str = "logit"
     live: bool = False
+    explanation: Explanation | None = None
     scores: Scores | None = None
     cell: tuple[int, int] | None = None
     comparison: Comparison | None = None

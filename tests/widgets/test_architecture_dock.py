@@ -1,0 +1,335 @@
+"""The dock “Architecture”: folded, searched, walked, chosen from, saved, closed."""
+
+from __future__ import annotations
+
+import csv
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QImage
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog
+
+import napari_neuroscope as ns
+from napari_neuroscope.engine.architecture import INPUT, OUTPUT
+from napari_neuroscope.engine.layers import Layer, LayerGraph
+from napari_neuroscope.viewer.thumbnails import layer_maps
+from napari_neuroscope.widgets.architecture import Architecture
+from napari_neuroscope.widgets.session import Findings
+
+LEFT = Qt.MouseButton.LeftButton
+NO_KEY = Qt.KeyboardModifier.NoModifier
+CTRL = Qt.KeyboardModifier.ControlModifier
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture
+def dock(opened, viewer, qtbot) -> Iterator[Architecture]:
+    """The dock beside the inspector, with the U-Net of the demo."""
+    inspector = opened()
+    shown, made = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Architecture")
+    made = getattr(made, "__wrapped__", made)
+    made.inspector, made.shown = inspector, shown
+    settled(made, qtbot)
+    made.resize(700, 900)
+    yield made
+    made.close_work()
+
+
+def settled(dock: Architecture, qtbot) -> None:
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
+
+
+def place(dock: Architecture, name: str, dx: float = 0.0) -> QPoint:
+    """Bring a node or frame into sight, and return where it is in the window."""
+    dock._view.go_to(name)
+    item = dock._scene.item_of(name)
+    box = item.sceneBoundingRect()
+    at = item.pos() if name in dock._scene.nodes else box.topLeft() + QPointF(20, 10)
+    at.setX(at.x() + dx)
+    return dock._view.mapFromScene(at)
+
+
+def click(dock: Architecture, name: str, key: Qt.KeyboardModifier = NO_KEY) -> None:
+    QTest.mouseClick(dock._view.viewport(), LEFT, key, place(dock, name))
+
+
+def key(dock: Architecture, pressed: Qt.Key, held: Qt.KeyboardModifier = NO_KEY) -> None:
+    QTest.keyClick(dock._view, pressed, held)
+
+
+def test_the_network_is_shown_folded_and_its_layers_chosen(dock: Architecture) -> None:
+    nodes = list(dock._scene.nodes)
+    assert nodes[:4] == [INPUT, "enc1", "pool1", "enc2"]
+    assert nodes[-1] == OUTPUT
+    assert "enc1.conv1" not in nodes
+    # The inspector chose the last layer with positions.
+    assert dock.session.layers == ("head",)
+    assert dock._scene.marks.chosen == {"head"}
+    assert "52 layers, 1 chosen" in dock._note.text()
+
+
+def test_what_is_chosen_is_one_and_the_same_in_both_docks(dock: Architecture) -> None:
+    changes: list[tuple[str, ...]] = []
+    dock.session.events.layers.connect(changes.append)
+    click(dock, "enc2")
+    assert dock.session.layers == ("enc2",)
+    assert dock.inspector._layer_list.chosen() == ("enc2",)
+    click(dock, "dec1", CTRL)
+    click(dock, "enc1", SHIFT)
+    assert dock.session.layers == ("enc1", "enc2", "dec1")
+    assert dock.inspector._layer_list.chosen() == ("enc1", "enc2", "dec1")
+    click(dock, "enc2", CTRL)
+    assert dock.session.layers == ("enc1", "dec1")
+    dock.inspector.choose_layers(["up1", "enc3.conv1"])
+    assert dock._scene.marks.chosen == {"up1", "enc3.conv1"}
+    assert dock._scene.marks.holding == {"enc3"}
+    # One change each: nothing goes round in circles.
+    assert len(changes) == 5
+
+
+def test_a_map_is_made_of_what_was_chosen_in_the_graph(dock: Architecture, explained) -> None:
+    click(dock, "enc3")
+    click(dock, "dec2", CTRL)
+    explained(dock.inspector)
+    assert dock._viewer.layers[-1].name == "Grad-CAM · nucleus · 2 layers"
+    assert set(dock._scene.pictures) == {"enc3", "dec2"}
+    dock._maps.setChecked(False)
+    assert dock._scene.pictures == {}
+    dock._maps.setChecked(True)
+    dock.inspector._network_box.setCurrentIndex(0)
+    assert dock._scene.pictures == {}
+    assert not dock._maps.isEnabled()
+
+
+def test_shift_and_dragging_chooses_several(dock: Architecture) -> None:
+    dock.session.layers = ()
+    dock._view.fit()
+    box = dock._scene.nodes["pool1"].sceneBoundingRect()
+    box = box.united(dock._scene.nodes["enc2"].sceneBoundingRect())
+    # Grown by less than a half of the way to the next row.
+    start = dock._view.mapFromScene(box.topLeft() + QPointF(-2, 6))
+    end = dock._view.mapFromScene(box.bottomRight() + QPointF(2, -6))
+    inside = dock._view.viewport()
+    QTest.mousePress(inside, LEFT, SHIFT, start)
+    QTest.mouseMove(inside, (start + end) / 2)
+    QTest.mouseMove(inside, end)
+    QTest.mouseRelease(inside, LEFT, SHIFT, end)
+    assert dock.session.layers == ("pool1", "enc2")
+
+
+def test_dragging_moves_the_view_and_chooses_nothing(dock: Architecture) -> None:
+    start = place(dock, "dec3")
+    before = dock._view.mapToScene(start)
+    inside = dock._view.viewport()
+    QTest.mousePress(inside, LEFT, NO_KEY, start)
+    QTest.mouseMove(inside, start + QPoint(0, 30))
+    QTest.mouseMove(inside, start + QPoint(0, 80))
+    QTest.mouseRelease(inside, LEFT, NO_KEY, start + QPoint(0, 80))
+    assert dock.session.layers == ("head",)
+    assert dock._view.mapToScene(start).y() < before.y() - 40
+
+
+def test_blocks_open_and_fold(dock: Architecture, qtbot) -> None:
+    at = place(dock, "enc2")
+    QTest.mouseDClick(dock._view.viewport(), LEFT, NO_KEY, at)
+    settled(dock, qtbot)
+    assert "enc2.conv1" in dock._scene.nodes
+    assert "enc2" not in dock._scene.nodes
+    assert "enc1" in dock._scene.nodes
+    assert list(dock._scene.frames) == ["enc2"]
+    # The frame is chosen like a node, and its − folds it.
+    click(dock, "enc2")
+    assert dock.session.layers == ("enc2",)
+    box = dock._scene.frames["enc2"].sceneBoundingRect()
+    dock._view.centerOn(box.topRight())
+    sign = dock._view.mapFromScene(box.topRight() + QPointF(-12, 10))
+    QTest.mouseClick(dock._view.viewport(), LEFT, NO_KEY, sign)
+    settled(dock, qtbot)
+    assert "enc2" in dock._scene.nodes
+    assert not dock._scene.frames
+    # So does the + of a node open it, and neither chooses anything.
+    sign = place(dock, "enc3", 115 - 15)
+    QTest.mouseClick(dock._view.viewport(), LEFT, NO_KEY, sign - QPoint(0, 5))
+    settled(dock, qtbot)
+    assert "enc3.conv1" in dock._scene.nodes
+    assert dock.session.layers == ("enc2",)
+    dock._open_all.click()
+    settled(dock, qtbot)
+    assert len(dock._scene.nodes) == 52 + 2
+    dock._fold_all.click()
+    settled(dock, qtbot)
+    assert len(dock._scene.nodes) == 17 + 2
+
+
+def test_the_keyboard_walks_along_the_edges(dock: Architecture, qtbot) -> None:
+    click(dock, "enc1")
+    key(dock, Qt.Key.Key_Down)
+    assert dock.session.layers == ("pool1",)
+    key(dock, Qt.Key.Key_Down)
+    assert dock.session.layers == ("enc2",)
+    key(dock, Qt.Key.Key_Down, SHIFT)
+    assert dock.session.layers == ("enc2", "pool2")
+    key(dock, Qt.Key.Key_Up)
+    assert dock.session.layers == ("enc2",)
+    key(dock, Qt.Key.Key_Return)
+    settled(dock, qtbot)
+    assert "enc2.relu2" in dock._scene.nodes
+    # The input is come to, and can't be chosen.
+    click(dock, "enc1")
+    key(dock, Qt.Key.Key_Up)
+    assert dock._scene.marks.current == INPUT
+    assert dock.session.layers == ("enc1",)
+
+
+def test_search_goes_from_layer_to_layer(dock: Architecture, qtbot) -> None:
+    dock._search.setText("pool")
+    assert dock._scene.marks.current == "pool1"
+    assert dock._note.text() == "1 of 3: pool1"
+    QTest.keyClick(dock._search, Qt.Key.Key_Return)
+    assert dock._scene.marks.current == "pool2"
+    seen = dock._view.mapToScene(dock._view.viewport().rect()).boundingRect()
+    assert seen.contains(dock._scene.nodes["pool2"].sceneBoundingRect())
+    # What is in a folded block is shown by Enter.
+    dock._search.setText("dec2.norm2")
+    assert dock._scene.marks.current == "dec2"
+    QTest.keyClick(dock._search, Qt.Key.Key_Return)
+    settled(dock, qtbot)
+    assert dock._scene.marks.current == "dec2.norm2"
+    assert "dec2.norm2" in dock._scene.nodes
+    dock._search.setText("BATCHnorm")
+    assert dock._note.text().startswith("1 of 14: enc1.norm1")
+    dock._search.setText("nothing like it")
+    assert "No layer" in dock._note.text()
+    assert dock.session.layers == ("head",)
+
+
+def test_what_the_method_cannot_use_is_dimmed_with_the_reason(dock: Architecture, qtbot) -> None:
+    layers = [
+        Layer("conv", "convolution", (4, 8, 8), 10, (), ("pool",), "Conv2d", ""),
+        Layer("pool", "pooling", (4, 1, 1), 0, ("conv",), ("cut",), "AvgPool2d", ""),
+        Layer("cut", "convolution", (4, 8, 8), 0, ("pool",), (), "Conv2d", "",
+              differentiable=False),
+    ]  # fmt: skip
+    network = dock.session.network
+    network._layers = LayerGraph(layers, 2)
+    dock.session.findings = Findings(network, None, dock.session.findings.classes)
+    settled(dock, qtbot)
+    nodes = dock._scene.nodes
+    assert nodes["conv"].opacity() == 1
+    assert nodes["pool"].opacity() < 0.5
+    assert "no positions" in nodes["pool"].toolTip()
+    assert nodes["cut"].opacity() < 0.5
+    assert "without a gradient" in nodes["cut"].toolTip()
+    click(dock, "conv")
+    click(dock, "pool")
+    assert dock.session.layers == ("conv",)
+    assert "“pool” can't be chosen. It has no positions" in dock._note.text()
+    # Activations need no gradient, and saliency no layer.
+    dock.inspector.choose_method("activation")
+    assert nodes["cut"].opacity() == 1
+    dock.inspector.choose_method("saliency")
+    assert nodes["pool"].opacity() == 1
+    assert "looks at no layer" in dock._note.text()
+
+
+def test_the_legend_dims_kinds(dock: Architecture) -> None:
+    assert list(dock._entries) == [
+        "convolution", "transposed convolution", "pooling", "normalisation", "activation",
+        "concatenate", "block",
+    ]  # fmt: skip
+    dock._entries["pooling"].click()
+    assert dock._scene.nodes["pool1"].opacity() < 0.5
+    assert dock._scene.nodes["enc1"].opacity() == 1
+    dock._entries["pooling"].click()
+    assert dock._scene.nodes["pool1"].opacity() == 1
+
+
+def test_the_tooltip_has_the_configuration(dock: Architecture, qtbot) -> None:
+    assert "kernel_size=2, stride=2" in dock._scene.nodes["pool1"].toolTip()
+    assert "2,800 parameters" in dock._scene.nodes["enc1"].toolTip()
+
+
+def test_it_is_saved_as_picture_and_table(dock: Architecture, tmp_path: Path, monkeypatch) -> None:
+    def save(name: str) -> Path:
+        answer = (str(tmp_path / name), "")
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: answer)
+        dock._save.click()
+        return tmp_path / name
+
+    picture = QImage(str(save("graph.png")))
+    assert picture.height() == pytest.approx(2 * dock._scene.sceneRect().height(), abs=3)
+    bits = picture.convertToFormat(QImage.Format.Format_RGB888)
+    colours = {bits.pixel(x, y) for x in range(0, bits.width(), 9) for y in range(0, 400, 9)}
+    assert len(colours) > 5
+    tree = ElementTree.parse(save("graph.svg"))
+    words = "".join(tree.getroot().itertext())
+    assert "pool3" in words
+    assert "16×360×360" in words or "16×" in words
+    with save("layers.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == list(dock.session.network.layers)
+    with pytest.raises(ns.NeuroscopeError, match=r"ends in none of"):
+        dock.save(tmp_path / "graph.pdf")
+    for name in ("graph.png", "graph.svg", "graph.csv"):
+        with pytest.raises(ns.NeuroscopeError, match="can't be written"):
+            dock.save(tmp_path / "nowhere" / name)
+
+
+def test_the_theme_is_followed(dock: Architecture, viewer) -> None:
+    def back() -> int:
+        return dock._view.grab().toImage().pixelColor(5, 5).lightness()
+
+    assert back() < 80
+    viewer.theme = "light"
+    assert back() > 180
+    assert dock._scene.palette_.ink.lightness() < 80
+
+
+def test_another_network_is_shown_in_its_place(dock: Architecture, qtbot) -> None:
+    dock.toggle("enc1")
+    settled(dock, qtbot)
+    dock.inspector.choose_network("Demo: blood cells (classifier)")
+    assert not dock._scene.nodes
+    assert not dock._save.isEnabled()
+    qtbot.waitUntil(lambda: bool(dock._scene.nodes), timeout=30_000)
+    assert "stage4" in " ".join(dock._scene.nodes)
+    assert not dock._scene.frames or "enc1" not in dock._scene.frames
+
+
+def test_a_closed_dock_leaves_nothing(dock: Architecture, viewer, qtbot) -> None:
+    session, inspector = dock.session, dock.inspector
+    slots = sum(len(session.events[name]) for name in session.events)
+    dock.close_work()
+    dock.close_work()
+    assert sum(len(session.events[name]) for name in session.events) == slots - 6
+    nodes = dock._scene.marks.chosen
+    inspector.choose_layers(["enc1"])
+    viewer.theme = "light"
+    assert dock._scene.marks.chosen == nodes
+    inspector.close_work()
+    assert not [t for t in threading.enumerate() if t.name == "neuroscope compute"]
+
+
+def test_maps_of_layers_are_small_pictures() -> None:
+    network = ns.load("demo:nuclei")
+    image = np.zeros((96, 160), np.uint8)
+    image[30:60, 40:90] = 200
+    made = ns.explain(network, image, "grad_cam", "nucleus", ["enc1", "dec1"])
+    maps = layer_maps(made)
+    assert list(maps) == ["enc1", "dec1"]
+    for picture in maps.values():
+        assert picture.dtype == np.uint8
+        assert picture.shape[2] == 4
+        assert max(picture.shape) <= 72
+        assert picture.shape[0] < picture.shape[1]
+    values = made.values[list(made.labels["layer"]).index("dec1")]
+    step = -(-max(values.shape) // 72)
+    peak = np.unravel_index(values[::step, ::step].argmax(), maps["dec1"].shape[:2])
+    assert maps["dec1"][peak][3] == maps["dec1"][..., 3].max()
+    one = ns.explain(network, image, "grad_cam", "nucleus", "dec1")
+    assert layer_maps(one) == {}
