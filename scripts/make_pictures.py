@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import napari
 import numpy as np
+from qtpy.QtCore import Qt
 from skimage.io import imsave
 
 import napari_neuroscope as ns
@@ -182,6 +183,24 @@ def images_windows() -> None:
     viewer.close()
 
 
+def architecture_windows() -> None:
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    inspector = build_demo(viewer)
+    inspector._graph_button.click()
+    dock = viewer.window.dock_widgets["Architecture (napari-neuroscope)"]
+    dock = getattr(dock, "__wrapped__", dock)
+    wait_for(lambda: not dock.jobs.busy, 60)
+    viewer.window._qt_window.resizeDocks([dock.parent()], [640], Qt.Orientation.Horizontal)
+    for theme, name in (("dark", "architecture"), ("light", "architecture-light")):
+        viewer.theme = theme
+        dock.unfold(["dec3"])
+        settle(1)
+        wait_for(lambda: not dock.jobs.busy, 60)
+        window(name, viewer)
+    viewer.close()
+
+
 def evolution_window() -> None:
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1480, 940)
@@ -223,4 +242,5 @@ if __name__ == "__main__":
     asking_window()
     region_methods()
     images_windows()
+    architecture_windows()
     evolution_window()

@@ -74,6 +74,16 @@ def test_the_network_is_shown_folded_and_its_layers_chosen(dock: Architecture) -
     assert "52 layers, 1 chosen" in dock._note.text()
 
 
+def test_the_inspector_opens_it(opened, viewer, qtbot) -> None:
+    inspector = opened()
+    inspector._graph_button.click()
+    made = viewer.window.dock_widgets["Architecture (napari-neuroscope)"]
+    made = getattr(made, "__wrapped__", made)
+    qtbot.waitUntil(lambda: "enc1" in made._scene.nodes, timeout=30_000)
+    assert made.session is inspector.session
+    made.close_work()
+
+
 def test_what_is_chosen_is_one_and_the_same_in_both_docks(dock: Architecture) -> None:
     changes: list[tuple[str, ...]] = []
     dock.session.events.layers.connect(changes.append)

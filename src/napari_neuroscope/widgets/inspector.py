@@ -174,7 +174,13 @@ class Inspector(QWidget):
         column.addLayout(top)
         column.addWidget(self._options)
         stretch: dict[QWidget, int] = {self._layer_list: 3, self._class_list: 2}
-        self._layer_title = QLabel("Layers")
+        self._graph_button = QPushButton("Graph…")
+        self._graph_button.setToolTip("See the network as a graph, and choose layers there.")
+        self._layer_title = QWidget()
+        title_row = QHBoxLayout(self._layer_title)
+        title_row.setContentsMargins(0, 0, 0, 0)
+        title_row.addWidget(QLabel("Layers"), 1)
+        title_row.addWidget(self._graph_button)
         self._class_title = QLabel("Classes")
         for widget in (
             self._layer_title,
@@ -207,7 +213,8 @@ class Inspector(QWidget):
     def _connect(self) -> None:
         self._network_box.currentIndexChanged.connect(self._choose_network)
         self._open_button.clicked.connect(self._open_file)
-        self._options_button.clicked.connect(self._open_options)
+        self._options_button.clicked.connect(lambda: self._open_dock("Model options"))
+        self._graph_button.clicked.connect(lambda: self._open_dock("Architecture"))
         self._trust_button.clicked.connect(self._trust_more)
         self._image_box.currentIndexChanged.connect(self._choose_image)
         self._method_box.currentIndexChanged.connect(self._choose_method)
@@ -286,10 +293,8 @@ class Inspector(QWidget):
         if path is not None:
             self.open_file(path)
 
-    def _open_options(self) -> None:
-        dock, _ = self._viewer.window.add_plugin_dock_widget(
-            "napari-neuroscope", "Model options", tabify=True
-        )
+    def _open_dock(self, name: str) -> None:
+        dock, _ = self._viewer.window.add_plugin_dock_widget("napari-neuroscope", name, tabify=True)
         dock.raise_()
 
     def _ask_more(self, error: Exception) -> bool:
