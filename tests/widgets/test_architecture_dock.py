@@ -84,6 +84,25 @@ def test_the_inspector_opens_it(opened, viewer, qtbot) -> None:
     made.close_work()
 
 
+def test_without_a_network_it_says_what_to_do(viewer, qtbot, tmp_path: Path) -> None:
+    _, made = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Architecture")
+    made = getattr(made, "__wrapped__", made)
+    assert "Choose a network" in made._note.text()
+    assert not made._save.isEnabled()
+    with pytest.raises(ns.NeuroscopeError, match="no network to save"):
+        made.save(tmp_path / "graph.svg")
+    QTest.keyClick(made._view, Qt.Key.Key_Down)
+    assert made.session.layers == ()
+    network = ns.load("demo:nuclei")
+    network._layers, network._names = LayerGraph([], 2), ["a", "b"]
+    made.session.network = network
+    made.session.findings = Findings(network, None, ())
+    settled(made, qtbot)
+    assert list(made._scene.nodes) == [INPUT, OUTPUT]
+    assert "it is one piece" in made._note.text()
+    made.close_work()
+
+
 def test_what_is_chosen_is_one_and_the_same_in_both_docks(dock: Architecture) -> None:
     changes: list[tuple[str, ...]] = []
     dock.session.events.layers.connect(changes.append)
