@@ -63,6 +63,28 @@ def test_all_channels(channels: int) -> None:
     assert found.values.shape == (3, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [
+        ({"only": (2, 0)}, [2, 0]),
+        ({"only": (1,)}, [1]),
+        ({"only": (0, 1), "rank": "max"}, [1, 0]),
+        ({"only": (0, 1, 2), "rank": "mean", "channels": 2}, [2, 1]),
+    ],
+)
+def test_only_some_channels(options: dict, order: list[int]) -> None:
+    network = as_network(ranked())
+    found = ns.explain(network, IMAGE, "activation", layer="body.layer", **options)
+    assert found.labels["channel"] == tuple(map(str, order))
+    np.testing.assert_allclose(found.values, [CHANNELS[n] for n in order], atol=1e-6)
+    assert found.provenance["options"]["only"] == list(options["only"])
+
+
+def test_a_channel_that_is_not_there() -> None:
+    with pytest.raises(ns.NeuroscopeError, match="no channel 3: they are 0 to 2"):
+        ns.explain(as_network(ranked()), IMAGE, "activation", layer="body.layer", only=(0, 3))
+
+
 def test_relevance_without_a_target_is_of_the_top_class() -> None:
     # Class 0 scores 7, class 1 scores -4.5.
     found = ns.explain(

@@ -45,10 +45,12 @@ def activation(
     *,
     rank: Literal["index", "mean", "max", "relevance"] = "index",
     channels: Annotated[int, Field(ge=0)] = 0,
+    only: tuple[Annotated[int, Field(ge=0)], ...] = (),
 ) -> Map:
     """The channels of a layer, in order or the first few by rank (``channels``; 0 for all).
 
-    ``relevance`` ranks by Σ_i g_k(i) A_k(i), a channel's share in the score to first order.
+    ``only`` leaves out all channels but these, by number. ``relevance`` ranks by Σ_i g_k(i) A_k(i),
+    a channel's share in the score to first order.
     Returns (channel, *space) on the layer's grid.
 
     Misleads
@@ -56,10 +58,13 @@ def activation(
     A bright channel need not matter for the class: rank by relevance to see those that do.
     """
     values = trace.activation(layer)
-    flat = values.flatten(1)
-    if rank == "index":
-        order = list(range(len(values)))
-    else:
+    order = list(dict.fromkeys(only)) or list(range(len(values)))
+    if max(order) >= len(values):
+        raise NeuroscopeError(
+            f"The layer “{layer}” has no channel {max(order)}: they are 0 to {len(values) - 1}."
+        )
+    if rank != "index":
+        flat = values.flatten(1)
         if rank == "mean":
             by = flat.mean(1)
         elif rank == "max":
@@ -68,7 +73,7 @@ def activation(
             raise NeuroscopeError("Ranking by relevance needs a target: choose a class.")
         else:
             by = (flat * trace.gradient(target, layer).flatten(1)).sum(1)
-        order = by.argsort(descending=True, stable=True).tolist()
+        order = [order[n] for n in by[order].argsort(descending=True, stable=True).tolist()]
     chosen = order[: channels or None]
     shown: Tensor = values if chosen == list(range(len(values))) else values[chosen]
     return Map(
