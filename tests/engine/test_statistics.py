@@ -62,6 +62,12 @@ def test_what_is_not_finite_is_left_out_of_the_histogram() -> None:
     assert not found.dead.any()
 
 
+@pytest.mark.parametrize("value", [0.0, 1e-45, -3.0, 1e30])
+def test_a_single_value_lies_in_the_middle_of_the_histogram(value: float) -> None:
+    found = ChannelStatistics.of(torch.full((2, 3), value), bins=3)
+    np.testing.assert_array_equal(found.counts, [0, 6, 0])
+
+
 def test_nothing_at_all() -> None:
     with pytest.raises(ns.NeuroscopeError, match="empty"):
         ChannelStatistics.of(torch.zeros(3, 0, 4))

@@ -75,9 +75,7 @@ class ChannelStatistics:
         relevance = None
         if gradient is not None:
             relevance = (flat * _flat(gradient)).sum(1, dtype=torch.float64).numpy()
-        values = flat.numpy()
-        # In float64 even the narrowest range of float32 can be divided into bins.
-        counts, edges = np.histogram(values[np.isfinite(values)].astype(np.float64), bins)
+        counts, edges = _histogram(flat.numpy(), bins)
         return cls(
             mean=flat.mean(1, dtype=torch.float64).numpy(),
             max=high.double().numpy(),
@@ -101,6 +99,16 @@ class ChannelStatistics:
 
 def _flat(values: Tensor) -> Tensor:
     return values.detach().to("cpu", torch.float32).reshape(len(values), -1)
+
+
+def _histogram(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    # In float64 even the narrowest range of float32 can be divided into bins.
+    finite = values[np.isfinite(values)].astype(np.float64)
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    if low == high:
+        half = max(0.5, abs(low) / 2)
+        low, high = low - half, high + half
+    return np.histogram(finite, bins, (low, high))
 
 
 def channel_statistics(
