@@ -42,8 +42,11 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate src/napari_neuroscope/napari.yaml
 
+# Windows are tested one after the other; the rest in as many processes as there are cores.
 test: lint
-	if [ "$$(uname)" = Linux ]; then $(XVFB) $(BIN)/python -m pytest; else $(BIN)/python -m pytest; fi
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/widgets
+	if [ "$$(uname)" = Linux ]; then $(XVFB) $(BIN)/python -m pytest tests/widgets; \
+	else $(BIN)/python -m pytest tests/widgets; fi
 
 benchmark: install
 	benchmarks/run.sh

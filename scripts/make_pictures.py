@@ -225,6 +225,34 @@ def evolution_window() -> None:
     viewer.close()
 
 
+def activations_window() -> None:
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    for data, attributes, kind in nuclei():
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    inspector.choose_network(DEMO_TITLES["nuclei"])
+    wait_for(inspector.ready, 60)
+    inspector.choose_layers(["dec2"])
+    inspector.choose_classes([1])
+    shown, browser = viewer.window.add_plugin_dock_widget(
+        "napari-neuroscope", "Activations", tabify=True
+    )
+    shown.raise_()
+    settle(1)
+    wait_for(lambda: not browser.busy, 60)
+    browser._table.sort_by("Relevance", descending=True)
+    browser._show_tiles.click()
+    first = browser._table.channels()[:3]
+    browser._table.select(first)
+    browser.add(first)
+    settle(1)
+    wait_for(lambda: not browser.busy, 60)
+    viewer.reset_view()
+    window("activations", viewer)
+    viewer.close()
+
+
 def layer_overview() -> None:
     image = nuclei()[0][0]
     network = ns.load("demo:nuclei")
@@ -244,3 +272,4 @@ if __name__ == "__main__":
     images_windows()
     architecture_windows()
     evolution_window()
+    activations_window()

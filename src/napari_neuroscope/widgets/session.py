@@ -55,14 +55,14 @@ class Question:
             self.network,
             self.shown.image(self.network),
             self.method,
-            _one_or_many(tuple(self._resolved(target) for target in self.targets)),
+            _one_or_many(tuple(self.resolved(target) for target in self.targets)),
             _one_or_many(self.layers),
             keep="fit",
             progress=progress,
             **self.options,
         )
 
-    def _resolved(self, target: Target) -> Target:
+    def resolved(self, target: Target) -> Target:
         """Return a target whose region, taken from a layer, is brought to the image's pixels."""
         region = target.region
         if isinstance(region, Truth):

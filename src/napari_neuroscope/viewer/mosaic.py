@@ -1,0 +1,68 @@
+"""Several channels side by side in one picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+_LONGEST = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """Tiles of channels, row by row, each with its own contrast.
+
+    Attributes
+    ----------
+    values
+        (y, x): in each tile zero is zero, and the strongest value is 1 (or −1); NaN between tiles
+        and where nothing was seen.
+    corners
+        The (y, x) of each tile's first pixel.
+    tile
+        The (y, x) size of one.
+    names
+        The name of each tile.
+    signed
+        Whether some value is below zero.
+    """
+
+    values: np.ndarray
+    corners: tuple[tuple[int, int], ...]
+    tile: tuple[int, int]
+    names: tuple[str, ...]
+    signed: bool
+
+    @classmethod
+    def of(cls, channels: np.ndarray, names: tuple[str, ...]) -> Mosaic:
+        """Arrange channels (channel, *space), at most as large as a tile needs; not none.
+
+        Of a volume the middle plane is shown.
+        """
+        while channels.ndim > 3:
+            channels = channels[:, channels.shape[1] // 2]
+        step = max(1, -(-max(channels.shape[1:]) // _LONGEST))
+        channels = channels[:, ::step, ::step].astype(np.float32)
+        count, height, width = channels.shape
+        # As nearly square as the tiles allow.
+        across = min(count, max(1, round(math.sqrt(count * height / width))))
+        down = -(-count // across)
+        gap = max(1, max(height, width) // 24)
+        tall, wide = height + gap, width + gap
+        values = np.full((down * tall - gap, across * wide - gap), np.nan, np.float32)
+        corners = [(n // across * tall, n % across * wide) for n in range(count)]
+        for channel, (y, x) in zip(channels, corners, strict=True):
+            finite = channel[np.isfinite(channel)]
+            most = float(np.abs(finite).max()) if finite.size else 0.0
+            values[y : y + height, x : x + width] = channel / (most or 1.0)
+        signed = bool((channels < 0).any())
+        return cls(values, tuple(corners), (height, width), names, signed)
+
+    def at(self, y: float, x: float) -> int | None:
+        """Return the number of the tile at a position of the picture; None between tiles."""
+        for number, (top, left) in enumerate(self.corners):
+            if 0 <= y - top < self.tile[0] and 0 <= x - left < self.tile[1]:
+                return number
+        return None
