@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import napari
 import numpy as np
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSpinBox,
     QSplitter,
@@ -33,6 +29,8 @@ from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.channel_table import ChannelTable
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.plots import canvas, cleared, dress
 from napari_neuroscope.widgets.session import Question, Session, session_of
 
 _DELAY_MS = 150
@@ -83,11 +81,11 @@ class ActivationBrowser(QWidget):
 
     def _build(self) -> None:
         self.setObjectName("neuroscope-activations")
-        self._title, self._note, self._answer = _note(), _note(), _note()
+        self._title, self._note, self._answer = note(), note(), note()
         self._title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._figure, self._histogram = _canvas("Histogram of the activation", 110, "constrained")
+        self._figure, self._histogram = canvas("Histogram of the activation", 110)
         self._histogram.setMaximumHeight(170)
-        self._picture, self._tiles = _canvas("Mosaic of channels", 200, None)
+        self._picture, self._tiles = canvas("Mosaic of channels", 200, None)
         self._tiles.setToolTip("A click selects the channel; a double click adds it as a layer.")
         self._tiles.mpl_connect("button_press_event", self._clicked)
         self._tiles.hide()
@@ -251,33 +249,23 @@ class ActivationBrowser(QWidget):
             self._draw_histogram()
             self._draw_mosaic()
 
-    def _cleared(self, figure: Figure) -> tuple[str, str]:
-        """Clear a figure; return the theme's colours of the background and of what is on it."""
-        theme = get_theme(self._viewer.theme)
-        back, ink = (colour.as_hex() for colour in (theme.background, theme.text))
-        figure.clear()
-        figure.set_facecolor(back)
-        return back, ink
-
     def _draw_histogram(self) -> None:
-        back, ink = self._cleared(self._figure)
+        back, ink = cleared(self._figure, self._viewer.theme)
         if (found := self.statistics) is not None:
             axes = self._figure.subplots()
             axes.stairs(found.counts, found.edges, fill=True, color=_BARS)
             # Most values of an activation are zero: linear counts would show just that.
             axes.set_yscale("symlog", linthresh=1)
             axes.set_ylim(0, None)
-            axes.set_facecolor(back)
-            axes.tick_params(colors=ink, labelsize=7)
+            dress(axes, back, ink, labelsize=7)
             axes.set_ylabel("values", color=ink, fontsize=8)
             axes.set_xlabel("activation", color=ink, fontsize=8)
             for side, spine in axes.spines.items():
-                spine.set_edgecolor(ink)
                 spine.set_visible(side in ("left", "bottom"))
         self._histogram.draw_idle()
 
     def _draw_mosaic(self) -> None:
-        self._cleared(self._picture)
+        cleared(self._picture, self._viewer.theme)
         if (mosaic := self.mosaic) is not None:
             axes = self._picture.add_axes((0, 0, 1, 1))
             axes.set_axis_off()
@@ -382,19 +370,3 @@ class ActivationBrowser(QWidget):
     def closeEvent(self, event: Any) -> None:
         self.close_work()
         super().closeEvent(event)
-
-
-def _note() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    return label
-
-
-def _canvas(
-    name: str, height: int, layout: Literal["constrained"] | None
-) -> tuple[Figure, FigureCanvasQTAgg]:
-    figure = Figure(layout=layout)
-    canvas = FigureCanvasQTAgg(figure)
-    canvas.setMinimumHeight(height)
-    canvas.setAccessibleName(name)
-    return figure, canvas

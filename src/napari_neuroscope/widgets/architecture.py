@@ -9,13 +9,12 @@ from typing import Any
 import napari
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QImage, QPainter, QPixmap
+from qtpy.QtGui import QImage, QPainter
 from qtpy.QtSvg import QSvgGenerator
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QToolButton,
@@ -40,6 +39,7 @@ from napari_neuroscope.widgets.diagram_look import COLOURS, Palette, icon
 from napari_neuroscope.widgets.diagram_scene import DiagramScene, Marks
 from napari_neuroscope.widgets.diagram_view import DiagramView
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.labels import note, pixmap
 from napari_neuroscope.widgets.session import Session, session_of
 
 _PNG_SCALE, _LARGEST_PNG = 2.0, 12_000
@@ -119,8 +119,7 @@ class Architecture(QWidget):
         self._view.swept.connect(self._sweep)
         self._view.toggled.connect(self.toggle)
         self._view.walked.connect(self._walk)
-        self._note = QLabel()
-        self._note.setWordWrap(True)
+        self._note = note()
         self._fit.clicked.connect(self._view.fit)
         self._open_all.clicked.connect(lambda: self.unfold("all"))
         self._fold_all.clicked.connect(lambda: self.unfold(()))
@@ -273,7 +272,7 @@ class Architecture(QWidget):
         maps = {}
         if explanation is not None and self._maps.isChecked():
             maps = layer_maps(explanation)
-        self._scene.pictures = {name: _pixmap(colours) for name, colours in maps.items()}
+        self._scene.pictures = {name: pixmap(colours) for name, colours in maps.items()}
         self._scene.update()
 
     def _take_theme(self, *_: Any) -> None:
@@ -472,9 +471,3 @@ class Architecture(QWidget):
     def closeEvent(self, event: Any) -> None:
         self.close_work()
         super().closeEvent(event)
-
-
-def _pixmap(colours: Any) -> QPixmap:
-    height, width, _ = colours.shape
-    image = QImage(colours.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888)
-    return QPixmap.fromImage(image.copy())

@@ -7,17 +7,13 @@ from typing import Any
 
 import napari
 import numpy as np
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from napari.utils.notifications import show_error
-from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -29,6 +25,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.viewer.comparing import cell_data
 from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.plots import canvas, cleared, dress
 from napari_neuroscope.widgets.session import Session, session_of
 
 _WAYS = {
@@ -84,13 +82,10 @@ class ConfusionMatrix(QWidget):
             self._way.addItem(words, way)
         self._way.setCurrentIndex(1)
         self._way.currentIndexChanged.connect(self._draw)
-        self._figure = Figure(layout="constrained")
-        self._canvas = FigureCanvasQTAgg(self._figure)
-        self._canvas.setMinimumHeight(280)
-        self._canvas.setAccessibleName("Confusion matrix")
+        self._figure, self._canvas = canvas("Confusion matrix", 280)
         self._canvas.mpl_connect("button_release_event", self._clicked)
         self._canvas.mpl_connect("motion_notify_event", self._pointed)
-        self._note, self._pointed_at = _note(), _note()
+        self._note, self._pointed_at = note(), note()
         self._images = QListWidget()
         self._images.setAccessibleName("Images with most of these pixels")
         self._images.setMinimumHeight(70)
@@ -136,10 +131,7 @@ class ConfusionMatrix(QWidget):
     def _draw(self, *_: Any) -> None:
         if self._closed:
             return
-        theme = get_theme(self._viewer.theme)
-        back, ink = (colour.as_hex() for colour in (theme.background, theme.text))
-        self._figure.clear()
-        self._figure.set_facecolor(back)
+        back, ink = cleared(self._figure, self._viewer.theme)
         self._axes, self._cell_frame = None, None
         confusion = self.confusion
         if confusion is None:
@@ -150,7 +142,7 @@ class ConfusionMatrix(QWidget):
         way = self._way.currentData()
         values = confusion.normalised(way)
         self._axes = axes = self._figure.add_subplot()
-        axes.set_facecolor(back)
+        dress(axes, back, ink)
         most = float(np.nanmax(values)) if way is None else 1.0
         shown = axes.imshow(values, cmap="viridis", vmin=0, vmax=most or 1.0)
         self._label(axes, confusion.names, ink)
@@ -180,9 +172,6 @@ class ConfusionMatrix(QWidget):
         axes.set_yticks(places, short, fontsize=8)
         axes.set_xlabel("Predicted class", color=ink, fontsize=9)
         axes.set_ylabel("True class", color=ink, fontsize=9)
-        axes.tick_params(colors=ink)
-        for spine in axes.spines.values():
-            spine.set_edgecolor(ink)
 
     def _frame(self) -> None:
         """Draw a frame about the cell that is chosen."""
@@ -329,9 +318,3 @@ def _in_digits(value: float, way: str | None) -> str:
         if value >= scale:
             return f"{value / scale:.3g}{unit}"
     return f"{value:g}"
-
-
-def _note() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    return label

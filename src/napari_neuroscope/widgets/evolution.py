@@ -7,10 +7,7 @@ from typing import Any
 
 import napari
 import numpy as np
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
-from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 from superqt.utils import qdebounced, signals_blocked
 
 from napari_neuroscope.engine.errors import NeuroscopeError
@@ -20,6 +17,8 @@ from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.viewer.regions import LayerRegion, kind_of
 from napari_neuroscope.viewer.stacks import steps_of
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.plots import canvas, cleared, dress
 
 _DELAY_MS = 150
 _SHARE, _LOW, _NEXT = "#56b4e9", "#d55e00", "#e69f00"
@@ -67,13 +66,9 @@ class EvolutionPlot(QWidget):
         self._region.setAccessibleName("Region")
         self._region.setToolTip("The share of each map that lies inside this is plotted.")
         self._region.currentIndexChanged.connect(self._look_anew)
-        self._figure = Figure(layout="constrained")
-        self._canvas = FigureCanvasQTAgg(self._figure)
-        self._canvas.setMinimumHeight(320)
-        self._canvas.setAccessibleName("Evolution through the layers")
+        self._figure, self._canvas = canvas("Evolution through the layers", 320)
         self._canvas.mpl_connect("button_release_event", self._clicked)
-        self._note = QLabel()
-        self._note.setWordWrap(True)
+        self._note = note()
         form = QFormLayout()
         form.addRow("Inside of", self._region)
         layout = QVBoxLayout(self)
@@ -199,10 +194,7 @@ class EvolutionPlot(QWidget):
     def _draw(self, *_: Any) -> None:
         if self._closed:
             return
-        theme = get_theme(self._viewer.theme)
-        back, ink = (colour.as_hex() for colour in (theme.background, theme.text))
-        self._figure.clear()
-        self._figure.set_facecolor(back)
+        back, ink = cleared(self._figure, self._viewer.theme)
         self._axes, self._markers = [], []
         evolution = self.evolution
         if evolution is not None:
@@ -226,11 +218,8 @@ class EvolutionPlot(QWidget):
                              rotation_mode="anchor", fontsize=8)  # fmt: skip
             below.set_xlim(-0.5, len(at) - 0.5)
             for axes in self._axes:
-                axes.set_facecolor(back)
-                axes.tick_params(colors=ink, labelsize=8)
+                dress(axes, back, ink, labelsize=8)
                 axes.grid(alpha=0.2)
-                for spine in axes.spines.values():
-                    spine.set_edgecolor(ink)
                 self._markers.append(axes.axvline(0, color=ink, lw=1.5, alpha=0.7))
         self._mark()
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, Signal
-from qtpy.QtGui import QColor, QFont, QImage, QPixmap
+from qtpy.QtGui import QColor, QFont, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
+
+from napari_neuroscope.widgets.labels import pixmap
 
 _FIXED = ("Image", "Ground truth")
 _Role = Qt.ItemDataRole
@@ -159,11 +161,7 @@ class _Model(QAbstractTableModel):
     def set_icon(self, name: str, picture: np.ndarray | None) -> None:
         icon = None
         if picture is not None:
-            height, width, _ = picture.shape
-            image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-            icon = QPixmap.fromImage(image.copy()).scaled(
-                40, 40, Qt.AspectRatioMode.KeepAspectRatio
-            )
+            icon = pixmap(picture).scaled(40, 40, Qt.AspectRatioMode.KeepAspectRatio)
         self.icons[name] = icon
         self._changed(name)
 

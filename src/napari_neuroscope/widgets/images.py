@@ -9,7 +9,6 @@ from typing import Any
 import napari
 import numpy as np
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -37,6 +36,7 @@ from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.image_list import ImageList
 from napari_neuroscope.widgets.image_table import ImageTable
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.labels import note
 from napari_neuroscope.widgets.measuring import Measuring
 from napari_neuroscope.widgets.session import Session, session_of
 
@@ -145,7 +145,7 @@ class Images(QWidget):
 
         self._table = ImageTable()
         self._table.chosen.connect(self._go_to)
-        self._note = _note()
+        self._note = note(selectable=True)
         self._columns = QToolButton()
         self._columns.setText("Figures")
         self._columns.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
@@ -176,7 +176,7 @@ class Images(QWidget):
         self._errors.clicked.connect(self.show_errors)
         self._progress = QProgressBar()
         self._progress.setVisible(False)
-        self._overall, self._message = _note(), _note()
+        self._overall, self._message = note(selectable=True), note(selectable=True)
 
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
@@ -630,10 +630,3 @@ def _row(*widgets: QWidget) -> QHBoxLayout:
     if not any(isinstance(widget, QComboBox) for widget in widgets):
         row.addStretch(1)
     return row
-
-
-def _note() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label

@@ -8,7 +8,6 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -35,6 +34,7 @@ from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.preview import Preview
 from napari_neuroscope.widgets.class_table import ClassTable
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.labels import note, pixmap
 from napari_neuroscope.widgets.normalization import NormalizationEditor
 from napari_neuroscope.widgets.session import Findings, Session, inspect, session_of
 from napari_neuroscope.widgets.spec_texts import (
@@ -121,14 +121,18 @@ class ModelOptions(QWidget):
 
     def _build(self) -> None:
         self.setObjectName("neuroscope-model-options")
-        self._title, self._found, self._left = _note(), _note(), _note()
+        self._title, self._found, self._left = (
+            note(selectable=True),
+            note(selectable=True),
+            note(selectable=True),
+        )
         self._left.setStyleSheet("font-weight: bold;")
-        self._trouble = _note()
+        self._trouble = note(selectable=True)
         self._picture = QLabel()
         self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._picture.setMinimumHeight(120)
         self._picture.setAccessibleName("The image as the network sees it")
-        self._caption, self._answer = _note(), _note()
+        self._caption, self._answer = note(selectable=True), note(selectable=True)
 
         inside = QWidget()
         self._form = QVBoxLayout(inside)
@@ -388,14 +392,11 @@ class ModelOptions(QWidget):
             self._picture.clear()
             self._caption.clear()
             return
-        height, width, _ = preview.picture.shape
-        image = QImage(preview.picture.tobytes(), width, height, 3 * width,
-                       QImage.Format.Format_RGB888)  # fmt: skip
         smooth = Qt.TransformationMode.SmoothTransformation
-        if max(height, width) < 160:
+        if max(preview.picture.shape[:2]) < 160:
             smooth = Qt.TransformationMode.FastTransformation
         self._picture.setPixmap(
-            QPixmap.fromImage(image.copy()).scaled(
+            pixmap(preview.picture).scaled(
                 max(self.width() - 20, 160), 160, Qt.AspectRatioMode.KeepAspectRatio, smooth
             )
         )
@@ -594,10 +595,3 @@ def _all_said(spec: ModelSpec) -> ModelSpec:
 
 def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: read(text) if text else None
-
-
-def _note() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
