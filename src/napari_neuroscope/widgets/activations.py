@@ -15,9 +15,7 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QSplitter,
     QVBoxLayout,
-    QWidget,
 )
-from superqt.utils import qdebounced
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.explanation import Explanation
@@ -28,16 +26,17 @@ from napari_neuroscope.viewer.overlays import heat, layer_data
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.channel_table import ChannelTable
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import note
 from napari_neuroscope.widgets.plots import canvas, cleared, dress
-from napari_neuroscope.widgets.session import Question, Session, session_of
+from napari_neuroscope.widgets.session import Question, Session
 
 _DELAY_MS = 150
 _BARS = "#56b4e9"
 
 
-class ActivationBrowser(QWidget):
+class ActivationBrowser(Dock):
     """Lists the channels of the first chosen layer for the chosen image, and shows those wanted.
 
     Parameters
@@ -49,34 +48,28 @@ class ActivationBrowser(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self.session = session or session_of(napari_viewer)
+        super().__init__(napari_viewer, session)
         self.statistics: ChannelStatistics | None = None
         self.mosaic: Mosaic | None = None
         # Measuring anew must not stop what is being added, nor the mosaic the measuring.
-        self.jobs, self.tiling, self.adding = every = Jobs(), Jobs(), Jobs()
+        self.tiling, self.adding = Jobs(), Jobs()
         self._shower = Shower(napari_viewer)
         self._asked: Question | None = None
         self._measured: Question | None = None
-        self._closed = False
         self._build()
-        self._soon = qdebounced(self._measure, timeout=_DELAY_MS)
-        self._tile_soon = qdebounced(self._tile, timeout=_DELAY_MS)
+        self._soon = self.debounced(self._measure, _DELAY_MS)
+        self._tile_soon = self.debounced(self._tile, _DELAY_MS)
         self._table.sorted.connect(self._tile_soon)
         self._count.valueChanged.connect(lambda *_: self._tile_soon())
         events = self.session.events
-        self._followed = [
-            (signal, self._changed)
-            for signal in (events.network, events.image, events.layers, events.classes,
-                           events.region, events.labels, events.score)
-        ]  # fmt: skip
-        for signal, slot in self._followed:
-            signal.connect(slot)
-        self._viewer.dims.events.current_step.connect(self._plane_changed)
-        self._viewer.layers.events.removed.connect(self._changed)
-        self._viewer.events.theme.connect(self._draw)
-        self.destroyed.connect(lambda *_, every=every: [jobs.close() for jobs in every])
+        for signal in (events.network, events.image, events.layers, events.classes,
+                       events.region, events.labels, events.score,
+                       self._viewer.layers.events.removed):  # fmt: skip
+            self.follow(signal, self._changed)
+        self.follow(self._viewer.dims.events.current_step, self._plane_changed)
+        self.follow(self._viewer.events.theme, self._draw)
+        for part in (self._shower, self.tiling, self.adding):
+            self.at_end(part.close)
         self._measure()
 
     def _build(self) -> None:
@@ -155,18 +148,18 @@ class ActivationBrowser(QWidget):
         return Question(session.network, shown, session.image, "activation", {}, layers, ())
 
     def _changed(self, *_: Any) -> None:
-        if not self._closed:
+        if not self.closed:
             self._soon()
 
     def _plane_changed(self, *_: Any) -> None:
         asked = self._asked
-        if self._closed or asked is None or asked.source not in self._viewer.layers:
+        if self.closed or asked is None or asked.source not in self._viewer.layers:
             return
         if Shown.of(asked.source, self._viewer).plane(asked.network) != asked.plane():
             self._soon()
 
     def _measure(self) -> None:
-        if self._closed:
+        if self.closed:
             return
         try:
             question = self._question()
@@ -205,7 +198,7 @@ class ActivationBrowser(QWidget):
     def _show(
         self, question: Question | None, statistics: ChannelStatistics | None, words: str
     ) -> None:
-        if self._closed:
+        if self.closed:
             return
         self._measured, self.statistics = question, statistics
         self._title.setText(self._describe())
@@ -245,7 +238,7 @@ class ActivationBrowser(QWidget):
     # --- what is drawn ---
 
     def _draw(self, *_: Any) -> None:
-        if not self._closed:
+        if not self.closed:
             self._draw_histogram()
             self._draw_mosaic()
 
@@ -289,7 +282,7 @@ class ActivationBrowser(QWidget):
 
     def _tile(self) -> None:
         """Make the mosaic of the first channels anew, where it is asked for."""
-        if self._closed:
+        if self.closed:
             return
         measured = self._measured
         if measured is None or not self._show_tiles.isChecked() or not self._has_positions():
@@ -325,7 +318,7 @@ class ActivationBrowser(QWidget):
     def add(self, channels: list[int]) -> None:
         """Show channels over the image as one stack, in place of those shown before."""
         measured = self._measured
-        if self._closed or not channels or measured is None or not self._has_positions():
+        if self.closed or not channels or measured is None or not self._has_positions():
             return
         question = replace(measured, options={"only": tuple(channels)})
         self.adding.submit(
@@ -336,7 +329,7 @@ class ActivationBrowser(QWidget):
         )
 
     def _show_layer(self, question: Question, answer: Explanation) -> None:
-        if self._closed:
+        if self.closed:
             return
         if question.source not in self._viewer.layers:
             self._answer.setText("The image was removed while its channels were computed.")
@@ -346,27 +339,5 @@ class ActivationBrowser(QWidget):
         self._answer.clear()
 
     def _fail(self, error: Exception) -> None:
-        if not self._closed:
+        if not self.closed:
             self._answer.setText(str(error))
-
-    # --- its end ---
-
-    def close_work(self) -> None:
-        """Follow the viewer no longer; it may be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self._soon.cancel()
-        self._tile_soon.cancel()
-        for signal, slot in self._followed:
-            signal.disconnect(slot, missing_ok=True)
-        self._viewer.dims.events.current_step.disconnect(self._plane_changed)
-        self._viewer.layers.events.removed.disconnect(self._changed)
-        self._viewer.events.theme.disconnect(self._draw)
-        self._shower.close()
-        for jobs in (self.jobs, self.tiling, self.adding):
-            jobs.close()
-
-    def closeEvent(self, event: Any) -> None:
-        self.close_work()
-        super().closeEvent(event)

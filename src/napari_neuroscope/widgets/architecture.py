@@ -38,14 +38,14 @@ from napari_neuroscope.viewer.thumbnails import layer_maps
 from napari_neuroscope.widgets.diagram_look import COLOURS, Palette, icon
 from napari_neuroscope.widgets.diagram_scene import DiagramScene, Marks
 from napari_neuroscope.widgets.diagram_view import DiagramView
-from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note, pixmap
-from napari_neuroscope.widgets.session import Session, session_of
+from napari_neuroscope.widgets.session import Session
 
 _PNG_SCALE, _LARGEST_PNG = 2.0, 12_000
 
 
-class Architecture(QWidget):
+class Architecture(Dock):
     """The network as a graph; what is chosen in it is chosen in the inspector, and the reverse.
 
     Parameters
@@ -57,10 +57,7 @@ class Architecture(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self.session = session or session_of(napari_viewer)
-        self.jobs = Jobs()
+        super().__init__(napari_viewer, session)
         self._graph: LayerGraph | None = None
         self._diagram: Diagram | None = None
         self._unfolded: frozenset[str] = frozenset()
@@ -68,22 +65,19 @@ class Architecture(QWidget):
         self._found: list[str] = []
         self._search_at = 0
         self._entries: dict[str, QToolButton] = {}
-        self._closed = False
         self._scene = DiagramScene(Palette.of(napari_viewer.theme))
         self._build()
         events = self.session.events
-        self._followed = [
+        for signal, slot in (
             (events.network, self._take_network),
             (events.findings, self._take_network),
             (events.layers, self._mark),
             (events.method, self._mark),
             (events.options, self._mark),
             (events.explanation, self._show_maps),
-        ]
-        for signal, slot in self._followed:
-            signal.connect(slot)
-        self._viewer.events.theme.connect(self._take_theme)
-        self.destroyed.connect(lambda *_, jobs=self.jobs: jobs.close())
+            (self._viewer.events.theme, self._take_theme),
+        ):
+            self.follow(signal, slot)
         self._take_network()
 
     def _build(self) -> None:
@@ -146,7 +140,7 @@ class Architecture(QWidget):
 
     def _take_network(self, *_: Any) -> None:
         """Lay the chosen network out anew, once it was looked at."""
-        if self._closed:
+        if self.closed:
             return
         network, findings = self.session.network, self.session.findings
         if network is None or findings is None:
@@ -169,7 +163,7 @@ class Architecture(QWidget):
             return
 
         def done(diagram: Diagram) -> None:
-            if self._closed or graph is not self._graph:
+            if self.closed or graph is not self._graph:
                 return
             self._unfolded, self._diagram = unfolded, diagram
             if keep:
@@ -224,7 +218,7 @@ class Architecture(QWidget):
 
     def _mark(self, *_: Any) -> None:
         """Show what is chosen and what can't be."""
-        if self._closed:
+        if self.closed:
             return
         graph = self._graph
         if graph is None:
@@ -265,7 +259,7 @@ class Architecture(QWidget):
         return reasons
 
     def _show_maps(self, *_: Any) -> None:
-        if self._closed:
+        if self.closed:
             return
         explanation = self.session.explanation
         self._maps.setEnabled(explanation is not None)
@@ -276,14 +270,14 @@ class Architecture(QWidget):
         self._scene.update()
 
     def _take_theme(self, *_: Any) -> None:
-        if self._closed:
+        if self.closed:
             return
         self._scene.paint_with(Palette.of(self._viewer.theme))
         self._view.setBackgroundBrush(self._scene.palette_.back)
         self._list_kinds()
 
     def _fail(self, error: Exception) -> None:
-        if not self._closed:
+        if not self.closed:
             self._note.setText(f"The network can't be laid out: {error}")
 
     # --- folding ---
@@ -455,19 +449,3 @@ class Architecture(QWidget):
         painter.fillRect(area, self._scene.palette_.back)
         self._scene.render(painter, area, self._scene.sceneRect())
         painter.end()
-
-    # --- its end ---
-
-    def close_work(self) -> None:
-        """Stop what is computed and follow the session no longer; it may be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        for signal, slot in self._followed:
-            signal.disconnect(slot, missing_ok=True)
-        self._viewer.events.theme.disconnect(self._take_theme)
-        self.jobs.close()
-
-    def closeEvent(self, event: Any) -> None:
-        self.close_work()
-        super().closeEvent(event)

@@ -18,16 +18,16 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QPushButton,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.viewer.comparing import cell_data
 from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note
 from napari_neuroscope.widgets.plots import canvas, cleared, dress
-from napari_neuroscope.widgets.session import Session, session_of
+from napari_neuroscope.widgets.session import Session
 
 _WAYS = {
     None: "Counts",
@@ -39,7 +39,7 @@ _MOST_NUMBERS = 16
 _MOST_NAMES = 40
 
 
-class ConfusionMatrix(QWidget):
+class ConfusionMatrix(Dock):
     """How often each class was taken for each other, over all images with ground truth.
 
     A click on a cell shows just those pixels in the image that is shown, and lists the images that
@@ -54,24 +54,20 @@ class ConfusionMatrix(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self.session = session or session_of(napari_viewer)
+        super().__init__(napari_viewer, session)
         self._shower = Shower(napari_viewer)
-        self._closed = False
         self._axes: Any = None
         self._cell_frame: Any = None
         self._build()
         events = self.session.events
-        self._followed = [
+        for signal, slot in (
             (events.scores, self._take_scores),
             (events.cell, self._show_cell),
             (events.comparison, self._show_pixels),
-        ]
-        for signal, slot in self._followed:
-            signal.connect(slot)
-        self._viewer.events.theme.connect(self._draw)
-        self.destroyed.connect(lambda *_, shower=self._shower: shower.close())
+            (self._viewer.events.theme, self._draw),
+        ):
+            self.follow(signal, slot)
+        self.at_end(self._shower.close)
         self._take_scores()
 
     def _build(self) -> None:
@@ -129,7 +125,7 @@ class ConfusionMatrix(QWidget):
         self._show_cell()
 
     def _draw(self, *_: Any) -> None:
-        if self._closed:
+        if self.closed:
             return
         back, ink = cleared(self._figure, self._viewer.theme)
         self._axes, self._cell_frame = None, None
@@ -214,7 +210,7 @@ class ConfusionMatrix(QWidget):
         )
 
     def _show_cell(self, *_: Any) -> None:
-        if self._closed:
+        if self.closed:
             return
         cell, scores = self.session.cell, self.session.scores
         self._frame()
@@ -235,7 +231,7 @@ class ConfusionMatrix(QWidget):
     def _show_pixels(self, *_: Any) -> None:
         """Show the pixels of the cell in the image that is shown."""
         cell, comparison = self.session.cell, self.session.comparison
-        if self._closed or cell is None or comparison is None or comparison.truth is None:
+        if self.closed or cell is None or comparison is None or comparison.truth is None:
             return
         if comparison.prediction.grid is None or comparison.source not in self._viewer.layers:
             return
@@ -291,22 +287,6 @@ class ConfusionMatrix(QWidget):
             raise NeuroscopeError(
                 f"“{path.name}” ends in none of .png, .svg and .csv; choose one of these."
             )
-
-    # --- its end ---
-
-    def close_work(self) -> None:
-        """Follow the session and the viewer no longer; it may be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        for signal, slot in self._followed:
-            signal.disconnect(slot, missing_ok=True)
-        self._viewer.events.theme.disconnect(self._draw)
-        self._shower.close()
-
-    def closeEvent(self, event: Any) -> None:
-        self.close_work()
-        super().closeEvent(event)
 
 
 def _in_digits(value: float, way: str | None) -> str:

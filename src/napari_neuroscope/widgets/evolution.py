@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import napari
 import numpy as np
-from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
-from superqt.utils import qdebounced, signals_blocked
+from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout
+from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evolution import Evolution
@@ -16,7 +15,7 @@ from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.viewer.regions import LayerRegion, kind_of
 from napari_neuroscope.viewer.stacks import steps_of
-from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note
 from napari_neuroscope.widgets.plots import canvas, cleared, dress
 
@@ -24,7 +23,7 @@ _DELAY_MS = 150
 _SHARE, _LOW, _NEXT = "#56b4e9", "#d55e00", "#e69f00"
 
 
-class EvolutionPlot(QWidget):
+class EvolutionPlot(Dock):
     """Plots where each layer's map lies and how it changes, for the topmost visible stack of layers.
 
     A click on a layer moves the slider there; from where on the map misses the region is marked.
@@ -36,27 +35,22 @@ class EvolutionPlot(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self.jobs = Jobs()
+        super().__init__(napari_viewer)
         self.evolution: Evolution | None = None
         self._stack: Any = None
         self._shown: tuple[Any, ...] = ()
-        self._closed = False
         self._axes: list[Any] = []
         self._markers: list[Any] = []
         self._build()
-        self._soon = qdebounced(self._measure, timeout=_DELAY_MS)
-        self._followed: list[tuple[Any, Callable[..., None]]] = [
+        self._soon = self.debounced(self._measure, _DELAY_MS)
+        for signal, slot in (
             (self._viewer.layers.events.inserted, self._list_regions),
             (self._viewer.layers.events.removed, self._list_regions),
             (self._viewer.layers.events.reordered, self._look),
             (self._viewer.dims.events.current_step, self._look),
             (self._viewer.events.theme, self._draw),
-        ]
-        for event, slot in self._followed:
-            event.connect(slot)
-        self.destroyed.connect(lambda *_, jobs=self.jobs: jobs.close())
+        ):
+            self.follow(signal, slot)
         self._list_regions()
         self._draw()
 
@@ -81,7 +75,7 @@ class EvolutionPlot(QWidget):
     # --- which stack and region ---
 
     def _list_regions(self, *_: Any) -> None:
-        if self._closed:
+        if self.closed:
             return
         regions = [
             LayerRegion(layer, part)
@@ -96,11 +90,9 @@ class EvolutionPlot(QWidget):
                 self._region.addItem(region.title, region)
             self._region.setCurrentIndex(max(self._region.findText(chosen), 0))
         for layer in self._viewer.layers:
-            layer.events.visible.disconnect(self._look)
-            layer.events.visible.connect(self._look)
+            self.follow(layer.events.visible, self._look)
             if KEY in layer.metadata:
-                layer.events.set_data.disconnect(self._look)
-                layer.events.set_data.connect(self._look)
+                self.follow(layer.events.set_data, self._look)
         self._look()
 
     @staticmethod
@@ -121,7 +113,7 @@ class EvolutionPlot(QWidget):
 
     def _look(self, *_: Any) -> None:
         """Follow the slider, and measure anew where another stack, class or plane is shown."""
-        if self._closed:
+        if self.closed:
             return
         self._stack = stack = self._find_stack()
         if stack is None:
@@ -146,7 +138,7 @@ class EvolutionPlot(QWidget):
     def _measure(self) -> None:
         stack = self._stack
         region: LayerRegion | None = self._region.currentData()
-        if self._closed or stack is None or stack not in self._viewer.layers:
+        if self.closed or stack is None or stack not in self._viewer.layers:
             return
         if region is None:
             self._show(None, "Add a Labels or Shapes layer, such as the ground truth: the plot shows "
@@ -176,7 +168,7 @@ class EvolutionPlot(QWidget):
     # --- what is shown ---
 
     def _show(self, evolution: Evolution | None, words: str) -> None:
-        if self._closed:
+        if self.closed:
             return
         self.evolution = evolution
         if evolution is not None:
@@ -192,7 +184,7 @@ class EvolutionPlot(QWidget):
         self._draw()
 
     def _draw(self, *_: Any) -> None:
-        if self._closed:
+        if self.closed:
             return
         back, ink = cleared(self._figure, self._viewer.theme)
         self._axes, self._markers = [], []
@@ -238,23 +230,3 @@ class EvolutionPlot(QWidget):
         first = self._viewer.dims.ndim - self._stack.ndim
         axis = first + self._stack.metadata[KEY]["axes"].index("layer")
         self._viewer.dims.set_current_step(axis, step)
-
-    # --- its end ---
-
-    def close_work(self) -> None:
-        """Follow the viewer no longer; it may be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self._soon.cancel()
-        for event, slot in self._followed:
-            event.disconnect(slot)
-        for layer in self._viewer.layers:
-            layer.events.visible.disconnect(self._look)
-            if KEY in layer.metadata:
-                layer.events.set_data.disconnect(self._look)
-        self.jobs.close()
-
-    def closeEvent(self, event: Any) -> None:
-        self.close_work()
-        super().closeEvent(event)

@@ -33,12 +33,13 @@ from napari_neuroscope.viewer.comparing import PARTS, Comparison, error_data
 from napari_neuroscope.viewer.gallery import Gallery, thumbnail
 from napari_neuroscope.viewer.overlays import prediction_data
 from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.image_list import ImageList
 from napari_neuroscope.widgets.image_table import ImageTable
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import note
 from napari_neuroscope.widgets.measuring import Measuring
-from napari_neuroscope.widgets.session import Session, session_of
+from napari_neuroscope.widgets.session import Session
 
 _KINDS = {
     "auto": "Found out",
@@ -53,7 +54,7 @@ _FIRST_METRICS = {
 }
 
 
-class Images(QWidget):
+class Images(Dock):
     """Lists images with their ground truth, shows one at a time, and measures all.
 
     Parameters
@@ -65,25 +66,18 @@ class Images(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self.session = session or session_of(napari_viewer)
-        self.jobs, self._pictures, self.measuring = Jobs(), Jobs(), Measuring()
+        super().__init__(napari_viewer, session)
+        self._pictures, self.measuring = Jobs(), Measuring()
         self.images = ImageList(self.session, self._fail)
         self._shower = Shower(napari_viewer)
         self._gallery = Gallery(napari_viewer, self._shower)
         self._results: dict[str, ImageScore] = {}
         self._metrics: dict[str, tuple[str, ...]] = dict(_FIRST_METRICS)
-        self._closed = False
         self._failure = ""
         self._build()
-        self._followed: list[tuple[Any, Callable[..., Any]]] = [
-            (self.session.events.network, self._take_network),
-            (self.session.events.findings, self._take_findings),
-            (self.session.events.wanted, self._go_to),
-        ]
-        for signal, slot in self._followed:
-            signal.connect(slot)
+        self.follow(self.session.events.network, self._take_network)
+        self.follow(self.session.events.findings, self._take_findings)
+        self.follow(self.session.events.wanted, self._go_to)
         self.images.changed.connect(self._take_list)
         for jobs in (self.jobs, self.images.jobs):
             jobs.started.connect(self._show_start)
@@ -93,14 +87,10 @@ class Images(QWidget):
         self.measuring.finished.connect(self._take_scores)
         self.measuring.failed.connect(self._fail)
         self.measuring.idle.connect(self._show_idle)
-        parts = self._parts()
-        self.destroyed.connect(lambda *_: [part.close() for part in parts])
+        for part in (self._shower, self.measuring, self.images.jobs, self._pictures):
+            self.at_end(part.close)
         self._choose_metrics()
         self._describe()
-
-    def _parts(self) -> list[Any]:
-        """Return what works beside the window, to be closed with it."""
-        return [self.jobs, self._pictures, self.images.jobs, self.measuring, self._shower]
 
     @property
     def busy(self) -> bool:
@@ -229,7 +219,7 @@ class Images(QWidget):
         self.images.remove(self._table.selection())
 
     def _take_list(self) -> None:
-        if self._closed:
+        if self.closed:
             return
         pairs = self.images.pairs
         self._table.set_rows([(name, _truth_in_words(pair)) for name, pair in pairs.items()])
@@ -241,7 +231,7 @@ class Images(QWidget):
         """Read the images one by one, so that what the user asks for comes between."""
         pairs = self.images.pairs
         waiting = [name for name in names if name in pairs and not self._table.has_icon(name)]
-        if not waiting or self._closed:
+        if not waiting or self.closed:
             return
         name, pair = waiting[0], pairs[waiting[0]]
 
@@ -299,7 +289,7 @@ class Images(QWidget):
     def _go_to(self, name: str) -> None:
         """Show an image with its ground truth and its prediction."""
         pair, network = self.images.pairs.get(name), self.session.network
-        if pair is None or self._closed:
+        if pair is None or self.closed:
             return
         self._table.mark(name)
         self._failure = ""
@@ -411,7 +401,7 @@ class Images(QWidget):
         return {"truth_kind": self._kind.currentData(), "border_class": rim}
 
     def _take_result(self, result: ImageScore) -> None:
-        if not self._closed:
+        if not self.closed:
             self._results[result.name] = result
             self._fill_row(result)
 
@@ -426,14 +416,14 @@ class Images(QWidget):
     # --- what is shown ---
 
     def _take_network(self, network: Network | None) -> None:
-        if self._closed or network is None:
+        if self.closed or network is None:
             return
         self._forget_results()
         self._choose_metrics()
         self.images.refresh()
 
     def _take_findings(self, *_: Any) -> None:
-        if not self._closed:
+        if not self.closed:
             self._describe()
 
     def _task(self) -> str:
@@ -581,22 +571,6 @@ class Images(QWidget):
         self._failure = text
         self._say()
         show_error(text)
-
-    # --- its end ---
-
-    def close_work(self) -> None:
-        """Stop what is computed and follow the session no longer; it may be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        for signal, slot in self._followed:
-            signal.disconnect(slot, missing_ok=True)
-        for part in self._parts():
-            part.close()
-
-    def closeEvent(self, event: Any) -> None:
-        self.close_work()
-        super().closeEvent(event)
 
 
 def _truth_in_words(pair: Pair) -> str:

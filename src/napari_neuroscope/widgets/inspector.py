@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import qdebounced, signals_blocked
+from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, in_digits
 from napari_neuroscope.engine.explanation import Explanation
@@ -35,7 +36,7 @@ from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.ask_tool import AskTool
-from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.pickers import PickList, options_widget
 from napari_neuroscope.widgets.session import (
@@ -43,7 +44,6 @@ from napari_neuroscope.widgets.session import (
     Question,
     Session,
     inspect,
-    session_of,
 )
 from napari_neuroscope.widgets.target_part import TargetPart
 
@@ -54,7 +54,7 @@ _LIVE_DELAY_MS = 200
 _log = logging.getLogger(__name__)
 
 
-class Inspector(QWidget):
+class Inspector(Dock):
     """Asks what to explain, has it computed, and shows it over the image.
 
     Parameters
@@ -66,13 +66,9 @@ class Inspector(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self.session = session or session_of(napari_viewer)
-        self.jobs = Jobs()
+        super().__init__(napari_viewer, session)
         self._shower = Shower(napari_viewer)
         self._inspected: tuple[Any, ...] = ()
-        self._closed = False
         self._listed = Needs.NOTHING
         self._trouble = ""
         self._opening: tuple[Path, str | None, dict[str, Any] | None] | None = None
@@ -226,48 +222,29 @@ class Inspector(QWidget):
         self._cancel.clicked.connect(self.cancel)
         self._keep.clicked.connect(self._keep_maps)
 
-        self._soon = qdebounced(self._explain_if_live, timeout=_LIVE_DELAY_MS)
+        self._soon = self.debounced(self._explain_if_live, _LIVE_DELAY_MS)
         events = self.session.events
-        self._followed = [
-            (events.networks, self._list_networks),
-            (events.findings, self._take_findings),
-            (events.image, self._take_image),
-            (events.network, self._mark_methods),
-            (events.layers, self._take_layers),
-        ]
-        self._followed += [
-            (signal, self._changed)
-            for signal in (
-                events.network,
-                events.method,
-                events.options,
-                events.layers,
-                events.classes,
-                events.region,
-                events.labels,
-                events.score,
-                events.live,
-            )
-        ]
-        for signal, slot in self._followed:
-            signal.connect(slot)
+        self.follow(events.networks, self._list_networks)
+        self.follow(events.findings, self._take_findings)
+        self.follow(events.image, self._take_image)
+        self.follow(events.network, self._mark_methods)
+        self.follow(events.layers, self._take_layers)
+        for signal in (events.network, events.method, events.options, events.layers,
+                       events.classes, events.region, events.labels, events.score,
+                       events.live):  # fmt: skip
+            self.follow(signal, self._changed)
 
         self.jobs.started.connect(self._show_start)
         self.jobs.progressed.connect(self._show_progress)
         self.jobs.idle.connect(self._show_idle)
 
-        for event in self._layer_events():
-            event.connect(self._list_images)
-        self._viewer.dims.events.current_step.connect(self._plane_changed)
-        # A closing window deletes its docks without closing them; nothing of this one is left then.
-        self.destroyed.connect(
-            lambda *_, jobs=self.jobs, shower=self._shower: (jobs.close(), shower.close())
-        )
-
-    def _layer_events(self) -> list[Any]:
-        """Return the events after which the images are listed anew."""
-        events = self._viewer.layers.events
-        return [events.inserted, events.removed, events.reordered]
+        layers = self._viewer.layers.events
+        for event in (layers.inserted, layers.removed, layers.reordered):
+            self.follow(event, self._list_images)
+        self.follow(self._viewer.dims.events.current_step, self._plane_changed)
+        self.at_end(self._shower.close)
+        for part in (self._target_part, self.ask_tool):
+            self.at_end(weakref.WeakMethod(part.close_work))
 
     # --- what is chosen ---
 
@@ -370,8 +347,7 @@ class Inspector(QWidget):
             if chosen in images:
                 self._image_box.setCurrentIndex(images.index(chosen))
         for layer in images:
-            layer.events.name.disconnect(self._rename_images)
-            layer.events.name.connect(self._rename_images)
+            self.follow(layer.events.name, self._rename_images)
         if self.image_layer() is not chosen:
             self._choose_image()
 
@@ -514,7 +490,7 @@ class Inspector(QWidget):
         self._class_list.choose(wanted or (likely or [index for index, _, _ in ranked])[:1])
 
     def _changed(self, *_: Any) -> None:
-        if self._closed:
+        if self.closed:
             return
         if self._listed != self.session.chosen_method().needs_with(self.session.options):
             # An option may ask for a layer.
@@ -566,7 +542,7 @@ class Inspector(QWidget):
 
     def _take_findings(self, findings: Findings | None) -> None:
         """Offer the layers and classes of the network that was looked at."""
-        if findings is None or self._closed:
+        if findings is None or self.closed:
             return
         self._describe(findings.network)
         self._target_part.allow_regions(findings.network.spec.task == "segmentation")
@@ -643,7 +619,7 @@ class Inspector(QWidget):
         self._changed()
 
     def _explain_if_live(self) -> None:
-        if not self._closed and self.session.live and self._run.isEnabled():
+        if not self.closed and self.session.live and self._run.isEnabled():
             self.explain()
 
     # --- what is shown ---
@@ -703,7 +679,7 @@ class Inspector(QWidget):
         self._cancel.setEnabled(False)
 
     def _show_failure(self, error: Exception) -> None:
-        if self._closed:
+        if self.closed:
             return
         text = str(error)
         if not isinstance(error, NeuroscopeError):
@@ -715,31 +691,6 @@ class Inspector(QWidget):
         self._answer.setText(text)
         self._answer.setVisible(True)
         show_error(text)
-
-    # --- its end ---
-
-    def close_work(self) -> None:
-        """Stop what is computed and follow the viewer no longer; it may be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        for signal, slot in self._followed:
-            signal.disconnect(slot, missing_ok=True)
-        self._soon.cancel()
-        self.ask_tool.close_work()
-        self._target_part.close_work()
-        self.jobs.close()
-        self._shower.close()
-        for event in self._layer_events():
-            event.disconnect(self._list_images)
-        self._viewer.dims.events.current_step.disconnect(self._plane_changed)
-        for layer in self._viewer.layers:
-            if _is_image(layer):
-                layer.events.name.disconnect(self._rename_images)
-
-    def closeEvent(self, event: Any) -> None:
-        self.close_work()
-        super().closeEvent(event)
 
 
 def _note() -> QLabel:

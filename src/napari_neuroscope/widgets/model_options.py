@@ -23,7 +23,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from superqt import QCollapsible
-from superqt.utils import qdebounced
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.inference import unsaid
@@ -33,10 +32,10 @@ from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.preview import Preview
 from napari_neuroscope.widgets.class_table import ClassTable
-from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note, pixmap
 from napari_neuroscope.widgets.normalization import NormalizationEditor
-from napari_neuroscope.widgets.session import Findings, Session, inspect, session_of
+from napari_neuroscope.widgets.session import Findings, Session, inspect
 from napari_neuroscope.widgets.spec_texts import (
     numbers_of,
     numbers_text,
@@ -79,7 +78,7 @@ class _Field:
         return value
 
 
-class ModelOptions(QWidget):
+class ModelOptions(Dock):
     """Shows what was found out about the chosen network, and asks for the rest.
 
     Every change that makes sense is tried at once: the preview shows the image as the network then
@@ -94,26 +93,17 @@ class ModelOptions(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self.session = session or session_of(napari_viewer)
-        self.jobs = Jobs()
+        super().__init__(napari_viewer, session)
         self._network: Network | None = None
         self._first: ModelSpec | None = None
         self._tried: Network | None = None
         self._touched: set[tuple[str, ...]] = set()
         self._fields: list[_Field] = []
         self._showing = False
-        self._closed = False
         self._build()
-        self._soon = qdebounced(self._try, timeout=_DELAY_MS)
-        self._followed = [
-            (self.session.events.network, self._take_network),
-            (self.session.events.findings, self._take_findings),
-        ]
-        for signal, slot in self._followed:
-            signal.connect(slot)
-        self.destroyed.connect(lambda *_, jobs=self.jobs: jobs.close())
+        self._soon = self.debounced(self._try, _DELAY_MS)
+        self.follow(self.session.events.network, self._take_network)
+        self.follow(self.session.events.findings, self._take_findings)
         self._take_network()
         self._take_findings(self.session.findings)
 
@@ -307,7 +297,7 @@ class ModelOptions(QWidget):
 
     def _take_network(self, *_: Any) -> None:
         """Show the options of the network that is chosen, unless they are shown already."""
-        if self._closed:
+        if self.closed:
             return
         network = self.session.network
         if network is None or network is not self._network:
@@ -318,7 +308,7 @@ class ModelOptions(QWidget):
         self._describe()
 
     def _take_findings(self, findings: Findings | None) -> None:
-        if findings is None or self._closed or findings.network is not self._network:
+        if findings is None or self.closed or findings.network is not self._network:
             return
         self._show_answer(findings)
         if not self._touched:
@@ -449,7 +439,7 @@ class ModelOptions(QWidget):
     def _try(self) -> None:
         """Try what the fields say, and go on with it where it makes sense."""
         network = self._network
-        if self._closed or network is None:
+        if self.closed or network is None:
             return
         try:
             spec = self.asked()
@@ -556,22 +546,6 @@ class ModelOptions(QWidget):
         self._touched.clear()
         self._describe()
         self._trouble.setText(f"Saved as {where}.")
-
-    # --- its end ---
-
-    def close_work(self) -> None:
-        """Stop what is computed and follow the session no longer; it may be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self._soon.cancel()
-        for signal, slot in self._followed:
-            signal.disconnect(slot, missing_ok=True)
-        self.jobs.close()
-
-    def closeEvent(self, event: Any) -> None:
-        self.close_work()
-        super().closeEvent(event)
 
 
 def _beside(network: Network) -> Path | None:
