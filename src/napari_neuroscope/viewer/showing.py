@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,10 @@ class Shower:
         layer = self.layer(slot)
         place = len(self._viewer.layers)
         if layer is not None:
-            if self._fits(layer, data, attributes):
+            if self._fits(layer, attributes):
                 self._update(layer, data, attributes)
                 return layer
-            # Another number of axes makes another layer; the user's view of it goes on.
+            # Other colours make another layer; the user's view of it goes on.
             attributes = {**attributes, **{name: getattr(layer, name) for name in _USERS}}
             place = self._viewer.layers.index(layer)
             self._viewer.layers.remove(layer)
@@ -79,26 +80,40 @@ class Shower:
         return layer
 
     @staticmethod
-    def _fits(layer: Any, data: Any, attributes: dict[str, Any]) -> bool:
+    def _fits(layer: Any, attributes: dict[str, Any]) -> bool:
         old, new = layer.metadata.get(KEY, {}), attributes["metadata"][KEY]
-        return (
-            layer.data.ndim == data.ndim
-            and old.get("axes") == new.get("axes")
-            and old.get("signed") == new.get("signed")
-        )
+        return getattr(layer, "rgb", False) == attributes.get("rgb", False) and old.get(
+            "signed"
+        ) == new.get("signed")
 
     def _update(self, layer: Any, data: Any, attributes: dict[str, Any]) -> None:
+        axes = layer.metadata[KEY].get("axes")
         layer.metadata = attributes["metadata"]
-        layer.name = attributes["name"]
-        layer.data = data
-        for name in _PLACE:
-            # Each change of place redraws the layer.
-            if not _is_equal(getattr(layer, name), attributes[name]):
-                setattr(layer, name, attributes[name])
+        if layer.name != attributes["name"]:
+            layer.name = attributes["name"]
+        self._put(layer, data, attributes)
         if "features" in attributes:
             layer.features = attributes["features"]
+        if axes != attributes["metadata"][KEY].get("axes"):
+            self._start_at_the_end(layer)
         if "contrast_limits" in attributes:
             self._follower.refit(layer, attributes["contrast_limits"])
+
+    @staticmethod
+    def _put(layer: Any, data: Any, attributes: dict[str, Any]) -> None:
+        """Give a layer data, of any number of axes, and its place: told once, when all is set."""
+        moved = []
+        with ExitStack() as untold:
+            for name in ("data", *_PLACE):
+                untold.enter_context(getattr(layer.events, name).blocker())
+            layer.data = data
+            for name in _PLACE:
+                if not _is_equal(getattr(layer, name), attributes[name]):
+                    setattr(layer, name, attributes[name])
+                    moved.append(name)
+        for name in moved:
+            getattr(layer.events, name)()
+        layer.events.data(value=layer.data)
 
     def _start_at_the_end(self, layer: Any) -> None:
         """Move the sliders of new stack axes to the last step: napari begins in the middle."""

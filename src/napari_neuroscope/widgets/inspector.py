@@ -45,12 +45,13 @@ from napari_neuroscope.widgets.session import (
     Session,
     inspect,
 )
+from napari_neuroscope.widgets.soon import Soon
 from napari_neuroscope.widgets.target_part import TargetPart
 
 if TYPE_CHECKING:
     import napari.layers
 
-_LIVE_DELAY_MS = 200
+_PATIENCE_MS = 200
 _log = logging.getLogger(__name__)
 
 
@@ -222,7 +223,8 @@ class Inspector(Dock):
         self._cancel.clicked.connect(self.cancel)
         self._keep.clicked.connect(self._keep_maps)
 
-        self._soon = self.debounced(self._explain_if_live, _LIVE_DELAY_MS)
+        self._soon = Soon(self._explain_if_live, self.jobs, _PATIENCE_MS)
+        self.at_end(self._soon.cancel)
         events = self.session.events
         self.follow(events.networks, self._list_networks)
         self.follow(events.findings, self._take_findings)
@@ -617,6 +619,8 @@ class Inspector(Dock):
         if self.session.findings is None and self._network_box.currentIndex() > 0:
             self._trouble = "Stopped. Choose the network or the image again to go on."
         self._changed()
+        # Not what was stopped anew.
+        self._soon.cancel()
 
     def _explain_if_live(self) -> None:
         if not self.closed and self.session.live and self._run.isEnabled():
