@@ -15,7 +15,7 @@ from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.session import Session
 
 DOCKS = ["Neuroscope", "Model options", "Architecture", "Images", "Confusion matrix", "Evolution",
-         "Activations"]  # fmt: skip
+         "Activations", "Second network"]  # fmt: skip
 
 
 class Counter(Dock):
@@ -64,6 +64,19 @@ def test_a_layer_that_is_followed_can_go(viewer) -> None:
     gc.collect()
     assert gone() is None
     dock.close_work()
+
+
+@pytest.mark.parametrize("name", DOCKS)
+def test_the_cross_of_a_dock_ends_its_work(name: str, viewer, qtbot) -> None:
+    _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", name)
+    assert not dock.closed
+    # napari takes the widget out of the dock, and deletes that alone.
+    dock.parent().destroyOnClose()
+    assert dock.closed
+    _, again = viewer.window.add_plugin_dock_widget("napari-neuroscope", name)
+    assert again is not dock
+    assert not again.closed
+    again.close_work()
 
 
 @pytest.mark.parametrize("name", DOCKS)

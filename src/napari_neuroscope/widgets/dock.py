@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import napari
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 from superqt.utils import qdebounced
 
@@ -75,6 +76,12 @@ class Dock(QWidget):
     def close_work(self) -> None:
         """Stop what is computed and follow nothing any more; it may be called twice."""
         self._ending.run()
+
+    def event(self, event: Any) -> bool:
+        """End the work where napari takes the widget out of a dock that the user closes."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.close_work()
+        return super().event(event)
 
     def closeEvent(self, event: Any) -> None:
         """End the work with the dock."""

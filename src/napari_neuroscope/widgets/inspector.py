@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +68,11 @@ class Inspector(Dock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        self._shower = Shower(napari_viewer)
+        self._shower = self._make_shower()
         self._inspected: tuple[Any, ...] = ()
         self._listed = Needs.NOTHING
         self._trouble = ""
-        self._opening: tuple[Path, str | None, dict[str, Any] | None] | None = None
+        self._opening: tuple[str, Path, str | None, dict[str, Any] | None] | None = None
         self._build()
         self._live.setChecked(self.session.live)
         self._connect()
@@ -81,6 +81,9 @@ class Inspector(Dock):
         self._mark_methods()
         self._choose_method()
         self._take_findings(self.session.findings)
+
+    def _make_shower(self) -> Shower:
+        return Shower(self._viewer)
 
     # --- what it looks like ---
 
@@ -204,6 +207,7 @@ class Inspector(Dock):
         layout.addWidget(self.ask_tool)
         for line in (self._reason, self._progress, self._answer):
             layout.addWidget(line)
+        self._column = layout
         # The scrolled column never scrolls sideways, so the dock is as wide as it needs.
         self.setMinimumWidth(max(340, inside.minimumSizeHint().width() + 28))
 
@@ -261,7 +265,7 @@ class Inspector(Dock):
     ) -> None:
         """Offer the network of a file, and choose it."""
         title = self.session.add_file(path, factory, arguments)
-        self._opening = (path, factory, arguments)
+        self._opening = (title, path, factory, arguments)
         self._list_networks()
         if self._network_box.currentText() == title:
             self._choose_network()
@@ -278,9 +282,9 @@ class Inspector(Dock):
 
     def _ask_more(self, error: Exception) -> bool:
         """Ask what opening a file still needs, and open it again; whether that was done."""
-        if self._opening is None or self._network_box.currentText() != self._opening[0].name:
+        if self._opening is None or self._network_box.currentText() != self._opening[0]:
             return False
-        path, factory, arguments = self._opening
+        _, path, factory, arguments = self._opening
         if isinstance(error, UntrustedError) and ask_for_trust(self, error):
             self.open_file(path, factory, arguments)
             return True
@@ -327,6 +331,12 @@ class Inspector(Dock):
         """Choose a method by its name."""
         self._method_box.setCurrentIndex(self._method_box.findData(name))
 
+    def choose_options(self, options: Mapping[str, Any]) -> None:
+        """Choose these of the method's own options."""
+        for name, value in options.items():
+            if name in self.session.options and self.session.options[name] != value:
+                self._options_container[name].value = value
+
     def ready(self) -> bool:
         """Whether everything is chosen that an explanation needs."""
         return self._run.isEnabled()
@@ -362,7 +372,7 @@ class Inspector(Dock):
         return self._image_box.currentData()
 
     def _choose_network(self, *_: Any) -> None:
-        self._trouble = ""
+        self._trouble, self._inspected = "", ()
         self.session.network = self.session.findings = self.session.explanation = None
         self._layer_list.set_rows([])
         self._class_list.set_rows([])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -115,6 +115,18 @@ class Session:
             DEMO_TITLES[name]: _loader(f"demo:{name}") for name in DEMOS
         }
         self._loaded: dict[str, Network] = {}
+        self._paths: dict[str, Path] = {}
+
+    def beside(self) -> Session:
+        """Return a session with choices of its own, of the networks that are offered here.
+
+        What is opened in either is offered in both.
+        """
+        other = Session(networks=self.networks)
+        other._open, other._loaded, other._paths = self._open, self._loaded, self._paths
+        self.events.networks.connect_setattr(other, "networks", maxargs=1)
+        other.events.networks.connect_setattr(self, "networks", maxargs=1)
+        return other
 
     def add_network(self, network: Network) -> str:
         """Offer a network that exists in memory; return the title it is offered under."""
@@ -132,7 +144,13 @@ class Session:
         self, path: Path, factory: str | None = None, arguments: dict[str, Any] | None = None
     ) -> str:
         """Offer the network of a file; return the title it is offered under."""
-        title = path.name
+        path = path.absolute()
+        title, number = path.name, 1
+        while title in self._open and self._paths.get(title) != path:
+            # Two checkpoints may have one name, in folders of their own.
+            number += 1
+            title = f"{path.name} {number}"
+        self._paths[title] = path
         self._open[title] = _loader(str(path), factory, arguments)
         self._loaded.pop(title, None)
         if title not in self.networks:
@@ -222,13 +240,17 @@ class Session:
         return None
 
 
-_sessions: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()
+_sessions: WeakKeyDictionary[Any, tuple[Session, Session]] = WeakKeyDictionary()
 
 
-def session_of(viewer: Any) -> Session:
-    """Return the session that a viewer's docks share."""
+def session_of(viewer: Any, which: Literal["first", "second"] = "first") -> Session:
+    """Return the session that a viewer's docks share, or that of the second network."""
     # A plugin is given a proxy of the viewer, a new one each time.
-    return _sessions.setdefault(getattr(viewer, "__wrapped__", viewer), Session())
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    if viewer not in _sessions:
+        first = Session()
+        _sessions[viewer] = (first, first.beside())
+    return _sessions[viewer][which == "second"]
 
 
 def _loader(

@@ -107,6 +107,13 @@ class TargetPart(QCollapsible):
         _choose(self.labels_box, layer)
         self.expand(animate=False)
 
+    def take(self, session: Session) -> None:
+        """Choose what is chosen in another session, as far as it is offered here."""
+        _choose(self.labels_box, session.labels)
+        _choose(self.region_box, session.region)
+        _choose(self.score_box, session.score)
+        self.margin_box.setValue(session.margin)
+
     def allow_regions(self, allowed: bool) -> None:
         """Offer regions, or only show that there are none."""
         why = "" if allowed else " A classifier answers once for the whole image: it has no region."
