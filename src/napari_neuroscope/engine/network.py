@@ -111,7 +111,7 @@ class Network:
         self.traces = TraceCache(cache_bytes)
         self._layers: LayerGraph | None = None
         self._names: list[str] = []
-        self._growth = 0.0
+        self._growth = self._held_growth = 0.0
 
     def __repr__(self) -> str:
         return f"<Network “{self.name}”: {self.spec.task}, {self.framework} on {self.device}>"
@@ -227,8 +227,11 @@ class Network:
             )
         self.spec = self.spec.model_copy(update={"classes": names})
         self._layers, self._names = layers, [self.spec.class_name(i) for i in range(count)]
-        elements = sum(math.prod(n.output_shape) for n in layers.values() if n.kind != "block")
-        self._growth = elements / x.numel()
+        ran = [layer for layer in layers.values() if layer.kind != "block"]
+        self._growth = sum(math.prod(layer.output_shape) for layer in ran) / x.numel()
+        # What works in place leaves its input no memory of its own, and dropout does nothing here.
+        held = [n for n in ran if not n.overwritten and n.kind != "dropout"]
+        self._held_growth = sum(math.prod(layer.output_shape) for layer in held) / x.numel()
 
     def discover(self, image: Any, progress: Progress = no_progress) -> None:
         """Find the layers with this image, unless they are known."""
@@ -242,6 +245,10 @@ class Network:
     def bytes_of_layers(self, x: Tensor) -> int:
         """Return about how much memory the outputs of all layers take for an input."""
         return int(self._growth * x.numel() * self._adapter.dtype.itemsize)
+
+    def bytes_of_pass(self, x: Tensor) -> int:
+        """Return about how much memory a pass forward holds, with what its way back needs."""
+        return int((1 + self._held_growth) * x.numel() * self._adapter.dtype.itemsize)
 
     def prepare(self, image: Any) -> Prepared:
         """Bring an image to the network's input."""

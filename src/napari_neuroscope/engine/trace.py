@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -201,7 +201,7 @@ class Trace:
         self._guided: dict[Hashable, tuple[Tensor, int]] = {}
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
         self._sweeping: dict[str, Tensor] | None = None
-        self._base_bytes = max(run.nbytes, network.bytes_of_layers(prepared.input))
+        self._base_bytes = max(run.nbytes, network.bytes_of_pass(prepared.input))
 
     @property
     def image_digest(self) -> str:
@@ -216,9 +216,10 @@ class Trace:
     @property
     def nbytes(self) -> int:
         """About how much memory the trace holds."""
-        held = sum(g.nbytes for gs in self._gradients.values() for g in gs.values())
-        held += sum(made.nbytes for made in self._made.values())
-        return self._base_bytes + held + sum(g.nbytes for g, _ in self._guided.values())
+        gradients = [g for found in self._gradients.values() for g in found.values()]
+        gradients += [gradient for gradient, _ in self._guided.values()]
+        made = sum(made.nbytes for made in self._made.values())
+        return self._base_bytes + made + bytes_held(gradients)
 
     @property
     def space(self) -> int:
@@ -454,6 +455,12 @@ class Trace:
                 "a method asked for another pass while layers are visited; it "
                 "must declare what it needs"
             )
+
+
+def bytes_held(tensors: Iterable[Tensor]) -> int:
+    """Return how much memory tensors hold; what several share counts once, and whole."""
+    storages = (tensor.untyped_storage() for tensor in tensors)
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 class TraceCache:

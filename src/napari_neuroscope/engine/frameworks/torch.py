@@ -385,7 +385,7 @@ class _Keeper(_Watcher):
     def __init__(self, keep: Collection[str], copy: Collection[str], cut: str | None) -> None:
         self.kept: dict[str, _Kept] = {}
         self.scores: _Kept | None = None
-        self.nbytes = 0
+        self._storages: dict[int, int] = {}
         self._keep, self._copy, self.cut = keep, copy, cut
 
     def enter(self, call: _Call) -> None:
@@ -397,7 +397,7 @@ class _Keeper(_Watcher):
         if call.output is None:
             return
         if call.kind != "block":
-            self.nbytes += call.output.nbytes
+            self._count(call.output)
         if call.name in self._keep:
             self.kept[call.name] = self._hold(call.output, copy=call.name in self._copy)
 
@@ -405,7 +405,22 @@ class _Keeper(_Watcher):
         # The edge is taken now: an in-place operation moves the tensor on in the graph.
         edge = get_gradient_edge(tensor) if tensor.requires_grad else None
         value = tensor.detach()
-        return _Kept(value.clone() if copy else value, value._version, edge)
+        if copy:
+            value = value.clone()
+            self._count(value)
+        return _Kept(value, tensor._version, edge)
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self._storages[storage.data_ptr()] = storage.nbytes()
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of all outputs seen; what works in place, or is a view, has none of its own.
+
+        What autograd saves for the way back is about these.
+        """
+        return sum(self._storages.values())
 
     def overwritten(self) -> set[str]:
         """Return the layers whose kept values were changed after they were kept."""
@@ -525,7 +540,6 @@ class TorchRun(Run):
         self.output = output.detach()
         self.scores = keeper.scores.value if keeper.scores else None
         self.activations = {n: self._with_batch(kept.value) for n, kept in keeper.kept.items()}
-        # What autograd saves for the way back is about what the layers put out.
         self.nbytes = keeper.nbytes + x.nbytes
         if keeper.scores is not None:
             self._end = keeper.scores.edge
