@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 
 import napari
 import numpy as np
+import torch
 from qtpy.QtCore import Qt
+from safetensors.torch import load_file, save_file
 from skimage.io import imsave
 
 import napari_neuroscope as ns
@@ -253,6 +255,38 @@ def activations_window() -> None:
     viewer.close()
 
 
+def two_networks_window() -> None:
+    """Compare the demo network with itself under disturbed weights."""
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    for data, attributes, kind in nuclei():
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    _, first = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    _, second = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Second network")
+    first.choose_network(DEMO_TITLES["nuclei"])
+    wait_for(first.ready, 60)
+    first.choose_layers(["dec1"])
+    first.choose_classes([1])
+    first.choose_region("predicted")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "disturbed.safetensors"
+        weights = load_file(SAMPLES / "nuclei" / "model.safetensors")
+        noise = np.random.default_rng(0).normal(0, 0.02, tuple(weights["head.weight"].shape))
+        weights["head.weight"] = weights["head.weight"] + torch.as_tensor(noise).float()
+        save_file(weights, path)
+        shutil.copy(SAMPLES / "nuclei" / "model.neuroscope.yaml", path.with_suffix(".neuroscope.yaml"))
+        second.open_file(path, "napari_neuroscope.samples.architectures:UNet")
+        wait_for(second.ready, 60)
+        first.explain()
+        settle(1)
+        wait_for(lambda: not any(j.busy for j in (first.jobs, second.jobs, second.comparing)), 60)
+        docks = [dock.parent() for dock in (first, second)]
+        viewer.window._qt_window.resizeDocks(docks, [440, 460], Qt.Orientation.Vertical)
+        viewer.reset_view()
+        window("two-networks", viewer)
+    viewer.close()
+
+
 def layer_overview() -> None:
     image = nuclei()[0][0]
     network = ns.load("demo:nuclei")
@@ -273,3 +307,4 @@ if __name__ == "__main__":
     architecture_windows()
     evolution_window()
     activations_window()
+    two_networks_window()
