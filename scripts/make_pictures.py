@@ -274,7 +274,9 @@ def two_networks_window() -> None:
         noise = np.random.default_rng(0).normal(0, 0.02, tuple(weights["head.weight"].shape))
         weights["head.weight"] = weights["head.weight"] + torch.as_tensor(noise).float()
         save_file(weights, path)
-        shutil.copy(SAMPLES / "nuclei" / "model.neuroscope.yaml", path.with_suffix(".neuroscope.yaml"))
+        shutil.copy(
+            SAMPLES / "nuclei" / "model.neuroscope.yaml", path.with_suffix(".neuroscope.yaml")
+        )
         second.open_file(path, "napari_neuroscope.samples.architectures:UNet")
         wait_for(second.ready, 60)
         first.explain()

@@ -228,7 +228,7 @@ class Inspector(Dock):
         self._keep.clicked.connect(self._keep_maps)
 
         self._soon = Soon(self._explain_if_live, self.jobs, _PATIENCE_MS)
-        self.at_end(self._soon.cancel)
+        self.at_end(weakref.WeakMethod(self._soon.cancel))
         events = self.session.events
         self.follow(events.networks, self._list_networks)
         self.follow(events.findings, self._take_findings)
