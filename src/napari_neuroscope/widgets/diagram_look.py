@@ -104,5 +104,9 @@ def icon(kind: str, palette: Palette) -> QIcon:
     painter.setPen(QPen(QColor(COLOURS[kind]), 3))
     painter.setBrush(palette.fill(kind))
     painter.drawPath(outline(kind, QRectF(3, 3, 42, 22)))
+    if kind == "block":
+        # As in the diagram, and unlike a dense layer: there is more inside.
+        painter.setPen(QPen(QColor(COLOURS[kind]), 2))
+        painter.drawRect(QRectF(9, 9, 30, 10))
     painter.end()
     return QIcon(picture)
