@@ -37,6 +37,24 @@ def window(name: str, viewer: napari.Viewer) -> None:
     viewer.screenshot(str(PICTURES / f"{name}.png"), canvas_only=False, flash=False)
 
 
+@contextmanager
+def opened(
+    sample: Callable[[], Any] | None = None, step: int | None = None
+) -> Iterator[tuple[Any, Any]]:
+    """Open a viewer with a sample, at one of its planes, and the inspector; close it in the end."""
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    for data, attributes, kind in sample() if sample else ():
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    if step is not None:
+        viewer.dims.set_current_step(0, step)
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    try:
+        yield viewer, inspector
+    finally:
+        viewer.close()
+
+
 def demo_windows() -> None:
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1480, 940)
@@ -55,30 +73,18 @@ def demo_windows() -> None:
 
 
 def classifier_window() -> None:
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1480, 940)
-    for data, attributes, kind in blood_cells():
-        getattr(viewer, f"add_{kind}")(data, **attributes)
-    viewer.dims.set_current_step(0, 4)
-    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    inspector.choose_network(DEMO_TITLES["blood-cells"])
-    wait_for(inspector.ready, 60)
-    inspector.choose_layers(["stage4"])
-    inspector.explain()
-    wait_for(lambda: not inspector.jobs.busy, 60)
-    viewer.reset_view()
-    window("classifier", viewer)
-    viewer.close()
+    with opened(blood_cells, step=4) as (viewer, inspector):
+        inspector.choose_network(DEMO_TITLES["blood-cells"])
+        wait_for(inspector.ready, 60)
+        inspector.choose_layers(["stage4"])
+        inspector.explain()
+        wait_for(lambda: not inspector.jobs.busy, 60)
+        viewer.reset_view()
+        window("classifier", viewer)
 
 
 def options_window() -> None:
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1480, 940)
-    for data, attributes, kind in blood_cells():
-        getattr(viewer, f"add_{kind}")(data, **attributes)
-    viewer.dims.set_current_step(0, 4)
-    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    with TemporaryDirectory() as folder:
+    with opened(blood_cells, step=4) as (viewer, inspector), TemporaryDirectory() as folder:
         path = Path(folder) / "cells.safetensors"
         shutil.copy(SAMPLES / "blood-cells" / "model.safetensors", path)
         inspector.open_file(path, "napari_neuroscope.samples.architectures:CellClassifier")
@@ -91,31 +97,25 @@ def options_window() -> None:
         viewer.window.dock_widgets["Model options (napari-neuroscope)"].parent().raise_()
         viewer.reset_view()
         window("options", viewer)
-    viewer.close()
 
 
 def asking_window() -> None:
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1480, 940)
-    for data, attributes, kind in nuclei():
-        getattr(viewer, f"add_{kind}")(data, **attributes)
-    truth = viewer.layers["Nuclei, ground truth"]
-    truth.visible, truth.contour = True, 1
-    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    inspector.choose_network(DEMO_TITLES["nuclei"])
-    wait_for(inspector.ready, 60)
-    inspector.choose_method("saliency")
-    inspector.choose_labels(truth)
-    inspector.ask_tool.ask_about_all()
-    wait_for(lambda: not inspector.jobs.busy, 60)
-    inspector.ask_tool.ask.setChecked(True)
-    for at in ((265, 255), (283, 279), (130, 140)):
-        inspector.ask_tool.ask_at(at)
+    with opened(nuclei) as (viewer, inspector):
+        truth = viewer.layers["Nuclei, ground truth"]
+        truth.visible, truth.contour = True, 1
+        inspector.choose_network(DEMO_TITLES["nuclei"])
+        wait_for(inspector.ready, 60)
+        inspector.choose_method("saliency")
+        inspector.choose_labels(truth)
+        inspector.ask_tool.ask_about_all()
         wait_for(lambda: not inspector.jobs.busy, 60)
-    viewer.layers.selection.active = truth
-    viewer.reset_view()
-    window("asking", viewer)
-    viewer.close()
+        inspector.ask_tool.ask.setChecked(True)
+        for at in ((265, 255), (283, 279), (130, 140)):
+            inspector.ask_tool.ask_at(at)
+            wait_for(lambda: not inspector.jobs.busy, 60)
+        viewer.layers.selection.active = truth
+        viewer.reset_view()
+        window("asking", viewer)
 
 
 def region_methods() -> None:
@@ -158,50 +158,35 @@ def region_methods() -> None:
 
 
 def images_windows() -> None:
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1480, 940)
-    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    inspector.choose_network(DEMO_TITLES["nuclei"])
-    wait_for(lambda: inspector.session.findings is not None, 60)
-    shown, images = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Images", tabify=True)
-    images.add_files(SAMPLES / "nuclei" / "images", SAMPLES / "nuclei" / "instances")
+    with opened() as (viewer, inspector):
+        inspector.choose_network(DEMO_TITLES["nuclei"])
+        wait_for(lambda: inspector.session.findings is not None, 60)
+        shown, images = viewer.window.add_plugin_dock_widget(
+            "napari-neuroscope", "Images", tabify=True
+        )
+        images.add_files(SAMPLES / "nuclei" / "images", SAMPLES / "nuclei" / "instances")
 
-    def idle() -> bool:
-        return not (images.busy or inspector.jobs.busy)
+        def idle() -> bool:
+            return not (images.busy or inspector.jobs.busy)
 
-    wait_for(idle, 60)
-    images.predict_all()
-    wait_for(idle, 120)
-    images.sort_by("Mean IoU")
-    images.go_to_first()
-    wait_for(idle, 60)
-    images.show_errors()
-    shown.raise_()
-    settle(2)
-    window("images", viewer)
-    shown, confusion = viewer.window.add_plugin_dock_widget(
-        "napari-neuroscope", "Confusion matrix", tabify=True
-    )
-    viewer.layers.remove(viewer.layers[-1])
-    confusion.session.cell = (1, 2)
-    shown.raise_()
-    settle(1)
-    window("confusion", viewer)
-    viewer.close()
-
-
-@contextmanager
-def opened(sample: Callable[[], Any], step: int | None = None) -> Iterator[tuple[Any, Any]]:
-    """Open a viewer with a sample and the inspector, and close it in the end."""
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1480, 940)
-    for data, attributes, kind in sample():
-        getattr(viewer, f"add_{kind}")(data, **attributes)
-    if step is not None:
-        viewer.dims.set_current_step(0, step)
-    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    yield viewer, inspector
-    viewer.close()
+        wait_for(idle, 60)
+        images.predict_all()
+        wait_for(idle, 120)
+        images.sort_by("Mean IoU")
+        images.go_to_first()
+        wait_for(idle, 60)
+        images.show_errors()
+        shown.raise_()
+        settle(2)
+        window("images", viewer)
+        shown, confusion = viewer.window.add_plugin_dock_widget(
+            "napari-neuroscope", "Confusion matrix", tabify=True
+        )
+        viewer.layers.remove(viewer.layers[-1])
+        confusion.session.cell = (1, 2)
+        shown.raise_()
+        settle(1)
+        window("confusion", viewer)
 
 
 def in_both_themes(viewer: napari.Viewer, name: str) -> None:
@@ -302,31 +287,26 @@ def evolution_windows() -> None:
 
 
 def activations_window() -> None:
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1480, 940)
-    for data, attributes, kind in nuclei():
-        getattr(viewer, f"add_{kind}")(data, **attributes)
-    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    inspector.choose_network(DEMO_TITLES["nuclei"])
-    wait_for(inspector.ready, 60)
-    inspector.choose_layers(["dec2"])
-    inspector.choose_classes([1])
-    shown, browser = viewer.window.add_plugin_dock_widget(
-        "napari-neuroscope", "Activations", tabify=True
-    )
-    shown.raise_()
-    settle(1)
-    wait_for(lambda: not browser.busy, 60)
-    browser._table.sort_by("Relevance", descending=True)
-    browser._show_tiles.click()
-    first = browser._table.channels()[:3]
-    browser._table.select(first)
-    browser.add(first)
-    settle(1)
-    wait_for(lambda: not browser.busy, 60)
-    viewer.reset_view()
-    window("activations", viewer)
-    viewer.close()
+    with opened(nuclei) as (viewer, inspector):
+        inspector.choose_network(DEMO_TITLES["nuclei"])
+        wait_for(inspector.ready, 60)
+        inspector.choose_layers(["dec2"])
+        inspector.choose_classes([1])
+        shown, browser = viewer.window.add_plugin_dock_widget(
+            "napari-neuroscope", "Activations", tabify=True
+        )
+        shown.raise_()
+        settle(1)
+        wait_for(lambda: not browser.busy, 60)
+        browser._table.sort_by("Relevance", descending=True)
+        browser._show_tiles.click()
+        first = browser._table.channels()[:3]
+        browser._table.select(first)
+        browser.add(first)
+        settle(1)
+        wait_for(lambda: not browser.busy, 60)
+        viewer.reset_view()
+        window("activations", viewer)
 
 
 def two_networks_window() -> None:
