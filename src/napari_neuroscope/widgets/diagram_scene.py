@@ -92,9 +92,9 @@ class NodeItem(QGraphicsItem):
         assert painter is not None
         look, name, kind = self._look, self.node.name, self.node.kind
         chosen = name in look.marks.chosen
-        colour = QColor(COLOURS[kind])
-        painter.setBrush(look.palette_.fill(kind))
-        painter.setPen(QPen(colour, 1.6))
+        pen, fill = look.colours_of(kind)
+        painter.setBrush(fill)
+        painter.setPen(pen)
         painter.drawPath(self._outline)
         if self.folded:
             # Twice drawn: there is more inside.
@@ -247,6 +247,7 @@ class DiagramScene(QGraphicsScene):
     def __init__(self, palette: Palette) -> None:
         super().__init__()
         self.palette_ = palette
+        self._colours: dict[str, tuple[QPen, QColor]] = {}
         self.marks = Marks()
         self.pictures: dict[str, Any] = {}
         self.nodes: dict[str, NodeItem] = {}
@@ -291,7 +292,14 @@ class DiagramScene(QGraphicsScene):
     def paint_with(self, palette: Palette) -> None:
         """Go on with the colours of another theme."""
         self.palette_ = palette
+        self._colours.clear()
         self.update()
+
+    def colours_of(self, kind: str) -> tuple[QPen, QColor]:
+        """Return the line and the filling of a kind of node, made once: each frame asks often."""
+        if kind not in self._colours:
+            self._colours[kind] = QPen(QColor(COLOURS[kind]), 1.6), self.palette_.fill(kind)
+        return self._colours[kind]
 
     def item_of(self, name: str) -> NodeItem | FrameItem | None:
         """Return the node or frame of a layer or block."""
