@@ -99,7 +99,11 @@ def test_the_limit_holds_as_the_system_counts(make: str, layers: str) -> None:
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "32768", "MALLOC_TRIM_THRESHOLD_": "0",
                    "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
     done = subprocess.run(
-        [sys.executable, __file__, make, layers], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, __file__, make, layers],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
