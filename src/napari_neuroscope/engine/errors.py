@@ -14,6 +14,10 @@ class FactoryNeededError(NeuroscopeError):
     """A file of weights alone, for which it must be said what builds the network."""
 
 
+class OutOfMemoryError(NeuroscopeError):
+    """A pass that does not fit the memory; fewer inputs at once, or a smaller image, may."""
+
+
 class NeuroscopeWarning(UserWarning):
     """A result that stands, but not for what one might take it."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -22,11 +23,13 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid, resample
-from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
+from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.target import ResolvedTarget, Target
 from napari_neuroscope.engine.trace import Trace
+
+_OFFER_EVERY_S = 1.0
 
 
 def explain(
@@ -39,6 +42,7 @@ def explain(
     ground_truth: Any = None,
     keep: Literal["asked", "everything", "fit"] | None = None,
     progress: Progress = no_progress,
+    partial: Callable[[Explanation], None] | None = None,
     **options: Any,
 ) -> Explanation:
     """Explain what a network says about an image.
@@ -67,6 +71,9 @@ def explain(
         where a single layer is asked for, else ``"asked"``.
     progress
         Called with (done, total, what) as the work goes on; it may raise `Cancelled`.
+    partial
+        Called about once a second with what a method of many passes, such as RISE, has found so
+        far; its notes say how far it is. Not where several layers are asked for.
     **options
         The method's own options.
 
@@ -91,6 +98,7 @@ def explain(
                 ground_truth=ground_truth,
                 keep=keep,
                 progress=_passing_errors(progress),
+                partial=partial,
                 options=options,
             )
         except Stopped as stop:
@@ -121,6 +129,7 @@ def _explain(
     ground_truth: Any,
     keep: Literal["asked", "everything", "fit"] | None,
     progress: Progress,
+    partial: Callable[[Explanation], None] | None,
     options: dict[str, Any],
 ) -> Explanation:
     several_targets = isinstance(target, list | tuple)
@@ -146,19 +155,23 @@ def _explain(
             array, needed, keep=keep or ("fit" if one_layer else "asked"), progress=progress
         )
         targets = _resolve_targets(trace, chosen, target, several_targets, ground_truth, checked)
-        maps = _run(trace, chosen, targets, names or [None], checked, progress)
+
+        def assembled(maps: list[list[Map]], *notes: str) -> Explanation:
+            return _assemble(
+                trace, chosen, targets, names, maps, checked, array, notes,
+                class_axis=several_targets, layer_axis=bool(names) and not one_layer,
+            )  # fmt: skip
+
+        if chosen.gradual:
+            offered = partial if len(names) < 2 else None
+            maps = _run_gradually(
+                trace, chosen, targets, names or [None], checked, progress,
+                None if offered is None else lambda rows, note: offered(assembled(rows, note)),
+            )  # fmt: skip
+        else:
+            maps = _run(trace, chosen, targets, names or [None], checked, progress)
     network.traces.put(trace.key, trace)
-    return _assemble(
-        trace,
-        chosen,
-        targets,
-        names,
-        maps,
-        checked,
-        array,
-        class_axis=several_targets,
-        layer_axis=bool(names) and not one_layer,
-    )
+    return assembled(maps)
 
 
 def _choose_layers(
@@ -245,6 +258,35 @@ def _run(
     return rows
 
 
+def _run_gradually(
+    trace: Trace,
+    chosen: Method,
+    targets: list[ResolvedTarget | None],
+    layers: Sequence[str | None],
+    options: dict[str, Any],
+    progress: Progress,
+    offer: Callable[[list[list[Map]], str], None] | None,
+) -> list[list[Map]]:
+    """Return the maps of each target and layer, each layer's for all targets from its passes."""
+    columns: list[list[Map]] = []
+    offered = time.monotonic()
+    for number, layer in enumerate(layers):
+        step: Step | None = None
+        for step in chosen.function(trace, targets, layer, **options):
+            progress(number * step.total + step.done, len(layers) * step.total, chosen.title)
+            due = time.monotonic() - offered > _OFFER_EVERY_S
+            if offer is not None and due and step.done < step.total:
+                offer([[one] for one in _maps(step)], f"{step.done} of {step.total} passes so far")
+                offered = time.monotonic()
+        assert step is not None
+        columns.append(_maps(step))
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _maps(step: Step) -> list[Map]:
+    return [made if isinstance(made, Map) else Map(made) for made in step.maps()]
+
+
 def _stack(tensors: list[Tensor]) -> Tensor:
     # A stack of one is a view: a map is not copied for nothing.
     return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
@@ -282,6 +324,7 @@ def _assemble(
     maps: list[list[Map]],
     options: dict[str, Any],
     image: np.ndarray,
+    more_notes: Sequence[str],
     *,
     class_axis: bool,
     layer_axis: bool,
@@ -328,7 +371,7 @@ def _assemble(
     )
     of_targets = (note for target in targets if target is not None for note in target.notes)
     of_maps = (note for row in maps for m in row for note in m.notes)
-    notes = list(dict.fromkeys([*trace.prepared.notes, *of_targets, *of_maps]))
+    notes = list(dict.fromkeys([*trace.prepared.notes, *of_targets, *of_maps, *more_notes]))
     return Explanation(
         values=values,
         axes=(*axes, *spatial) if placed else axes,

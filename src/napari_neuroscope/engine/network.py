@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, framework_of
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, framework_of
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.inference import infer
 from napari_neuroscope.engine.layers import LayerGraph
@@ -259,6 +259,61 @@ class Network:
         x = prepared.input[None]
         self._discover(x)
         return self._adapter.output(x, self.spec, self.layers)[0]
+
+    def answers(self, x: Tensor) -> Tensor:
+        """Return the scores, or the output where it can't be cut before its end, of many inputs.
+
+        Parameters
+        ----------
+        x
+            Inputs as the network takes them, (input, channel, *space).
+
+        Returns
+        -------
+        Tensor
+            As `Outputs.raw`, of all inputs: (input, ...), or as the spec's ``output.axes`` say.
+        """
+        if "b" not in self.spec.input.axes:
+            return torch.stack([self._raw(self._adapter.output(one[None], self.spec, self.layers))
+                                for one in x])  # fmt: skip
+        return self._raw(self._adapter.output(x, self.spec, self.layers))
+
+    @staticmethod
+    def _raw(ends: tuple[Tensor, Tensor | None]) -> Tensor:
+        output, scores = ends
+        return output if scores is None else scores
+
+    def passed(self, x: Tensor, layers: Sequence[str] = ()) -> Run:
+        """Pass many inputs (input, channel, *space) forward, so that gradients can be pulled back.
+
+        Activations and gradients of `layers` have the inputs as their first axis.
+        """
+        return self._adapter.run(x, self.spec, self.layers, layers, no_progress)
+
+    def resumed(self, prepared: Prepared, layer: str) -> Callable[[Tensor], Tensor]:
+        """Return what goes on from a layer's output, running what comes after it alone.
+
+        Parameters
+        ----------
+        prepared
+            The image: what does not come from the layer stays as it is for this image.
+        layer
+            Which layer's output is given.
+
+        Returns
+        -------
+        callable
+            Takes outputs of the layer, (input, channel, *space), and returns as `answers`.
+        """
+        go_on = self._adapter.resumed(prepared.input[None], self.spec, self.layers, layer)
+        return lambda values: self._raw(go_on(values))
+
+    @property
+    def most_at_once(self) -> int | None:
+        """How many inputs fit one pass, where the model itself says it; None where it does not."""
+        if "b" not in self.spec.input.axes:
+            return 1
+        return self._adapter.most_at_once()
 
     def predict(self, image: Any) -> Prediction:
         """Ask the network for its answer to an image.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -125,6 +126,11 @@ class ResolvedTarget:
     region: str
     key: Hashable
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def positions(self) -> tuple[Tensor, ...] | None:
+        """The region's positions on the output's grid, an index an axis; None: all of them."""
+        return None if self.mask is None else self.mask.nonzero(as_tuple=True)
 
 
 def resolve_region(

@@ -307,22 +307,37 @@ class Trace:
 
     def _scalar(self, raw: Tensor, target: ResolvedTarget) -> Tensor:
         score = self.outputs.value(raw, target.score, target.index)
-        if target.mask is not None:
-            score = score[target.mask]
+        if target.positions is not None:
+            # Indices, and no mask: the number of positions is then known where many are asked.
+            score = score[target.positions]
         return score.sum() if target.reduce == "sum" else score.mean()
+
+    def values(self, raw: Tensor, targets: Sequence[ResolvedTarget]) -> Tensor:
+        """Return T of many answers of the network: `raw`, one an input, to (target, input)."""
+        axes = self.network.spec.output.axes or "b"
+        batched = "b" in self.network.spec.input.axes
+        of = axes.index("b") if "b" in axes else 0
+
+        def value(target: ResolvedTarget) -> Callable[[Tensor], Tensor]:
+            return lambda one: self._scalar(one.unsqueeze(of) if batched else one, target)
+
+        single = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
+        in_dim = of if batched else 0
+        return torch.stack([torch.vmap(value(target), in_dim)(single) for target in targets])
+
+    def seeds(self, raw: Tensor, target: ResolvedTarget) -> tuple[Tensor, float]:
+        """Return ∂T/∂raw of many answers at once, and what it was multiplied by.
+
+        Each T depends on its own answer alone, so their sum has the gradients of all.
+        """
+        return _seed(raw, lambda leaf: self.values(leaf, [target]).sum())
 
     def _seed(self, target: ResolvedTarget) -> Tensor:
         """Return ∂T/∂raw: the networks' own graph then starts at its scores, whatever T is."""
-        raw = self.outputs.raw
-        with torch.inference_mode(False), torch.enable_grad():
-            single = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
-            leaf = single.detach().clone().requires_grad_()
-            seed = torch.autograd.grad(self._scalar(leaf, target), leaf)[0]
-        if raw.dtype == torch.float16 and (most := float(seed.abs().max())):
-            # Halves end at 6e-8: small gradients are carried larger, and taken back in float32.
-            self._scales[target.key] = 2.0 ** -math.floor(math.log2(most))
-            seed = seed * self._scales[target.key]
-        return seed.to(raw.dtype)
+        seed, scale = _seed(self.outputs.raw, lambda leaf: self._scalar(leaf, target))
+        if scale != 1.0:
+            self._scales[target.key] = scale
+        return seed
 
     def _unscaled(self, gradient: Tensor, target: ResolvedTarget) -> Tensor:
         scale = self._scales.get(target.key, 1.0)
@@ -455,6 +470,18 @@ class Trace:
                 "a method asked for another pass while layers are visited; it "
                 "must declare what it needs"
             )
+
+
+def _seed(raw: Tensor, scalar: Callable[[Tensor], Tensor]) -> tuple[Tensor, float]:
+    with torch.inference_mode(False), torch.enable_grad():
+        single = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
+        leaf = single.detach().clone().requires_grad_()
+        seed, scale = torch.autograd.grad(scalar(leaf), leaf)[0], 1.0
+    if raw.dtype == torch.float16 and (most := float(seed.abs().max())):
+        # Halves end at 6e-8: small gradients are carried larger, and taken back in float32.
+        scale = 2.0 ** -math.floor(math.log2(most))
+        seed = seed * scale
+    return seed.to(raw.dtype), scale
 
 
 def bytes_held(tensors: Iterable[Tensor]) -> int:

@@ -30,6 +30,7 @@ class Capability(Flag):
     ACTIVATIONS = auto()
     GRADIENTS = auto()
     GUIDED = auto()
+    RESUMED = auto()
 
 
 class Run:
@@ -186,7 +187,24 @@ class Framework(ABC):
     def output(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph
     ) -> tuple[Tensor, Tensor | None]:
-        """Pass `x` forward, keeping nothing: the output and the scores, as `Run` has them."""
+        """Pass `x` forward, keeping nothing: the output and the scores, as `Run` has them.
+
+        Here and in `run`, `x` holds several inputs where many variants of an image are asked about.
+        """
+
+    def resumed(
+        self, x: Tensor, spec: ModelSpec, layers: LayerGraph, layer: str
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+        """Return what goes on from outputs (n, ...) of a layer to those that `output` returns.
+
+        What does not come from the layer stays as it is for `x` (1, channel, *space). It is for
+        frameworks with the capability RESUMED.
+        """
+        raise NeuroscopeError("The network's framework can't go on from the output of a layer.")
+
+    def most_at_once(self) -> int | None:
+        """Return how many inputs a pass takes, where the model's file fixes it; else None."""
+        return None
 
     @abstractmethod
     def state(self) -> Hashable:

@@ -28,6 +28,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import (
     Cancelled,
     NeuroscopeError,
+    OutOfMemoryError,
     Progress,
     no_progress,
     shortened,
@@ -642,7 +643,7 @@ def _speaking(what: str, spec: ModelSpec, place: str, x: Tensor | None) -> Itera
         if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
             smaller = "a smaller image or fewer layers"
             advice = smaller if "CPU" in place else f'device="cpu", {smaller}'
-            raise NeuroscopeError(
+            raise OutOfMemoryError(
                 f"The {what} ran out of memory on {place.strip('/')}; try {advice}."
             ) from error
         if isinstance(error, tf.errors.OperatorNotAllowedInGraphError) or "numpy()" in text:

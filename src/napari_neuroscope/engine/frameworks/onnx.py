@@ -24,6 +24,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import (
     Cancelled,
     NeuroscopeError,
+    OutOfMemoryError,
     Progress,
     no_progress,
     shortened,
@@ -184,6 +185,11 @@ class OnnxFramework(Framework):
             return "byx"
         few = [n is not None and n <= 4 for n in (shape[1], shape[-1])]
         return last if few == [False, True] else first
+
+    def most_at_once(self) -> int | None:
+        shape = self._input_shape()
+        # Without a known order of axes the batch comes first, as in every exporter.
+        return shape[0] if shape and len(shape) > 2 else None
 
     def input_channels(self) -> int | None:
         kernel = self._graph.first_convolution()
@@ -435,7 +441,7 @@ def _speaking(x: Tensor) -> Iterator[None]:
     except Exception as error:
         text = str(error)
         if isinstance(error, MemoryError) or "Failed to allocate memory" in text:
-            raise NeuroscopeError(
+            raise OutOfMemoryError(
                 "The forward pass ran out of memory; try a smaller image or fewer layers."
             ) from error
         shape = " × ".join(str(n) for n in x.shape[2:])

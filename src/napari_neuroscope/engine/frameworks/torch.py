@@ -24,9 +24,16 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress, shortened
+from napari_neuroscope.engine.errors import (
+    Cancelled,
+    NeuroscopeError,
+    OutOfMemoryError,
+    Progress,
+    shortened,
+)
 from napari_neuroscope.engine.files import Kind as FileKind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
@@ -140,18 +147,24 @@ class _Call:
     inputs: list[Tensor]
     module: nn.Module | None
     output: Tensor | None = None
+    answer: Any = None
 
 
 class _Watcher:
-    """What is done as layers run; the two users below gather the graph, or keep activations."""
+    """What is done as layers run: gather the graph, keep activations, or answer for a layer."""
 
     cut: str | None = None
+    recorder: _Recorder
 
     def enter(self, call: _Call) -> None: ...
 
     def leave(self, call: _Call) -> None: ...
 
     def pass_through(self, inputs: list[Tensor], outputs: list[Tensor]) -> None: ...
+
+    def instead(self, call: _Call) -> Tensor | None:
+        """Return what a functional operation answers without running; None where it shall run."""
+        return None
 
 
 class _Recorder(TorchFunctionMode):
@@ -165,6 +178,16 @@ class _Recorder(TorchFunctionMode):
         self._inside_layer = 0
         self._done = 0
         self._model = model
+
+    @property
+    def names(self) -> Counter[str]:
+        """How often each module and operation was called so far."""
+        return self._names
+
+    @property
+    def running(self) -> str:
+        """The name of the module call that runs now."""
+        return self._block()
 
     @contextmanager
     def watching(
@@ -246,7 +269,7 @@ class _Recorder(TorchFunctionMode):
             if self._inside_layer:
                 return
             call = self._open.pop()
-            call.output = next(_tensors(output), None)
+            call.output, call.answer = next(_tensors(output), None), output
             self._finish(call)
 
         return before, after
@@ -270,7 +293,9 @@ class _Recorder(TorchFunctionMode):
             return output
         call = _Call(self._name(operation, "_"), kind, operation, self._block(), inputs, None)
         self._watcher.enter(call)
-        output = function(*args, **kwargs)
+        output = self._watcher.instead(call)
+        if output is None:
+            output = function(*args, **kwargs)
         call.output = next(_tensors(output), None)
         self._finish(call)
         return output
@@ -431,6 +456,123 @@ class _Keeper(_Watcher):
         }
 
 
+# --- going on from a layer ----------------------------------------------------------------------
+
+
+class _Before(_Watcher):
+    """Remember what the modules answer that have ended before a layer runs.
+
+    Attributes
+    ----------
+    answers
+        Their whole answers, by the name of the call; of a block that ended, nothing inside of it.
+    counts
+        How often modules and operations were called inside of each.
+    value
+        The output of the layer.
+    """
+
+    def __init__(self, layer: str, overwritten: Collection[str]) -> None:
+        self.layer, self._overwritten = layer, overwritten
+        self.answers: dict[str, Any] = {}
+        self.counts: dict[str, Counter[str]] = {}
+        self._at_start: dict[str, tuple[Counter[str], int]] = {}
+        self._over = False
+
+    def enter(self, call: _Call) -> None:
+        if not self._over and call.module is not None:
+            self._at_start[call.name] = Counter(self.recorder.names), len(self.answers)
+
+    def leave(self, call: _Call) -> None:
+        if self._over:
+            return
+        if call.name == self.layer:
+            assert call.output is not None
+            self.value, self.answer = call.output.clone(), call.answer
+            self._over = True
+        if call.module is None:
+            return
+        names, start = self._at_start.pop(call.name)
+        self.counts[call.name] = self.recorder.names - names
+        if call.name == self.layer:
+            return
+        tensors = list(_tensors(call.answer))
+        # Only what has one image first can be had for several.
+        if tensors and all(t.ndim and t.shape[0] == 1 for t in tensors):
+            for inner in list(self.answers)[start:]:
+                del self.answers[inner]
+            copied = call.name in self._overwritten
+            self.answers[call.name] = tree_map_only(
+                Tensor, torch.clone if copied else lambda t: t, call.answer
+            )
+
+
+class _Behind(_Watcher):
+    """Answer for a layer with given values, and from memory for what ran before it."""
+
+    def __init__(self, before: _Before, values: Tensor, cut: str | None) -> None:
+        self._before, self._values, self.cut = before, values, cut
+        self.scores: Tensor | None = None
+        self._over = False
+
+    def enter(self, call: _Call) -> None:
+        if call.name == self.cut and call.inputs:
+            self.scores = call.inputs[0].clone()
+
+    def instead(self, call: _Call) -> Tensor | None:
+        if call.name != self._before.layer:
+            return None
+        self._over = True
+        return self._values.clone()
+
+    @contextmanager
+    def answering(self, model: nn.Module) -> Iterator[None]:
+        """Let the modules of a model answer without running, where they ran before the layer."""
+        known = {*self._before.answers, self._before.layer}
+        paths = {name.partition(":")[0] for name in known}
+        with ExitStack() as stack:
+            for path, module in model.named_modules():
+                if path in paths and not isinstance(module, torch.jit.ScriptModule):
+                    held = module.__dict__.get("forward")
+                    # Beside the class's own, which it hides until this ends.
+                    module.__dict__["forward"] = self._forward_of(module.forward)
+                    stack.callback(_put_back, module, held)
+            yield
+
+    def _forward_of(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*args: Any, **kwargs: Any) -> Any:
+            name, before = self.recorder.running, self._before
+            if (
+                not self._over
+                and name in before.counts
+                and (name in before.answers or name == before.layer)
+            ):
+                self.recorder.names.update(before.counts[name])
+                if name == before.layer:
+                    self._over = True
+                    return self._given(before.answer)
+                return tree_map_only(Tensor, self._for_all, before.answers[name])
+            return forward(*args, **kwargs)
+
+        return answer
+
+    def _given(self, answer: Any) -> Any:
+        """Return the values in place of the first tensor of the layer's answer."""
+        left = [self._values.clone()]
+        return tree_map_only(Tensor, lambda t: left.pop() if left else self._for_all(t), answer)
+
+    def _for_all(self, tensor: Tensor) -> Tensor:
+        # A copy each: what comes after may write on it.
+        return tensor.repeat(len(self._values), *(1,) * (tensor.ndim - 1))
+
+
+def _put_back(module: nn.Module, forward: Any) -> None:
+    if forward is None:
+        del module.__dict__["forward"]
+    else:
+        module.__dict__["forward"] = forward
+
+
 # --- leaving a model as it was --------------------------------------------------------------------
 
 
@@ -475,7 +617,7 @@ def _speaking(what: str, x: Tensor, spec: ModelSpec) -> Iterator[None]:
                 if x.device.type == "cpu"
                 else 'device="cpu", a smaller image or fewer layers'
             )
-            raise NeuroscopeError(
+            raise OutOfMemoryError(
                 f"The {what} ran out of memory on {x.device}"
                 f"{f' (it asked for {asked[1]})' if asked else ''}; try {advice}."
             ) from error
@@ -708,7 +850,11 @@ class TorchFramework(Framework):
 
     name = "torch"
     capabilities = (
-        Capability.SCORES | Capability.ACTIVATIONS | Capability.GRADIENTS | Capability.GUIDED
+        Capability.SCORES
+        | Capability.ACTIVATIONS
+        | Capability.GRADIENTS
+        | Capability.GUIDED
+        | Capability.RESUMED
     )
 
     kinds = KINDS
@@ -850,6 +996,30 @@ class TorchFramework(Framework):
             )
         return output.detach(), keeper.scores.value if keeper.scores else None
 
+    def resumed(
+        self, x: Tensor, spec: ModelSpec, layers: LayerGraph, layer: str
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+        cut = layers.final_activation[0] if layers.final_activation else None
+        before = _Before(layer, {name for name in layers if layers[name].overwritten})
+        with self.lock, torch.no_grad():
+            self._forward(x, spec, before, lambda *_: None, total=0)
+
+        def go_on(values: Tensor) -> tuple[Tensor, Tensor | None]:
+            behind = _Behind(before, values.to(self.device, self.dtype), cut)
+            several = x.expand(len(values), *x.shape[1:])
+            with self.lock, torch.no_grad(), behind.answering(self.model):
+                output = self._forward(several, spec, behind, lambda *_: None, total=0)
+            return output.detach(), behind.scores
+
+        twice = go_on(before.value.expand(2, *before.value.shape[1:]))
+        for end, own in zip(twice, self.output(x, spec, layers), strict=True):
+            if not _agree(end, own):
+                raise NeuroscopeError(
+                    f"The network can't be gone on with from the layer “{layer}”: what comes after "
+                    f"it depends on more than its output; choose a later layer."
+                )
+        return go_on
+
     def _forward(
         self,
         x: Tensor,
@@ -859,7 +1029,7 @@ class TorchFramework(Framework):
         total: int,
         only: Collection[str] | None = None,
     ) -> Tensor:
-        recorder = _Recorder(self.model, watcher, progress, total)
+        recorder = watcher.recorder = _Recorder(self.model, watcher, progress, total)
         with (
             self.undisturbed(),
             torch.inference_mode(False),
@@ -907,6 +1077,16 @@ class TorchFramework(Framework):
             f"{', '.join(unguided[:3])}{', …' if len(unguided) > 3 else ''} can't be told from "
             f"other arithmetic and passes the plain gradient: the map is only guided elsewhere"
         ]
+
+
+def _agree(several: Tensor | None, one: Tensor | None) -> bool:
+    """Whether each answer of a batch is the network's own, as far as rounding goes."""
+    if several is None or one is None:
+        return several is one
+    if several.shape[1:] != one.shape[1:]:
+        return False
+    most = 1e-4 * float(one.abs().max())
+    return bool(torch.allclose(several, one.expand_as(several), rtol=1e-3, atol=most))
 
 
 def _sums_to_one(values: Tensor, spec: ModelSpec) -> bool:

@@ -32,6 +32,8 @@ class Needs(Flag):
     GUIDED = auto()
     PLANE = auto()
     """A network that looks along two axes."""
+    RESUMED = auto()
+    """A framework that can go on from the output of a layer."""
 
 
 @dataclass
@@ -80,6 +82,23 @@ class Map:
             return self.grid
         space = len(prepared.shape)
         return prepared.divided(self.values.shape[self.values.ndim - space :])
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a method of many passes has come.
+
+    Attributes
+    ----------
+    done, total
+        How many of its passes are over.
+    maps
+        Makes the map of each target from the passes so far; of the last step, the result.
+    """
+
+    done: int
+    total: int
+    maps: Callable[[], Sequence[Tensor | Map]]
 
 
 @dataclass(frozen=True)
@@ -147,7 +166,7 @@ class Method:
 
     name: str
     title: str
-    function: Callable[..., Tensor | Map]
+    function: Callable[..., Any]
     tasks: tuple[Task, ...]
     needs: Needs
     needs_more: Callable[[Mapping[str, Any]], Needs]
@@ -157,8 +176,17 @@ class Method:
     caution: str
     signed: Callable[[Mapping[str, Any]], bool]
 
-    def __call__(self, *args: Any, **options: Any) -> Tensor | Map:
-        return self.function(*args, **options)
+    @property
+    def gradual(self) -> bool:
+        """Whether it takes many passes, asks for all targets at once, and yields `Step`s."""
+        return inspect.isgeneratorfunction(self.function)
+
+    def __call__(self, trace: Any, target: Any, layer: str | None, **options: Any) -> Tensor | Map:
+        if not self.gradual:
+            return self.function(trace, target, layer, **options)
+        for step in self.function(trace, [target], layer, **options):
+            last = step
+        return last.maps()[0]
 
     def needs_with(self, options: Mapping[str, Any]) -> Needs:
         """Return what the method must be given with these options."""
@@ -173,6 +201,8 @@ class Method:
             needed |= Capability.GRADIENTS
         if Needs.GUIDED in needs:
             needed |= Capability.GRADIENTS | Capability.GUIDED
+        if Needs.RESUMED in needs:
+            needed |= Capability.RESUMED
         return needed
 
     def why_not(
@@ -200,7 +230,8 @@ class Method:
         if missing:
             # What has no gradients has none to guide.
             first = next(iter(missing))
-            needed = {"GUIDED": "guided gradients"}.get(first.name or "", str(first.name).lower())
+            words = {"GUIDED": "guided gradients", "RESUMED": "passes that begin at a layer"}
+            needed = words.get(first.name or "", str(first.name).lower())
             always = self.requires() & missing
             return (
                 f"{self.title}{'' if always else ' with these options'} needs {needed}, {limits}."
@@ -241,12 +272,16 @@ def method(
     reference: str = "",
     needs_more: Callable[[Mapping[str, Any]], Needs] = lambda options: Needs.NOTHING,
     signed: bool | Callable[[Mapping[str, Any]], bool] = False,
-) -> Callable[[Callable[..., Tensor | Map]], Method]:
+) -> Callable[[Callable[..., Any]], Method]:
     """Make a function a method.
 
     The function takes ``(trace, target, layer)`` and its own options as keywords with types and
     defaults, of which the dock makes its widgets. It returns a `Tensor` (*space) on any grid that
     divides the network's input evenly, or a `Map`.
+
+    One of many passes is a generator: it takes ``(trace, targets, layer)``, so that the same passes
+    serve all targets, and yields a `Step` after each batch; the last has the result. Without
+    targets to choose, it gets none.
 
     Parameters
     ----------
@@ -264,7 +299,7 @@ def method(
         Whether its values are about zero, perhaps as its options say.
     """
 
-    def decorate(function: Callable[..., Tensor | Map]) -> Method:
+    def decorate(function: Callable[..., Any]) -> Method:
         plain = typing.get_type_hints(function)
         limited = typing.get_type_hints(function, include_extras=True)
         options = {

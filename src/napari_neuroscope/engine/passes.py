@@ -1,0 +1,120 @@
+"""Many variants of an input through the network, in batches: what black-box methods live on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeError, OutOfMemoryError
+from napari_neuroscope.engine.target import ResolvedTarget
+from napari_neuroscope.engine.trace import Trace
+
+T = TypeVar("T")
+
+
+class Passes:
+    """Answers to variants of a trace's input, for several targets from the same passes.
+
+    Memory is set by the batch, not by the number of variants. A batch that is too large for the
+    memory, or for a network that takes one input at a time, is halved, and `notes` say so once.
+
+    Parameters
+    ----------
+    trace
+        What the variants are of.
+    targets
+        What is asked of each.
+    batch
+        How many inputs go through the network at once.
+    """
+
+    def __init__(self, trace: Trace, targets: Sequence[ResolvedTarget], batch: int) -> None:
+        self.trace, self.targets = trace, list(targets)
+        self._asked = batch
+        self.batch = min(batch, trace.network.most_at_once or batch)
+        self._why = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the result should know of the passes."""
+        if not self._why:
+            return ()
+        return (f"{self._asked} inputs at once were too many for {self._why}: {self.batch} went "
+                f"through it at a time",)  # fmt: skip
+
+    def parts(self, count: int) -> Iterator[tuple[int, int]]:
+        """Yield the (start, stop) of batches of `count` variants, as large as they may be now."""
+        start = 0
+        while start < count:
+            # Equal batches: a framework that compiles for each size does it once or twice.
+            left = -(-(count - start) // self.batch)
+            stop = start + -(-(count - start) // left)
+            yield start, stop
+            start = stop
+
+    def scores(self, inputs: Tensor) -> Tensor:
+        """Return T of each target for inputs (input, channel, *space): float32 (target, input)."""
+        return self._in_batches(inputs, self._scores)
+
+    def scores_behind(self, resume: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+        """Return T of each target for outputs of a layer, (input, channel, *space).
+
+        `resume` goes on from them, as `Network.resumed` returns it.
+        """
+        return self._in_batches(
+            values, lambda some: self.trace.values(resume(some), self.targets).float()
+        )
+
+    def gradients(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return T and ∂T/∂input for inputs (input, channel, *space).
+
+        Returns
+        -------
+        tuple
+            float32 (target, input) and (target, input, channel, *space).
+        """
+        scores, gradients = zip(*self._batches(inputs, self._gradients), strict=True)
+        return torch.cat(scores, 1), torch.cat(gradients, 1)
+
+    def _scores(self, inputs: Tensor) -> Tensor:
+        return self.trace.values(self.trace.network.answers(inputs), self.targets).float()
+
+    def _gradients(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        network = self.trace.network
+        run = network.passed(inputs)
+        raw = run.output if run.scores is None else run.scores
+        alone = "b" not in network.spec.input.axes
+        raw = raw[None] if alone else raw
+        found = []
+        for target in self.targets:
+            seed, scale = self.trace.seeds(raw, target)
+            gradient = run.gradients(seed[0] if alone else seed, [], with_input=True)[1]
+            assert gradient is not None
+            found.append(gradient.float() / scale)
+        return self.trace.values(raw, self.targets).float(), torch.stack(found)
+
+    def _in_batches(self, inputs: Tensor, ask: Callable[[Tensor], Tensor]) -> Tensor:
+        return torch.cat(list(self._batches(inputs, ask)), 1)
+
+    def _batches(self, inputs: Tensor, ask: Callable[[Tensor], T]) -> Iterator[T]:
+        start = 0
+        while start < len(inputs):
+            some = inputs[start : start + self.batch]
+            try:
+                answer = ask(some)
+            except NeuroscopeError as error:
+                if len(some) == 1:
+                    raise
+                self._lessen(len(some), error)
+                continue
+            yield answer
+            start += len(some)
+
+    def _lessen(self, tried: int, error: NeuroscopeError) -> None:
+        """Go on with smaller batches: half as large for memory, else one by one."""
+        memory = isinstance(error, OutOfMemoryError)
+        self.batch = tried // 2 if memory else 1
+        self._why = "the memory" if memory else "the network"
