@@ -1,0 +1,71 @@
+"""What stands for “nothing there” where a method or a measure takes a part of the image away."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.preprocessing import as_array
+from napari_neuroscope.engine.trace import Trace
+
+Baseline = Literal["zero", "mean", "blur"]
+BASELINES: tuple[Baseline, ...] = ("zero", "mean", "blur")
+# Of the shorter side: blurred so far that what a pixel shows can't be told any more.
+_BLUR = 0.08
+
+
+def baseline_of(trace: Trace, baseline: Any) -> Tensor:
+    """Return the input that stands for nothing, (channel, *space) as the network takes it.
+
+    Parameters
+    ----------
+    trace
+        A pass of the image.
+    baseline
+        ``"zero"``, zero as the network takes it, which is black only where nothing is normalised;
+        ``"mean"``, each channel's mean over the image; ``"blur"``, the image with its detail
+        blurred away; or an image of the same shape as the one that is explained.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where there is no such baseline, or the image is of another shape.
+    """
+    x = trace.prepared.input
+    if not isinstance(baseline, str):
+        array = as_array(baseline)
+        if array.shape != trace.key.shape:
+            raise NeuroscopeError(
+                f"The baseline has shape {array.shape}, but the image {trace.key.shape}; give one "
+                f"of the same shape, or one of “zero”, “mean” and “blur”."
+            )
+        return trace.network.prepare(array).input.to(x.device)
+    if baseline == "zero":
+        return torch.zeros_like(x)
+    if baseline == "mean":
+        return x.flatten(1).mean(1).reshape(-1, *(1,) * (x.ndim - 1)).expand_as(x).clone()
+    if baseline == "blur":
+        return _blurred(x)
+    raise NeuroscopeError(
+        f"There is no baseline “{baseline}”; {nearest_names(baseline, BASELINES)}"
+    )
+
+
+def _blurred(x: Tensor) -> Tensor:
+    """Return x (channel, *space) through a Gaussian, its borders continued."""
+    sigma = max(_BLUR * min(x.shape[1:]), 1.0)
+    for axis in range(1, x.ndim):
+        reach = min(int(np.ceil(3 * sigma)), x.shape[axis] - 1)
+        at = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
+        kernel = torch.exp(-0.5 * (at / sigma) ** 2)
+        lines = x.movedim(axis, -1)
+        flat = lines.reshape(1, -1, lines.shape[-1])
+        flat = functional.pad(flat, (reach, reach), mode="replicate")
+        smooth = functional.conv1d(flat.transpose(0, 1), (kernel / kernel.sum())[None, None])
+        x = smooth.transpose(0, 1).reshape(lines.shape).movedim(-1, axis)
+    return x.contiguous()
