@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, NeuroscopeWarning
     from napari_neuroscope.engine.evaluation.confusion import Confusion
+    from napari_neuroscope.engine.evaluation.consensus import Consensus, consensus
+    from napari_neuroscope.engine.evaluation.evaluate import Evaluation, evaluate
     from napari_neuroscope.engine.evaluation.scoring import score_images
     from napari_neuroscope.engine.explain import explain
     from napari_neuroscope.engine.explanation import Explanation
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "Cancelled": "errors",
     "Confusion": "evaluation.confusion",
+    "Consensus": "evaluation.consensus",
+    "Evaluation": "evaluation.evaluate",
     "Explanation": "explanation",
     "Instance": "target",
     "Map": "methods.registry",
@@ -37,6 +41,8 @@ _PLACES = {
     "Prediction": "network",
     "Target": "target",
     "Trace": "trace",
+    "consensus": "evaluation.consensus",
+    "evaluate": "evaluation.evaluate",
     "explain": "explain",
     "load": "loading",
     "method": "methods.registry",
@@ -49,6 +55,8 @@ _PLACES = {
 __all__ = [
     "Cancelled",
     "Confusion",
+    "Consensus",
+    "Evaluation",
     "Explanation",
     "Instance",
     "Map",
@@ -61,6 +69,8 @@ __all__ = [
     "Prediction",
     "Target",
     "Trace",
+    "consensus",
+    "evaluate",
     "explain",
     "load",
     "method",

@@ -6,6 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from napari_neuroscope.engine.errors import (
     Stopped,
     no_progress,
 )
-from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.explanation import Asked, Explanation
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, methods
 from napari_neuroscope.engine.network import Network
@@ -156,22 +157,45 @@ def _explain(
         )
         targets = _resolve_targets(trace, chosen, target, several_targets, ground_truth, checked)
 
+        asked = _asked(target, targets, names, checked, ground_truth, one_layer=one_layer)
+
         def assembled(maps: list[list[Map]], *notes: str) -> Explanation:
             return _assemble(
-                trace, chosen, targets, names, maps, checked, array, notes,
+                trace, chosen, targets, names, maps, checked, array, notes, asked,
                 class_axis=several_targets, layer_axis=bool(names) and not one_layer,
             )  # fmt: skip
 
-        if chosen.gradual:
-            offered = partial if len(names) < 2 else None
-            maps = _run_gradually(
-                trace, chosen, targets, names or [None], checked, progress,
-                None if offered is None else lambda rows, note: offered(assembled(rows, note)),
-            )  # fmt: skip
-        else:
-            maps = _run(trace, chosen, targets, names or [None], checked, progress)
+        offered = partial if len(names) < 2 else None
+        maps = maps_of(
+            trace, chosen, targets, names or [None], checked, progress,
+            None if offered is None else lambda rows, note: offered(assembled(rows, note)),
+        )  # fmt: skip
     network.traces.put(trace.key, trace)
     return assembled(maps)
+
+
+def _asked(
+    given: Any,
+    targets: list[ResolvedTarget | None],
+    names: list[str],
+    options: dict[str, Any],
+    ground_truth: Any,
+    *,
+    one_layer: bool,
+) -> Asked:
+    several = isinstance(given, list | tuple)
+    wanted = given if several else [given]
+    return Asked(
+        tuple(
+            replace(Target.of(target), class_=found.index)
+            for target, found in zip(wanted, targets, strict=True)
+            if found is not None
+        ),
+        next(iter(names), None) if one_layer else list(names),
+        dict(options),
+        ground_truth,
+        several,
+    )
 
 
 def _choose_layers(
@@ -213,6 +237,24 @@ def _resolve_targets(
     if target is None and Needs.TARGET not in chosen.needs_with(options):
         return [None]
     return [trace.resolve(target, ground_truth)]
+
+
+def maps_of(
+    trace: Trace,
+    chosen: Method,
+    targets: list[ResolvedTarget | None],
+    layers: Sequence[str | None],
+    options: dict[str, Any],
+    progress: Progress,
+    offer: Callable[[list[list[Map]], str], None] | None = None,
+) -> list[list[Map]]:
+    """Return the map of each target and layer, each on its own grid.
+
+    `offer` is called now and then with the maps so far, and how far that is in words.
+    """
+    if chosen.gradual:
+        return _run_gradually(trace, chosen, targets, layers, options, progress, offer)
+    return _run(trace, chosen, targets, layers, options, progress)
 
 
 def _run(
@@ -325,6 +367,7 @@ def _assemble(
     options: dict[str, Any],
     image: np.ndarray,
     more_notes: Sequence[str],
+    asked: Asked,
     *,
     class_axis: bool,
     layer_axis: bool,
@@ -384,6 +427,7 @@ def _assemble(
         ordered=first.ordered,
         classes=tuple(zip(network.class_names, network.class_colours, strict=True)),
         provenance=_provenance(trace, chosen, targets, layers, options, image, notes, first),
+        asked=asked,
     )
 
 

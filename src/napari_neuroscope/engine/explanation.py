@@ -11,6 +11,32 @@ import torch
 
 from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
+from napari_neuroscope.engine.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What an explanation was asked for with, so that it can be asked again.
+
+    Attributes
+    ----------
+    targets
+        The targets, or classes, as they were given; a classifier's top prediction by its index.
+    layer
+        The layers as they were given: a name, a list of names, or None.
+    options
+        The method's options, all of them.
+    ground_truth
+        The classes of the image's pixels, where they were given.
+    several
+        Whether the targets were given as a list.
+    """
+
+    targets: tuple[Target, ...]
+    layer: Any
+    options: Mapping[str, Any]
+    ground_truth: Any = None
+    several: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +69,9 @@ class Explanation:
         label maps count.
     provenance
         All that is needed to make it again, as plain JSON.
+    asked
+        The same as it was given, with regions and images in memory; None where it was not made
+        in this session.
     """
 
     values: np.ndarray
@@ -56,6 +85,7 @@ class Explanation:
     companions: Mapping[str, np.ndarray] = field(default_factory=dict)
     ordered: frozenset[str] = frozenset()
     classes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    asked: Asked | None = None
 
     @property
     def method(self) -> str:

@@ -146,7 +146,9 @@ def resample(values: Tensor, grid: Grid, onto: Grid, *, outside: float = float("
     return values
 
 
-def resample_nearest(values: np.ndarray, grid: Grid, onto: Grid, *, outside: int = 0) -> np.ndarray:
+def resample_nearest(
+    values: np.ndarray, grid: Grid, onto: Grid, *, outside: float = 0
+) -> np.ndarray:
     """Resample labels or masks (..., *grid.shape) by nearest neighbour onto another grid."""
     first = values.ndim - len(grid.shape)
     for axis in range(len(grid.shape)):

@@ -384,6 +384,29 @@ class Network:
         self.traces.put(key, trace)
         return trace
 
+    def trace_of(self, prepared: Prepared, like: Trace, layers: Sequence[str] = ()) -> Trace:
+        """Pass an input forward that is no image's own, such as one with noise on it.
+
+        Parameters
+        ----------
+        prepared
+            The input.
+        like
+            A pass of the image that it is a variant of.
+        layers
+            The layers whose activations are needed.
+        """
+        run = self.passed(prepared.input[None], layers)
+        return Trace(self, prepared, run, key=like.key, everything=False)
+
+    def randomised(self, seed: int) -> AbstractContextManager[Callable[[str], None]]:
+        """Let the weights of layers be replaced by random ones, and put back in the end.
+
+        Gives a function that takes a layer's name. Each weight is drawn from a normal distribution
+        of the mean and the deviation that the weights of its array had.
+        """
+        return self._adapter.randomised(self.layers, seed)
+
     def _key(self, image: np.ndarray) -> TraceKey:
         content = np.ascontiguousarray(image).data if image.size else b""
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()

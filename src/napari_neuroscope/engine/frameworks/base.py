@@ -31,6 +31,7 @@ class Capability(Flag):
     GRADIENTS = auto()
     GUIDED = auto()
     RESUMED = auto()
+    RANDOMISED = auto()
 
 
 class Run:
@@ -201,6 +202,16 @@ class Framework(ABC):
         frameworks with the capability RESUMED.
         """
         raise NeuroscopeError("The network's framework can't go on from the output of a layer.")
+
+    def randomised(
+        self, layers: LayerGraph, seed: int
+    ) -> AbstractContextManager[Callable[[str], None]]:
+        """Hold the model while weights of layers are replaced by random ones, then put them back.
+
+        Gives a function that takes a layer's name. It is for frameworks with the capability
+        RANDOMISED; the weights come back bit for bit, whatever happens.
+        """
+        raise NeuroscopeError("The network's framework can't replace its weights.")
 
     def most_at_once(self) -> int | None:
         """Return how many inputs a pass takes, where the model's file fixes it; else None."""

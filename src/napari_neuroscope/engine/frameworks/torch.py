@@ -855,6 +855,7 @@ class TorchFramework(Framework):
         | Capability.GRADIENTS
         | Capability.GUIDED
         | Capability.RESUMED
+        | Capability.RANDOMISED
     )
 
     kinds = KINDS
@@ -1019,6 +1020,32 @@ class TorchFramework(Framework):
                     f"it depends on more than its output; choose a later layer."
                 )
         return go_on
+
+    @contextmanager
+    def randomised(self, layers: LayerGraph, seed: int) -> Iterator[Callable[[str], None]]:
+        generator = torch.Generator().manual_seed(seed)
+        held: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def replace(layer: str) -> None:
+            module = self.model.get_submodule(layer.partition(":")[0])
+            for weight in module.parameters():
+                if not weight.is_floating_point():
+                    continue
+                # Tied weights are kept as they were at first.
+                held.setdefault(id(weight), (weight, weight.detach().clone()))
+                own = weight.detach().float()
+                deviation = own.std(correction=0) if own.numel() > 1 else own.abs().sum()
+                drawn = torch.randn(weight.shape, generator=generator).to(weight.device)
+                # Beside autograd's count of changes: passes that are kept go on with the old
+                # weights, which are back when they are asked.
+                weight.data.copy_(own.mean() + deviation * drawn)
+
+        with self.undisturbed(), torch.inference_mode(False), torch.no_grad():
+            try:
+                yield replace
+            finally:
+                for weight, value in held.values():
+                    weight.data.copy_(value)
 
     def _forward(
         self,

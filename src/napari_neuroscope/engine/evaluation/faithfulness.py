@@ -1,0 +1,140 @@
+"""Faithfulness: whether the score follows what a map calls important."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_neuroscope.engine.baselines import baseline_of
+from napari_neuroscope.engine.errors import Progress, no_progress
+from napari_neuroscope.engine.evaluation.measured import Measured
+from napari_neuroscope.engine.passes import Passes
+from napari_neuroscope.engine.trace import Trace
+
+Way = Literal["deletion", "insertion"]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The score as an image's pixels are taken away or put back, the most important first.
+
+    Attributes
+    ----------
+    way
+        "deletion" begins at the image and ends at the baseline, "insertion" the other way.
+    share
+        The share of the pixels that is taken away or put back, float64 (step,), from 0 to 1.
+    score
+        T at each step, float64 (step,).
+    notes
+        What a reader should know.
+    """
+
+    way: Way
+    share: np.ndarray
+    score: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    @property
+    def relative(self) -> np.ndarray:
+        """The score with the image's as 1 and the baseline's as 0; NaN where these are equal."""
+        first, last = self.score[0], self.score[-1]
+        image, blank = (first, last) if self.way == "deletion" else (last, first)
+        if image == blank:
+            return np.full(len(self.score), np.nan)
+        return (self.score - blank) / (image - blank)
+
+    @property
+    def auc(self) -> float:
+        """The area under the relative curve: low for a good deletion, high for an insertion."""
+        return float(np.trapezoid(self.relative, self.share))
+
+
+def order_of(values: Tensor) -> Tensor:
+    """Return the positions of a map (*space), flattened, the most important first.
+
+    Equal values go in the order of their positions; positions without a value come last.
+    """
+    known = torch.nan_to_num(values.flatten(), nan=-torch.inf)
+    return torch.argsort(known, descending=True, stable=True)
+
+
+def steps_of(count: int, steps: int) -> np.ndarray:
+    """Return how many of `count` positions are changed at each of `steps` + 1 steps."""
+    return np.rint(np.linspace(0, count, steps + 1)).astype(np.int64)
+
+
+def images_along(
+    x: Tensor, baseline: Tensor, rank: Tensor, changed: np.ndarray, way: Way
+) -> Tensor:
+    """Return inputs with the first so many positions changed: (step, channel, *space).
+
+    Parameters
+    ----------
+    x, baseline
+        The input and what stands for nothing, (channel, *space).
+    rank
+        The place of each position in the order, (*space).
+    changed
+        How many are changed, (step,).
+    way
+        Whether they are taken away from the image, or put on the baseline.
+    """
+    first, second = (x, baseline) if way == "deletion" else (baseline, x)
+    counts = torch.as_tensor(changed, device=x.device).reshape(-1, 1, *(1,) * rank.ndim)
+    return torch.where(rank[None, None] < counts, second, first)
+
+
+def curve(
+    trace: Trace,
+    measured: Measured,
+    way: Way,
+    *,
+    steps: int = 50,
+    baseline: Any = "blur",
+    batch: int = 16,
+    progress: Progress = no_progress,
+) -> Curve:
+    """Take an image away, or put it back, in the order of a map, and follow the score.
+
+    Petsiuk et al., BMVC 2018. The score is that of the map's target: for a segmentation, the sum
+    over its region. Positions of the network's input that show no image are changed last.
+
+    Parameters
+    ----------
+    trace
+        A pass of the image.
+    measured
+        The map.
+    way
+        ``"deletion"`` or ``"insertion"``.
+    steps
+        In how many equal parts.
+    baseline
+        What stands for nothing; see `baseline_of`.
+    batch
+        How many inputs go through the network at once.
+    """
+    x = trace.prepared.input
+    blank = baseline_of(trace, baseline)
+    order = order_of(measured.on_input(trace).to(x.device))
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    rank = rank.reshape(x.shape[1:])
+    changed = steps_of(len(order), steps)
+    passes = Passes(trace, [measured.target], batch)
+    scores = []
+    for start, stop in passes.parts(len(changed)):
+        inputs = images_along(x, blank, rank, changed[start:stop], way)
+        scores.append(passes.scores(inputs)[0].cpu())
+        progress(stop, len(changed), f"{way}, {measured.title}")
+    return Curve(
+        way,
+        changed / len(order),
+        torch.cat(scores).double().numpy(),
+        passes.notes,
+    )
