@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.receptive_field import Reach
 
 Kind = Literal[
     "convolution", "transposed convolution", "dense", "pooling", "normalisation", "activation",
@@ -50,6 +51,8 @@ class Layer:
         Whether a gradient can be pulled back to it.
     description
         Its configuration, as its framework prints it.
+    reach
+        What its units take of the layers before it; None where that is not known.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Layer:
     altered: bool = False
     differentiable: bool = True
     description: str = ""
+    reach: Reach = None
 
 
 class LayerGraph(Mapping[str, Layer]):
@@ -77,6 +81,11 @@ class LayerGraph(Mapping[str, Layer]):
         How many spatial axes the network's input has.
     final_activation
         The layer (a softmax or sigmoid) whose output is the network's, and its kind; or None.
+
+    Attributes
+    ----------
+    input_shape
+        The spatial shape of the input that the layers were found with; () where there was none.
     """
 
     def __init__(
@@ -88,6 +97,7 @@ class LayerGraph(Mapping[str, Layer]):
         self._layers = {layer.name: layer for layer in layers}
         self.space = space
         self.final_activation = final_activation
+        self.input_shape: tuple[int, ...] = ()
 
     def __getitem__(self, name: str) -> Layer:
         try:

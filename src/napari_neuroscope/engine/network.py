@@ -217,6 +217,7 @@ class Network:
         if self._layers is not None:
             return
         layers, output = self._adapter.layers(x, self.spec, progress)
+        layers.input_shape = tuple(x.shape[2:])
         outputs = Outputs(output, None, self.spec, None)
         count, names = outputs.count, self.spec.classes
         if len(names) == 1 and outputs.one_output:

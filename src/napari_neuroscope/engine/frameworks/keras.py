@@ -37,6 +37,7 @@ from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
+from napari_neuroscope.engine.frameworks.keras_reach import reach_of
 from napari_neuroscope.engine.frameworks.keras_trace import Call, Traced, describe, layer_kind
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Layer, LayerGraph
@@ -455,6 +456,7 @@ class KerasFramework(Framework):
                 altered=call.altered,
                 differentiable=traced.differentiable(call.name),
                 description=describe(call.layer),
+                reach=None if call.kind == "block" else reach_of(call.layer, call.operation, space),
             )
             for call in traced.calls.values()
         ]

@@ -37,7 +37,9 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.files import Kind as FileKind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
+from napari_neuroscope.engine.frameworks.torch_reach import reach_of_function, reach_of_module
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
+from napari_neuroscope.engine.receptive_field import Reach
 from napari_neuroscope.engine.spec import ModelSpec
 
 # --- what kind of layer a module or function is ---------------------------------------------------
@@ -148,6 +150,8 @@ class _Call:
     module: nn.Module | None
     output: Tensor | None = None
     answer: Any = None
+    given: tuple[Any, Any] = ((), {})
+    reach: Reach = None
 
 
 class _Watcher:
@@ -292,6 +296,7 @@ class _Recorder(TorchFunctionMode):
             self._watcher.pass_through(inputs, list(_tensors(output)))
             return output
         call = _Call(self._name(operation, "_"), kind, operation, self._block(), inputs, None)
+        call.given = args, kwargs
         self._watcher.enter(call)
         output = self._watcher.instead(call)
         if output is None:
@@ -316,6 +321,14 @@ class _GraphWatcher(_Watcher):
     def enter(self, call: _Call) -> None:
         self._inputs[call.name] = self._from(call.inputs)
         self._opened[call.name] = len(self.calls)
+        if call.kind != "block":
+            args, kwargs = call.given
+            call.reach = (
+                reach_of_function(call.operation, args, kwargs)
+                if call.module is None
+                else reach_of_module(call.module)
+            )
+            call.given = (), {}
 
     def leave(self, call: _Call) -> None:
         output = call.output
@@ -386,6 +399,7 @@ class _GraphWatcher(_Watcher):
                 altered=call.name in self._altered,
                 differentiable=call.name in self._differentiable,
                 description=_describe(call.module),
+                reach=call.reach,
             )
             for call in self.calls
         ]

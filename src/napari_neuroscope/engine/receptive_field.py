@@ -1,0 +1,354 @@
+"""The receptive field: which part of the network's input a unit of a layer can see.
+
+Each layer says which units of the layer before it a unit of its own reaches (`Reach`); from there,
+ranges of units are followed back to the input, joined where branches meet. The field is the
+theoretical one: what can have an effect, not how much it has (Araujo et al., Distill 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.layers import LayerGraph
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that slides, one number an axis.
+
+    Attributes
+    ----------
+    kernel, stride, before, dilation
+        Unit i reaches those from ``i·stride − before`` on, `kernel` of them, `dilation` apart.
+        `before` is None where as much is added as keeps the size (“same” of TensorFlow).
+    transposed
+        The other way: units of the output that a unit of the input reaches, as a transposed
+        convolution has it.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    before: tuple[int, ...] | None
+    dilation: tuple[int, ...]
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Another size: each unit reaches those that it is interpolated of.
+
+    ``"area"`` is the mean or maximum of the units that it covers (adaptive pooling).
+    """
+
+    mode: Literal["nearest", "linear", "cubic", "area"]
+    align_corners: bool = False
+
+
+Reach = Window | Resampled | Literal["pointwise", "everywhere"] | None
+"""What a unit sees of the layer before it; None where that is not known."""
+
+# A range of units along each axis, both ends included; None: all of them.
+_Range = tuple[Fraction, Fraction]
+_Ranges = tuple[_Range | None, ...]
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What the units of a layer see of the network's input, one number an axis.
+
+    Attributes
+    ----------
+    size
+        How many pixels of the input, away from its borders; None: all of them. Of a layer with
+        finer units than the input's pixels, or whose units see parts of different sizes, the
+        largest.
+    stride
+        How far the fields of neighbours are apart, in pixels of the input, on the average.
+    offset
+        The centre of the first unit's field, in pixels of the input, its first pixel's centre as 0;
+        it may lie outside.
+    """
+
+    size: tuple[int | None, ...]
+    stride: tuple[Fraction, ...]
+    offset: tuple[float, ...]
+
+
+def receptive_field(graph: LayerGraph, layer: str) -> ReceptiveField:
+    """Return the receptive field of a layer's units.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the layer has no positions, or it is not known what a layer before it does.
+    """
+    _check(graph, layer)
+    size: list[int | None] = []
+    stride: list[Fraction] = []
+    offset: list[float] = []
+    steps = _steps(graph, layer)
+    for axis in range(graph.space):
+        # As many neighbours as it takes until finer units repeat.
+        step = steps[axis]
+        fields = [
+            _back(graph, layer, _at(graph, axis, unit), bounded=False)[axis]
+            for unit in range(1 if step is None else step.denominator)
+        ]
+        stride.append(step or Fraction(0))
+        known = [field for field in fields if field is not None]
+        if len(known) < len(fields) or step is None:
+            size.append(None)
+            offset.append((graph.input_shape[axis] - 1) / 2)
+            continue
+        size.append(int(max(stop - start for start, stop in known)) + 1)
+        offset.append(float(sum(known[0])) / 2)
+    return ReceptiveField(tuple(size), tuple(stride), tuple(offset))
+
+
+def box(graph: LayerGraph, layer: str, unit: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return the pixels of the input that a unit sees: (start, stop) an axis, stop left out.
+
+    It is exact also at the borders, where padding is no pixel, for an input of the size that the
+    layers were found with.
+
+    Parameters
+    ----------
+    graph
+        The layers.
+    layer
+        Which of them.
+    unit
+        The unit's position, one index an axis.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where there is no such unit, the layer has no positions, or it is not known what a layer
+        before it does.
+    """
+    _check(graph, layer)
+    shape = graph[layer].output_shape[1:]
+    if len(unit) != len(shape) or any(not 0 <= i < n for i, n in zip(unit, shape, strict=True)):
+        raise NeuroscopeError(
+            f"The layer “{layer}” has {' × '.join(map(str, shape))} positions; there is no "
+            f"{tuple(unit)}."
+        )
+    start: _Ranges = tuple((Fraction(i), Fraction(i)) for i in unit)
+    found = _back(graph, layer, start, bounded=True)
+    whole = graph.input_shape
+    return tuple(
+        (0, n) if field is None else (int(field[0]), int(field[1]) + 1)
+        for field, n in zip(found, whole, strict=True)
+    )
+
+
+def _check(graph: LayerGraph, layer: str) -> None:
+    if not graph.has_positions(layer):
+        raise NeuroscopeError(
+            f"The layer “{layer}” has no positions: each of its numbers may see the whole image."
+        )
+    for name in _before(graph, layer):
+        if graph[name].reach is None or (graph[name].altered and name != layer):
+            raise NeuroscopeError(
+                f"What “{name}” ({graph[name].operation}) takes of the layer before it is not "
+                f"known, so neither is the receptive field behind it."
+            )
+
+
+def _before(graph: LayerGraph, layer: str) -> list[str]:
+    """Return a layer and all that it comes from, the last of the network first."""
+    wanted = {_source(graph, layer)}
+    found = []
+    for name in reversed(list(graph)):
+        if name in wanted:
+            found.append(name)
+            wanted.update(graph[name].inputs)
+    return found
+
+
+def _source(graph: LayerGraph, name: str) -> str:
+    """Return the layer whose output a block's is; of a layer, itself."""
+    if graph[name].kind != "block":
+        return name
+    names = list(graph)
+    for inner in reversed(names[: names.index(name)]):
+        if graph[inner].kind != "block":
+            if inner.startswith(f"{name}.") or graph[inner].block == name:
+                return inner
+            break
+    return name
+
+
+def _at(graph: LayerGraph, axis: int, unit: int) -> _Ranges:
+    places = [Fraction(unit if number == axis else 0) for number in range(graph.space)]
+    return tuple((place, place) for place in places)
+
+
+def _back(graph: LayerGraph, layer: str, start: _Ranges, *, bounded: bool) -> _Ranges:
+    """Follow ranges of a layer's units back to the input."""
+    order = _before(graph, layer)
+    ranges: dict[str, _Ranges] = {order[0]: start}
+    at_input: _Ranges | None = None
+    for name in order:
+        here = ranges.pop(name)
+        sources = graph[name].inputs
+        shapes = [_shape(graph, source) for source in sources] or [graph.input_shape]
+        for source, shape in zip(sources or [""], shapes, strict=True):
+            found = _reached(graph, name, here, shape, bounded=bounded)
+            if source:
+                ranges[source] = _joined(ranges.get(source), found)
+            else:
+                at_input = _joined(at_input, found)
+    return at_input if at_input is not None else (None,) * graph.space
+
+
+def _shape(graph: LayerGraph, name: str) -> tuple[int, ...]:
+    shape = graph[name].output_shape[1:]
+    # What has no positions is one unit that stands for all of them.
+    return shape if len(shape) == graph.space else (1,) * graph.space
+
+
+def _joined(one: _Ranges | None, other: _Ranges) -> _Ranges:
+    if one is None:
+        return other
+    return tuple(
+        None if a is None or b is None else (min(a[0], b[0]), max(a[1], b[1]))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _reached(
+    graph: LayerGraph, name: str, here: _Ranges, shape: tuple[int, ...], *, bounded: bool
+) -> _Ranges:
+    """Return what a layer's units reach of a layer before it that has `shape` units."""
+    layer = graph[name]
+    own = _shape(graph, name)
+    found: list[_Range | None] = []
+    for axis in range(graph.space):
+        field, n, m = here[axis], shape[axis], own[axis]
+        if layer.reach == "everywhere" or field is None:
+            found.append(None)
+        elif n == 1 and m > 1 and layer.reach == "pointwise":
+            # One value for all positions, such as a gate.
+            found.append((Fraction(0), Fraction(0)))
+        else:
+            field = _along(layer.reach, field, axis, n, m, bounded=bounded)
+            if bounded:
+                low, high = Fraction(0), Fraction(n - 1)
+                field = (min(max(field[0], low), high), max(min(field[1], high), low))
+            found.append(field)
+    return tuple(found)
+
+
+def _along(reach: Reach, field: _Range, axis: int, n: int, m: int, *, bounded: bool) -> _Range:
+    """Return the units reached along an axis of `n`, by those of a layer with `m`."""
+    first, last = field
+    if isinstance(reach, Resampled):
+        return _resampled(reach, field, n, m)
+    if not isinstance(reach, Window):
+        return field
+    kernel, stride, dilation = reach.kernel[axis], reach.stride[axis], reach.dilation[axis]
+    wide = (kernel - 1) * dilation
+    if reach.before is not None:
+        before = reach.before[axis]
+    elif reach.transposed:
+        before = max(wide + 1 - stride, 0) // 2
+    else:
+        before = max((m - 1) * stride + wide + 1 - n, 0) // 2
+
+    def taps(unit: int) -> list[int]:
+        if reach.transposed:
+            # Those i with unit = i·stride − before + k·dilation for some k of the kernel.
+            places = (unit + before - k * dilation for k in range(kernel))
+            found = [place // stride for place in places if place % stride == 0]
+        else:
+            found = [unit * stride - before + k * dilation for k in range(kernel)]
+        return [tap for tap in found if 0 <= tap < n] if bounded else found
+
+    # Beyond so many units from its end nothing reaches further.
+    units = range(int(first), int(last) + 1)
+    enough = wide + stride + 1
+    lows = [min(found) for unit in units[:enough] if (found := taps(unit))]
+    highs = [max(found) for unit in units[-enough:] if (found := taps(unit))]
+    if not lows or not highs:
+        # Nothing but padding, or a gap between strides.
+        place = (int(first) + before) // stride if reach.transposed else int(first) * stride
+        return Fraction(place), Fraction(place)
+    return Fraction(min(lows)), Fraction(max(highs))
+
+
+def _resampled(reach: Resampled, field: _Range, n: int, m: int) -> _Range:
+    first, last = field
+    ratio = Fraction(n, m)
+    if reach.mode == "nearest":
+        return Fraction(math.floor(first * ratio)), Fraction(math.floor(last * ratio))
+    if reach.mode == "area":
+        return Fraction(math.floor(first * ratio)), Fraction(math.ceil((last + 1) * ratio) - 1)
+    half = Fraction(1, 2)
+    if reach.align_corners:
+        ratio = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
+        low, high = first * ratio, last * ratio
+    else:
+        low, high = (first + half) * ratio - half, (last + half) * ratio - half
+    more = 1 if reach.mode == "cubic" else 0
+    # What lies exactly on a unit is that unit alone.
+    if more == 0:
+        return Fraction(math.floor(low)), Fraction(math.ceil(high))
+    return Fraction(math.floor(low) - 1), Fraction(math.floor(high) + 2)
+
+
+def _steps(graph: LayerGraph, layer: str) -> list[Fraction | None]:
+    """Return the stride along each axis, None where a unit sees all of it."""
+    order = _before(graph, layer)
+    steps: dict[str, list[Fraction | None]] = {order[0]: [Fraction(1)] * graph.space}
+    at_input: list[Fraction | None] | None = None
+    for name in order:
+        here, reach, own = steps.pop(name), graph[name].reach, _shape(graph, name)
+        sources = graph[name].inputs
+        shapes = [_shape(graph, source) for source in sources] or [graph.input_shape]
+        for source, shape in zip(sources or [""], shapes, strict=True):
+            found = [
+                None if step is None else _step(reach, axis, shape[axis], own[axis], step)
+                for axis, step in enumerate(here)
+            ]
+            known = steps.get(source) if source else at_input
+            if known is not None:
+                # Branches that meet go at the same pace, but for one that sees all.
+                found = [None if a is None or b is None else a
+                         for a, b in zip(known, found, strict=True)]  # fmt: skip
+            if source:
+                steps[source] = found
+            else:
+                at_input = found
+    return at_input if at_input is not None else [None] * graph.space
+
+
+def _step(reach: Reach, axis: int, n: int, m: int, step: Fraction) -> Fraction | None:
+    if reach == "everywhere" or (reach == "pointwise" and n == 1 and m > 1):
+        return None
+    if isinstance(reach, Window):
+        stride = reach.stride[axis]
+        return step / stride if reach.transposed else step * stride
+    if isinstance(reach, Resampled):
+        return step * Fraction(n, m)
+    return step
+
+
+def in_words(field: ReceptiveField) -> str:
+    """Return a receptive field for a person."""
+    if all(n is None for n in field.size):
+        return "each position sees the whole input"
+    sizes = " × ".join("all" if n is None else str(n) for n in field.size)
+    steps = " × ".join(_plain(step) for step in field.stride)
+    return f"each position sees {sizes} pixels of the input, {steps} from the next"
+
+
+def _plain(step: Fraction) -> str:
+    return str(step) if step.denominator <= 64 else f"{float(step):.3g}"
