@@ -149,6 +149,29 @@ def box(graph: LayerGraph, layer: str, unit: Sequence[int]) -> tuple[tuple[int, 
     )
 
 
+def box_on(
+    graph: LayerGraph, layer: str, unit: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """Return the pixels that a unit sees of an input of any shape, (start, stop) an axis.
+
+    As `box`; where the layers were found with an input of another shape, the size, stride and
+    offset tell, cut at the borders.
+    """
+    if tuple(shape) == graph.input_shape:
+        return box(graph, layer, unit)
+    field = receptive_field(graph, layer)
+    found = []
+    for place, size, stride, offset, n in zip(
+        unit, field.size, field.stride, field.offset, shape, strict=True
+    ):
+        if size is None:
+            found.append((0, n))
+            continue
+        start = math.floor(offset + float(stride) * place - (size - 1) / 2 + 1e-6)
+        found.append((min(max(start, 0), n - 1), max(min(start + size, n), 1)))
+    return tuple(found)
+
+
 def _check(graph: LayerGraph, layer: str) -> None:
     if not graph.has_positions(layer):
         raise NeuroscopeError(

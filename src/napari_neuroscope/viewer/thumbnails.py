@@ -16,14 +16,15 @@ def layer_maps(explanation: Explanation) -> dict[str, np.ndarray]:
     Each is coloured from its own least to its own greatest value, as layers differ by orders of
     magnitude. Of a volume it is the middle plane.
     """
-    if "layer" not in explanation.axes or explanation.is_table:
+    layers = explanation.provenance.get("layers", [])
+    if explanation.is_table or not layers:
         return {}
-    axis = explanation.axes.index("layer")
+    stacked = explanation.values[None]
+    if "layer" in explanation.axes:
+        stacked = np.moveaxis(explanation.values, explanation.axes.index("layer"), 0)
     colours = heat(signed=explanation.signed)
     maps = {}
-    for name, values in zip(
-        explanation.labels["layer"], np.moveaxis(explanation.values, axis, 0), strict=True
-    ):
+    for name, values in zip(layers, stacked, strict=True):
         axes = [a for a in explanation.axes if a != "layer"]
         while values.ndim > 2:
             middle = values.shape[0] // 2 if axes.pop(0) in ("z", "y", "x") else 0

@@ -29,11 +29,10 @@ from napari_neuroscope.widgets.channel_table import ChannelTable
 from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import note
-from napari_neuroscope.widgets.plots import canvas, cleared, dress
+from napari_neuroscope.widgets.plots import canvas, cleared, draw_histogram
 from napari_neuroscope.widgets.session import Question, Session
 
 _DELAY_MS = 150
-_BARS = "#56b4e9"
 
 
 class ActivationBrowser(Dock):
@@ -243,18 +242,7 @@ class ActivationBrowser(Dock):
             self._draw_mosaic()
 
     def _draw_histogram(self) -> None:
-        back, ink = cleared(self._figure, self._viewer.theme)
-        if (found := self.statistics) is not None:
-            axes = self._figure.subplots()
-            axes.stairs(found.counts, found.edges, fill=True, color=_BARS)
-            # Most values of an activation are zero: linear counts would show just that.
-            axes.set_yscale("symlog", linthresh=1)
-            axes.set_ylim(0, None)
-            dress(axes, back, ink, labelsize=7)
-            axes.set_ylabel("values", color=ink, fontsize=8)
-            axes.set_xlabel("activation", color=ink, fontsize=8)
-            for side, spine in axes.spines.items():
-                spine.set_visible(side in ("left", "bottom"))
+        draw_histogram(self._figure, self._viewer.theme, self.statistics)
         self._histogram.draw_idle()
 
     def _draw_mosaic(self) -> None:

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPushButton,
+    QSplitter,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -40,6 +41,7 @@ from napari_neuroscope.widgets.diagram_scene import DiagramScene, Marks
 from napari_neuroscope.widgets.diagram_view import DiagramView
 from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note, pixmap
+from napari_neuroscope.widgets.layer_properties import LayerProperties
 from napari_neuroscope.widgets.session import Session
 
 _PNG_SCALE, _LARGEST_PNG = 2.0, 12_000
@@ -75,9 +77,11 @@ class Architecture(Dock):
             (events.method, self._mark),
             (events.options, self._mark),
             (events.explanation, self._show_maps),
+            (events.image, self._properties.forget),
             (self._viewer.events.theme, self._take_theme),
         ):
             self.follow(signal, slot)
+        self.at_end(self._properties.close_work)
         self._take_network()
 
     def _build(self) -> None:
@@ -113,6 +117,7 @@ class Architecture(Dock):
         self._view.swept.connect(self._sweep)
         self._view.toggled.connect(self.toggle)
         self._view.walked.connect(self._walk)
+        self._properties = LayerProperties(self._viewer, self.session)
         self._note = note()
         self._fit.clicked.connect(self._view.fit)
         self._open_all.clicked.connect(lambda: self.unfold("all"))
@@ -126,7 +131,13 @@ class Architecture(Dock):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(row)
         layout.addWidget(self._legend)
-        layout.addWidget(self._view, 1)
+        split = QSplitter(Qt.Orientation.Vertical)
+        split.addWidget(self._view)
+        split.addWidget(self._properties)
+        split.setStretchFactor(0, 1)
+        split.setStretchFactor(1, 0)
+        split.setCollapsible(0, False)
+        layout.addWidget(split, 1)
         layout.addWidget(self._note)
         self.setMinimumWidth(360)
         self._view.setBackgroundBrush(self._scene.palette_.back)
@@ -221,6 +232,7 @@ class Architecture(Dock):
         if self.closed:
             return
         graph = self._graph
+        self._properties.show_layer(graph, self._looked_at())
         if graph is None:
             self._scene.mark(Marks())
             self._note.setText("Choose a network in the dock “Neuroscope” to see its layers.")
@@ -231,6 +243,11 @@ class Architecture(Dock):
             Marks(chosen, frozenset(holding), self._current, self._unusable(), self._dimmed())
         )
         self._note.setText(self._in_words(graph, chosen))
+
+    def _looked_at(self) -> str:
+        """Return the layer whose properties are shown: the last clicked, or the last chosen."""
+        chosen = self.session.layers
+        return chosen[-1] if chosen and self._current not in chosen else self._current
 
     def _in_words(self, graph: LayerGraph, chosen: frozenset[str]) -> str:
         if not graph:
@@ -274,6 +291,7 @@ class Architecture(Dock):
             return
         self._scene.paint_with(Palette.of(self._viewer.theme))
         self._view.setBackgroundBrush(self._scene.palette_.back)
+        self._properties.draw()
         self._list_kinds()
 
     def _fail(self, error: Exception) -> None:

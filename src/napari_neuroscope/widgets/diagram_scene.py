@@ -231,8 +231,15 @@ class FrameItem(QGraphicsItem):
         painter.setPen(look.palette_.ink)
         painter.setFont(look.plain)
         title = self._title().adjusted(7, 0, -8, 0)
-        painter.drawText(title, Qt.AlignmentFlag.AlignVCenter, short(self.name))
         painter.drawText(title, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, "−")
+        picture = look.pictures.get(self.name)
+        if picture is not None:
+            size = picture.size().scaled(15, 15, Qt.AspectRatioMode.KeepAspectRatio)
+            shown = QRectF(title.left() - 4, title.top() + 1, size.width(), size.height())
+            painter.fillRect(shown, QColor("black"))
+            painter.drawPixmap(shown, picture, QRectF(picture.rect()))
+            title.setLeft(shown.right() + 5)
+        painter.drawText(title, Qt.AlignmentFlag.AlignVCenter, short(self.name))
 
 
 class DiagramScene(QGraphicsScene):

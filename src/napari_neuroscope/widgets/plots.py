@@ -8,6 +8,10 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from napari.utils.theme import get_theme
 
+from napari_neuroscope.engine.statistics import ChannelStatistics
+
+_BARS = "#56b4e9"
+
 
 def canvas(
     name: str, height: int, layout: Literal["constrained"] | None = "constrained"
@@ -35,3 +39,20 @@ def dress(axes: Any, back: str, ink: str, **ticks: Any) -> None:
     axes.tick_params(colors=ink, **ticks)
     for spine in axes.spines.values():
         spine.set_edgecolor(ink)
+
+
+def draw_histogram(figure: Figure, theme_name: str, found: ChannelStatistics | None) -> None:
+    """Draw the distribution of an activation's values; nothing where there is none."""
+    back, ink = cleared(figure, theme_name)
+    if found is None:
+        return
+    axes = figure.subplots()
+    axes.stairs(found.counts, found.edges, fill=True, color=_BARS)
+    # Most values of an activation are zero: linear counts would show just that.
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(0, None)
+    dress(axes, back, ink, labelsize=7)
+    axes.set_ylabel("values", color=ink, fontsize=8)
+    axes.set_xlabel("activation", color=ink, fontsize=8)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
