@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evolution import Evolution
-from napari_neuroscope.engine.grid import resample_nearest
+from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
+from napari_neuroscope.viewer.stacks import text_overlay
 from napari_neuroscope.widgets.evolution import EvolutionPlot
 
 LAYERS = ("enc1", "enc3", "dec2", "dec1")
@@ -114,3 +116,127 @@ def test_without_a_region_it_says_what_to_do(opened, explained, plot, viewer, qt
     assert dock.evolution is None
     dock.close_work()
     viewer.layers.remove(labels)
+
+
+def test_the_overlay_says_the_shape_of_the_layer(opened, explained, viewer) -> None:
+    inspector = opened()
+    explain_stack(inspector, explained)
+    stack = next(layer for layer in viewer.layers if layer.name.startswith("Grad-CAM"))
+    axis = viewer.dims.ndim - stack.ndim
+    for step, name in enumerate(LAYERS):
+        viewer.dims.set_current_step(axis, step)
+        shape = " × ".join(map(str, inspector.session.network.layers[name].output_shape))
+        assert text_overlay(viewer).text == f"Grad-CAM · nucleus · {name} · {shape}"
+
+
+def test_one_contrast_for_all_layers_or_one_each(opened, explained, plot, viewer) -> None:
+    inspector, dock = opened(), plot()
+    explain_stack(inspector, explained)
+    stack = next(layer for layer in viewer.layers if layer.name.startswith("Grad-CAM"))
+    axis = viewer.dims.ndim - stack.ndim
+    own = [float(np.abs(values).max()) for values in stack.data]
+
+    def limits() -> list[float]:
+        found = []
+        for step in range(len(LAYERS)):
+            viewer.dims.set_current_step(axis, step)
+            found.append(stack.contrast_limits[1])
+        return found
+
+    assert limits() == pytest.approx(own)
+    dock._common.setChecked(True)
+    assert stack.contrast_limits[1] == pytest.approx(max(own))
+    assert limits() == pytest.approx([max(own)] * len(own))
+    dock._common.setChecked(False)
+    assert limits() == pytest.approx(own)
+    # What the user has set stays.
+    stack.contrast_limits = (0, own[0] / 3)
+    dock._common.setChecked(True)
+    assert limits() == pytest.approx([own[0] / 3] * len(own))
+
+
+@pytest.mark.parametrize("common", [False, True])
+def test_layers_side_by_side(opened, explained, plot, viewer, common: bool) -> None:
+    inspector, dock = opened(), plot()
+    explain_stack(inspector, explained)
+    dock._common.setChecked(common)
+    before = list(viewer.layers)
+    held = [(layer.data, layer.contrast_limits) for layer in before if hasattr(layer, "rgb")]
+    dock._beside.click()
+    tiles = [layer for layer in viewer.layers if layer not in before]
+    assert [layer.name for layer in tiles] == [
+        "Side by side: image", "Side by side: Grad-CAM", "Side by side: layers",
+    ]  # fmt: skip
+    image, maps, names = tiles
+    assert list(names.text.values) == list(LAYERS)
+    assert image.data.shape == maps.data.shape
+    stack = next(layer for layer in before if layer.name.startswith("Grad-CAM"))
+    right = stack.extent.world[1, -1]
+    assert maps.extent.world[0, 1] > right
+    peaks = []
+    for corner in np.floor(names.data).astype(int):
+        tile = maps.data[corner[0] : corner[0] + 192, corner[1] : corner[1] + 192]
+        peaks.append(np.nanmax(tile))
+    coarse = Grid.of_image(stack.data.shape[1:])
+    fine = resample(torch.from_numpy(np.array(stack.data)), coarse, coarse.divided((192, 192)))
+    if common:
+        np.testing.assert_allclose(peaks, fine.amax((1, 2)), rtol=1e-5)
+        assert maps.contrast_limits[1] == pytest.approx(max(peaks), rel=1e-5)
+    else:
+        np.testing.assert_allclose(peaks, 1, rtol=1e-5)
+    # The image under each tile is the image.
+    nuclei = viewer.layers["Nuclei"].data
+    small = resample(torch.from_numpy(nuclei.astype(np.float32)), Grid.of_image(nuclei.shape),
+                     Grid.of_image(nuclei.shape).divided((192, 192))).numpy()  # fmt: skip
+    np.testing.assert_allclose(image.data[:192, :192], small, atol=2)
+    # Nothing of the user's has changed, and a second time changes these layers in place.
+    for layer, (data, contrast) in zip(
+        [one for one in before if hasattr(one, "rgb")], held, strict=True
+    ):
+        assert layer.data is data
+        assert layer.contrast_limits == contrast
+    dock._common.setChecked(not common)
+    dock._beside.click()
+    again = [layer for layer in viewer.layers if layer not in before]
+    assert len(again) == 3
+    assert again[0] is image
+    assert maps in again
+    assert dock._stack == stack
+
+
+def test_the_region_of_the_shown_class_follows_the_slider(
+    opened, explained, plot, viewer, qtbot
+) -> None:
+    inspector, dock = opened(), plot()
+    truth = np.array(viewer.layers[TRUTH].data > 0, int)
+    truth[:40] = 2
+    names = {"index": [0, 1, 2], "class": ["background", "nucleus", "border"]}
+    viewer.add_labels(truth, name="classes", features=names)
+    inspector.choose_layers(LAYERS)
+    inspector.choose_classes([1, 2])
+    explained(inspector)
+    dock._region.setCurrentText("classes: the shown class")
+    settled(dock, qtbot)
+    stack = dock._stack
+    axes = stack.metadata["neuroscope"]["axes"]
+    at = viewer.dims.ndim - stack.ndim + axes.index("class")
+    for step, index in enumerate((1, 2)):
+        viewer.dims.set_current_step(at, step)
+        settled(dock, qtbot)
+        assert dock.evolution.by_chance == pytest.approx((truth == index).mean(), abs=1e-3)
+
+
+def test_a_stack_beside_is_plotted_only_where_it_is_chosen(opened, explained, plot, viewer) -> None:
+    inspector, dock = opened(), plot()
+    explain_stack(inspector, explained)
+    stack = dock._stack
+    data, attributes, _ = stack.as_layer_data_tuple()
+    about = {**attributes["metadata"]["neuroscope"], "beside": True}
+    other = viewer.add_image(np.array(data), name="Second: Grad-CAM", scale=stack.scale,
+                             metadata={"neuroscope": about})  # fmt: skip
+    viewer.layers.selection.active = stack
+    dock._look()
+    assert dock._stack == stack
+    viewer.layers.selection.active = other
+    dock._look()
+    assert dock._stack == other

@@ -464,6 +464,7 @@ def _provenance(
         "reference": chosen.reference,
         "options": {name: _plain(value) for name, value in options.items()},
         "layers": layers,
+        "layer_shapes": [list(trace.activation(name).shape) for name in layers],
         "targets": [
             {
                 "class": network.spec.class_name(t.index),

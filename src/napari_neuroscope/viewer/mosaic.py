@@ -45,20 +45,9 @@ class Mosaic:
             channels = channels[:, channels.shape[1] // 2]
         step = max(1, -(-max(channels.shape[1:]) // _LONGEST))
         channels = channels[:, ::step, ::step].astype(np.float32)
-        count, height, width = channels.shape
-        # As nearly square as the tiles allow.
-        across = min(count, max(1, round(math.sqrt(count * height / width))))
-        down = -(-count // across)
-        gap = max(1, max(height, width) // 24)
-        tall, wide = height + gap, width + gap
-        values = np.full((down * tall - gap, across * wide - gap), np.nan, np.float32)
-        corners = [(n // across * tall, n % across * wide) for n in range(count)]
-        for channel, (y, x) in zip(channels, corners, strict=True):
-            finite = channel[np.isfinite(channel)]
-            most = float(np.abs(finite).max()) if finite.size else 0.0
-            values[y : y + height, x : x + width] = channel / (most or 1.0)
+        values, corners = arranged(np.stack([_scaled(channel) for channel in channels]))
         signed = bool((channels < 0).any())
-        return cls(values, tuple(corners), (height, width), names, signed)
+        return cls(values, corners, (channels.shape[1], channels.shape[2]), names, signed)
 
     def at(self, y: float, x: float) -> int | None:
         """Return the number of the tile at a position of the picture; None between tiles."""
@@ -66,3 +55,33 @@ class Mosaic:
             if 0 <= y - top < self.tile[0] and 0 <= x - left < self.tile[1]:
                 return number
         return None
+
+
+def _scaled(channel: np.ndarray) -> np.ndarray:
+    finite = channel[np.isfinite(channel)]
+    most = float(np.abs(finite).max()) if finite.size else 0.0
+    return channel / np.float32(most or 1.0)
+
+
+def arranged(tiles: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    """Lay tiles (tile, y, x), or with colours (tile, y, x, colour), out row by row.
+
+    Returns
+    -------
+    tuple
+        The picture, with NaN (of whole numbers, 0) between tiles, and the (y, x) of each tile's
+        first pixel.
+    """
+    count, height, width = tiles.shape[:3]
+    # As nearly square as the tiles allow.
+    across = min(count, max(1, round(math.sqrt(count * height / width))))
+    down = -(-count // across)
+    gap = max(1, max(height, width) // 24)
+    tall, wide = height + gap, width + gap
+    between = np.nan if tiles.dtype.kind == "f" else 0
+    shape = (down * tall - gap, across * wide - gap, *tiles.shape[3:])
+    picture = np.full(shape, between, tiles.dtype)
+    corners = tuple((n // across * tall, n % across * wide) for n in range(count))
+    for tile, (y, x) in zip(tiles, corners, strict=True):
+        picture[y : y + height, x : x + width] = tile
+    return picture, corners

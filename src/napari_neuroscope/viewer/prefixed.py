@@ -33,5 +33,6 @@ class PrefixedShower(Shower):
         about = dict(attributes["metadata"][KEY])
         if "title" in about:
             about["title"] = f"{self._prefix}{about['title']}"
+        about["beside"] = True
         name = f"{self._prefix}{attributes['name']}"
         return {**attributes, "name": name, "metadata": {KEY: about}}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.overlays import KEY, limits
 
 STACK_AXES = ("class", "layer", "channel")
@@ -41,6 +42,9 @@ class StackFollower:
         self._closed = False
         viewer.dims.events.current_step.connect(self.update)
         viewer.layers.selection.events.active.connect(self.update)
+        self._contrast = contrast_of(viewer)
+        self._contrast.changed.connect(self.update)
+        self._whole: dict[tuple[Any, int], tuple[Any, tuple[float, float]]] = {}
 
     def close(self) -> None:
         """Follow no longer."""
@@ -49,6 +53,7 @@ class StackFollower:
         self._closed = True
         self._viewer.dims.events.current_step.disconnect(self.update)
         self._viewer.layers.selection.events.active.disconnect(self.update)
+        self._contrast.changed.disconnect(self.update)
 
     def follow(self, layer: Any) -> None:
         """Fit a layer's contrast from now on."""
@@ -71,6 +76,20 @@ class StackFollower:
         layer.contrast_limits = fitting
         self._set[layer.unique_id] = tuple(layer.contrast_limits)
 
+    def _fitting(self, layer: Any, steps: dict[str, int]) -> tuple[float, float]:
+        """Return the contrast of the step that is shown, or of all layers of its class."""
+        signed = layer.metadata[KEY]["signed"]
+        if "layer" not in steps or not self._contrast.common:
+            return limits(np.asarray(layer.data[tuple(steps.values())]), signed=signed)
+        key = layer.unique_id, steps.get("class", 0)
+        held = self._whole.get(key)
+        if held is None or held[0] is not layer.data:
+            # The layers of one class: classes are of different sizes.
+            which = tuple(step if axis == "class" else slice(None) for axis, step in steps.items())
+            values = np.asarray(layer.data[which])
+            held = self._whole[key] = layer.data, limits(values, signed=signed)
+        return held[1]
+
     def update(self, event: Any = None) -> None:
         """Show the names of the steps that the sliders are at."""
         words = ""
@@ -79,15 +98,20 @@ class StackFollower:
             if not steps or not layer.visible:
                 continue
             shown = layer.metadata[KEY]
-            names = [shown["labels"].get(axis, ())[step : step + 1] for axis, step in steps.items()]
-            fixed = shown["labels"].get("target", ())
-            words = " · ".join([shown["title"], *fixed, *(name[0] for name in names if name)])
+            words = _in_words(shown, steps)
             if self._is_ours(layer):
-                step = tuple(steps.values())
-                self._set_limits(
-                    layer, limits(np.asarray(layer.data[step]), signed=shown["signed"])
-                )
+                self._set_limits(layer, self._fitting(layer, steps))
         overlay = text_overlay(self._viewer)
         if words or overlay.text:
             overlay.text = words
             overlay.visible = bool(words)
+
+
+def _in_words(shown: dict[str, Any], steps: dict[str, int]) -> str:
+    """Return what a stack shows at some steps: its title, class, and layer with its shape."""
+    parts = [shown["title"], *shown["labels"].get("target", ())]
+    for axis, step in steps.items():
+        parts += shown["labels"].get(axis, ())[step : step + 1]
+        if axis == "layer" and (shapes := shown.get("layer_shapes", ())[step : step + 1]):
+            parts.append(" × ".join(map(str, shapes[0])))
+    return " · ".join(parts)

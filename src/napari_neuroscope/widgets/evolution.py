@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import napari
 import numpy as np
-from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QVBoxLayout,
+)
 from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evolution import Evolution
+from napari_neuroscope.engine.target import Mask
+from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels
-from napari_neuroscope.viewer.regions import LayerRegion, kind_of
+from napari_neuroscope.viewer.regions import LayerRegion, Truth, kind_of
+from napari_neuroscope.viewer.side_by_side import SideBySide
 from napari_neuroscope.viewer.stacks import steps_of
 from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note
@@ -21,6 +33,27 @@ from napari_neuroscope.widgets.plots import canvas, cleared, dress
 
 _DELAY_MS = 150
 _SHARE, _LOW, _NEXT = "#56b4e9", "#d55e00", "#e69f00"
+
+
+@dataclass(frozen=True)
+class TrueClass:
+    """Where a layer of labels says that the class is that is shown."""
+
+    layer: Any
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"{self.layer.name}: the shown class"
+
+
+def _tells_classes(layer: Any) -> bool:
+    return kind_of(layer) == "labels" and "class" in layer.features
+
+
+def _is_stack(layer: Any) -> bool:
+    axes = layer.metadata.get(KEY, {}).get("axes", ())
+    return bool(layer.visible and "layer" in axes and "channel" not in axes)
 
 
 class EvolutionPlot(Dock):
@@ -41,6 +74,8 @@ class EvolutionPlot(Dock):
         self._shown: tuple[Any, ...] = ()
         self._axes: list[Any] = []
         self._markers: list[Any] = []
+        self._contrast = contrast_of(napari_viewer)
+        self._tiles = SideBySide(napari_viewer)
         self._build()
         self._soon = self.debounced(self._measure, _DELAY_MS)
         for signal, slot in (
@@ -49,6 +84,7 @@ class EvolutionPlot(Dock):
             (self._viewer.layers.events.reordered, self._look),
             (self._viewer.dims.events.current_step, self._look),
             (self._viewer.events.theme, self._draw),
+            (self._contrast.changed, self._take_common),
         ):
             self.follow(signal, slot)
         self._list_regions()
@@ -63,11 +99,27 @@ class EvolutionPlot(Dock):
         self._figure, self._canvas = canvas("Evolution through the layers", 320)
         self._canvas.mpl_connect("button_release_event", self._clicked)
         self._note = note()
+        self._common = QCheckBox("One contrast for all layers")
+        self._common.setToolTip(
+            "Off: each layer is shown up to its own greatest value. On: colours mean the same in all "
+            "layers, also side by side."
+        )
+        self._common.setChecked(self._contrast.common)
+        self._common.toggled.connect(self._set_common)
+        self._beside = QPushButton("Side by side")
+        self._beside.setToolTip(
+            "Show all layers of the stack next to each other, beside the image."
+        )
+        self._beside.clicked.connect(self.show_side_by_side)
+        row = QHBoxLayout()
+        row.addWidget(self._common, 1)
+        row.addWidget(self._beside)
         form = QFormLayout()
         form.addRow("Inside of", self._region)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(form)
+        layout.addLayout(row)
         layout.addWidget(self._canvas, 1)
         layout.addWidget(self._note)
         self.setMinimumWidth(320)
@@ -77,12 +129,11 @@ class EvolutionPlot(Dock):
     def _list_regions(self, *_: Any) -> None:
         if self.closed:
             return
-        regions = [
-            LayerRegion(layer, part)
-            for layer in self._viewer.layers
-            if kind_of(layer) and self._is_drawn(layer)
-            for part in ("all", "selected")
+        drawn = [layer for layer in self._viewer.layers if kind_of(layer) and self._is_drawn(layer)]
+        regions: list[LayerRegion | TrueClass] = [
+            TrueClass(layer) for layer in drawn if _tells_classes(layer)
         ]
+        regions += [LayerRegion(layer, part) for layer in drawn for part in ("all", "selected")]
         chosen = self._region.currentText()
         with signals_blocked(self._region):
             self._region.clear()
@@ -101,11 +152,12 @@ class EvolutionPlot(Dock):
         return layer.metadata.get(KEY, {}).get("method") in (None, "prediction", "ground truth")
 
     def _find_stack(self) -> Any:
-        for layer in reversed(self._viewer.layers):
-            axes = layer.metadata.get(KEY, {}).get("axes", ())
-            if layer.visible and "layer" in axes and "channel" not in axes:
-                return layer
-        return None
+        active = self._viewer.layers.selection.active
+        stacks = [layer for layer in reversed(self._viewer.layers) if _is_stack(layer)]
+        if active in stacks:
+            return active
+        # Those of a second network are looked at where they are chosen.
+        return next((s for s in stacks if not s.metadata[KEY].get("beside")), None)
 
     def _look_anew(self, *_: Any) -> None:
         self._shown = ()
@@ -137,13 +189,28 @@ class EvolutionPlot(Dock):
 
     def _measure(self) -> None:
         stack = self._stack
-        region: LayerRegion | None = self._region.currentData()
+        region: LayerRegion | TrueClass | None = self._region.currentData()
         if self.closed or stack is None or stack not in self._viewer.layers:
             return
         if region is None:
             self._show(None, "Add a Labels or Shapes layer, such as the ground truth: the plot shows "
                              "how much of each map lies inside of it.")  # fmt: skip
             return
+        values, names = self._maps(stack)
+        try:
+            mask = self._mask(region, Pixels.of(stack, values.ndim - 1, self._viewer))
+        except NeuroscopeError as error:
+            self._show(None, str(error))
+            return
+        self.jobs.submit(
+            "Measuring the evolution",
+            lambda _: Evolution.of(values, names, mask.values),
+            lambda found: self._show(found, ""),
+            lambda error: self._show(None, str(error)),
+        )
+
+    def _maps(self, stack: Any) -> tuple[np.ndarray, list[str]]:
+        """Return a stack's maps of the shown class, (layer, *space), and the layers' names."""
         made = stack.metadata[KEY]
         space = sum(axis in "zyx" for axis in made["axes"])
         steps = steps_of(self._viewer, stack)
@@ -152,18 +219,49 @@ class EvolutionPlot(Dock):
         if "class" in steps:
             values = np.take(values, steps["class"], made["axes"].index("class"))
         values = values.reshape(values.shape[0], *values.shape[values.ndim - space :])
-        names = made["labels"]["layer"]
-        try:
-            taken = region.take(Pixels.of(stack, space, self._viewer), self._viewer)
-        except NeuroscopeError as error:
-            self._show(None, str(error))
+        return values, made["labels"]["layer"]
+
+    def _mask(self, region: LayerRegion | TrueClass, pixels: Pixels) -> Mask:
+        if isinstance(region, LayerRegion):
+            return region.take(pixels, self._viewer).mask
+        stack, network = self._stack, self.session.network
+        labels = stack.metadata[KEY]["labels"]
+        step = steps_of(self._viewer, stack).get("class", 0)
+        shown = (labels.get("class") or labels.get("target") or ("",))[step]
+        names = network.class_names if network is not None else [shown]
+        if shown not in names:
+            raise NeuroscopeError(f"The network has no class “{shown}”; explain the image anew.")
+        truth = Truth.of(region.layer, pixels, self._viewer)
+        return truth.mask(names.index(shown), names)
+
+    # --- contrast, and side by side ---
+
+    def _set_common(self, on: bool) -> None:
+        self._contrast.common = on
+
+    def _take_common(self, on: bool) -> None:
+        with signals_blocked(self._common):
+            self._common.setChecked(on)
+
+    def show_side_by_side(self) -> None:
+        """Show all layers of the stack in tiles beside the image."""
+        stack, image = self._stack, self.session.image
+        if stack is None or stack not in self._viewer.layers or image not in self._viewer.layers:
+            show_error("Explain several layers first: their maps are then laid side by side.")
             return
-        self.jobs.submit(
-            "Measuring the evolution",
-            lambda _: Evolution.of(values, names, taken.mask.values),
-            lambda found: self._show(found, ""),
-            lambda error: self._show(None, str(error)),
-        )
+        values, names = self._maps(stack)
+        first = not any(layer.name.startswith("Side by side") for layer in self._viewer.layers)
+        try:
+            count = self._tiles.show(stack, values, names, image, common=self._contrast.common)
+        except NeuroscopeError as error:
+            show_error(str(error))
+            return
+        if first:
+            self._viewer.reset_view()
+        if count < len(names):
+            show_info(
+                f"{count} of {len(names)} layers are shown, evenly chosen: more are too small."
+            )
 
     # --- what is shown ---
 
