@@ -42,10 +42,10 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate src/napari_neuroscope/napari.yaml
 
-# Windows are tested one after the other; the rest in as many processes as there are cores.
+# In as many processes as there are cores; windows in two at most, on one screen.
 test: lint
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/widgets
-	if [ "$$(uname)" = Linux ]; then $(XVFB) $(BIN)/python -m pytest tests/widgets; \
+	if [ "$$(uname)" = Linux ]; then $(XVFB) $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile tests/widgets; \
 	else $(BIN)/python -m pytest tests/widgets; fi
 
 benchmark: install

@@ -196,7 +196,7 @@ def train(
             loss.backward()
             optimizer.step()
             schedule.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
         _keep(path, model, optimizer, schedule, epochs, epoch + 1)
         report(f"epoch {epoch + 1} of {epochs}: loss {np.mean(losses):.3f}")
     return model.eval()
