@@ -91,3 +91,105 @@ def grad_cam_plus_plus(trace: Trace, target: ResolvedTarget, layer: str) -> Tens
     denominator.masked_fill_(denominator == 0, torch.inf)
     weights = positive.div_(denominator).sum(1)
     return weighted(activation, weights).relu()
+
+
+@method(
+    "HiResCAM",
+    needs=_CAM,
+    reference="Draelos and Carin, arXiv 2011.08891, 2020",
+    signed=lambda options: not options["relu"],
+)
+def hires_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: bool = True) -> Tensor:
+    """What each position of a layer adds to the score: its channels times their own gradients.
+
+    relu(Σ_k g_k A_k), element by element, so that a position keeps its own gradient where Grad-CAM
+    averages. Without ``relu`` the map keeps what speaks against the class; where only linear
+    layers follow, it then sums to T, their biases aside. Returns (*space) on the layer's grid.
+
+    Misleads
+    --------
+    Where activations follow the layer, the products hold to first order alone and the sum is no
+    longer T. The map is rougher than Grad-CAM's, and where a pooling takes the largest value all
+    other positions are zero.
+    """
+    values = (trace.gradient(target, layer) * trace.activation(layer)).sum(0)
+    return values.relu() if relu else values
+
+
+@method("LayerCAM", needs=_CAM, reference="Jiang et al., IEEE TIP 2021")
+def layer_cam(trace: Trace, target: ResolvedTarget, layer: str) -> Tensor:
+    """Fine evidence for the class, of early layers too: channels times their positive gradients.
+
+    relu(Σ_k relu(g_k) A_k), element by element. Returns (*space) on the layer's grid.
+
+    Misleads
+    --------
+    Negative gradients are left out, so a position that speaks for the class with one channel and
+    as much against it with another looks like evidence. Early layers show edges.
+    """
+    return (trace.gradient(target, layer).relu() * trace.activation(layer)).sum(0).relu()
+
+
+@method(
+    "XGrad-CAM",
+    needs=_CAM,
+    reference="Fu et al., BMVC 2020",
+    signed=lambda options: not options["relu"],
+)
+def x_grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: bool = True) -> Tensor:
+    """Grad-CAM whose gradients are weighted by the activation, to share out the score better.
+
+    relu(Σ_k w_k A_k) with w_k = Σ_i g_k(i) A_k(i) / Σ_j A_k(j), 0 where that sum is 0. Without
+    ``relu`` the map sums to Σ_ki g_k(i) A_k(i): T itself where only linear layers follow, their
+    biases aside. Returns (*space) on the layer's grid.
+
+    Misleads
+    --------
+    A layer with values of both signs can have a channel whose sum is nearly zero: its weight then
+    explodes. Choose a layer behind a relu.
+    """
+    activation = trace.activation(layer)
+    flat = activation.flatten(1)
+    sums = flat.sum(1)
+    shares = (trace.gradient(target, layer).flatten(1) * flat).sum(1)
+    weights = torch.where(sums == 0, 0, shares / torch.where(sums == 0, 1, sums))
+    values = weighted(activation, weights)
+    return values.relu() if relu else values
+
+
+@method(
+    "Eigen-CAM",
+    needs=Needs.LAYER | Needs.POSITIONS,
+    reference="Muhammad and Yeasin, IJCNN 2020",
+    signed=True,
+)
+def eigen_cam(trace: Trace, target: ResolvedTarget | None, layer: str) -> Map:
+    """What a layer answers most strongly to, whatever the class: its first principal component.
+
+    The activations as a matrix (position, channel), not centred, times its first right singular
+    vector v: Σ_k v_k A_k. A singular vector has no sign of its own: here the map's sum is
+    positive. Needs neither a target nor gradients. Returns (*space) on the layer's grid.
+
+    Misleads
+    --------
+    It is the same for every class, so it explains no decision: it shows what stands out to the
+    layer, which may be the background. Where two components are equally strong, either is found.
+    """
+    values = trace.once(("eigen_cam", layer), lambda: _first_component(trace.activation(layer)))
+    return Map(values, signed=bool(values.min() < 0))
+
+
+def _first_component(activation: Tensor) -> Tensor:
+    """Return activations (channel, *space) along their first principal direction, (*space)."""
+    flat = activation.flatten(1).cpu().double()
+    # Of the smaller Gram matrix, in double precision, for squared singular values lose digits.
+    if flat.shape[0] <= flat.shape[1]:
+        values = flat.T @ torch.linalg.eigh(flat @ flat.T)[1][:, -1]
+    else:
+        squares, vectors = torch.linalg.eigh(flat.T @ flat)
+        values = vectors[:, -1] * squares[-1].clamp(min=0).sqrt()
+    total = values.sum()
+    if total.abs() <= 1e-9 * values.abs().sum():
+        total = values[values.abs().argmax()]
+    values = -values if total < 0 else values
+    return values.reshape(activation.shape[1:]).to(activation)
