@@ -177,6 +177,19 @@ def test_what_is_not_known_is_said() -> None:
     assert receptive_field(graph, "conv2d_2").size == (15, 15)
 
 
+class OwnPadding(nn.Conv2d):
+    """Pads by itself, as networks converted from TensorFlow do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(functional.pad(x, (0, 1, 0, 1)))
+
+
+def test_a_convolution_with_a_forward_pass_of_its_own_is_not_known() -> None:
+    _, graph = network(chain(OwnPadding(3, 4, 3, 2), nn.Conv2d(4, 4, 3)))
+    with pytest.raises(ns.NeuroscopeError, match=r"“0” \(OwnPadding\) .* is not known"):
+        box(graph, "1", (0, 0))
+
+
 def test_a_gate_sees_everything() -> None:
     _, graph = network(Gated())
     field = receptive_field(graph, "mul")

@@ -26,6 +26,9 @@ _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "trili
 
 def reach_of_module(module: nn.Module) -> Reach:
     """Return what a module takes; None where that is not known."""
+    if not type(module).forward.__module__.startswith("torch.nn.modules."):
+        # Its own forward pass may pad or cut as it likes.
+        return None
     for kinds, reach in _OF_MODULES:
         if isinstance(module, kinds):
             return reach(module)
