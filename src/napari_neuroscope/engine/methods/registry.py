@@ -162,6 +162,8 @@ class Method:
         What it shows, in one line.
     caution
         When it misleads.
+    instead
+        What comes nearest where the framework can't give what it needs.
     """
 
     name: str
@@ -175,6 +177,7 @@ class Method:
     summary: str
     caution: str
     signed: Callable[[Mapping[str, Any]], bool]
+    instead: str = ""
 
     @property
     def gradual(self) -> bool:
@@ -233,8 +236,10 @@ class Method:
             words = {"GUIDED": "guided gradients", "RESUMED": "passes that begin at a layer"}
             needed = words.get(first.name or "", str(first.name).lower())
             always = self.requires() & missing
+            instead = f"; {self.instead}" if self.instead else ""
             return (
-                f"{self.title}{'' if always else ' with these options'} needs {needed}, {limits}."
+                f"{self.title}{'' if always else ' with these options'} needs {needed}, "
+                f"{limits}{instead}."
             )
         return None
 
@@ -272,6 +277,7 @@ def method(
     reference: str = "",
     needs_more: Callable[[Mapping[str, Any]], Needs] = lambda options: Needs.NOTHING,
     signed: bool | Callable[[Mapping[str, Any]], bool] = False,
+    instead: str = "",
 ) -> Callable[[Callable[..., Any]], Method]:
     """Make a function a method.
 
@@ -297,6 +303,8 @@ def method(
         What some of its options need besides: called with the options by name.
     signed
         Whether its values are about zero, perhaps as its options say.
+    instead
+        What comes nearest where the framework can't give what it needs, as half a sentence.
     """
 
     def decorate(function: Callable[..., Any]) -> Method:
@@ -323,6 +331,7 @@ def method(
             summary,
             caution,
             tells,
+            instead,
         )
 
     return decorate
@@ -340,13 +349,14 @@ class Methods(Mapping[str, Method]):
                 activations,
                 cams,
                 gradients,
+                masked_cams,
                 regions,
                 scores,
             )
 
             own = [
                 value
-                for module in (activations, gradients, cams, scores, regions)
+                for module in (activations, gradients, cams, masked_cams, scores, regions)
                 for value in vars(module).values()
                 if isinstance(value, Method)
             ]

@@ -1,0 +1,137 @@
+"""Class activation maps without gradients: each channel's weight from a pass of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from napari_neuroscope.engine.baselines import Baseline, baseline_of
+from napari_neuroscope.engine.grid import resample
+from napari_neuroscope.engine.methods.cams import weighted
+from napari_neuroscope.engine.methods.registry import Map, Needs, Step, method
+from napari_neuroscope.engine.passes import Passes
+from napari_neuroscope.engine.target import ResolvedTarget
+from napari_neuroscope.engine.trace import Trace
+
+_CAM = Needs.LAYER | Needs.POSITIONS | Needs.TARGET
+# So much of the weight of all channels in one of them makes the map that channel.
+_NEARLY_ALL = 0.99
+
+
+@method("Score-CAM", needs=_CAM, reference="Wang et al., CVPR 2020 workshop")
+def score_cam(
+    trace: Trace,
+    targets: Sequence[ResolvedTarget],
+    layer: str,
+    *,
+    baseline: Baseline = "zero",
+    batch: Annotated[int, Field(ge=1)] = 16,
+) -> Iterator[Step]:
+    """Where a layer holds evidence, by how well the class is seen through each of its channels.
+
+    Each channel, resampled linearly to the input and brought to 0..1, is a mask M_k; the rest is
+    ``baseline``: x_k = b + M_k (x − b). relu(Σ_k w_k A_k) with w = softmax over the channels of
+    T(x_k) − T(b); T(b), the same for all, falls out. The paper's b is zero. Channels that are the
+    same everywhere mask nothing and have no weight. One pass a channel, ``batch`` at once, serves
+    all targets; no gradients. Returns (*space) on the layer's grid.
+
+    Misleads
+    --------
+    The softmax depends on the scale of T: of a sum over a large region it leaves one channel
+    alone, of a probability it makes all weights alike. Ask for the mean over the region. A masked
+    image is unlike any that the network was trained on.
+    """
+    activation, grid = trace.activation(layer), trace.prepared.grid
+    x = trace.prepared.input
+    b = baseline_of(trace, baseline)
+    own = grid.divided(activation.shape[1:])
+    flat = activation.flatten(1)
+    channels = (flat.amax(1) > flat.amin(1)).nonzero()[:, 0]
+    passes = Passes(trace, targets, batch)
+    scores = activation.new_full((len(targets), len(activation)), -torch.inf)
+
+    def maps() -> list[Tensor | Map]:
+        # Without a channel to look through, nothing has weight.
+        weights = scores.softmax(1) if scores.isfinite().any() else torch.zeros_like(scores)
+        return [
+            Map(weighted(activation, one).relu(), notes=(*passes.notes, *_alone(one)))
+            for one in weights
+        ]
+
+    if not len(channels):
+        yield Step(1, 1, maps)
+    for start, stop in passes.parts(len(channels)):
+        some = channels[start:stop]
+        masks = resample(activation[some], own, grid).flatten(1)
+        low = masks.amin(1, keepdim=True)
+        width = masks.amax(1, keepdim=True) - low
+        masks = (masks - low) / torch.where(width > 0, width, 1)
+        inputs = b + masks.reshape(len(some), 1, *grid.shape) * (x - b)
+        scores[:, some] = passes.scores(inputs).to(scores)
+        yield Step(stop, len(channels), maps)
+
+
+def _alone(weights: Tensor) -> tuple[str, ...]:
+    """Return what is to be said where the softmax leaves one channel of several."""
+    if len(weights) == 1 or float(weights.max()) < _NEARLY_ALL:
+        return ()
+    return (
+        f"channel {int(weights.argmax())} has nearly all of Score-CAM's weight: of large scores "
+        f"the softmax leaves one; explain the mean over the region",
+    )
+
+
+@method(
+    "Ablation-CAM",
+    needs=_CAM | Needs.RESUMED,
+    reference="Desai and Ramaswamy, WACV 2020",
+    signed=lambda options: not options["relu"],
+    instead="Score-CAM comes nearest",
+)
+def ablation_cam(
+    trace: Trace,
+    targets: Sequence[ResolvedTarget],
+    layer: str,
+    *,
+    relu: bool = True,
+    batch: Annotated[int, Field(ge=1)] = 16,
+) -> Iterator[Step]:
+    """Where a layer holds evidence, by how far the score falls without each of its channels.
+
+    relu(Σ_k w_k A_k) with w_k = (T − T_k) / |T|, T_k with channel k set to zero; without ``relu``
+    the map keeps what speaks against the class. The paper divides by T, which would turn the map
+    of a negative score round; where T is 0 nothing is divided. Each channel is a pass from the
+    layer on, ``batch`` at once, and serves all targets; no gradients. Returns (*space) on the
+    layer's grid.
+
+    Misleads
+    --------
+    Channels that stand in for each other lose little one by one, and get little weight though they
+    matter together. Zero is no absence in a layer whose values are of both signs: choose one
+    behind a relu.
+    """
+    activation = trace.activation(layer)
+    go_on = trace.network.resumed(trace.prepared, layer)
+    passes = Passes(trace, targets, batch)
+    whole = passes.scores_behind(go_on, activation[None]).to(activation)
+    size = torch.where(whole == 0, 1, whole.abs())
+    weights = activation.new_zeros(len(targets), len(activation))
+
+    def maps() -> list[Tensor | Map]:
+        found = (weighted(activation, one) for one in weights)
+        return [Map(one.relu() if relu else one, notes=passes.notes) for one in found]
+
+    # A channel that is zero already takes nothing away.
+    channels = activation.flatten(1).any(1).nonzero()[:, 0]
+    if not len(channels):
+        yield Step(1, 1, maps)
+    for start, stop in passes.parts(len(channels)):
+        some = channels[start:stop]
+        values = activation.expand(len(some), *activation.shape).clone()
+        values[torch.arange(len(some)), some] = 0
+        weights[:, some] = (whole - passes.scores_behind(go_on, values).to(whole)) / size
+        yield Step(stop, len(channels), maps)
