@@ -1,4 +1,4 @@
-"""The command line: ``napari-neuroscope demo | explain | layers | check``."""
+"""The command line: ``napari-neuroscope demo | explain | evaluate | layers | check``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from napari_neuroscope.cli_evaluate import add_arguments, evaluate_images
 from napari_neuroscope.engine.errors import (
     NeuroscopeError,
     NeuroscopeWarning,
@@ -102,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
         help=".tif: values with metadata; .npy: values; .png: a picture",
     )
     explain.set_defaults(run=_explain)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="measure which explanations of images can be believed, into a table"
+    )
+    _add_network(evaluate)
+    add_arguments(evaluate)
+    evaluate.set_defaults(run=_evaluate)
 
     layers = commands.add_parser("layers", help="list the layers of a network")
     _add_network(layers)
@@ -266,6 +274,15 @@ def _summary(explanation: Explanation, out: Path) -> str:
             for name, value in zip(table["class"], table["probability"], strict=True)
         ]
     return "\n".join([*lines, *(f"  note: {note}" for note in made["notes"])])
+
+
+# --- evaluate -------------------------------------------------------------------------------------
+
+
+def _evaluate(parsed: argparse.Namespace) -> None:
+    network = _load(parsed)
+    with _bar() as progress:
+        evaluate_images(parsed, network, progress)
 
 
 # --- layers ---------------------------------------------------------------------------------------
