@@ -409,6 +409,8 @@ def test_a_model_is_left_as_it_was(method: str, image: np.ndarray) -> None:
     network = as_network(model, "segmentation")
     if "segmentation" not in ns.methods[method].tasks:
         pytest.skip("not for segmentation")
+    if why := network.why_not(ns.methods[method]):
+        pytest.skip(why)
     needs = ns.methods[method].needs
     more = {"target": 1} if "TARGET" in str(needs) else {}
     ns.explain(network, image, method, **more)
