@@ -350,13 +350,22 @@ class Methods(Mapping[str, Method]):
                 cams,
                 gradients,
                 masked_cams,
+                perturbations,
                 regions,
                 scores,
             )
 
             own = [
                 value
-                for module in (activations, gradients, cams, masked_cams, scores, regions)
+                for module in (
+                    activations,
+                    gradients,
+                    cams,
+                    masked_cams,
+                    perturbations,
+                    scores,
+                    regions,
+                )
                 for value in vars(module).values()
                 if isinstance(value, Method)
             ]

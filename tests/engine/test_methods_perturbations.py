@@ -1,0 +1,96 @@
+"""Occlusion and RISE: by hand, against captum and a plain script, and by what must hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import napari_neuroscope as ns
+from closeness import assert_close
+from networks import Vgg, as_network, settled
+from snapshot import Snapshot
+
+SMALL = {
+    "occlusion": {"window": 5, "stride": 3},
+    "rise": {"masks": 40, "cells": 4},
+}
+
+
+class Patch(nn.Module):
+    """Scores that see one place alone: the sum of it, and its negative."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = x[:, :, 4:8, 8:12].sum((1, 2, 3))
+        return torch.stack([seen, -seen], 1)
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((16, 16, 3)).astype(np.float32)
+
+
+def test_occlusion_by_hand() -> None:
+    network = as_network(Patch(), size=(16, 16))
+    found = ns.explain(network, np.ones((16, 16, 3)), "occlusion", [0, 1], window=4, stride=4)
+    expected = np.zeros((16, 16))
+    expected[4:8, 8:12] = 4 * 4 * 3
+    np.testing.assert_allclose(found.values, [expected, -expected], rtol=1e-6)
+    assert found.signed
+
+
+def test_rise_finds_the_patch() -> None:
+    network = as_network(Patch(), size=(16, 16))
+    found = ns.explain(network, np.ones((16, 16, 3)), "rise", 0, masks=500, cells=4).values
+    y, x = np.unravel_index(found.argmax(), found.shape)
+    assert 4 <= y < 8
+    assert 8 <= x < 12
+
+
+@pytest.mark.parametrize(("window", "stride"), [(5, 3), (4, 4), (16, 16), (7, 2)])
+def test_occlusion_as_captum(image: np.ndarray, window: int, stride: int) -> None:
+    attr = pytest.importorskip("captum.attr")
+    model = settled(Vgg())
+    x = torch.from_numpy(image).permute(2, 0, 1)[None]
+    expected = attr.Occlusion(model).attribute(
+        x, (3, window, window), (3, stride, stride), baselines=0, target=2
+    )[0, 0]
+    before = Snapshot(model)
+    network = as_network(model, size=(16, 16))
+    found = ns.explain(network, image, "occlusion", 2, window=window, stride=stride)
+    assert_close(found.values, expected.numpy(), 1e-4)
+    before.assert_unchanged()
+
+
+def test_rise_as_a_plain_script(image: np.ndarray) -> None:
+    model = settled(Vgg())
+    x = torch.from_numpy(image).permute(2, 0, 1)[None]
+    generator, expected = torch.Generator().manual_seed(3), 0
+    for _ in range(30):
+        cells = (torch.rand(5, 5, generator=generator) < 0.4).float()
+        fine = nn.Upsample((24, 24), mode="bilinear")(cells[None, None])[0, 0]
+        y, z = (int(torch.randint(4, (), generator=generator)) for _ in range(2))
+        mask = fine[y : y + 16, z : z + 16]
+        with torch.no_grad():
+            expected = expected + model(x * mask)[0, 1] * mask / (0.4 * 30)
+    network = as_network(model, size=(16, 16))
+    found = ns.explain(network, image, "rise", 1, masks=30, cells=5, probability=0.4, seed=3)
+    assert_close(found.values, expected.numpy(), 1e-4)
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_any_batch_gives_the_same(image: np.ndarray, method: str) -> None:
+    network = as_network(settled(Vgg()), size=(16, 16))
+    one, many = (
+        ns.explain(network, image, method, [0, 2], batch=batch, **SMALL[method]).values
+        for batch in (1, 16)
+    )
+    assert np.isfinite(many).all()
+    assert_close(one, many, 1e-5)
+
+
+def test_a_stride_beyond_the_window_is_refused(image: np.ndarray) -> None:
+    network = as_network(settled(Vgg()), size=(16, 16))
+    with pytest.raises(ns.NeuroscopeError, match="at most 4"):
+        ns.explain(network, image, "occlusion", 0, window=4, stride=5)
