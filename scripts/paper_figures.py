@@ -107,7 +107,8 @@ def regions(network: ns.Network, image: np.ndarray, target: ns.Target) -> Figure
     ):
         made = ns.explain(network, image, name, target)
         values = made.on_image()
-        axes.imshow(values, cmap="magma" if not made.signed else "RdBu_r")
+        low, high = limits(values, signed=made.signed)
+        axes.imshow(values, cmap="RdBu_r" if made.signed else "magma", vmin=low, vmax=high)
         axes.set_title(made.provenance["title"], fontsize=9)
         bare(axes)
     return figure
@@ -148,13 +149,17 @@ def scene_of(
     return title, image
 
 
-def street_figures(out: Path, epochs: int) -> None:
+def street_figures(out: Path, epochs: int, force: bool = False) -> None:
     """Train the street network where it is not there yet, and make figures 7 to 10."""
     if not CAMVID.is_dir():
         raise SystemExit(
             f"The street scenes are not in {CAMVID}; only the other figures can be made."
         )
-    model = streets.train(streets.read_scenes(CAMVID / "train"), streets.cached(), epochs=epochs)
+    if force:
+        streets.cached(epochs).unlink(missing_ok=True)
+    model = streets.train(
+        streets.read_scenes(CAMVID / "train"), streets.cached(epochs), epochs=epochs
+    )
     scenes = streets.read_scenes(CAMVID / "val")
     shares = streets.iou(model, scenes)
     for name, share in zip(streets.CLASSES, shares, strict=True):
@@ -212,10 +217,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--streets", action="store_true", help="street scenes in place of cells")
     parser.add_argument("--epochs", type=int, default=12, help="how long the network is trained")
+    parser.add_argument("--force", action="store_true", help="train the network anew")
     parser.add_argument("--out", type=Path, help="the folder of the pictures")
     parsed = parser.parse_args(arguments)
     if parsed.streets:
-        street_figures(parsed.out or streets.cached().parent / "paper_figures", parsed.epochs)
+        street_figures(
+            parsed.out or streets.cached(parsed.epochs).parent / "paper_figures",
+            parsed.epochs,
+            parsed.force,
+        )
     else:
         microscopy_figures(parsed.out or ROOT / "docs" / "pictures")
 

@@ -132,9 +132,9 @@ def iou(model: nn.Module, scenes: list[Scene]) -> NDArray[np.float64]:
     return np.divide(hits, union, out=np.full(len(CLASSES), np.nan), where=union > 0)
 
 
-def cached() -> Path:
-    """Return where the trained weights are kept."""
-    return user_cache_path("napari-neuroscope") / "street-network.pt"
+def cached(epochs: int) -> Path:
+    """Return where the weights of so long a training are kept, each length in a file of its own."""
+    return user_cache_path("napari-neuroscope") / f"street-network-{epochs}-epochs.pt"
 
 
 def train(
