@@ -64,8 +64,8 @@ def test_every_method_answers_as_in_pytorch(name: str, softmax: bool, image: np.
         there = LAYERS.get(layer) if layer else None
         found = ns.explain(network, image, name, target, layer)
         expected = ns.explain(twin, image, name, target, there)
-        # A softmax of large scores magnifies how batches round.
-        assert_close(found.values, expected.values, 1e-4 if method.gradual else 1e-6)
+        # Scores of many passes are float32, and their small differences lose digits.
+        assert_close(found.values, expected.values, 1e-5 if method.gradual else 1e-6)
         assert found.axes == expected.axes
         assert found.grid == expected.grid
 

@@ -51,6 +51,13 @@ class OneByOne(Forked):
         return super().forward(x.reshape(1, *x.shape[1:]))
 
 
+class FirstAlone(Forked):
+    """Takes a batch, and looks at its first alone without a word."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:1])
+
+
 class Narrow(Forked):
     """Runs out of memory where more than three images come at once."""
 
@@ -82,8 +89,14 @@ TARGETS = (ns.Target("car"), ns.Target("road", region=np.arange(256).reshape(16,
 @pytest.mark.parametrize("batch", [1, 3, 7, 50])
 @pytest.mark.parametrize(
     ("model", "spec"),
-    [(Forked(), {}), (Alone(), {"input": {"axes": "cyx"}}), (OneByOne(), {}), (Narrow(), {})],
-    ids=["forked", "unbatched", "one by one", "narrow"],
+    [
+        (Forked(), {}),
+        (Alone(), {"input": {"axes": "cyx"}}),
+        (OneByOne(), {}),
+        (FirstAlone(), {}),
+        (Narrow(), {}),
+    ],
+    ids=["forked", "unbatched", "one by one", "first alone", "narrow"],
 )
 def test_each_variant_has_the_scores_and_gradients_of_a_pass_of_its_own(
     model: nn.Module, spec: dict, batch: int, image: np.ndarray

@@ -80,7 +80,9 @@ class Passes:
         return torch.cat(scores, 1), torch.cat(gradients, 1)
 
     def _scores(self, inputs: Tensor) -> Tensor:
-        return self.trace.values(self.trace.network.answers(inputs), self.targets).float()
+        found = self.trace.values(self.trace.network.answers(inputs), self.targets).float()
+        _check_count(found, inputs)
+        return found
 
     def _gradients(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         network = self.trace.network
@@ -88,13 +90,15 @@ class Passes:
         raw = run.output if run.scores is None else run.scores
         alone = "b" not in network.spec.input.axes
         raw = raw[None] if alone else raw
+        scores = self.trace.values(raw, self.targets).float()
+        _check_count(scores, inputs)
         found = []
         for target in self.targets:
             seed, scale = self.trace.seeds(raw, target)
             gradient = run.gradients(seed[0] if alone else seed, [], with_input=True)[1]
             assert gradient is not None
             found.append(gradient.float() / scale)
-        return self.trace.values(raw, self.targets).float(), torch.stack(found)
+        return scores, torch.stack(found)
 
     def _in_batches(self, inputs: Tensor, ask: Callable[[Tensor], Tensor]) -> Tensor:
         return torch.cat(list(self._batches(inputs, ask)), 1)
@@ -118,3 +122,12 @@ class Passes:
         memory = isinstance(error, OutOfMemoryError)
         self.batch = tried // 2 if memory else 1
         self._why = "the memory" if memory else "the network"
+
+
+def _check_count(scores: Tensor, inputs: Tensor) -> None:
+    """Refuse scores (target, input) of a network that looks at some of its inputs alone."""
+    if scores.shape[1] != len(inputs):
+        raise NeuroscopeError(
+            f"The network answered {scores.shape[1]} of {len(inputs)} inputs at once; give it one "
+            f"at a time."
+        )
