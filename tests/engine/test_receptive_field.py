@@ -177,6 +177,21 @@ def test_what_is_not_known_is_said() -> None:
     assert receptive_field(graph, "conv2d_2").size == (15, 15)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(3, 4, 3, padding="same", padding_mode="circular"),
+        nn.Conv2d(3, 4, 3, padding=1, dilation=2, padding_mode="replicate"),
+        nn.ReflectionPad2d(2),
+    ],
+)
+def test_borders_that_show_the_image_again_are_not_known(layer: nn.Module) -> None:
+    _, graph = network(chain(nn.Conv2d(3, 3, 1), layer))
+    with pytest.raises(ns.NeuroscopeError, match="is not known"):
+        box(graph, "1", (0, 0))
+
+
 class OwnPadding(nn.Conv2d):
     """Pads by itself, as networks converted from TensorFlow do."""
 

@@ -174,7 +174,8 @@ def test_layers_side_by_side(opened, explained, plot, viewer, common: bool) -> N
     right = stack.extent.world[1, -1]
     assert maps.extent.world[0, 1] > right
     peaks = []
-    for corner in np.floor(names.data).astype(int):
+    # Each name stands a little inside of its tile.
+    for corner in np.rint(names.data - 192 * np.array([0.11, 0.03])).astype(int):
         tile = maps.data[corner[0] : corner[0] + 192, corner[1] : corner[1] + 192]
         peaks.append(np.nanmax(tile))
     coarse = Grid.of_image(stack.data.shape[1:])

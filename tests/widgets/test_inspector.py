@@ -70,9 +70,9 @@ def test_several_layers_and_classes_make_a_stack_with_names(viewer, opened, expl
     assert viewer.dims.axis_labels[:2] == ("class", "layer")
     assert viewer.dims.current_step[:2] == (0, 2), "it starts at the first class and last layer"
     overlay = viewer.canvas.overlays.text
-    assert overlay.text == "Grad-CAM · nucleus · dec1"
+    assert overlay.text == "Grad-CAM · nucleus · dec1 · 16 × 360 × 360"
     viewer.dims.set_current_step(1, 0)
-    assert overlay.text == "Grad-CAM · nucleus · enc1"
+    assert overlay.text == "Grad-CAM · nucleus · enc1 · 16 × 360 × 360"
     assert layer.contrast_limits[1] == pytest.approx(layer.data[0, 0].max())
     layer.contrast_limits = (0, 123.0)
     viewer.dims.set_current_step(1, 1)
@@ -123,6 +123,16 @@ def test_every_method_runs_from_the_dock(method: str, viewer, opened, explained)
     inspector = opened()
     inspector.choose_method(method)
     inspector.choose_layers(["dec1"])
+    # Few passes are enough to see that they are made.
+    for option, few in {
+        "masks": 16,
+        "steps": 4,
+        "samples": 4,
+        "window": 120,
+        "stride": 120,
+    }.items():
+        if option in ns.methods[method].options:
+            inspector._options_container[option].value = few
     assert inspector.ready(), inspector._reason.text()
     explained(inspector)
     assert shown(viewer, method)

@@ -33,7 +33,7 @@ def test_one_choice_and_one_order_in_all_docks(opened, explained, viewer, qtbot)
     assert set(dock._scene.pictures) == set(wanted)
     for step, name in enumerate(wanted):
         viewer.dims.set_current_step(0, step)
-        assert viewer.text_overlay.text.endswith(name)
+        assert f" · {name} · " in viewer.text_overlay.text
     dock.close_work()
 
 

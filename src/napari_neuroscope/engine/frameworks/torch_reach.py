@@ -37,8 +37,8 @@ def reach_of_module(module: nn.Module) -> Reach:
 
 def _of_convolution(module: Any) -> Reach:
     space = len(module.kernel_size)
-    if module.padding_mode == "circular":
-        # It sees the other side of the image too.
+    if module.padding_mode != "zeros" and any(n != 0 for n in _numbers(module.padding)):
+        # It sees pixels of the image once more, at other places.
         return None
     kernel, stride, dilation = module.kernel_size, module.stride, module.dilation
     return Window(kernel, stride, _before(module.padding, kernel, dilation, space), dilation)
@@ -67,7 +67,7 @@ def _of_upsampling(module: Any) -> Reach:
 
 
 def _of_padding(module: Any) -> Reach:
-    if "Circular" in type(module).__name__:
+    if not isinstance(module, nn.modules.padding._ConstantPadNd):
         return None
     return _padding(tuple(module.padding))
 
@@ -152,11 +152,13 @@ def _avg_pool(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
 def _interpolate(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
     mode = _given(args, kwargs, 2, "mode", "nearest")
     scale = _given(args, kwargs, 1, "scale_factor", None)
+    if _given(args, kwargs, 5, "antialias", False):
+        return None
     return _interpolated(mode, scale, align=bool(_given(args, kwargs, 3, "align_corners", False)))
 
 
 def _pad(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    if _given(args, kwargs, 1, "mode", "constant") == "circular":
+    if _given(args, kwargs, 1, "mode", "constant") != "constant":
         return None
     padding = tuple(_given(args, kwargs, 0, "pad", ()))
     return _padding((*padding, *(0,) * (2 * space - len(padding))))
@@ -193,6 +195,13 @@ _OF_FUNCTIONS: dict[str, Callable[[int, list[Any], dict[str, Any]], Reach]] = {
         _given(args, kwargs, 0, "downscale_factor", 1)
     ),
 }
+
+
+def _numbers(padding: Any) -> tuple[int, ...]:
+    """Return a padding's numbers; one that a word stands for counts as one."""
+    if isinstance(padding, str):
+        return (int(padding != "valid"),)
+    return (padding,) if isinstance(padding, int) else tuple(padding)
 
 
 def _each(value: Any, space: int) -> tuple[int, ...]:
