@@ -172,7 +172,7 @@ def test_functions_and_branches(unit: tuple[int, int]) -> None:
 def test_what_is_not_known_is_said() -> None:
     _, graph = network(Functional())
     last = list(graph)[-1]
-    with pytest.raises(ns.NeuroscopeError, match=r"“cat” .* is not known"):
+    with pytest.raises(ns.NeuroscopeError, match=r"“conv_transpose2d” .* is not known"):
         receptive_field(graph, last)
     assert receptive_field(graph, "conv2d_2").size == (15, 15)
 
@@ -190,6 +190,72 @@ def test_borders_that_show_the_image_again_are_not_known(layer: nn.Module) -> No
     _, graph = network(chain(nn.Conv2d(3, 3, 1), layer))
     with pytest.raises(ns.NeuroscopeError, match="is not known"):
         box(graph, "1", (0, 0))
+
+
+MOVING = {
+    "cut": lambda x: x[:, :, 3:, 3:],
+    "thinned": lambda x: x[:, :, ::2, ::2],
+    "flipped": lambda x: x.flip(2),
+    "rolled": lambda x: torch.roll(x, 3, 3),
+    "turned": lambda x: x.mT,
+    "transposed": lambda x: x.transpose(2, 3),
+    "cumulated": lambda x: x.cumsum(2),
+}
+
+
+class Moved(nn.Module):
+    """Does something to the image, or to a layer's output, that is no layer."""
+
+    def __init__(self, move: str = "flipped", first: bool = True) -> None:
+        super().__init__()
+        self.move, self.first = MOVING[move], first
+        self.a, self.b = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(self.move(x)) if self.first else self.move(self.a(x)))
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("move", MOVING)
+def test_positions_that_are_moved_are_not_known(move: str, first: bool) -> None:
+    _, graph = network(Moved(move, first))
+    with pytest.raises(ns.NeuroscopeError, match="is not known"):
+        box(graph, "b", (3, 3))
+
+
+class Scaled(nn.Module):
+    """Normalises the image by arithmetic, and joins it to what it sees further."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.far, self.head = nn.Conv2d(3, 3, 3, padding=4, dilation=4), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - 0.5) / 0.25
+        return self.head(torch.cat([self.far(x)[:, :3], x], 1))
+
+
+@pytest.mark.parametrize("unit", [(0, 0), (16, 3), (31, 31)])
+def test_the_image_beside_a_layer_and_arithmetic(unit: tuple[int, int]) -> None:
+    model, graph = network(Scaled())
+    assert graph["cat"].takes_input
+    assert box(graph, "head", unit) == support(model, "head", unit, 32)
+
+
+class Beside(nn.Module):
+    """A branch that is shifted away from its own place, joined to the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad, self.conv = nn.ZeroPad2d((8, -8, 0, 0)), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.pad(x)) + x
+
+
+def test_the_image_itself_is_a_branch() -> None:
+    _, graph = network(Beside())
+    assert box(graph, "add", (5, 20)) == ((5, 6), (12, 21))
 
 
 class OwnPadding(nn.Conv2d):

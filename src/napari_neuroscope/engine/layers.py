@@ -53,6 +53,10 @@ class Layer:
         Its configuration, as its framework prints it.
     reach
         What its units take of the layers before it; None where that is not known.
+    takes_input
+        Whether it takes the network's input, perhaps beside other layers.
+    moved
+        Whether what is no layer, such as a slice, moves positions that it takes.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Layer:
     differentiable: bool = True
     description: str = ""
     reach: Reach = None
+    takes_input: bool = False
+    moved: bool = False
 
 
 class LayerGraph(Mapping[str, Layer]):

@@ -178,7 +178,8 @@ def _check(graph: LayerGraph, layer: str) -> None:
             f"The layer “{layer}” has no positions: each of its numbers may see the whole image."
         )
     for name in _before(graph, layer):
-        if graph[name].reach is None or (graph[name].altered and name != layer):
+        known = graph[name].reach is not None and not graph[name].moved
+        if not known or (graph[name].altered and name != layer):
             raise NeuroscopeError(
                 f"What “{name}” ({graph[name].operation}) takes of the layer before it is not "
                 f"known, so neither is the receptive field behind it."
@@ -221,15 +222,21 @@ def _back(graph: LayerGraph, layer: str, start: _Ranges, *, bounded: bool) -> _R
     at_input: _Ranges | None = None
     for name in order:
         here = ranges.pop(name)
-        sources = graph[name].inputs
-        shapes = [_shape(graph, source) for source in sources] or [graph.input_shape]
-        for source, shape in zip(sources or [""], shapes, strict=True):
+        for source, shape in _sources(graph, name):
             found = _reached(graph, name, here, shape, bounded=bounded)
             if source:
                 ranges[source] = _joined(ranges.get(source), found)
             else:
                 at_input = _joined(at_input, found)
     return at_input if at_input is not None else (None,) * graph.space
+
+
+def _sources(graph: LayerGraph, name: str) -> list[tuple[str, tuple[int, ...]]]:
+    """Return what a layer takes, with its positions; "" is the network's input."""
+    found = [(source, _shape(graph, source)) for source in graph[name].inputs]
+    if graph[name].takes_input or not found:
+        found.append(("", graph.input_shape))
+    return found
 
 
 def _shape(graph: LayerGraph, name: str) -> tuple[int, ...]:
@@ -334,9 +341,7 @@ def _steps(graph: LayerGraph, layer: str) -> list[Fraction | None]:
     at_input: list[Fraction | None] | None = None
     for name in order:
         here, reach, own = steps.pop(name), graph[name].reach, _shape(graph, name)
-        sources = graph[name].inputs
-        shapes = [_shape(graph, source) for source in sources] or [graph.input_shape]
-        for source, shape in zip(sources or [""], shapes, strict=True):
+        for source, shape in _sources(graph, name):
             found = [
                 None if step is None else _step(reach, axis, shape[axis], own[axis], step)
                 for axis, step in enumerate(here)

@@ -99,6 +99,30 @@ _OPERATORS = {
 }
 
 
+# Arithmetic and copies that are no layer leave each position where it is.
+_STILL = frozenset({
+    "add", "sub", "mul", "div", "truediv", "itruediv", "rtruediv", "true_divide", "neg", "pow",
+    "rpow", "sqrt", "rsqrt", "square", "exp", "log", "abs", "sign", "float", "half", "double",
+    "bfloat16", "to", "type", "type_as", "clone", "contiguous", "detach", "requires_grad", "cpu",
+    "cuda", "expand", "expand_as", "where", "nan_to_num", "erf", "sin", "cos",
+})  # fmt: skip
+_OF_CHANNELS = frozenset({"getitem", "chunk", "split", "narrow"})
+
+
+def _stays(operation: str, inputs: list[Tensor], output: Tensor) -> bool:
+    """Whether an operation that is no layer leaves all positions where they are."""
+    if operation in _STILL:
+        return True
+    # Of channels alone, not of places: their number is as before.
+    first = inputs[0]
+    return (
+        operation in _OF_CHANNELS
+        and len(inputs) == 1
+        and output.ndim == first.ndim
+        and output.shape[2:] == first.shape[2:]
+    )
+
+
 def _operation(function: Any) -> str:
     """Return the plain name of a function, method or exported operation."""
     name = getattr(function, "__name__", "").split(".")[0]
@@ -152,6 +176,8 @@ class _Call:
     answer: Any = None
     given: tuple[Any, Any] = ((), {})
     reach: Reach = None
+    takes_input: bool = False
+    moved: bool = False
 
 
 class _Watcher:
@@ -160,11 +186,13 @@ class _Watcher:
     cut: str | None = None
     recorder: _Recorder
 
+    def begin(self, given: Tensor) -> None: ...
+
     def enter(self, call: _Call) -> None: ...
 
     def leave(self, call: _Call) -> None: ...
 
-    def pass_through(self, inputs: list[Tensor], outputs: list[Tensor]) -> None: ...
+    def pass_through(self, operation: str, inputs: list[Tensor], outputs: list[Tensor]) -> None: ...
 
     def instead(self, call: _Call) -> Tensor | None:
         """Return what a functional operation answers without running; None where it shall run."""
@@ -293,7 +321,7 @@ class _Recorder(TorchFunctionMode):
         inputs = [*_tensors(args), *_tensors(kwargs)]
         if kind is None or (operation in _NEED_TWO_TENSORS and len(inputs) < 2):
             output = function(*args, **kwargs)
-            self._watcher.pass_through(inputs, list(_tensors(output)))
+            self._watcher.pass_through(operation, inputs, list(_tensors(output)))
             return output
         call = _Call(self._name(operation, "_"), kind, operation, self._block(), inputs, None)
         call.given = args, kwargs
@@ -317,8 +345,15 @@ class _GraphWatcher(_Watcher):
         self._opened: dict[str, int] = {}
         self._altered: set[str] = set()
         self._differentiable: set[str] = set()
+        self._of_input: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._moved: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    def begin(self, given: Tensor) -> None:
+        self._of_input[given] = True
 
     def enter(self, call: _Call) -> None:
+        call.takes_input = any(tensor in self._of_input for tensor in call.inputs)
+        call.moved = any(tensor in self._moved for tensor in call.inputs)
         self._inputs[call.name] = self._from(call.inputs)
         self._opened[call.name] = len(self.calls)
         if call.kind != "block":
@@ -348,7 +383,15 @@ class _GraphWatcher(_Watcher):
         plain = output.detach()
         self._outputs[call.name] = (plain, plain._version)
 
-    def pass_through(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+    def pass_through(self, operation: str, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        of_input = any(tensor in self._of_input for tensor in inputs)
+        moved = any(tensor in self._moved for tensor in inputs)
+        if of_input or moved or self._from(inputs):
+            for output in outputs:
+                if of_input:
+                    self._of_input[output] = True
+                if moved or not _stays(operation, inputs, output):
+                    self._moved[output] = True
         if outputs and (sources := self._from(inputs)):
             places = {tensor.data_ptr() for tensor in inputs}
             for output in outputs:
@@ -400,6 +443,8 @@ class _GraphWatcher(_Watcher):
                 differentiable=call.name in self._differentiable,
                 description=_describe(call.module),
                 reach=call.reach,
+                takes_input=call.takes_input,
+                moved=call.moved,
             )
             for call in self.calls
         ]
@@ -1081,6 +1126,7 @@ class TorchFramework(Framework):
             warnings.simplefilter("ignore")
             # A copy: a network may write on its input.
             given = _to_axes(x.to(self.device, self.dtype).clone(), spec.input.axes)
+            watcher.begin(given)
             cut = watcher.cut
             with recorder.watching(only, cut.partition(":")[0] if cut else None):
                 answer = self.model(given)
