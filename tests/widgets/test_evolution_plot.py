@@ -205,6 +205,19 @@ def test_layers_side_by_side(opened, explained, plot, viewer, common: bool) -> N
     assert dock._stack == stack
 
 
+def test_signed_maps_side_by_side_have_their_own_colours(opened, explained, plot, viewer) -> None:
+    inspector, dock = opened(), plot()
+    explain_stack(inspector, explained)
+    dock._beside.click()
+    inspector._options_container["relu"].value = False
+    explained(inspector)
+    dock._beside.click()
+    (maps,) = [layer for layer in viewer.layers if layer.name == "Side by side: Grad-CAM"]
+    low, high = maps.contrast_limits
+    assert low == pytest.approx(-high)
+    assert maps.colormap.name == "neuroscope signed"
+
+
 def test_the_region_of_the_shown_class_follows_the_slider(
     opened, explained, plot, viewer, qtbot
 ) -> None:

@@ -97,13 +97,18 @@ class SideBySide:
         """Show a part, in the layer of the part before where that still fits."""
         old = self._layers.get(part)
         there = old is not None and old in self._viewer.layers
-        if old is not None and there and kind == "image" and old.rgb == attributes["rgb"]:
+        look = {
+            "rgb": attributes.get("rgb"),
+            "colours": getattr(attributes.get("colormap"), "name", ""),
+        }
+        about = {KEY: {"method": "side by side", **look}}
+        if old is not None and there and kind == "image" and old.metadata == about:
             old.data = data
             for name in ("name", "scale", "translate", "contrast_limits"):
                 if name in attributes:
                     setattr(old, name, attributes[name])
             return
-        attributes["metadata"] = {KEY: {"method": "side by side"}}
+        attributes["metadata"] = about
         active = self._viewer.layers.selection.active
         if there:
             self._viewer.layers.remove(old)
