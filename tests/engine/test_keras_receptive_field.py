@@ -31,6 +31,7 @@ CASES: dict[str, list[Callable[[Any], Any]]] = {
     "up linearly": [L.AveragePooling2D(4), L.UpSampling2D(4, interpolation="bilinear")],
     "transposed": [L.AveragePooling2D(4), L.Conv2DTranspose(2, 4, 2, padding="same")],
     "padded and cropped": [L.ZeroPadding2D(((1, 0), (2, 3))), L.Conv2D(4, 3), L.Cropping2D(2)],
+    "normed": [L.Conv2D(4, 3, padding="same"), L.LayerNormalization()],
     "one by one": [L.Dense(5), L.BatchNormalization()],
     "skip": [_skip, L.Conv2D(2, 3, padding="same")],
 }

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.receptive_field import box, in_words, receptive_field
+from napari_neuroscope.engine.receptive_field import box, box_on, in_words, receptive_field
 from networks import UNet, Vgg
 
 
@@ -190,6 +190,20 @@ def test_borders_that_show_the_image_again_are_not_known(layer: nn.Module) -> No
     _, graph = network(chain(nn.Conv2d(3, 3, 1), layer))
     with pytest.raises(ns.NeuroscopeError, match="is not known"):
         box(graph, "1", (0, 0))
+
+
+def test_an_input_of_another_size() -> None:
+    _, graph = network(chain(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, padding=1)))
+    assert box_on(graph, "1", (4, 24), (40, 50)) == ((5, 12), (45, 50))
+    _, graph = network(chain(nn.AvgPool2d(4), nn.Upsample(scale_factor=4, mode="bilinear")))
+    assert box_on(graph, "1", (4, 4), (32, 32)) == box(graph, "1", (4, 4))
+    with pytest.raises(ns.NeuroscopeError, match="“1” resamples"):
+        box_on(graph, "1", (4, 4), (40, 48))
+
+
+def test_a_minimum_along_an_axis_sees_along_it() -> None:
+    _, graph = network(chain(nn.Conv2d(3, 4, 1), nn.Softmin(dim=2)))
+    assert box(graph, "1", (3, 3)) == ((0, 32), (0, 32))
 
 
 MOVING = {

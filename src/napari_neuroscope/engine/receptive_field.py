@@ -156,9 +156,22 @@ def box_on(
 
     As `box`; where the layers were found with an input of another shape, the size, stride and
     offset tell, cut at the borders.
+
+    Raises
+    ------
+    NeuroscopeError
+        As `box`, and where the shape is another and a layer before it makes its units finer or
+        fits them to a size: where they lie then depends on the shape.
     """
     if tuple(shape) == graph.input_shape:
         return box(graph, layer, unit)
+    for name in _before(graph, layer):
+        reach = graph[name].reach
+        if isinstance(reach, Resampled) or (isinstance(reach, Window) and reach.transposed):
+            raise NeuroscopeError(
+                f"The layers were found with an image of another size, and “{name}” resamples: open "
+                f"the network anew and look at this image first to see what its units see."
+            )
     field = receptive_field(graph, layer)
     found = []
     for place, size, stride, offset, n in zip(

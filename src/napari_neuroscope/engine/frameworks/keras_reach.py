@@ -13,7 +13,7 @@ _POINTWISE_LAYERS = frozenset({
     "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Identity",
 })  # fmt: skip
 _EVERYWHERE_LAYERS = frozenset({
-    "LayerNormalization", "GroupNormalization", "UnitNormalization", "Flatten", "Attention",
+    "GroupNormalization", "Flatten", "Attention",
     "MultiHeadAttention", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
     "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
 })  # fmt: skip
@@ -32,6 +32,9 @@ def reach_of(layer: Any, operation: str, space: int) -> Reach:
         return "pointwise"
     if name in _EVERYWHERE_LAYERS:
         return "everywhere"
+    if name in ("LayerNormalization", "UnitNormalization"):
+        axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+        return "pointwise" if set(axes) <= {-1, space + 1} else "everywhere"
     if name == "Softmax":
         return "pointwise" if layer.axis in (-1, space + 1) else "everywhere"
     if name == "Concatenate":

@@ -84,7 +84,7 @@ _OF_MODULES: tuple[tuple[Any, Callable[[Any], Reach]], ...] = (
     ((nn.modules.batchnorm._BatchNorm, nn.LocalResponseNorm), lambda module: "pointwise"),
     ((nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.Flatten, nn.Linear,
       nn.Bilinear, nn.MultiheadAttention), lambda module: "everywhere"),
-    ((nn.Softmax, nn.LogSoftmax), lambda module: _softmax(module.dim)),
+    ((nn.Softmax, nn.LogSoftmax, nn.Softmin), lambda module: _softmax(module.dim)),
     ((nn.Softmax2d, nn.Identity, nn.modules.dropout._DropoutNd), lambda module: "pointwise"),
     ((nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.modules.padding._ConstantPadNd,
       nn.modules.padding._ReflectionPadNd, nn.modules.padding._ReplicationPadNd,
@@ -252,4 +252,4 @@ def _blocks(factor: int) -> Reach:
 
 
 def _softmax(dim: int | None) -> Reach:
-    return "pointwise" if dim in (1, -3) else "everywhere"
+    return "pointwise" if dim == 1 else "everywhere"
