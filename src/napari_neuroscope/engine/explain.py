@@ -150,7 +150,7 @@ def _explain(
     network.discover(array, progress)
     names = _choose_layers(network, chosen, layer, checked)
     one_layer = layer is None or (isinstance(layer, str) and names == [layer])
-    needed = names or [n for n in [network.layers.last_with_positions()] if n]
+    needed = network.layers.or_last(names)
     with network.undisturbed():
         trace = network.trace(
             array, needed, keep=keep or ("fit" if one_layer else "asked"), progress=progress

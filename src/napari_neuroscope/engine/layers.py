@@ -197,6 +197,10 @@ class LayerGraph(Mapping[str, Layer]):
                 "scripted network is; use it as it was before."
             )
 
+    def or_last(self, names: Sequence[str]) -> list[str]:
+        """Return layers to keep a pass of: these, or where there are none the last with positions."""
+        return list(names) or [name for name in [self.last_with_positions()] if name]
+
     def last_with_positions(self) -> str | None:
         """Return the last layer whose output has positions: what a CAM explains by default."""
         names = [n for n in self if self[n].kind != "block" and self.has_positions(n)]

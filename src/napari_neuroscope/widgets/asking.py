@@ -47,7 +47,7 @@ class Clicked:
         question, network = self.question, self.question.network
         image = question.shown.image(network)
         network.discover(image, progress)
-        needed = question.layers or tuple(filter(None, [network.layers.last_with_positions()]))
+        needed = network.layers.or_last(question.layers)
         # The prediction comes from the pass that the explanation then uses.
         network.trace(image, needed, keep="fit", progress=progress)
         predicted = network.predict(image).labels

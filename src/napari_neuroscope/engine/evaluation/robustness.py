@@ -52,7 +52,7 @@ def max_sensitivity(
     assert asked is not None
     chosen = methods[explanation.method]
     layer = measured.labels.get("layer") or next(iter(explanation.provenance["layers"]), None)
-    needed = [layer] if layer else [n for n in [network.layers.last_with_positions()] if n]
+    needed = network.layers.or_last([layer] if layer else [])
     x = trace.prepared.input
     reach = radius * float(x.max() - x.min())
     generator = torch.Generator().manual_seed(seed)

@@ -120,8 +120,7 @@ def sanity_check(
         trace.resolve(target, asked.ground_truth) for target in asked.targets
     ] or [None]
     layers: Sequence[str | None] = explanation.provenance["layers"] or [None]
-    needed = [name for name in layers if name is not None]
-    needed = needed or [name for name in [network.layers.last_with_positions()] if name]
+    needed = network.layers.or_last([name for name in layers if name is not None])
     groups = _groups(network, stages)
     found: list[list[np.ndarray]] = []
 
