@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -83,11 +84,12 @@ class StackFollower:
             return limits(np.asarray(layer.data[tuple(steps.values())]), signed=signed)
         key = layer.unique_id, steps.get("class", 0)
         held = self._whole.get(key)
-        if held is None or held[0] is not layer.data:
+        if held is None or held[0]() is not layer.data:
             # The layers of one class: classes are of different sizes.
             which = tuple(step if axis == "class" else slice(None) for axis, step in steps.items())
             values = np.asarray(layer.data[which])
-            held = self._whole[key] = layer.data, limits(values, signed=signed)
+            # Held weakly: a layer that is removed takes its values with it.
+            held = self._whole[key] = weakref.ref(layer.data), limits(values, signed=signed)
         return held[1]
 
     def update(self, event: Any = None) -> None:
