@@ -50,7 +50,7 @@ def arguments(name: str, network: ns.Network) -> dict[str, Any] | None:
     """Return arguments for a method that the network can be asked with; None where it can't."""
     if network.why_not(ns.methods[name]):
         return None
-    return {"target": 1, **{key: value for key, value in FEW.get(name, {}).items()
+    return {"target": [0, 1, 2], **{key: value for key, value in FEW.get(name, {}).items()
                             if key in ns.methods[name].options}}  # fmt: skip
 
 
