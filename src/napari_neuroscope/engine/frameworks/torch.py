@@ -37,6 +37,7 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.files import Kind as FileKind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
+from napari_neuroscope.engine.frameworks.torch_precision import full_precision
 from napari_neuroscope.engine.frameworks.torch_reach import reach_of_function, reach_of_module
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
 from napari_neuroscope.engine.receptive_field import Reach
@@ -961,7 +962,7 @@ class TorchFramework(Framework):
                 return
             self._held = True
             try:
-                with _undisturbed(self.model):
+                with _undisturbed(self.model), full_precision():
                     yield
             finally:
                 self._held = False

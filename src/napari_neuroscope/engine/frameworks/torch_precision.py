@@ -1,0 +1,61 @@
+"""Full float32 on GPUs that would round to 10 bits (TF32) where they are let."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+_lock = threading.Lock()
+_inside = 0
+_before: list[tuple[Any, str, Any]] = []
+
+
+def _settings() -> list[tuple[Any, str, Any]]:
+    """Return where PyTorch keeps the precision: owner, name and the value for full float32."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    places: list[tuple[Any, str, Any]] = [
+        (cudnn, "allow_tf32", False),
+        (matmul, "allow_tf32", False),
+    ]
+    if hasattr(cudnn, "conv"):  # PyTorch 2.9 and later; last, since the old names write these too
+        places += [(of, "fp32_precision", "ieee") for of in (cudnn.conv, cudnn.rnn, matmul)]
+    return places
+
+
+def _readable(of: Any, name: str) -> bool:
+    """Whether a setting can be read: old names can't where new ones have contradicted them."""
+    try:
+        getattr(of, name)
+    except RuntimeError:
+        return False
+    return True
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute in full float32, then put PyTorch's own settings back.
+
+    They are of the whole process: with several threads inside, the last one out puts them back.
+    With TF32, PyTorch's default for convolutions, scores are off by 0.3 to 1 %, saliency by 10 %,
+    and guided backpropagation, where a gate may flip, by all of it (ResNet-18 and -50 on an H200).
+    """
+    global _inside, _before
+    with _lock:
+        if not _inside:
+            settings = [place for place in _settings() if _readable(*place[:2])]
+            _before = [(of, name, getattr(of, name)) for of, name, _ in settings]
+            for of, name, value in settings:
+                setattr(of, name, value)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                for of, name, value in _before:
+                    setattr(of, name, value)
