@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeWarning
+from napari_neuroscope.engine.methods.options import Channels
 from napari_neuroscope.engine.methods.registry import Map, Needs, method
 from napari_neuroscope.engine.target import ResolvedTarget
 from napari_neuroscope.engine.trace import Trace
-
-Channels = Literal["max_abs", "l2", "signed_max", "keep"]
 
 
 def _is_signed(options: Mapping[str, Any]) -> bool:
@@ -46,15 +45,19 @@ def input_map(values: Tensor, channels: Channels, notes: tuple[str, ...] = ()) -
     "Saliency",
     needs=Needs.TARGET | Needs.GRADIENTS,
     signed=_is_signed,
-    reference="Simonyan et al., ICLR 2014 workshop",
+    reference="Simonyan et al., ICLR 2014 workshop, arXiv:1312.6034",
 )
 def saliency(
     trace: Trace, target: ResolvedTarget, layer: str | None, *, channels: Channels = "max_abs"
 ) -> Map:
     """How strongly each pixel would change the score: |∂T/∂x|, the largest of its channels.
 
-    ``channels``: ``max_abs``, the length ``l2``, ``signed_max`` (the strongest with its sign), or
-    ``keep`` each. Returns (*space) on the input's grid, or (channel, *space).
+    ∂T/∂x by one backward pass, its channels joined as ``channels`` says. Returns (*space) on the
+    input's grid, or (channel, *space) where they are kept.
+
+    Cost
+    ----
+    Forward passes: 0. Backward passes: 1.
 
     Misleads
     --------
@@ -82,7 +85,7 @@ def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...
     "Guided backpropagation",
     needs=Needs.TARGET | Needs.GUIDED,
     signed=_is_signed,
-    reference="Springenberg et al., ICLR 2015 workshop",
+    reference="Springenberg et al., ICLR 2015 workshop, arXiv:1412.6806",
 )
 def guided_backprop(
     trace: Trace, target: ResolvedTarget, layer: str | None, *, channels: Channels = "signed_max"
@@ -91,7 +94,11 @@ def guided_backprop(
 
     Every pointwise nonlinearity passes back R_in = max(R_out, 0) · f'(z): ReLU and its kin, and
     the smooth ones (GELU, SiLU, sigmoid, tanh and others), however they are written. Returns
-    (*space) on the input's grid, or (channel, *space).
+    (*space) on the input's grid, or (channel, *space) where channels are kept.
+
+    Cost
+    ----
+    Forward passes: 0. Backward passes: 1.
 
     Misleads
     --------

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from napari_neuroscope.engine.baselines import Baseline, baseline_of
+from napari_neuroscope.engine.baselines import baseline_of
 from napari_neuroscope.engine.grid import resample
 from napari_neuroscope.engine.methods.cams import weighted
+from napari_neuroscope.engine.methods.options import Baseline, Batch, Relu
 from napari_neuroscope.engine.methods.registry import Map, Needs, Step, method
 from napari_neuroscope.engine.passes import Passes
 from napari_neuroscope.engine.target import ResolvedTarget
@@ -22,22 +21,30 @@ _CAM = Needs.LAYER | Needs.POSITIONS | Needs.TARGET
 _NEARLY_ALL = 0.99
 
 
-@method("Score-CAM", needs=_CAM, reference="Wang et al., CVPR 2020 workshop")
+@method(
+    "Score-CAM",
+    needs=_CAM,
+    reference="Wang et al., CVPR 2020 workshop, doi:10.1109/CVPRW50498.2020.00020",
+)
 def score_cam(
     trace: Trace,
     targets: Sequence[ResolvedTarget],
     layer: str,
     *,
     baseline: Baseline = "zero",
-    batch: Annotated[int, Field(ge=1)] = 16,
+    batch: Batch = 16,
 ) -> Iterator[Step]:
     """Where a layer holds evidence, by how well the class is seen through each of its channels.
 
     Each channel, resampled linearly to the input and brought to 0..1, is a mask M_k; the rest is
     ``baseline``: x_k = b + M_k (x − b). relu(Σ_k w_k A_k) with w = softmax over the channels of
     T(x_k) − T(b); T(b), the same for all, falls out. The paper's b is zero. Channels that are the
-    same everywhere mask nothing and have no weight. One pass a channel, ``batch`` at once, serves
-    all targets; no gradients. Returns (*space) on the layer's grid.
+    same everywhere mask nothing and have no weight. Returns (*space) on the layer's grid.
+
+    Cost
+    ----
+    Forward passes: ``channels``. Backward passes: 0. They serve all targets. Channels that are the
+    same everywhere take none.
 
     Misleads
     --------
@@ -88,7 +95,7 @@ def _alone(weights: Tensor) -> tuple[str, ...]:
 @method(
     "Ablation-CAM",
     needs=_CAM | Needs.RESUMED,
-    reference="Desai and Ramaswamy, WACV 2020",
+    reference="Desai and Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360",
     signed=lambda options: not options["relu"],
     instead="Score-CAM comes nearest",
 )
@@ -97,16 +104,21 @@ def ablation_cam(
     targets: Sequence[ResolvedTarget],
     layer: str,
     *,
-    relu: bool = True,
-    batch: Annotated[int, Field(ge=1)] = 16,
+    relu: Relu = True,
+    batch: Batch = 16,
 ) -> Iterator[Step]:
     """Where a layer holds evidence, by how far the score falls without each of its channels.
 
     relu(Σ_k w_k A_k) with w_k = (T − T_k) / |T|, T_k with channel k set to zero; without ``relu``
     the map keeps what speaks against the class. The paper divides by T, which would turn the map
-    of a negative score round; where T is 0 nothing is divided. Each channel is a pass from the
-    layer on, ``batch`` at once, and serves all targets; no gradients. Returns (*space) on the
-    layer's grid.
+    of a negative score round; where T is 0 nothing is divided. Returns (*space) on the layer's
+    grid.
+
+    Cost
+    ----
+    Forward passes: 2. Passes behind the layer: ``channels`` + 3. Backward passes: 0. They serve all
+    targets. Channels that are zero everywhere take none. The others show that the network can be
+    gone on with from the layer.
 
     Misleads
     --------

@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from napari_neuroscope.engine.baselines import Baseline, baseline_of
+from napari_neuroscope.engine.baselines import baseline_of
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.methods.options import Baseline, Batch, Seed
 from napari_neuroscope.engine.methods.registry import Map, Needs, Step, method
 from napari_neuroscope.engine.passes import Passes
 from napari_neuroscope.engine.target import ResolvedTarget
@@ -24,7 +25,7 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 @method(
     "Occlusion",
     needs=Needs.TARGET,
-    reference="Zeiler and Fergus, ECCV 2014",
+    reference="Zeiler and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53",
     signed=True,
 )
 def occlusion(
@@ -32,17 +33,25 @@ def occlusion(
     targets: Sequence[ResolvedTarget],
     layer: str | None,
     *,
-    window: Annotated[int, Field(ge=1, le=4096)] = 32,
-    stride: Annotated[int, Field(ge=1, le=4096)] = 16,
+    window: Annotated[
+        int, Field(ge=1, le=4096, description="The side of a window, in pixels of the input.")
+    ] = 32,
+    stride: Annotated[
+        int, Field(ge=1, le=4096, description="How far apart windows are; at most their side.")
+    ] = 16,
     baseline: Baseline = "zero",
-    batch: Annotated[int, Field(ge=1)] = 16,
+    batch: Batch = 16,
 ) -> Iterator[Step]:
     """Where the image holds evidence, by how far the score falls with a window of it hidden.
 
     T(x) − T(x_w), x_w the input with window w set to ``baseline``, averaged over the windows that
-    cover a pixel. ``window`` and ``stride`` are in pixels of the input, along every axis; windows
-    are cut at the far border. One pass a window, ``batch`` at once, serves all targets; no
-    gradients. Returns (*space) on the input's grid.
+    cover a pixel. Windows have the side ``window`` and are ``stride`` pixels apart along every axis;
+    they are cut at the far border. Returns (*space) on the input's grid.
+
+    Cost
+    ----
+    Forward passes: ``windows`` + 1. Backward passes: 0. They serve all targets. Along an axis of n
+    pixels there are ⌈(n − ``window``) / ``stride``⌉ + 1 windows.
 
     Misleads
     --------
@@ -87,25 +96,34 @@ def _windows(shape: Sequence[int], window: int, stride: int) -> list[tuple[slice
     return list(itertools.product(*lines))
 
 
-@method("RISE", needs=Needs.TARGET, reference="Petsiuk et al., BMVC 2018")
+@method("RISE", needs=Needs.TARGET, reference="Petsiuk et al., BMVC 2018, arXiv:1806.07421")
 def rise(
     trace: Trace,
     targets: Sequence[ResolvedTarget],
     layer: str | None,
     *,
-    masks: Annotated[int, Field(ge=1, le=1_000_000)] = 2000,
-    cells: Annotated[int, Field(ge=1, le=256)] = 7,
-    probability: Annotated[float, Field(gt=0, le=1)] = 0.5,
+    masks: Annotated[
+        int, Field(ge=1, le=1_000_000, description="How many masks; more give a smoother map.")
+    ] = 2000,
+    cells: Annotated[
+        int, Field(ge=1, le=256, description="How many cells a mask has along each axis.")
+    ] = 7,
+    probability: Annotated[
+        float, Field(gt=0, le=1, description="How probable it is that a cell is visible.")
+    ] = 0.5,
     baseline: Baseline = "zero",
-    seed: Annotated[int, Field(ge=0, le=2**31)] = 0,
-    batch: Annotated[int, Field(ge=1)] = 16,
+    seed: Seed = 0,
+    batch: Batch = 16,
 ) -> Iterator[Step]:
     """Where the image holds evidence, by the scores with random parts of it visible.
 
     S = 1 / (p N) Σ T(b + M (x − b)) M over N ``masks``: ``cells`` random cells along each axis,
     one with ``probability`` p and else zero, enlarged linearly and shifted at random by less than
-    a cell; b is ``baseline``, in the paper zero. ``batch`` passes at once serve all targets; no
-    gradients. The same ``seed`` gives the same masks. Returns (*space) on the input's grid.
+    a cell; b is ``baseline``, in the paper zero. Returns (*space) on the input's grid.
+
+    Cost
+    ----
+    Forward passes: ``masks``. Backward passes: 0. They serve all targets.
 
     Misleads
     --------

@@ -23,7 +23,7 @@ from napari_neuroscope.engine.regions import (
 from napari_neuroscope.engine.target import ResolvedTarget
 from napari_neuroscope.engine.trace import Trace
 
-_PAPER = "Schorr et al., Appl. Sci. 2021"
+_PAPER = "Schorr et al., Appl. Sci. 2021, doi:10.3390/app11052199"
 _SCORES = ("score_map", "probability")
 
 
@@ -37,15 +37,43 @@ def _offered() -> list[str]:
     return list(dict.fromkeys([*_SCORES, *others]))
 
 
-Base = Annotated[str, Choices(_offered)]
-Scales = Annotated[
-    tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(min_length=1, max_length=32)
+Base = Annotated[
+    str,
+    Choices(_offered),
+    Field(
+        description="What the regions show the mean of: the target's score (score_map), its "
+        "probability, or another map with its own defaults, such as grad_cam of a layer."
+    ),
 ]
-Sigma = Annotated[float, Field(ge=0, le=100)]
-MinSize = Annotated[int, Field(ge=1, le=1_000_000)]
-LongestSide = Annotated[int, Field(ge=8, le=4096)]
-Dilation = Annotated[int, Field(ge=0, le=100)]
-Area = Annotated[int, Field(ge=0, le=1_000_000)]
+Scales = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1e6)], ...],
+    Field(
+        min_length=1,
+        max_length=32,
+        description="The scales at which the image is split; larger ones give larger segments.",
+    ),
+]
+Sigma = Annotated[
+    float, Field(ge=0, le=100, description="How far the image is blurred before it is split.")
+]
+MinSize = Annotated[
+    int, Field(ge=1, le=1_000_000, description="The fewest pixels that a segment has.")
+]
+LongestSide = Annotated[
+    int,
+    Field(ge=8, le=4096, description="To how many pixels a larger image is scaled to be split."),
+]
+Dilation = Annotated[
+    int, Field(ge=0, le=100, description="The radius of the disk by which each segment grows.")
+]
+Area = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=1_000_000,
+        description="A segment that adds fewer pixels than these is passed over.",
+    ),
+]
 
 _SPLIT = Segmentation()
 
@@ -158,11 +186,15 @@ def segmented_score_map(
     ``longest_side`` pixels), and each segment grows by a disk of radius ``dilation``. Then the
     segment with the highest mean of ``base`` over what it adds is painted with that mean, and so on
     (as XRAI, Kapishnikov et al. 2019); one that adds fewer than ``min_new_area`` pixels is passed
-    over, and what is left at the end gets its own mean. ``base`` is the target's score (score_map),
-    its ``probability``, or another map with its own defaults, such as grad_cam of a layer.
+    over, and what is left at the end gets its own mean.
 
     Returns (*space) on the pixels of the network's input that show the image, with the order of the
     regions beside it.
+
+    Cost
+    ----
+    Forward passes: 0, and those of ``base``. Backward passes: 0, and those of ``base``. The image is
+    split on the CPU, once for all classes.
 
     Misleads
     --------
@@ -185,7 +217,13 @@ def guided_segmented_score_map(
     target: ResolvedTarget,
     layer: str | None,
     *,
-    candidates: Literal["union", "intersection"] = "union",
+    candidates: Annotated[
+        Literal["union", "intersection"],
+        Field(
+            description="union adds the region of each predicted class to the segments; "
+            "intersection cuts every segment, after it has grown, into its parts in these regions."
+        ),
+    ] = "union",
     base: Base = "score_map",
     scales: Scales = _SPLIT.scales,
     sigma: Sigma = _SPLIT.sigma,
@@ -196,12 +234,16 @@ def guided_segmented_score_map(
 ) -> Map:
     """The segmented score map, led by the prediction: its regions are segments too.
 
-    ``candidates``: ``union`` adds the region of each predicted class to the segments;
-    ``intersection`` cuts every segment, after it has grown, into its parts in these regions.
-    Predicted regions don't grow. The other options are those of the segmented score map.
+    As the segmented score map, its segments joined or cut by the regions that are predicted as one
+    class each, as ``candidates`` says. Predicted regions don't grow.
 
     Returns (*space) on the pixels of the network's input that show the image, with the order of the
     regions beside it.
+
+    Cost
+    ----
+    Forward passes: 0, and those of ``base``. Backward passes: 0, and those of ``base``. The image is
+    split on the CPU, once for all classes.
 
     Misleads
     --------
@@ -237,6 +279,10 @@ def similarity_map(
     mean of class c over the region predicted as class j; None where none is. Returns (*space) on
     the pixels of the network's input that show the image, with the order of the regions, the most
     similar first, and the prediction beside it.
+
+    Cost
+    ----
+    Forward passes: 0, and those of ``base``. Backward passes: 0, and those of ``base``.
 
     Misleads
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,6 +137,12 @@ class Option:
         }
 
     @property
+    def meaning(self) -> str:
+        """What it does, as its type's ``Field(description=…)`` says."""
+        texts = (getattr(extra, "description", None) for extra in self._extras)
+        return next((text for text in texts if text), "")
+
+    @property
     def _extras(self) -> tuple[Any, ...]:
         return getattr(self.limited, "__metadata__", ())
 
@@ -160,6 +167,10 @@ class Method:
         The paper.
     summary
         What it shows, in one line.
+    description
+        How it is made, exactly.
+    cost
+        How many passes one target takes; see `method`.
     caution
         When it misleads.
     instead
@@ -175,6 +186,8 @@ class Method:
     options: Mapping[str, Option]
     reference: str
     summary: str
+    description: str
+    cost: str
     caution: str
     signed: Callable[[Mapping[str, Any]], bool]
     instead: str = ""
@@ -261,12 +274,16 @@ class Method:
         return checked
 
 
-def _sections(function: Callable[..., Any]) -> tuple[str, str]:
-    """Return the first line of a docstring, and its section “Misleads”."""
-    text = inspect.getdoc(function) or ""
-    summary = text.split("\n")[0]
-    _, found, rest = text.partition("Misleads\n--------\n")
-    return summary, " ".join(rest.split("\n\n")[0].split()) if found else ""
+_HEADING = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)
+
+
+def _sections(function: Callable[..., Any]) -> dict[str, str]:
+    """Return a docstring's first line as "summary", what follows it, and each of its sections."""
+    opening, *rest = _HEADING.split(inspect.getdoc(function) or "")
+    summary, _, description = opening.partition("\n")
+    sections = dict(zip(map(str.lower, rest[::2]), rest[1::2], strict=True))
+    lines = {name: " ".join(text.split()) for name, text in sections.items()}
+    return {"summary": summary, "description": description.strip(), **lines}
 
 
 def method(
@@ -289,6 +306,12 @@ def method(
     serve all targets, and yields a `Step` after each batch; the last has the result. Without
     targets to choose, it gets none.
 
+    Its docstring is its card in the dock and the docs: the first line says what the map shows, the
+    text below how it is made, exactly. The section “Cost” begins with “Forward passes: …. Backward
+    passes: ….”: what one target takes beside the one pass of the image, in its options,
+    ``channels`` of the layer, or numbers; a pass is one input through the network. “Misleads” says
+    when. What an option means stands with its type, as pydantic's ``Field(description=…)``.
+
     Parameters
     ----------
     title
@@ -298,7 +321,8 @@ def method(
     tasks
         For which tasks it is.
     reference
-        The paper.
+        The paper, its identifier last, such as “Selvaraju et al., ICCV 2017, doi:10.1109/…” or
+        “…, arXiv:1610.02391”; several are parted by semicolons.
     needs_more
         What some of its options need besides: called with the options by name.
     signed
@@ -315,7 +339,7 @@ def method(
             for name, parameter in inspect.signature(function).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY
         }
-        summary, caution = _sections(function)
+        card = _sections(function)
         tells: Callable[[Mapping[str, Any]], bool] = (
             signed if callable(signed) else lambda _: bool(signed)
         )
@@ -328,8 +352,10 @@ def method(
             needs_more,
             options,
             reference,
-            summary,
-            caution,
+            card["summary"],
+            card["description"],
+            card.get("cost", ""),
+            card.get("misleads", ""),
             tells,
             instead,
         )

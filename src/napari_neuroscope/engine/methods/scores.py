@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.frameworks.base import Capability
@@ -16,7 +19,8 @@ from napari_neuroscope.engine.trace import Trace
 @method(
     "Score map",
     needs=Needs.TARGET,
-    reference="Schorr et al., Appl. Sci. 2021; Zhou et al., CVPR 2016",
+    reference="Schorr et al., Appl. Sci. 2021, doi:10.3390/app11052199; "
+    "Zhou et al., CVPR 2016, doi:10.1109/CVPR.2016.319",
 )
 def score_map(trace: Trace, target: ResolvedTarget, layer: str | None) -> Map:
     """How the network scores the class at each position.
@@ -24,6 +28,10 @@ def score_map(trace: Trace, target: ResolvedTarget, layer: str | None) -> Map:
     Segmentation: the class's logit or probability (the target's score) over the output grid.
     Classification: the scores of all classes as a table; where global average pooling and one
     linear layer follow a spatial one, also the map that they come from, CAM = Σ_k W_ck A_k.
+
+    Cost
+    ----
+    Forward passes: 0. Backward passes: 0, or 1 for the CAM of a classifier.
 
     Misleads
     --------
@@ -99,18 +107,29 @@ def pooled_layer(layers: LayerGraph) -> str | None:
     return None
 
 
-@method("Fusion score map", tasks=("segmentation",), reference="Schorr et al., Appl. Sci. 2021")
+@method(
+    "Fusion score map",
+    tasks=("segmentation",),
+    reference="Schorr et al., Appl. Sci. 2021, doi:10.3390/app11052199",
+)
 def fusion_score_map(
     trace: Trace,
     target: ResolvedTarget | None,
     layer: str | None,
     *,
-    classes: Sequence[str | int] | None = None,
+    classes: Annotated[
+        Sequence[str | int] | None,
+        Field(description="The classes of which the highest is taken, by name or number."),
+    ] = None,
 ) -> Map:
     """How sure the network is of its answer: the highest probability of the chosen classes.
 
     max_c π_c over ``classes`` (all by default), with the predicted classes as labels beside it.
     Returns (*space) on the output's grid.
+
+    Cost
+    ----
+    Forward passes: 0. Backward passes: 0.
 
     Misleads
     --------

@@ -1,0 +1,39 @@
+"""Options that several methods share, each with its meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from napari_neuroscope.engine import baselines
+
+Baseline = Annotated[
+    baselines.Baseline,
+    Field(
+        description="What stands for “nothing there”: zero as the network takes it, which is black "
+        "only where nothing is normalised, the image's mean of each channel, or the image blurred."
+    ),
+]
+Batch = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="How many inputs go through the network at once; it sets memory and speed, and "
+        "not the map.",
+    ),
+]
+Channels = Annotated[
+    Literal["max_abs", "l2", "signed_max", "keep"],
+    Field(
+        description="How the input's channels are joined: max_abs, the largest size; l2, the "
+        "length; signed_max, the strongest with its sign; keep, not at all."
+    ),
+]
+Relu = Annotated[
+    bool, Field(description="Leave out what speaks against the class, all values below zero.")
+]
+Seed = Annotated[
+    int,
+    Field(ge=0, le=2**31, description="Of the random numbers: the same seed gives the same map."),
+]

@@ -1,0 +1,160 @@
+"""The card of each method: that it has every part, and that its cost is what is counted."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import napari_neuroscope as ns
+from networks import settled
+
+PAPER = re.compile(r"(doi:10\.\d{4,9}/\S+|arXiv:\d{4}\.\d{4,5})$")
+
+
+@pytest.mark.parametrize("name", ns.methods)
+def test_each_method_has_a_card(name: str) -> None:
+    method = ns.methods[name]
+    assert method.summary
+    assert "\n" not in method.summary
+    assert method.description, "how is it made? the text below the docstring's first line"
+    assert method.caution, "when does it mislead? the docstring's section “Misleads”"
+    assert re.match(r"Forward passes: .+?\. .*Backward passes: ", method.cost), method.cost
+    for option in method.options.values():
+        assert option.meaning.endswith("."), f"{option.name}: Field(description=…) of its type"
+    for paper in method.reference.split("; ") if name != "input" else ():
+        assert PAPER.search(paper), f"“{paper}” ends in no doi: or arXiv:"
+
+
+class CountedConv(nn.Conv2d):
+    """Counts the inputs that run through it."""
+
+    seen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
+        return super().forward(x)
+
+
+class Counted(nn.Module):
+    """Counts the inputs that pass it whole, from a layer on, and back; input of any size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = CountedConv(1, 4, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.layer = nn.Conv2d(4, channels, 3, padding=1)
+        self.head = CountedConv(channels, 3, 1)
+        self.back = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.head(self.layer(self.relu(self.first(x))))
+        if y.requires_grad:
+            y.register_hook(self._went_back)
+        return y
+
+    def _went_back(self, gradient: Tensor) -> None:
+        self.back += len(gradient)
+
+    def passes(self) -> dict[str, int]:
+        """Return what was counted since the last call."""
+        whole, ends, back = self.first.seen, self.head.seen, self.back
+        self.first.seen = self.head.seen = self.back = 0
+        return {
+            "Forward passes": whole,
+            "Passes behind the layer": ends - whole,
+            "Backward passes": back,
+        }
+
+
+def counting(channels: int, side: int) -> tuple[Counted, ns.Network, np.ndarray]:
+    """Return a network that counts, and an image for it; its layers are known already."""
+    model = settled(Counted(channels))
+    spec = {"task": "segmentation", "input": {"value_range": (0, 1)}}
+    network = ns.wrap(model, spec, device="cpu")
+    network.layers
+    image = np.random.default_rng(0).random((side, side), dtype=np.float32)
+    return model, network, image
+
+
+def counted(
+    model: Counted, network: ns.Network, image: np.ndarray, name: str, target: Any, **options: Any
+) -> dict[str, int]:
+    """Return the passes of a map, beside the one of the image that all maps share."""
+    layer = "layer" if ns.Needs.LAYER in ns.methods[name].needs_with(options) else None
+    network.traces.clear()
+    model.passes()
+    ns.explain(network, image, name, target, layer, **options)
+    found = model.passes()
+    return {**found, "Forward passes": found["Forward passes"] - 1}
+
+
+def told(name: str, channels: int, side: int, options: dict[str, Any]) -> dict[str, int]:
+    """Return the passes that a method's card tells: the number before a comma or full stop."""
+    method = ns.methods[name]
+    quantities = {**method.check_options(options), "channels": channels}
+    if {"window", "stride"} <= set(quantities):
+        along = math.ceil((side - quantities["window"]) / quantities["stride"]) + 1
+        quantities["windows"] = along**2
+    kinds = re.findall(r"(\w[\w ]*): ([^.,;]+)[.,;]", method.cost)
+    written = {kind: text.replace("``", "").replace("·", "*") for kind, text in kinds}
+    counts = {kind: int(eval(text, {}, quantities)) for kind, text in written.items()}
+    return {"Passes behind the layer": 0, **counts}
+
+
+# Fewer passes than by default, for the time of the test.
+FEWER: dict[str, dict[str, Any]] = {
+    "occlusion": {"window": 7, "stride": 4},
+    "rise": {"masks": 37},
+}
+
+
+@pytest.mark.parametrize(("channels", "side"), [(5, 20), (18, 24)])
+@pytest.mark.parametrize("name", ns.methods)
+def test_the_cost_is_what_is_counted(name: str, channels: int, side: int) -> None:
+    options = FEWER.get(name, {})
+    model, network, image = counting(channels, side)
+    target = 1 if ns.Needs.TARGET in ns.methods[name].needs else None
+    found = counted(model, network, image, name, target, **options)
+    assert found == told(name, channels, side, options)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, m in ns.methods.items() if "They serve all targets." in m.cost]
+)
+def test_passes_that_serve_all_targets(name: str) -> None:
+    options = FEWER.get(name, {})
+    model, network, image = counting(5, 20)
+    found = counted(model, network, image, name, [0, 1, 2], **options)
+    assert found == told(name, 5, 20, options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "forward", "backward"),
+    [
+        ("activation", {"rank": "relevance"}, 0, 1),
+        ("segmented_score_map", {"base": "grad_cam"}, 0, 1),
+        ("similarity_map", {"base": "saliency"}, 0, 1),
+    ],
+)
+def test_costs_that_depend_on_options(
+    name: str, options: dict[str, Any], forward: int, backward: int
+) -> None:
+    model, network, image = counting(5, 20)
+    found = counted(model, network, image, name, 1, **options)
+    assert (found["Forward passes"], found["Backward passes"]) == (forward, backward)
+
+
+def test_options_without_a_meaning_say_nothing() -> None:
+    @ns.method("Bare")
+    def bare(trace: Any, target: Any, layer: Any, *, power: int = 1) -> Tensor:
+        """One."""
+        return torch.ones(1)
+
+    assert (bare.summary, bare.description, bare.cost, bare.caution) == ("One.", "", "", "")
+    assert bare.options["power"].meaning == ""
