@@ -37,6 +37,7 @@ from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.ask_tool import AskTool
 from napari_neuroscope.widgets.dock import Dock
+from napari_neuroscope.widgets.method_tips import method_tip
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.pickers import PickList, options_widget
 from napari_neuroscope.widgets.session import (
@@ -406,13 +407,7 @@ class Inspector(Dock):
         model: Any = self._method_box.model()
         for row, method in enumerate(methods.values()):
             reason = network.why_not(method) if network is not None else None
-            tip = f"<p>{method.summary}</p>"
-            if reason:
-                tip = f"<p><b>{reason}</b></p>{tip}"
-            if method.caution:
-                tip += f"<p><b>When it misleads:</b> {method.caution}</p>"
-            if method.reference:
-                tip += f"<p><i>{method.reference}</i></p>"
+            tip = method_tip(method, reason)
             self._method_box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
             model.item(row).setEnabled(not reason)
 

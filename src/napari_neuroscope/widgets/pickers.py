@@ -13,6 +13,7 @@ from superqt import QSearchableListWidget
 from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.methods.registry import Method, Option
+from napari_neuroscope.widgets.method_tips import option_tip
 
 
 class PickList(QWidget):
@@ -127,9 +128,10 @@ class NumbersEdit(LineEdit):
 
 def _option_widget(option: Option) -> Any:
     named: dict[str, Any] = {"name": option.name, "label": option.name.replace("_", " ")}
+    tip = option_tip(option)
     if get_origin(option.annotation) is tuple:
-        return NumbersEdit(value=option.default, **named)
-    more: dict[str, Any] = dict(option.limits)
+        return NumbersEdit(value=option.default, tooltip=tip, **named)
+    more: dict[str, Any] = {"tooltip": tip, **option.limits}
     if option.choices is not None:
         more["choices"] = option.choices
     return create_widget(
