@@ -36,7 +36,7 @@ def baseline_of(trace: Trace, baseline: Any) -> Tensor:
     NeuroscopeError
         Where there is no such baseline, or the image is of another shape.
     """
-    x = trace.prepared.input
+    x = trace.input
     if not isinstance(baseline, str):
         array = as_array(baseline)
         if array.shape != trace.key.shape:

@@ -221,6 +221,11 @@ class Trace:
         made = sum(made.nbytes for made in self._made.values())
         return self._base_bytes + made + bytes_held(gradients)
 
+    @cached_property
+    def input(self) -> Tensor:
+        """The image as the network takes it, on the network's device: (channel, *space)."""
+        return self.prepared.input.to(self.network.device)
+
     @property
     def space(self) -> int:
         """How many spatial axes there are."""

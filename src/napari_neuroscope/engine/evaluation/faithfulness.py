@@ -119,7 +119,7 @@ def curve(
     batch
         How many inputs go through the network at once.
     """
-    x = trace.prepared.input
+    x = trace.input
     blank = baseline_of(trace, baseline)
     order = order_of(measured.on_input(trace).to(x.device))
     rank = torch.empty_like(order)
@@ -130,11 +130,11 @@ def curve(
     scores = []
     for start, stop in passes.parts(len(changed)):
         inputs = images_along(x, blank, rank, changed[start:stop], way)
-        scores.append(passes.scores(inputs)[0].cpu())
+        scores.append(passes.scores(inputs)[0])
         progress(stop, len(changed), f"{way}, {measured.title}")
     return Curve(
         way,
         changed / len(order),
-        torch.cat(scores).double().numpy(),
+        torch.cat(scores).cpu().double().numpy(),
         passes.notes,
     )

@@ -53,7 +53,7 @@ def max_sensitivity(
     chosen = methods[explanation.method]
     layer = measured.labels.get("layer") or next(iter(explanation.provenance["layers"]), None)
     needed = network.layers.or_last([layer] if layer else [])
-    x = trace.prepared.input
+    x = trace.input
     reach = radius * float(x.max() - x.min())
     generator = torch.Generator().manual_seed(seed)
 
@@ -108,20 +108,21 @@ def infidelity(
     """
     if not 0 < side <= 1:
         raise NeuroscopeError(f"The side of a box is a share of the image, 0 to 1, not {side:g}.")
-    x, blank = trace.prepared.input, baseline_of(trace, baseline)
-    values = torch.nan_to_num(measured.on_input(trace)).double()
+    x, blank = trace.input, baseline_of(trace, baseline)
+    values = torch.nan_to_num(measured.on_input(trace)).double().cpu()
     boxes = _boxes(x.shape[1:], samples, side, seed)
     passes = Passes(trace, [measured.target], batch)
-    (own,) = passes.scores(x[None])[0].tolist()
-    inside, changes = [], []
+    own = passes.scores(x[None])[0]
+    inside, scores = [], []
     for start, stop in passes.parts(samples):
         inputs = x.expand(stop - start, *x.shape).clone()
         for given, box in zip(inputs, boxes[start:stop], strict=True):
             given[(slice(None), *box)] = blank[(slice(None), *box)]
             inside.append(float(values[box].sum()))
-        changes += (own - passes.scores(inputs)[0].double()).tolist()
+        scores.append(passes.scores(inputs)[0])
         progress(stop, samples, f"infidelity of {measured.title}")
-    told, changed = np.array(inside), np.array(changes)
+    told = np.array(inside)
+    changed = (own.double() - torch.cat(scores).double()).cpu().numpy()
     whole = float((changed**2).sum())
     if whole == 0:
         return math.nan

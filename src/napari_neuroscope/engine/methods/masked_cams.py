@@ -53,7 +53,7 @@ def score_cam(
     image is unlike any that the network was trained on.
     """
     activation, grid = trace.activation(layer), trace.prepared.grid
-    x = trace.prepared.input
+    x = trace.input
     b = baseline_of(trace, baseline)
     own = grid.divided(activation.shape[1:])
     flat = activation.flatten(1)
@@ -144,6 +144,6 @@ def ablation_cam(
     for start, stop in passes.parts(len(channels)):
         some = channels[start:stop]
         values = activation.expand(len(some), *activation.shape).clone()
-        values[torch.arange(len(some)), some] = 0
+        values[torch.arange(len(some), device=some.device), some] = 0
         weights[:, some] = (whole - passes.scores_behind(go_on, values).to(whole)) / size
         yield Step(stop, len(channels), maps)

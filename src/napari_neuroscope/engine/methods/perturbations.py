@@ -63,7 +63,7 @@ def occlusion(
             f"Occlusion's stride of {stride} leaves pixels between windows of {window} that are "
             f"never hidden; choose a stride of at most {window}."
         )
-    x = trace.prepared.input
+    x = trace.input
     b = baseline_of(trace, baseline)
     windows = _windows(x.shape[1:], window, stride)
     passes = Passes(trace, targets, batch)
@@ -130,7 +130,7 @@ def rise(
     Few masks leave blotches that are chance: a second seed shows which. All of the map is raised
     by the mean score, so compare places within it, not its height with another's.
     """
-    x = trace.prepared.input
+    x = trace.input
     b = baseline_of(trace, baseline)
     passes = Passes(trace, targets, batch)
     generator = torch.Generator().manual_seed(seed)
