@@ -47,12 +47,38 @@ class Passes:
 
     def parts(self, count: int) -> Iterator[tuple[int, int]]:
         """Yield the (start, stop) of batches of `count` variants, as large as they may be now."""
-        start = 0
+        return self._parts(0, count)
+
+    def _parts(self, start: int, count: int) -> Iterator[tuple[int, int]]:
         while start < count:
             # Equal batches: a framework that compiles for each size does it once or twice.
             left = -(-(count - start) // self.batch)
             stop = start + -(-(count - start) // left)
             yield start, stop
+            start = stop
+
+    def each(self, count: int, ask: Callable[[int, int], T]) -> Iterator[tuple[int, int, T]]:
+        """Yield (start, stop) and what `ask` answers for them, over batches of `count` variants.
+
+        `ask` makes the variants as well as asking, so that where there is no memory for them, too,
+        it is asked again for fewer.
+        """
+        start = 0
+        while start < count:
+            stop = next(self._parts(start, count))[1]
+            try:
+                answer = ask(start, stop)
+            except (NeuroscopeError, torch.OutOfMemoryError) as error:
+                if stop - start == 1 and isinstance(error, NeuroscopeError):
+                    raise
+                if stop - start == 1:
+                    raise OutOfMemoryError(
+                        'There is no memory for one more input; try device="cpu" or a smaller '
+                        "image."
+                    ) from error
+                self._lessen(stop - start, error)
+                continue
+            yield start, stop, answer
             start = stop
 
     def scores(self, inputs: Tensor) -> Tensor:
@@ -117,9 +143,9 @@ class Passes:
             yield answer
             start += len(some)
 
-    def _lessen(self, tried: int, error: NeuroscopeError) -> None:
+    def _lessen(self, tried: int, error: Exception) -> None:
         """Go on with smaller batches: half as large for memory, else one by one."""
-        memory = isinstance(error, OutOfMemoryError)
+        memory = isinstance(error, OutOfMemoryError | torch.OutOfMemoryError)
         self.batch = tried // 2 if memory else 1
         self._why = "the memory" if memory else "the network"
 

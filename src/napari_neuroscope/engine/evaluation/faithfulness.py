@@ -128,9 +128,12 @@ def curve(
     changed = steps_of(len(order), steps)
     passes = Passes(trace, [measured.target], batch)
     scores = []
-    for start, stop in passes.parts(len(changed)):
-        inputs = images_along(x, blank, rank, changed[start:stop], way)
-        scores.append(passes.scores(inputs)[0])
+
+    def along(start: int, stop: int) -> Tensor:
+        return passes.scores(images_along(x, blank, rank, changed[start:stop], way))[0]
+
+    for _, stop, found in passes.each(len(changed), along):
+        scores.append(found)
         progress(stop, len(changed), f"{way}, {measured.title}")
     return Curve(
         way,

@@ -113,15 +113,18 @@ def infidelity(
     boxes = _boxes(x.shape[1:], samples, side, seed)
     passes = Passes(trace, [measured.target], batch)
     own = passes.scores(x[None])[0]
-    inside, scores = [], []
-    for start, stop in passes.parts(samples):
+    told = np.array([float(values[box].sum()) for box in boxes])
+    scores = []
+
+    def without(start: int, stop: int) -> Tensor:
         inputs = x.expand(stop - start, *x.shape).clone()
         for given, box in zip(inputs, boxes[start:stop], strict=True):
             given[(slice(None), *box)] = blank[(slice(None), *box)]
-            inside.append(float(values[box].sum()))
-        scores.append(passes.scores(inputs)[0])
+        return passes.scores(inputs)[0]
+
+    for _, stop, found in passes.each(samples, without):
+        scores.append(found)
         progress(stop, samples, f"infidelity of {measured.title}")
-    told = np.array(inside)
     changed = (own.double() - torch.cat(scores).double()).cpu().numpy()
     whole = float((changed**2).sum())
     if whole == 0:

@@ -71,14 +71,16 @@ def score_cam(
 
     if not len(channels):
         yield Step(1, 1, maps)
-    for start, stop in passes.parts(len(channels)):
-        some = channels[start:stop]
-        masks = resample(activation[some], own, grid).flatten(1)
+
+    def through(start: int, stop: int) -> Tensor:
+        masks = resample(activation[channels[start:stop]], own, grid).flatten(1)
         low = masks.amin(1, keepdim=True)
         width = masks.amax(1, keepdim=True) - low
         masks = (masks - low) / torch.where(width > 0, width, 1)
-        inputs = b + masks.reshape(len(some), 1, *grid.shape) * (x - b)
-        scores[:, some] = passes.scores(inputs).to(scores)
+        return passes.scores(b + masks.reshape(-1, 1, *grid.shape) * (x - b))
+
+    for start, stop, found in passes.each(len(channels), through):
+        scores[:, channels[start:stop]] = found.to(scores)
         yield Step(stop, len(channels), maps)
 
 
@@ -117,8 +119,8 @@ def ablation_cam(
     Cost
     ----
     Forward passes: 2. Passes behind the layer: ``channels`` + 3. Backward passes: 0. They serve all
-    targets. Channels that are zero everywhere take none. The others show that the network can be
-    gone on with from the layer.
+    targets. Channels that are zero everywhere take none. Two of the passes of each kind check that
+    the network can be gone on with from the layer.
 
     Misleads
     --------
@@ -141,9 +143,13 @@ def ablation_cam(
     channels = activation.flatten(1).any(1).nonzero()[:, 0]
     if not len(channels):
         yield Step(1, 1, maps)
-    for start, stop in passes.parts(len(channels)):
+
+    def without(start: int, stop: int) -> Tensor:
         some = channels[start:stop]
         values = activation.expand(len(some), *activation.shape).clone()
         values[torch.arange(len(some), device=some.device), some] = 0
-        weights[:, some] = (whole - passes.scores_behind(go_on, values).to(whole)) / size
+        return passes.scores_behind(go_on, values)
+
+    for start, stop, found in passes.each(len(channels), without):
+        weights[:, channels[start:stop]] = (whole - found.to(whole)) / size
         yield Step(stop, len(channels), maps)

@@ -19,8 +19,6 @@ from napari_neuroscope.engine.passes import Passes
 from napari_neuroscope.engine.target import ResolvedTarget
 from napari_neuroscope.engine.trace import Trace
 
-_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-
 
 @method(
     "Occlusion",
@@ -74,26 +72,41 @@ def occlusion(
     def maps() -> list[Tensor | Map]:
         return [Map(one / count.clamp(min=1), notes=passes.notes) for one in total]
 
-    for start, stop in passes.parts(len(windows)):
-        some = windows[start:stop]
-        inputs = x.expand(len(some), *x.shape).clone()
-        for hidden, at in zip(inputs, some, strict=True):
-            hidden[(slice(None), *at)] = b[(slice(None), *at)]
-        falls = (whole[:, None] - passes.scores(inputs)).to(total)
-        for fall, at in zip(falls.T, some, strict=True):
-            total[(slice(None), *at)] += fall.reshape(-1, *(1,) * len(at))
-            count[at] += 1
+    def without(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        hidden = _covered(windows[start:stop].to(x.device), x.shape[1:])
+        return hidden.to(total), passes.scores(torch.where(hidden[:, None], b, x))
+
+    for _, stop, (hidden, scores) in passes.each(len(windows), without):
+        falls = (whole[:, None] - scores).to(total)
+        total += torch.tensordot(falls, hidden, 1)
+        count += hidden.sum(0)
         yield Step(stop, len(windows), maps)
 
 
-def _windows(shape: Sequence[int], window: int, stride: int) -> list[tuple[slice, ...]]:
-    """Return windows that cover all of `shape`, the last of each axis cut at the border."""
-    starts = (range(0, max(size - window, 0) + stride, stride) for size in shape)
-    lines = (
-        [slice(at, min(at + window, size)) for at in of_axis if at < size]
-        for of_axis, size in zip(starts, shape, strict=True)
+def _windows(shape: Sequence[int], window: int, stride: int) -> Tensor:
+    """Return windows that cover all of `shape`, the last of each axis beyond the border.
+
+    Their first and last position of each axis, the last excluded: (window, axis, 2).
+    """
+    starts = (
+        [at for at in range(0, max(size - window, 0) + stride, stride) if at < size]
+        for size in shape
     )
-    return list(itertools.product(*lines))
+    first = torch.tensor(list(itertools.product(*starts)))
+    return torch.stack([first, first + window], -1)
+
+
+def _covered(windows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return which positions windows (window, axis, 2) cover: bool (window, *space)."""
+    covered = torch.ones(len(windows), *(1,) * len(shape), dtype=torch.bool, device=windows.device)
+    for axis, size in enumerate(shape):
+        at = torch.arange(size, device=windows.device)
+        first, last = windows[:, axis, :1], windows[:, axis, 1:]
+        inside = (at >= first) & (at < last)
+        covered = covered & inside.reshape(
+            len(windows), *(size if axis == other else 1 for other in range(len(shape)))
+        )
+    return covered
 
 
 @method("RISE", needs=Needs.TARGET, reference="Petsiuk et al., BMVC 2018, arXiv:1806.07421")
@@ -133,7 +146,7 @@ def rise(
     x = trace.input
     b = baseline_of(trace, baseline)
     passes = Passes(trace, targets, batch)
-    generator = torch.Generator().manual_seed(seed)
+    drawn = _Masks(x, cells, probability, seed)
     total = x.new_zeros(len(targets), *x.shape[1:])
     done = 0
 
@@ -141,29 +154,55 @@ def rise(
         found = total / (probability * done)
         return [Map(one, signed=bool((one < 0).any()), notes=passes.notes) for one in found]
 
-    for start, stop in passes.parts(masks):
-        drawn = [_mask(x.shape[1:], cells, probability, generator) for _ in range(start, stop)]
-        visible = torch.stack(drawn).to(x)
-        scores = passes.scores(b + visible[:, None] * (x - b)).to(total)
-        total += torch.tensordot(scores, visible, 1)
+    def through(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        visible = drawn.between(start, stop)
+        return visible, passes.scores(b + visible[:, None] * (x - b))
+
+    for _, stop, (visible, scores) in passes.each(masks, through):
+        total += torch.tensordot(scores.to(total), visible, 1)
         done = stop
         yield Step(stop, masks, maps)
 
 
-def _mask(
-    shape: Sequence[int], cells: int, probability: float, generator: torch.Generator
-) -> Tensor:
-    """Return the next random mask (*space), 0 to 1."""
-    space = len(shape)
-    coarse = torch.rand((cells,) * space, generator=generator) < probability
-    steps = [-(-size // cells) for size in shape]
-    fine = functional.interpolate(
-        coarse.float()[None, None],
-        [(cells + 1) * step for step in steps],
-        mode=_LINEAR[space],
-        align_corners=False,
-    )[0, 0]
-    shifts = [int(torch.randint(step, (), generator=generator)) for step in steps]
-    return fine[
-        tuple(slice(at, at + size) for at, size in zip(shifts, shape, strict=True))
-    ].contiguous()
+class _Masks:
+    """Random masks of an input (channel, *space), each 0 to 1, in the order of their numbers.
+
+    The cells are drawn on the CPU, so that a seed means the same masks on every device; they are
+    enlarged on the input's own.
+    """
+
+    def __init__(self, x: Tensor, cells: int, probability: float, seed: int) -> None:
+        self._shape, self._cells, self._probability = x.shape[1:], cells, probability
+        self._steps = [-(-size // cells) for size in self._shape]
+        self._generator = torch.Generator().manual_seed(seed)
+        self._drawn: list[tuple[Tensor, list[int]]] = []
+        self._first = 0
+        # Linear enlargement is one matrix an axis: (enlarged, cells).
+        eye = torch.eye(cells, device=x.device, dtype=x.dtype)[None]
+        self._enlarged = [
+            functional.interpolate(
+                eye, (cells + 1) * step, mode="linear", align_corners=False
+            )[0].T.contiguous()
+            for step in self._steps
+        ]  # fmt: skip
+
+    def between(self, start: int, stop: int) -> Tensor:
+        """Return masks (mask, *space) on the input's device; `start` never goes back."""
+        del self._drawn[: start - self._first]
+        self._first = start
+        while len(self._drawn) < stop - start:
+            self._drawn.append(self._draw())
+        some = self._drawn[: stop - start]
+        found = torch.stack([coarse for coarse, _ in some]).to(self._enlarged[0])
+        shifts = torch.tensor([by for _, by in some]).to(found.device)
+        for axis, (size, lines) in enumerate(zip(self._shape, self._enlarged, strict=True)):
+            at = shifts[:, axis, None] + torch.arange(size, device=found.device)
+            # The first axis of cells goes, and comes back enlarged as the last.
+            found = torch.einsum("mc...,msc->m...s", found, lines[at])
+        return found
+
+    def _draw(self) -> tuple[Tensor, list[int]]:
+        shape = (self._cells,) * len(self._shape)
+        coarse = torch.rand(shape, generator=self._generator) < self._probability
+        shifts = [int(torch.randint(step, (), generator=self._generator)) for step in self._steps]
+        return coarse, shifts
