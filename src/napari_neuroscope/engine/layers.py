@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.receptive_field import Reach
+from napari_neuroscope.engine.tokens import Fold
 
 Kind = Literal[
     "convolution", "transposed convolution", "dense", "pooling", "normalisation", "activation",
@@ -34,7 +35,8 @@ class Layer:
     kind
         What it does; a ``block`` is a module made of other layers.
     output_shape
-        (channel, *space) of its output, without the batch, for the input it was found with.
+        Of its output, without the batch, for the input it was found with: (channel, *space), but
+        for layers of another `layout`.
     parameters
         How many numbers it learnt.
     inputs, outputs
@@ -57,6 +59,12 @@ class Layer:
         Whether it takes the network's input, perhaps beside other layers.
     moved
         Whether what is no layer, such as a slice, moves positions that it takes.
+    layout
+        Where its positions are: as its ``"shape"`` says, (channel, *space); in an order of their
+        own, as tokens have; or ``"unknown"``.
+    silent
+        Whether the network's answer depends on none of its positions, though it may on what is
+        beside them, such as a class token.
     """
 
     name: str
@@ -74,6 +82,8 @@ class Layer:
     reach: Reach = None
     takes_input: bool = False
     moved: bool = False
+    layout: Fold | Literal["shape", "unknown"] = field(default="shape", compare=False)
+    silent: bool = False
 
 
 class LayerGraph(Mapping[str, Layer]):
@@ -127,10 +137,22 @@ class LayerGraph(Mapping[str, Layer]):
         """Return the names of the layers of some kinds, in order."""
         return [layer.name for layer in self.values() if layer.kind in kinds]
 
+    def grid(self, name: str) -> tuple[int, ...]:
+        """Return the shape of the positions of a layer's output, (*space); () where it has none."""
+        layer = self[name]
+        if isinstance(layer.layout, Fold):
+            return layer.layout.grid
+        by_shape = layer.layout == "shape" and len(layer.output_shape) == self.space + 1
+        return layer.output_shape[1:] if by_shape else ()
+
+    @property
+    def folded(self) -> bool:
+        """Whether some layers have their positions in an order of their own."""
+        return any(isinstance(layer.layout, Fold) for layer in self.values())
+
     def has_positions(self, name: str) -> bool:
         """Whether a layer's output has the spatial axes of the input, with several positions."""
-        shape = self[name].output_shape
-        return len(shape) == self.space + 1 and max(shape[1:]) > 1
+        return max(self.grid(name), default=1) > 1
 
     def select(
         self, which: str | Sequence[str], *, positions: bool = True, gradient: bool = False
@@ -169,11 +191,16 @@ class LayerGraph(Mapping[str, Layer]):
             layer = self[pattern]
             if positions and not self.has_positions(pattern):
                 other = self.last_with_positions()
+                shaped = len(layer.output_shape) == self.space + 1
+                unknown = layer.layout == "unknown" and shaped and max(layer.output_shape[1:]) > 1
                 advice = (
-                    f"choose one before the pooling, such as “{other}”" if other else "none has"
+                    f"choose one {'' if unknown else 'before the pooling, '}such as “{other}”"
+                    if other
+                    else "none has"
                 )
+                what = "no positions that are known" if unknown else "no positions"
                 raise NeuroscopeError(
-                    f"The layer “{pattern}” ({layer.operation}) has no positions: its output is "
+                    f"The layer “{pattern}” ({layer.operation}) has {what}: its output is "
                     f"{layer.output_shape}; {advice}."
                 )
             if gradient and not layer.differentiable:
@@ -202,9 +229,23 @@ class LayerGraph(Mapping[str, Layer]):
         return list(names) or [name for name in [self.last_with_positions()] if name]
 
     def last_with_positions(self) -> str | None:
-        """Return the last layer whose output has positions: what a CAM explains by default."""
+        """Return the last layer whose output has positions: what a CAM explains by default.
+
+        Of a transformer, the last norm or sum whose positions matter for the answer: what only the
+        class token is read of has no gradient elsewhere, and inside of attention a layer is but a
+        part.
+        """
         names = [n for n in self if self[n].kind != "block" and self.has_positions(n)]
-        return names[-1] if names else None
+        telling = [n for n in names if not self[n].silent]
+        entire = [n for n in telling if self._is_entire(self[n])]
+        return next((found[-1] for found in (entire, telling, names) if found), None)
+
+    @staticmethod
+    def _is_entire(layer: Layer) -> bool:
+        """Whether a layer is no part of a step that works on tokens."""
+        if not isinstance(layer.layout, Fold):
+            return True
+        return layer.kind in ("normalisation", "add") and len(layer.layout.channels) == 1
 
 
 def _glob(pattern: list[str], parts: list[str]) -> bool:

@@ -110,6 +110,7 @@ class Network:
         self.published: Published | None = None
         self.traces = TraceCache(cache_bytes)
         self._layers: LayerGraph | None = None
+        self._resized: LayerGraph | None = None
         self._names: list[str] = []
         self._growth = self._held_growth = 0.0
 
@@ -178,6 +179,17 @@ class Network:
                 raise failure
         assert self._layers is not None
         return self._layers
+
+    def layers_of(self, x: Tensor) -> LayerGraph:
+        """Return the layers for an input (channel, *space): how tokens lie depends on its size."""
+        layers = self.layers
+        shape = tuple(x.shape[1:])
+        if shape == layers.input_shape or not layers.folded:
+            return layers
+        if self._resized is None or self._resized.input_shape != shape:
+            self._resized, _ = self._adapter.layers(x[None], self.spec, no_progress)
+            self._resized.input_shape = shape
+        return self._resized
 
     @property
     def class_names(self) -> list[str]:
@@ -291,7 +303,7 @@ class Network:
         """
         return self._adapter.run(x, self.spec, self.layers, layers, no_progress)
 
-    def resumed(self, prepared: Prepared, layer: str) -> Callable[[Tensor], Tensor]:
+    def resumed(self, prepared: Prepared, layer: str) -> Callable[[Tensor, int], Tensor]:
         """Return what goes on from a layer's output, running what comes after it alone.
 
         Parameters
@@ -304,10 +316,12 @@ class Network:
         Returns
         -------
         callable
-            Takes outputs of the layer, (input, channel, *space), and returns as `answers`.
+            Takes outputs of the layer as the network has them, and of how many inputs they are;
+            returns as `answers`.
         """
-        go_on = self._adapter.resumed(prepared.input[None], self.spec, self.layers, layer)
-        return lambda values: self._raw(go_on(values))
+        x = prepared.input[None]
+        go_on = self._adapter.resumed(x, self.spec, self.layers_of(prepared.input), layer)
+        return lambda values, count: self._raw(go_on(values, count))
 
     @property
     def most_at_once(self) -> int | None:

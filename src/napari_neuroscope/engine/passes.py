@@ -88,7 +88,7 @@ class Passes:
     def scores_behind(self, resume: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
         """Return T of each target for outputs of a layer, (input, channel, *space).
 
-        `resume` goes on from them, as `Network.resumed` returns it.
+        `resume` goes on from them, as `Trace.resumed` returns it.
         """
         return self._in_batches(
             values, lambda some: self.trace.values(resume(some), self.targets).float()

@@ -134,7 +134,7 @@ def box(graph: LayerGraph, layer: str, unit: Sequence[int]) -> tuple[tuple[int, 
         before it does.
     """
     _check(graph, layer)
-    shape = graph[layer].output_shape[1:]
+    shape = graph.grid(layer)
     if len(unit) != len(shape) or any(not 0 <= i < n for i, n in zip(unit, shape, strict=True)):
         raise NeuroscopeError(
             f"The layer “{layer}” has {' × '.join(map(str, shape))} positions; there is no "
@@ -187,6 +187,11 @@ def box_on(
 
 def _check(graph: LayerGraph, layer: str) -> None:
     if not graph.has_positions(layer):
+        if graph[layer].layout == "unknown":
+            raise NeuroscopeError(
+                f"Where the numbers of the layer “{layer}” lie is not known, so neither is what they "
+                f"see."
+            )
         raise NeuroscopeError(
             f"The layer “{layer}” has no positions: each of its numbers may see the whole image."
         )
@@ -253,9 +258,8 @@ def _sources(graph: LayerGraph, name: str) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _shape(graph: LayerGraph, name: str) -> tuple[int, ...]:
-    shape = graph[name].output_shape[1:]
     # What has no positions is one unit that stands for all of them.
-    return shape if len(shape) == graph.space else (1,) * graph.space
+    return graph.grid(name) or (1,) * graph.space
 
 
 def _joined(one: _Ranges | None, other: _Ranges) -> _Ranges:

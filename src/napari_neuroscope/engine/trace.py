@@ -19,6 +19,7 @@ from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.preprocessing import Prepared
 from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.engine.target import Mask, ResolvedTarget, Score, Target, resolve_region
+from napari_neuroscope.engine.tokens import Fold
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.network import Network
@@ -194,7 +195,7 @@ class Trace:
         self._run = run
         found = network.layers.final_activation
         self.outputs = Outputs(run.output, run.scores, network.spec, found[1] if found else None)
-        graph = network.layers
+        self._graph = graph = network.layers_of(prepared.input)
         self._differentiable = [name for name in self.layers if graph[name].differentiable]
         self._gradients: OrderedDict[Hashable, dict[str | None, Tensor]] = OrderedDict()
         self._scales: dict[Hashable, float] = {}
@@ -361,13 +362,31 @@ class Trace:
 
     def activation(self, layer: str) -> Tensor:
         """Return a layer's output, float32 (channel, *space)."""
-        return self._run.activations[layer][0].float()
+        return self._placed(self._run.activations[layer], layer).float()
+
+    def _placed(self, values: Tensor, layer: str) -> Tensor:
+        """Return a layer's output, or its gradient, (1, ...) as the network has it, on its grid."""
+        layout = self._graph[layer].layout
+        return layout(values)[0] if isinstance(layout, Fold) else values[0]
+
+    def resumed(self, layer: str) -> Callable[[Tensor], Tensor]:
+        """Return what goes on from outputs of a layer, running what comes after it alone.
+
+        It takes outputs (input, channel, *space), and returns as `Network.answers`. What is beside
+        their positions, such as a class token, and what does not come from the layer, is as in this
+        pass.
+        """
+        go_on = self.network.resumed(self.prepared, layer)
+        layout, own = self._graph[layer].layout, self._run.activations[layer]
+        if not isinstance(layout, Fold):
+            return lambda values: go_on(values, len(values))
+        return lambda values: go_on(layout.back(values, own), len(values))
 
     def gradient(self, target: ResolvedTarget, layer: str) -> Tensor:
         """Return ∂T/∂(a layer's output), float32 (channel, *space)."""
         if self._sweeping is not None and layer in self._sweeping:
-            return self._unscaled(self._sweeping[layer][0], target)
-        return self._unscaled(self._pulled(target, layer)[0], target)
+            return self._unscaled(self._placed(self._sweeping[layer], layer), target)
+        return self._unscaled(self._placed(self._pulled(target, layer), layer), target)
 
     def input_gradient(self, target: ResolvedTarget) -> Tensor:
         """Return ∂T/∂input, float32 (channel, *space)."""

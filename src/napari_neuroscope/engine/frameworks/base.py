@@ -195,10 +195,10 @@ class Framework(ABC):
 
     def resumed(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph, layer: str
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
-        """Return what goes on from outputs (n, ...) of a layer to those that `output` returns.
+    ) -> Callable[[Tensor, int], tuple[Tensor, Tensor | None]]:
+        """Return what goes on from outputs of a layer, of n inputs, to those that `output` returns.
 
-        What does not come from the layer stays as it is for `x` (1, channel, *space). It is for
+        It takes them as the network has them, and n. What does not come from the layer stays as it is for `x` (1, channel, *space). It is for
         frameworks with the capability RESUMED.
         """
         raise NeuroscopeError("The network's framework can't go on from the output of a layer.")

@@ -37,11 +37,13 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.files import Kind as FileKind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
+from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
 from napari_neuroscope.engine.frameworks.torch_precision import full_precision
 from napari_neuroscope.engine.frameworks.torch_reach import reach_of_function, reach_of_module
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
 from napari_neuroscope.engine.receptive_field import Reach
 from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.tokens import Fold
 
 # --- what kind of layer a module or function is ---------------------------------------------------
 
@@ -195,6 +197,11 @@ class _Watcher:
 
     def pass_through(self, operation: str, inputs: list[Tensor], outputs: list[Tensor]) -> None: ...
 
+    def ran(
+        self, function: Any, kind: Kind | None, given: tuple[Any, Any], inputs: list[Tensor],
+        output: Any,
+    ) -> None: ...  # fmt: skip
+
     def instead(self, call: _Call) -> Tensor | None:
         """Return what a functional operation answers without running; None where it shall run."""
         return None
@@ -252,6 +259,15 @@ class _Recorder(TorchFunctionMode):
             if only is None:
                 stack.enter_context(self)
             yield
+
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Let operations run that are not the model's own."""
+        self._inside_layer += 1
+        try:
+            yield
+        finally:
+            self._inside_layer -= 1
 
     def _leave(self, path: str) -> Callable[..., None]:
         """Return a hook that does no more than hand over a module's output."""
@@ -323,6 +339,7 @@ class _Recorder(TorchFunctionMode):
         if kind is None or (operation in _NEED_TWO_TENSORS and len(inputs) < 2):
             output = function(*args, **kwargs)
             self._watcher.pass_through(operation, inputs, list(_tensors(output)))
+            self._watcher.ran(function, None, (args, kwargs), inputs, output)
             return output
         call = _Call(self._name(operation, "_"), kind, operation, self._block(), inputs, None)
         call.given = args, kwargs
@@ -330,6 +347,7 @@ class _Recorder(TorchFunctionMode):
         output = self._watcher.instead(call)
         if output is None:
             output = function(*args, **kwargs)
+        self._watcher.ran(function, kind, (args, kwargs), inputs, output)
         call.output = next(_tensors(output), None)
         self._finish(call)
         return output
@@ -338,7 +356,7 @@ class _Recorder(TorchFunctionMode):
 class _GraphWatcher(_Watcher):
     """Gather layers with their edges, and what in-place operations overwrite."""
 
-    def __init__(self) -> None:
+    def __init__(self, axes: str) -> None:
         self.calls: list[_Call] = []
         self._inputs: dict[str, tuple[str, ...]] = {}
         self._sources: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -348,9 +366,13 @@ class _GraphWatcher(_Watcher):
         self._differentiable: set[str] = set()
         self._of_input: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._moved: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._places = PlaceKeeper(axes)
+        self._layouts: dict[str, Fold | Literal["shape", "unknown"] | None] = {}
+        self._edges: dict[str, GradientEdge] = {}
 
     def begin(self, given: Tensor) -> None:
         self._of_input[given] = True
+        self._places.begin(given)
 
     def enter(self, call: _Call) -> None:
         call.takes_input = any(tensor in self._of_input for tensor in call.inputs)
@@ -376,6 +398,7 @@ class _GraphWatcher(_Watcher):
             call.kind = "other"
         if call.kind != "block":
             self._sources[output] = (call.name,)
+        self._place(call, output)
         call.inputs = []
         self.calls.append(call)
         # Asked now: a reentrant checkpoint gives its last tensor a gradient afterwards.
@@ -400,6 +423,38 @@ class _GraphWatcher(_Watcher):
                 if output.data_ptr() not in places:
                     self._altered.update(sources)
 
+    def ran(
+        self, function: Any, kind: Kind | None, given: tuple[Any, Any], inputs: list[Tensor],
+        output: Any,
+    ) -> None:  # fmt: skip
+        with torch.no_grad():
+            self._places.ran_function(function, _operation(function), kind, *given, inputs, output)
+
+    def _place(self, call: _Call, output: Tensor) -> None:
+        """Find out where the positions of a layer's output are."""
+        with self.recorder.unseen(), torch.no_grad():
+            if call.module is not None and call.kind != "block":
+                self._places.ran_module(call.module, call.kind, call.inputs, output)
+            layout = self._layouts[call.name] = self._places.layout(output)
+        if isinstance(layout, Fold) and layout.beside and output.requires_grad:
+            self._edges[call.name] = get_gradient_edge(output)
+
+    def silent(self, output: Tensor, *, batched: bool) -> set[str]:
+        """Return the layers with something beside their positions that alone is read of them."""
+        if not self._edges or not output.requires_grad:
+            return set()
+        # Of an answer's parts at random, so that what is normalised does not cancel out.
+        generator = torch.Generator().manual_seed(0)
+        seed = torch.randn(output.shape, generator=generator).to(output)
+        found = torch.autograd.grad(output, list(self._edges.values()), seed, allow_unused=True)
+        silent = set()
+        for name, gradient in zip(self._edges, found, strict=True):
+            layout = self._layouts[name]
+            assert isinstance(layout, Fold)
+            if gradient is None or not layout(gradient if batched else gradient[None]).any():
+                silent.add(name)
+        return silent
+
     def _from(self, tensors: list[Tensor]) -> tuple[str, ...]:
         return tuple(
             dict.fromkeys(name for tensor in tensors for name in self._sources.get(tensor, ()))
@@ -412,8 +467,11 @@ class _GraphWatcher(_Watcher):
             return None
         return sources[0] if self._outputs[sources[0]][0].data_ptr() == output.data_ptr() else None
 
-    def layers(self, *, batched: bool) -> list[Layer]:
+    def layers(self, silent: Collection[str], *, batched: bool) -> list[Layer]:
         """Return what was seen, as layers, their shapes without the batch."""
+        # Where all is (channel, *space), what was lost sight of will be too.
+        tokens = any(layout not in ("shape", None) for layout in self._layouts.values())
+        unseen: Literal["shape", "unknown"] = "unknown" if tokens else "shape"
         consumers: dict[str, list[str]] = {}
         for call in self.calls:
             if call.kind != "block":
@@ -433,7 +491,9 @@ class _GraphWatcher(_Watcher):
             Layer(
                 call.name,
                 call.kind,
-                tuple(self._outputs[call.name][0].shape[batched:]),
+                layout.own_shape
+                if isinstance(layout := self._layouts[call.name] or unseen, Fold)
+                else tuple(self._outputs[call.name][0].shape[batched:]),
                 sum(p.numel() for p in call.module.parameters()) if call.module else 0,
                 self._inputs[call.name],
                 tuple(consumers.get(call.name, ())),
@@ -446,6 +506,8 @@ class _GraphWatcher(_Watcher):
                 reach=call.reach,
                 takes_input=call.takes_input,
                 moved=call.moved,
+                layout=layout,
+                silent=call.name in silent,
             )
             for call in self.calls
         ]
@@ -570,8 +632,8 @@ class _Before(_Watcher):
 class _Behind(_Watcher):
     """Answer for a layer with given values, and from memory for what ran before it."""
 
-    def __init__(self, before: _Before, values: Tensor, cut: str | None) -> None:
-        self._before, self._values, self.cut = before, values, cut
+    def __init__(self, before: _Before, values: Tensor, count: int, cut: str | None) -> None:
+        self._before, self._values, self._count, self.cut = before, values, count, cut
         self.scores: Tensor | None = None
         self._over = False
 
@@ -623,7 +685,7 @@ class _Behind(_Watcher):
 
     def _for_all(self, tensor: Tensor) -> Tensor:
         # A copy each: what comes after may write on it.
-        return tensor.repeat(len(self._values), *(1,) * (tensor.ndim - 1))
+        return tensor.repeat(self._count, *(1,) * (tensor.ndim - 1))
 
 
 def _put_back(module: nn.Module, forward: Any) -> None:
@@ -986,11 +1048,12 @@ class TorchFramework(Framework):
         return tuple(shape.tolist()) if isinstance(shape, Tensor) else None
 
     def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
-        watcher = _GraphWatcher()
+        watcher = _GraphWatcher(spec.input.axes)
         with torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
             output = self._forward(leaf, spec, watcher, progress, total=0)
-        layers = watcher.layers(batched="b" in spec.input.axes)
+        batched = "b" in spec.input.axes
+        layers = watcher.layers(watcher.silent(output, batched=batched), batched=batched)
         final = watcher.final_layer(output)
         activation: tuple[str, Literal["softmax", "sigmoid"]] | None = None
         for layer in layers:
@@ -1059,20 +1122,25 @@ class TorchFramework(Framework):
 
     def resumed(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph, layer: str
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+    ) -> Callable[[Tensor, int], tuple[Tensor, Tensor | None]]:
         cut = layers.final_activation[0] if layers.final_activation else None
         before = _Before(layer, {name for name in layers if layers[name].overwritten})
         with self.lock, torch.no_grad():
             self._forward(x, spec, before, lambda *_: None, total=0)
 
-        def go_on(values: Tensor) -> tuple[Tensor, Tensor | None]:
-            behind = _Behind(before, values.to(self.device, self.dtype), cut)
-            several = x.expand(len(values), *x.shape[1:])
+        def go_on(values: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
+            behind = _Behind(before, values.to(self.device, self.dtype), count, cut)
+            several = x.expand(count, *x.shape[1:])
             with self.lock, torch.no_grad(), behind.answering(self.model):
                 output = self._forward(several, spec, behind, lambda *_: None, total=0)
             return output.detach(), behind.scores
 
-        twice = go_on(before.value.expand(2, *before.value.shape[1:]))
+        layout = layers[layer].layout
+        if isinstance(layout, Fold):
+            values = layout.repeated(before.value, 2)
+        else:
+            values = before.value.expand(2, *before.value.shape[1:])
+        twice = go_on(values, 2)
         for end, own in zip(twice, self.output(x, spec, layers), strict=True):
             if not _agree(end, own):
                 raise NeuroscopeError(

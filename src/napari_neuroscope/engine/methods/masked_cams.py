@@ -129,7 +129,7 @@ def ablation_cam(
     behind a relu.
     """
     activation = trace.activation(layer)
-    go_on = trace.network.resumed(trace.prepared, layer)
+    go_on = trace.resumed(layer)
     passes = Passes(trace, targets, batch)
     whole = passes.scores_behind(go_on, activation[None]).to(activation)
     size = torch.where(whole == 0, 1, whole.abs())

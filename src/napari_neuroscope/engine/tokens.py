@@ -1,0 +1,212 @@
+"""Layers whose positions are not simply their last axes: tokens, channels last, windows.
+
+Where the numbers of an output come from is known by *places*: one tensor an axis of space, shaped
+as the output, with the centre of the part of the input that each number stands for, as a fraction
+of that axis; NaN for what stands for no part, such as a class token. A framework that sees how a
+network moves its numbers about keeps them; the layout of a layer is then read off, not guessed
+from its shape:
+
+- an axis along which no place changes is one of channels; all others hold positions;
+- the places that are known must fill a grid, each cell once. Their order tells which cell is which,
+  whatever was flattened, transposed, rolled or cut into windows before, and which numbers are
+  beside the grid (class and register tokens, the padding of windows).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Places of one row or column agree to this part of the image, and different ones don't.
+_SAME = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """How the output of a layer is laid out on its grid.
+
+    Attributes
+    ----------
+    shape
+        The output's own shape for one input, its batch included.
+    batch
+        Which axis is the batch; None where the first axis has the parts of one input (its
+        windows), and those of the next input after them.
+    channels
+        The axes of its channels: several where they are split, as among the heads of attention.
+    grid
+        The shape of its positions.
+    cells
+        For each cell of the grid, in order, its place among all places of the other axes.
+    """
+
+    shape: tuple[int, ...]
+    batch: int | None
+    channels: tuple[int, ...]
+    grid: tuple[int, ...]
+    cells: Tensor
+
+    @property
+    def own_shape(self) -> tuple[int, ...]:
+        """The output's shape without the batch."""
+        return tuple(n for axis, n in enumerate(self.shape) if axis != self.batch)
+
+    @property
+    def places(self) -> int:
+        """How many places there are: the cells of the grid, and those beside it."""
+        return math.prod(self.own_shape) // math.prod(self.shape[axis] for axis in self.channels)
+
+    @property
+    def beside(self) -> tuple[int, ...]:
+        """The places that are no cell of the grid, such as a class token."""
+        return tuple(sorted(set(range(self.places)) - set(self.cells.tolist())))
+
+    def flat(self, output: Tensor) -> Tensor:
+        """Bring outputs of n inputs to (n, channel, place)."""
+        return self._arranged(output).reshape(self.count(output), -1, self.places)
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Bring outputs of n inputs, as the network has them, to (n, channel, *grid)."""
+        flat = self.flat(output)
+        return flat[..., self.cells.to(flat.device)].unflatten(-1, self.grid)
+
+    def back(self, values: Tensor, own: Tensor) -> Tensor:
+        """Bring values (n, channel, *grid) to n outputs as the network has them.
+
+        What is beside the grid is as in `own`, the output of one input.
+        """
+        output = self.repeated(own, len(values))
+        # The arranged tensor is a view: what is written on it is written on the output.
+        arranged = self._arranged(output)
+        flat = self.flat(output).clone()
+        flat[..., self.cells.to(flat.device)] = values.flatten(2).to(flat)
+        arranged.copy_(flat.reshape(arranged.shape))
+        return output
+
+    def repeated(self, own: Tensor, count: int) -> Tensor:
+        """Return the output of one input as that of several equal inputs, a copy."""
+        batch = self.batch or 0
+        return own.repeat([count if axis == batch else 1 for axis in range(own.ndim)])
+
+    def count(self, output: Tensor) -> int:
+        """Return of how many inputs an output is."""
+        return output.shape[self.batch or 0] // self.shape[self.batch or 0]
+
+    def _arranged(self, output: Tensor) -> Tensor:
+        """Return a view (n, *channels, *places) of outputs."""
+        if self.batch is None:
+            apart = output.unflatten(0, (-1, self.shape[0]))
+            channels = [axis + 1 for axis in self.channels]
+        else:
+            apart = output.movedim(self.batch, 0)
+            channels = [axis + 1 if axis < self.batch else axis for axis in self.channels]
+        others = [axis for axis in range(1, apart.ndim) if axis not in channels]
+        return apart.permute(0, *channels, *others)
+
+
+Places = tuple[Tensor, ...]
+"""Where each number of a tensor comes from, one tensor of its shape an axis of space."""
+
+
+def whole(shape: Sequence[int], space: Sequence[int]) -> Places:
+    """Return the places of a tensor whose axes `space` have all of the input, evenly."""
+    found = []
+    for axis in space:
+        n = shape[axis]
+        centres = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        found.append(centres.reshape([-1 if a == axis else 1 for a in range(len(shape))]))
+    return tuple(one.expand(*shape) for one in found)
+
+
+def averaged(places: Tensor, axis: int) -> Tensor:
+    """Return the mean along an axis, which stays with one entry."""
+    if places.shape[axis] and places.stride(axis) == 0:
+        return places.narrow(axis, 0, 1)
+    return places.mean(axis, keepdim=True)
+
+
+def compact(places: Tensor) -> Tensor:
+    """Return places without what is repeated along an axis, which stays with one entry."""
+    for axis in range(places.ndim):
+        if places.shape[axis] > 1 and places.stride(axis) == 0:
+            places = places.narrow(axis, 0, 1)
+    return places
+
+
+def spread(places: Places) -> bool:
+    """Whether there are several places at all."""
+    for one in places:
+        known = compact(one)
+        known = known[~known.isnan()]
+        if len(known) and float(known.max() - known.min()) > _SAME:
+            return True
+    return False
+
+
+def is_plain(places: Places) -> bool:
+    """Whether a tensor is (..., channel, *space), its positions in order."""
+    space = len(places)
+    if places[0].ndim <= space:
+        return False
+    for axis, one in enumerate(places):
+        if any(n != 1 for n in one.shape[: one.ndim - space - 1]):
+            return False
+        values = averaged(one, one.ndim - space - 1).reshape(one.shape[-space:])
+        if values.shape[axis] > 1 and values.stride(axis) == 0:
+            return False
+        along = compact(values).movedim(axis, 0)
+        along = along.reshape(len(along), -1)
+        still = (along.amax(1) - along.amin(1) <= _SAME).all()
+        if not bool(still & (along.diff(dim=0) > 0).all()):
+            return False
+    return True
+
+
+def fold_of(places: Places) -> Fold | None:
+    """Return how an output with its batch axis, of one input, is laid out; None if on no grid."""
+    shape = tuple(places[0].shape)
+    if len(shape) < 2:
+        return None
+    batch = 0 if shape[0] == 1 else 1 if len(shape) > 2 and shape[1] == 1 else None
+    for known in (places, tuple(averaged(one, -1).expand(shape) for one in places)):
+        axes = [axis for axis in range(len(shape)) if axis != batch]
+        channels = [axis for axis in axes if all(_constant(one, axis) for one in known)]
+        others = [axis for axis in axes if axis not in channels]
+        if not channels or not others:
+            continue
+        first = [0 if axis not in others else slice(None) for axis in range(len(shape))]
+        found = _on_grid([one[tuple(first)].flatten() for one in known])
+        if found is not None:
+            return Fold(shape, batch, tuple(channels), *found)
+    return None
+
+
+def _constant(places: Tensor, axis: int) -> bool:
+    if places.shape[axis] == 1 or places.stride(axis) == 0:
+        return True
+    values = places.nan_to_num(-1.0)
+    return bool((values.amax(axis) - values.amin(axis) <= _SAME).all())
+
+
+def _on_grid(places: list[Tensor]) -> tuple[tuple[int, ...], Tensor] | None:
+    """Return the shape of the grid that places (place,) fill, and which place each cell is."""
+    known = torch.stack([~one.isnan() for one in places]).all(0).nonzero()[:, 0]
+    if len(known) < 2:
+        return None
+    number, grid = torch.zeros(len(known), dtype=torch.long), []
+    for one in places:
+        values, order = one[known].sort()
+        steps = (values.diff() > _SAME).long().cumsum(0)
+        level = torch.zeros(len(known), dtype=torch.long)
+        level[order[1:]] = steps
+        grid.append(int(steps[-1]) + 1)
+        number = number * grid[-1] + level
+    if math.prod(grid) != len(known):
+        return None
+    cells = torch.full((len(known),), -1, dtype=torch.long)
+    cells[number] = known
+    return (tuple(grid), cells) if bool((cells >= 0).all()) else None
