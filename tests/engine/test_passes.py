@@ -211,7 +211,7 @@ def test_a_method_of_many_passes_offers_what_it_has_so_far(
 ) -> None:
     from napari_neuroscope.engine import explain as module
 
-    monkeypatch.setattr(module, "_OFFER_EVERY_S", 0.0)
+    monkeypatch.setattr(module, "_OFFER_EVERY_S", (0.0, 0.0))
 
     @ns.method("Counting", needs=ns.Needs.TARGET)
     def counting(trace: ns.Trace, targets: list, layer: None, *, count: int = 3):
@@ -231,8 +231,13 @@ def test_a_method_of_many_passes_offers_what_it_has_so_far(
     assert answer.axes == ("class", "y", "x")
     assert answer.values[:, 0, 0].tolist() == [3.0, 9.0]
     assert [one.values[:, 0, 0].tolist() for one in offered] == [[1.0, 3.0], [2.0, 6.0]]
-    assert "1 of 3 passes so far" in offered[0].provenance["notes"]
-    assert not any("so far" in note for note in answer.provenance["notes"])
+    assert [one.unfinished for one in offered] == ["1 of 3 passes", "2 of 3 passes"]
+    assert not answer.unfinished
+    assert {**offered[0].provenance, "unfinished": None} == {
+        **answer.provenance, "unfinished": None
+    }  # fmt: skip
+    with pytest.raises(ns.NeuroscopeError, match=r"stopped after 1 of 3 passes; explain the image"):
+        ns.evaluate(network, image, offered[0])
     assert followed[-3:] == [(1, 3), (2, 3), (3, 3)]
     assert (
         float(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
 import time
@@ -30,7 +31,13 @@ from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.target import ResolvedTarget, Target
 from napari_neuroscope.engine.trace import Trace
 
-_OFFER_EVERY_S = 1.0
+# What is found so far is offered so rarely that making it takes a small part of the time.
+_OFFER_EVERY_S = (0.2, 2.0)
+_OFFER_SHARE = 0.1
+
+
+Offer = Callable[[list[list[Map]], int, int], None]
+"""Takes the maps of each target so far, and how many of how many passes they are of."""
 
 
 def explain(
@@ -73,8 +80,8 @@ def explain(
     progress
         Called with (done, total, what) as the work goes on; it may raise `Cancelled`.
     partial
-        Called about once a second with what a method of many passes, such as RISE, has found so
-        far; its notes say how far it is. Not where several layers are asked for.
+        Called a few times a second with what a method of many passes, such as RISE, has found so
+        far; its `unfinished` says how far that is. Not where several layers are asked for.
     **options
         The method's own options.
 
@@ -159,16 +166,21 @@ def _explain(
 
         asked = _asked(target, targets, names, checked, ground_truth, one_layer=one_layer)
 
-        def assembled(maps: list[list[Map]], *notes: str) -> Explanation:
+        def assembled(maps: list[list[Map]]) -> Explanation:
             return _assemble(
-                trace, chosen, targets, names, maps, checked, array, notes, asked,
+                trace, chosen, targets, names, maps, checked, array, asked,
                 class_axis=several_targets, layer_axis=bool(names) and not one_layer,
             )  # fmt: skip
 
-        offered = partial if len(names) < 2 else None
+        def offer(maps: list[list[Map]], done: int, total: int) -> None:
+            assert partial is not None
+            found = assembled(maps)
+            found.provenance["unfinished"] = {"done": done, "total": total}
+            partial(found)
+
         maps = maps_of(
             trace, chosen, targets, names or [None], checked, progress,
-            None if offered is None else lambda rows, note: offered(assembled(rows, note)),
+            None if partial is None or len(names) > 1 else offer,
         )  # fmt: skip
     network.traces.put(trace.key, trace)
     return assembled(maps)
@@ -246,11 +258,11 @@ def maps_of(
     layers: Sequence[str | None],
     options: dict[str, Any],
     progress: Progress,
-    offer: Callable[[list[list[Map]], str], None] | None = None,
+    offer: Offer | None = None,
 ) -> list[list[Map]]:
     """Return the map of each target and layer, each on its own grid.
 
-    `offer` is called now and then with the maps so far, and how far that is in words.
+    `offer` is called now and then with the maps so far, and how many of how many passes they are of.
     """
     if chosen.gradual:
         return _run_gradually(trace, chosen, targets, layers, options, progress, offer)
@@ -307,19 +319,21 @@ def _run_gradually(
     layers: Sequence[str | None],
     options: dict[str, Any],
     progress: Progress,
-    offer: Callable[[list[list[Map]], str], None] | None,
+    offer: Offer | None,
 ) -> list[list[Map]]:
     """Return the maps of each target and layer, each layer's for all targets from its passes."""
     columns: list[list[Map]] = []
-    offered = time.monotonic()
+    next_offer = time.monotonic() + _OFFER_EVERY_S[0]
     for number, layer in enumerate(layers):
         step: Step | None = None
         for step in chosen.function(trace, targets, layer, **options):
             progress(number * step.total + step.done, len(layers) * step.total, chosen.title)
-            due = time.monotonic() - offered > _OFFER_EVERY_S
-            if offer is not None and due and step.done < step.total:
-                offer([[one] for one in _maps(step)], f"{step.done} of {step.total} passes so far")
-                offered = time.monotonic()
+            begun = time.monotonic()
+            if offer is not None and begun >= next_offer and step.done < step.total:
+                offer([[one] for one in _maps(step)], step.done, step.total)
+                ended = time.monotonic()
+                low, high = _OFFER_EVERY_S
+                next_offer = ended + min(max(low, (ended - begun) / _OFFER_SHARE), high)
         assert step is not None
         columns.append(_maps(step))
     return [list(row) for row in zip(*columns, strict=True)]
@@ -366,7 +380,6 @@ def _assemble(
     maps: list[list[Map]],
     options: dict[str, Any],
     image: np.ndarray,
-    more_notes: Sequence[str],
     asked: Asked,
     *,
     class_axis: bool,
@@ -414,7 +427,7 @@ def _assemble(
     )
     of_targets = (note for target in targets if target is not None for note in target.notes)
     of_maps = (note for row in maps for m in row for note in m.notes)
-    notes = list(dict.fromkeys([*trace.prepared.notes, *of_targets, *of_maps, *more_notes]))
+    notes = list(dict.fromkeys([*trace.prepared.notes, *of_targets, *of_maps]))
     return Explanation(
         values=values,
         axes=(*axes, *spatial) if placed else axes,
@@ -507,6 +520,9 @@ def _finite(value: float) -> float | None:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "__array__"):
+        values = np.ascontiguousarray(value)
+        return f"image {hashlib.blake2b(values.data, digest_size=16).hexdigest()}"
     return list(value) if isinstance(value, tuple) else value
 
 

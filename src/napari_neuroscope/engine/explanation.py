@@ -93,6 +93,11 @@ class Explanation:
         return self.provenance["method"]
 
     @property
+    def unfinished(self) -> str:
+        """How far it came, such as “312 of 2,000 passes”; empty where it is finished."""
+        return unfinished_in_words(self.provenance)
+
+    @property
     def is_table(self) -> bool:
         """Whether the values have no place on the image."""
         return not any(axis in self.axes for axis in "zyx")
@@ -151,3 +156,9 @@ class Explanation:
         from napari_neuroscope.viewer.overlays import layer_data
 
         return layer_data(self, source)
+
+
+def unfinished_in_words(record: Mapping[str, Any]) -> str:
+    """Return how far what is recorded came, as `Explanation.unfinished` says it."""
+    reached = record.get("unfinished")
+    return f"{reached['done']:,} of {reached['total']:,} passes" if reached else ""

@@ -122,7 +122,8 @@ def title(explanation: Explanation) -> str:
     layers = made["layers"]
     if layers:
         parts.append(layers[0] if len(layers) == 1 else f"{len(layers)} layers")
-    return " · ".join(parts)
+    words = " · ".join(parts)
+    return f"{words} ({explanation.unfinished})" if explanation.unfinished else words
 
 
 def layer_data(

@@ -82,6 +82,11 @@ def _save_png(explanation: Explanation, image: np.ndarray, path: Path) -> None:
         raise NeuroscopeError("A table of scores has no picture; save it as .npy or .tif.")
     if len(explanation.image.shape) != 2:
         raise NeuroscopeError("Pictures are of two axes, but this map has three; save it as .tif.")
+    if explanation.unfinished:
+        raise NeuroscopeError(
+            f"The map was stopped after {explanation.unfinished}, which a picture can't say; save "
+            f"it as .npy or .tif, or explain the image to the end."
+        )
     maps = explanation.on_image()
     leading = maps.ndim - 2
     if explanation.method == "input":

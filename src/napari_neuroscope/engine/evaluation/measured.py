@@ -53,11 +53,16 @@ def measured_maps(explanation: Explanation, trace: Trace) -> Iterator[Measured]:
     Raises
     ------
     NeuroscopeError
-        Where it has no place on the image, is of another image, has channels of its own, or
-        explains no class.
+        Where it is unfinished, has no place on the image, is of another image, has channels of its
+        own, or explains no class.
     """
     record = explanation.provenance
     title = record["title"]
+    if explanation.unfinished:
+        raise NeuroscopeError(
+            f"{title} was stopped after {explanation.unfinished}; explain the image to the end to "
+            f"measure it."
+        )
     if explanation.is_table:
         raise NeuroscopeError(f"{title} has no place on the image, so it can't be measured.")
     if record["image"]["digest"] != trace.image_digest:
