@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,25 +133,20 @@ def test_a_batch_too_large_for_the_memory_is_halved(little_memory: int) -> None:
     assert_close(found.values, expected.values, 1e-4)
 
 
-def syncs_of(network: ns.Network, image: np.ndarray, name: str, **more: Any) -> int:
-    """Return how often the host waited for the GPU during a question."""
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            ns.explain(network, image, name, **more)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return sum("synchronizing CUDA operation" in str(warning.message) for warning in caught)
+def copies_of(network: ns.Network, image: np.ndarray, name: str, **more: Any) -> int:
+    """Return how often something was copied from the GPU to the host during a question."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        ns.explain(network, image, name, **more)
+        torch.cuda.synchronize()
+    return sum(event.count for event in profile.key_averages() if "DtoH" in event.key)
 
 
 @pytest.mark.parametrize(
     ("name", "few", "many"),
     [
         ("grad_cam", {"layer": "dec1"}, {"layer": "all"}),
-        ("saliency", {"target": [0]}, {"target": [0, 1, 2]}),
         ("rise", {"masks": 16, "batch": 8}, {"masks": 64, "batch": 8}),
-        ("occlusion", {"window": 4, "stride": 8}, {"window": 4, "stride": 4}),
+        ("occlusion", {"window": 8, "stride": 8}, {"window": 4, "stride": 2}),
         ("score_cam", {"layer": "dec1", "batch": 4}, {"layer": "dec1", "batch": 1}),
         ("ablation_cam", {"layer": "dec1", "batch": 4}, {"layer": "dec1", "batch": 1}),
     ],
@@ -160,9 +154,9 @@ def syncs_of(network: ns.Network, image: np.ndarray, name: str, **more: Any) -> 
 def test_nothing_is_copied_before_the_end(
     name: str, few: dict[str, Any], many: dict[str, Any], image: np.ndarray
 ) -> None:
-    """More layers, classes, masks or batches make the host wait no more often."""
+    """More layers, masks or batches make no more copies."""
     network = ns.wrap(settled(UNet()), SEGMENTER, device="cuda")
-    counts = [
-        syncs_of(network, image, name, **{"target": 1, **asked}) for asked in (few, many, few, many)
-    ]
-    assert counts[3] <= counts[2] + 2, counts
+    for asked in (few, many):  # what is found out once
+        ns.explain(network, image, name, **{"target": 1, **asked})
+    counts = [copies_of(network, image, name, **{"target": 1, **asked}) for asked in (few, many)]
+    assert 0 < counts[1] <= counts[0], counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,3 +137,26 @@ def test_after_an_error() -> None:
     with pytest.raises(ValueError, match="no"), full_precision():
         raise ValueError("no")
     assert settings() == before
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (2, 1, 12, 12)])
+def test_a_traced_module_keeps_no_setting_of_its_own(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sequential(nn.ConvTranspose2d(2, 3, 2)), nn.ReLU())
+    path = tmp_path / "net.pt"
+    torch.jit.save(torch.jit.trace(model.eval(), torch.zeros(1, 1, 8, 8)), path)
+    assert set(tf32_of(torch.jit.load(path))) == {True}
+    network = ns.load(path, spec={"task": "segmentation"}, device="cpu")
+    assert tf32_of(network._adapter.model) == [False, False]
+    x = torch.rand(shape)
+    torch.testing.assert_close(network._adapter.model(x), model(x))
+
+
+def tf32_of(module: torch.jit.ScriptModule) -> list[bool]:
+    """Return what the convolutions of a traced module have written down."""
+    return [
+        list(node.inputs())[-1].toIValue()
+        for part in module.modules()
+        for node in part.graph.findAllNodes("aten::_convolution")
+    ]

@@ -256,7 +256,8 @@ class TruthReader:
             labels = truth.astype(np.int32)
         else:
             known = (truth >= VOID) & (truth < self.count)
-            labels = np.where(known, truth, -2).astype(np.int32)
+            labels = np.full(truth.shape, -2, np.int32)
+            np.copyto(labels, truth, where=known, casting="unsafe")
         if self.spec.ignore_label is not None:
             np.copyto(labels, VOID, where=truth == self.spec.ignore_label)
         return labels if labels.min() >= VOID and labels.max() < self.count else None

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError
 from napari_neuroscope.engine.factories import build
 from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.frameworks.torch_precision import unset_traced_tf32
 from napari_neuroscope.engine.trust import require_trust
 
 KINDS: tuple[Kind, ...] = ("torch checkpoint", "TorchScript", "torch.export", "safetensors")
@@ -47,7 +48,9 @@ def load_torch(
     """
     try:
         if kind == "TorchScript":
-            return torch.jit.load(str(path), map_location="cpu")
+            scripted = torch.jit.load(str(path), map_location="cpu")
+            unset_traced_tf32(scripted)
+            return scripted
         if kind == "torch.export":
             return _load_exported(path, trust=trust)
         held = _load_safetensors(path) if kind == "safetensors" else _load_pickle(path, trust=trust)

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+# Of ``aten::_convolution``, whose last one is whether TF32 is let.
+_TRACED_INPUTS = 13
+
 _lock = threading.Lock()
 _inside = 0
 _before: list[tuple[Any, str, Any]] = []
@@ -59,3 +62,18 @@ def full_precision() -> Iterator[None]:
             if not _inside:
                 for of, name, value in _before:
                     setattr(of, name, value)
+
+
+def unset_traced_tf32(module: torch.jit.ScriptModule) -> None:
+    """Let the convolutions of a traced module follow PyTorch's settings, as all others do.
+
+    ``torch.jit.trace`` writes down whether TF32 was let when the module was traced.
+    """
+    for part in module.modules():
+        compiled: Any = getattr(part, "_c", None)
+        for name in compiled._method_names() if compiled is not None else ():
+            graph = compiled._get_method(name).graph
+            for node in graph.findAllNodes("aten::_convolution"):
+                if len(list(node.inputs())) == _TRACED_INPUTS:
+                    graph.setInsertPoint(node)
+                    node.replaceInput(_TRACED_INPUTS - 1, graph.insertConstant(False))
