@@ -10,7 +10,7 @@ import numpy as np
 from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.overlays import KEY, limits
 
-STACK_AXES = ("class", "layer", "channel")
+STACK_AXES = ("class", "layer", "channel", "removed", "restored", "randomised")
 
 
 def text_overlay(viewer: Any) -> Any:

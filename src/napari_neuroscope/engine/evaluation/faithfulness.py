@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +64,15 @@ def order_of(values: Tensor) -> Tensor:
     return torch.argsort(known, descending=True, stable=True)
 
 
+def rank_of(trace: Trace, measured: Measured) -> Tensor:
+    """Return the place of each position of the network's input in a map's order, (*space)."""
+    x = trace.input
+    order = order_of(measured.on_input(trace).to(x.device))
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    return rank.reshape(x.shape[1:])
+
+
 def steps_of(count: int, steps: int) -> np.ndarray:
     """Return how many of `count` positions are changed at each of `steps` + 1 steps."""
     return np.rint(np.linspace(0, count, steps + 1)).astype(np.int64)
@@ -121,11 +131,8 @@ def curve(
     """
     x = trace.input
     blank = baseline_of(trace, baseline)
-    order = order_of(measured.on_input(trace).to(x.device))
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=order.device)
-    rank = rank.reshape(x.shape[1:])
-    changed = steps_of(len(order), steps)
+    rank = rank_of(trace, measured)
+    changed = steps_of(rank.numel(), steps)
     passes = Passes(trace, [measured.target], batch)
     scores = []
 
@@ -137,7 +144,27 @@ def curve(
         progress(stop, len(changed), f"{way}, {measured.title}")
     return Curve(
         way,
-        changed / len(order),
+        changed / rank.numel(),
         torch.cat(scores).cpu().double().numpy(),
         passes.notes,
     )
+
+
+def pictures_along(
+    trace: Trace, measured: Measured, way: Way, changed: np.ndarray, *, baseline: Any = "blur"
+) -> Iterator[Tensor]:
+    """Yield what the network sees along a curve, each (channel, *space) of about 0..1.
+
+    Parameters
+    ----------
+    trace, measured, way, baseline
+        As `curve` takes them.
+    changed
+        How many positions are changed, (step,).
+    """
+    prepared = trace.prepared
+    blank = replace(prepared, input=baseline_of(trace, baseline).to(prepared.input))
+    shown, nothing = prepared.displayable(), blank.displayable()
+    rank = rank_of(trace, measured).to(shown.device)
+    for count in changed:
+        yield images_along(shown, nothing, rank, np.array([count]), way)[0]
