@@ -131,6 +131,30 @@ def test_a_batch_too_large_is_halved_and_said_once(image: np.ndarray) -> None:
     assert [stop - start for start, stop in passes.parts(5)] == [2, 2, 1]
 
 
+def test_variants_without_memory_to_make_them_are_made_again_in_smaller_batches(
+    image: np.ndarray,
+) -> None:
+    trace = network_of(Forked()).trace(image)
+    passes = Passes(trace, [trace.resolve("car")], 16)
+    whole = variants(trace.input, 16)
+
+    def ask(start: int, stop: int) -> Tensor:
+        if stop - start > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return passes.scores(whole[start:stop])
+
+    found = list(passes.each(16, ask))
+    assert [(start, stop) for start, stop, _ in found] == [(0, 4), (4, 8), (8, 12), (12, 16)]
+    assert torch.equal(torch.cat([scores for *_, scores in found], 1), passes.scores(whole))
+    assert "were too many for the memory" in passes.notes[0]
+
+    def never(start: int, stop: int) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(OutOfMemoryError, match="no memory for one more input"):
+        list(passes.each(4, never))
+
+
 def test_out_of_memory_for_one_input_is_an_error(image: np.ndarray) -> None:
     network = network_of(Forked())
     trace = network.trace(image)
