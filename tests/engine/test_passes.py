@@ -190,7 +190,7 @@ def test_a_pass_from_a_layer_on_equals_one_with_that_output_put_in(
     changed = torch.cat([activation, activation * 0.5, activation.flip(1)])
     model = network._adapter.model
     before = Snapshot(model)
-    go_on = network.resumed(trace.prepared, layer)
+    go_on = trace.resumed(layer)
     found = go_on(changed)
     before.assert_unchanged()
     expected = torch.cat([_with_output(model, trace.prepared.input[None], layer, one[None])
@@ -218,7 +218,7 @@ def _with_output(model: Forked, x: Tensor, layer: str, output: Tensor) -> Tensor
 def test_what_comes_before_a_layer_is_not_run_again(image: np.ndarray) -> None:
     network = network_of(Forked())
     trace = network.trace(image, keep="everything")
-    go_on = network.resumed(trace.prepared, "cat")
+    go_on = trace.resumed("cat")
     ran = []
     model = network._adapter.model
     original = nn.functional.conv2d
