@@ -40,6 +40,8 @@ from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
 from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
 from napari_neuroscope.engine.frameworks.torch_precision import full_precision
 from napari_neuroscope.engine.frameworks.torch_reach import reach_of_function, reach_of_module
+from napari_neuroscope.engine.frameworks.torch_relevance import Recorder as RelevanceRecorder
+from napari_neuroscope.engine.frameworks.torch_relevance import TorchRelevance, examine
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
 from napari_neuroscope.engine.receptive_field import Reach
 from napari_neuroscope.engine.spec import ModelSpec
@@ -470,7 +472,7 @@ class _GraphWatcher(_Watcher):
     def layers(self, silent: Collection[str], *, batched: bool) -> list[Layer]:
         """Return what was seen, as layers, their shapes without the batch."""
         # Where all is (channel, *space), what was lost sight of will be too.
-        tokens = any(layout not in ("shape", None) for layout in self._layouts.values())
+        tokens = any(isinstance(layout, Fold) for layout in self._layouts.values())
         unseen: Literal["shape", "unknown"] = "unknown" if tokens else "shape"
         consumers: dict[str, list[str]] = {}
         for call in self.calls:
@@ -550,7 +552,7 @@ class _Keeper(_Watcher):
 
     def _hold(self, tensor: Tensor, *, copy: bool) -> _Kept:
         # The edge is taken now: an in-place operation moves the tensor on in the graph.
-        edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+        edge = _edge_of(tensor)
         value = tensor.detach()
         if copy:
             value = value.clone()
@@ -576,6 +578,24 @@ class _Keeper(_Watcher):
             for name, kept in self.kept.items()
             if name not in self._copy and kept.value._version != kept.version
         }
+
+
+class _Nodes(_Keeper):
+    """Know the layers by their nodes in the autograd graph."""
+
+    def __init__(self, cut: str | None) -> None:
+        super().__init__((), (), cut)
+        self.names: dict[Any, str] = {}
+
+    def leave(self, call: _Call) -> None:
+        super().leave(call)
+        if call.kind != "block" and call.output is not None and call.output.grad_fn is not None:
+            self.names[call.output.grad_fn] = call.name
+
+    @property
+    def largest(self) -> int:
+        """The memory of the largest output."""
+        return max(self._storages.values(), default=0)
 
 
 # --- going on from a layer ----------------------------------------------------------------------
@@ -775,6 +795,17 @@ _POINTWISE_BACKWARD = {
 }  # fmt: skip
 
 
+_NO_GRADIENT = (
+    "The network's answer has no gradient: somewhere it detaches, rounds, or runs under "
+    "torch.no_grad(); only scores and activations can be shown of it."
+)
+
+
+def _edge_of(tensor: Tensor) -> GradientEdge | None:
+    """Return where a tensor is in the autograd graph."""
+    return get_gradient_edge(tensor) if tensor.requires_grad else None
+
+
 class _Guided(TorchDispatchMode):
     """Let only positive gradient into every pointwise nonlinearity that a backward pass meets."""
 
@@ -808,7 +839,7 @@ class TorchRun(Run):
         if keeper.scores is not None:
             self._end = keeper.scores.edge
         else:
-            self._end = get_gradient_edge(output) if output.requires_grad else None
+            self._end = _edge_of(output)
 
     def _with_batch(self, values: Tensor) -> Tensor:
         return values if self._batched else values[None]
@@ -920,10 +951,7 @@ class TorchRun(Run):
         if not inputs:
             return []
         if self._end is None:
-            raise NeuroscopeError(
-                "The network's answer has no gradient: somewhere it detaches, rounds, or runs under "
-                "torch.no_grad(); only scores and activations can be shown of it."
-            )
+            raise NeuroscopeError(_NO_GRADIENT)
         with (
             self._framework.undisturbed(),
             torch.inference_mode(False),
@@ -978,6 +1006,7 @@ class TorchFramework(Framework):
         | Capability.GUIDED
         | Capability.RESUMED
         | Capability.RANDOMISED
+        | Capability.RELEVANCE
     )
 
     kinds = KINDS
@@ -1148,6 +1177,26 @@ class TorchFramework(Framework):
                     f"it depends on more than its output; choose a later layer."
                 )
         return go_on
+
+    def relevance(self, x: Tensor, spec: ModelSpec, layers: LayerGraph) -> TorchRelevance:
+        cut = layers.final_activation[0] if layers.final_activation else None
+        copying = False
+        while True:
+            nodes, recorder = _Nodes(cut), RelevanceRecorder(_operation, copying=copying)
+            with self.lock, torch.inference_mode(False), torch.enable_grad():
+                leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
+                with recorder:
+                    output = self._forward(leaf, spec, nodes, lambda *_: None, total=0)
+                end = nodes.scores.edge if nodes.scores else _edge_of(output)
+            if copying or not recorder.overwritten:
+                break
+            copying = True
+        if end is None:
+            raise NeuroscopeError(_NO_GRADIENT)
+        examine(end, nodes.names)
+        return TorchRelevance(
+            leaf, end, recorder.tape, self.undisturbed, nbytes=nodes.nbytes, largest=nodes.largest
+        )
 
     @contextmanager
     def randomised(self, layers: LayerGraph, seed: int) -> Iterator[Callable[[str], None]]:
