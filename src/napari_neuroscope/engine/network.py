@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, framework_of
+from napari_neuroscope.engine.frameworks.base import (
+    Capability,
+    Framework,
+    RelevancePass,
+    Run,
+    framework_of,
+)
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.inference import infer
 from napari_neuroscope.engine.layers import LayerGraph
@@ -322,6 +328,10 @@ class Network:
         x = prepared.input[None]
         go_on = self._adapter.resumed(x, self.spec, self.layers_of(prepared.input), layer)
         return lambda values, count: self._raw(go_on(values, count))
+
+    def relevance(self, prepared: Prepared) -> RelevancePass:
+        """Pass an image forward so that relevance can be carried back to its input."""
+        return self._adapter.relevance(prepared.input[None], self.spec, self.layers)
 
     @property
     def most_at_once(self) -> int | None:

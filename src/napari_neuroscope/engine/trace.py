@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.frameworks.base import Run
+from napari_neuroscope.engine.frameworks.base import RelevanceRule, Run
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.preprocessing import Prepared
 from napari_neuroscope.engine.spec import ModelSpec
@@ -400,6 +400,33 @@ class Trace:
             self._guided[target.key] = gradient, count
         gradient, count = self._guided[target.key]
         return self._unscaled(gradient[0], target), count
+
+    def relevance(
+        self, targets: Sequence[ResolvedTarget], rule: RelevanceRule
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the relevance of the input, by groups of targets that little memory allows for.
+
+        It begins at the scores as s · ∂T/∂s, which for logits sums to T. A pass forward of its own
+        serves all targets and rules.
+
+        Yields
+        ------
+        tuple
+            float32 (target, channel, *space), and what it began with in all, (target,).
+        """
+        passed = self.once("relevance", lambda: self.network.relevance(self.prepared))
+        size = max(1, _TOGETHER_BYTES // max(passed.largest, 1))
+        raw = self.outputs.raw.float()
+        for start in range(0, len(targets), size):
+            group = targets[start : start + size]
+            seeds = [self._seed(target) for target in group]
+            found = passed.at_input(torch.stack(seeds), rule)[:, 0]
+            yield (
+                torch.stack([self._unscaled(one, t) for one, t in zip(found, group, strict=True)]),
+                torch.stack(
+                    [self._unscaled(seed, t) * raw for seed, t in zip(seeds, group, strict=True)]
+                ).flatten(1).sum(1),
+            )  # fmt: skip
 
     def together(
         self, targets: Sequence[ResolvedTarget], layers: Sequence[str], *, briefly: bool = False

@@ -7,10 +7,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from enum import Flag, auto
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, device, dtype
 
@@ -32,6 +33,7 @@ class Capability(Flag):
     GUIDED = auto()
     RESUMED = auto()
     RANDOMISED = auto()
+    RELEVANCE = auto()
 
 
 class Run:
@@ -92,6 +94,51 @@ class Run:
         Returns the gradient (1, channel, *space) and how many nonlinearities were guided.
         """
         raise NeuroscopeError("The network's framework can't guide backpropagation.")
+
+
+@dataclass(frozen=True)
+class RelevanceRule:
+    """How the layers of a network share relevance out to what they are given.
+
+    Attributes
+    ----------
+    convolution
+        What convolutions share by: ``"epsilon"``, ``"gamma"`` or ``"z_plus"``; dense layers, and
+        those that give the scores, share by epsilon.
+    flat_input
+        Whether the first layers share alike, whatever the values of the input.
+    epsilon
+        What is added to the size of each sum, as a part of their root mean square.
+    gamma
+        How much more counts what speaks for the sign of a sum.
+    """
+
+    convolution: Literal["epsilon", "gamma", "z_plus"] = "z_plus"
+    flat_input: bool = True
+    epsilon: float = 1e-6
+    gamma: float = 0.25
+
+
+class RelevancePass(ABC):
+    """One forward pass of one image, kept so that relevance can be carried back through it.
+
+    Attributes
+    ----------
+    nbytes
+        About how much memory it holds.
+    largest
+        About how much memory the largest output of its layers takes.
+    """
+
+    nbytes: int
+    largest: int
+
+    @abstractmethod
+    def at_input(self, seeds: Tensor, rule: RelevanceRule) -> Tensor:
+        """Carry relevance back to the input: (seed, 1, channel, *space).
+
+        It begins as the scores (or the output) times `seeds` (seed, ...), gradients of them.
+        """
 
 
 class Framework(ABC):
@@ -202,6 +249,18 @@ class Framework(ABC):
         frameworks with the capability RESUMED.
         """
         raise NeuroscopeError("The network's framework can't go on from the output of a layer.")
+
+    def relevance(self, x: Tensor, spec: ModelSpec, layers: LayerGraph) -> RelevancePass:
+        """Pass `x` (1, channel, *space) forward so that relevance can be carried back.
+
+        It is for frameworks with the capability RELEVANCE.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where a layer has no rule: it names the layer.
+        """
+        raise NeuroscopeError("The network's framework can't carry relevance back.")
 
     def randomised(
         self, layers: LayerGraph, seed: int
