@@ -35,6 +35,8 @@ class Needs(Flag):
     """A network that looks along two axes."""
     RESUMED = auto()
     """A framework that can go on from the output of a layer."""
+    RELEVANCE = auto()
+    """A framework that can carry relevance back."""
 
 
 @dataclass
@@ -219,6 +221,8 @@ class Method:
             needed |= Capability.GRADIENTS | Capability.GUIDED
         if Needs.RESUMED in needs:
             needed |= Capability.RESUMED
+        if Needs.RELEVANCE in needs:
+            needed |= Capability.RELEVANCE
         return needed
 
     def why_not(
@@ -246,7 +250,11 @@ class Method:
         if missing:
             # What has no gradients has none to guide.
             first = next(iter(missing))
-            words = {"GUIDED": "guided gradients", "RESUMED": "passes that begin at a layer"}
+            words = {
+                "GUIDED": "guided gradients",
+                "RESUMED": "passes that begin at a layer",
+                "RELEVANCE": "rules for relevance",
+            }
             needed = words.get(first.name or "", str(first.name).lower())
             always = self.requires() & missing
             instead = f"; {self.instead}" if self.instead else ""
@@ -378,6 +386,7 @@ class Methods(Mapping[str, Method]):
                 masked_cams,
                 perturbations,
                 regions,
+                relevance,
                 scores,
             )
 
@@ -386,6 +395,7 @@ class Methods(Mapping[str, Method]):
                 for module in (
                     activations,
                     gradients,
+                    relevance,
                     cams,
                     masked_cams,
                     perturbations,
