@@ -28,6 +28,20 @@ def test_zero_is_zero_as_the_network_takes_it(trace: ns.Trace) -> None:
     assert baseline_of(trace, "zero").shape == (3, 20, 30)
 
 
+@pytest.mark.parametrize(("baseline", "value"), [("black", 0.0), ("white", 1.0)])
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_black_and_white_are_so_before_they_are_normalised(
+    baseline: str, value: float, order: str
+) -> None:
+    spec = {**SPEC, "input": {**SPEC["input"], "order": order}}
+    network = ns.wrap(nn.Conv2d(3, 2, 3, padding=1), spec, device="cpu")
+    image = np.full((20, 30, 3), value, np.float32)
+    image[0, 0] = 1 - value
+    found = baseline_of(network.trace(image), baseline)
+    assert torch.allclose(found[:, 1:], network.prepare(image).input[:, 1:], atol=1e-6)
+    assert torch.equal(found, found[:, :1, :1].expand_as(found))
+
+
 def test_mean_is_of_each_channel(trace: ns.Trace) -> None:
     found = baseline_of(trace, "mean")
     for channel, values in zip(found, trace.prepared.input, strict=True):

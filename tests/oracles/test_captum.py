@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from captum.attr import GuidedBackprop, GuidedGradCam, LayerGradCam, Saliency
+from captum.attr import (
+    GuidedBackprop,
+    GuidedGradCam,
+    InputXGradient,
+    IntegratedGradients,
+    LayerGradCam,
+    NoiseTunnel,
+    Saliency,
+)
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
@@ -104,6 +112,66 @@ def test_saliency(case: Case, image: np.ndarray) -> None:
     assert_close(np.abs(kept), each)
     signed = theirs(Saliency(case.theirs), image, case, abs=False)
     assert_close(kept, signed)
+
+
+def test_input_x_gradient(case: Case, image: np.ndarray) -> None:
+    expected = theirs(InputXGradient(case.theirs), image, case)
+    ours = ns.explain(case.network, image, "input_x_gradient", case.target)
+    assert_close(ours.values, expected.sum(0))
+    kept = ns.explain(case.network, image, "input_x_gradient", case.target, channels="keep")
+    assert_close(kept.values, expected)
+
+
+@pytest.mark.parametrize("baseline", ["zero", "image"])
+def test_integrated_gradients(case: Case, image: np.ndarray, baseline: str) -> None:
+    """By Gauss and Legendre, as captum unless it is asked otherwise; so is the sum's gap."""
+    other = np.roll(image, 5, 0) / 2
+    given: dict[str, Any] = {} if baseline == "zero" else {"baselines": as_input(other)}
+    expected, gap = IntegratedGradients(case.theirs).attribute(
+        as_input(image), target=case.target.class_, n_steps=20, return_convergence_delta=True,
+        **given,
+    )  # fmt: skip
+    ours = ns.explain(
+        case.network, image, "integrated_gradients", case.target, channels="keep", steps=20,
+        baseline="zero" if baseline == "zero" else other,
+    )  # fmt: skip
+    assert_close(ours.values, expected[0].detach().numpy(), 1e-4)
+    (note,) = (note for note in ours.provenance["notes"] if "completeness gap" in note)
+    said = float(note.partition("gap of ")[2].partition(";")[0])
+    assert said == pytest.approx(float(gap), rel=0.06, abs=1e-3)
+
+
+def test_smooth_grad_of_the_same_noise(case: Case, image: np.ndarray) -> None:
+    """Its mean of gradients at inputs with noise; captum is given ours, one by one."""
+    deviation = 0.1 * (image.max() - image.min())
+    found = []
+    for number in range(4):
+        noise = np.random.default_rng((3, number)).standard_normal((3, 16, 16), np.float32)
+        moved = image + deviation * noise.transpose(1, 2, 0)
+        found.append(theirs(Saliency(case.theirs), moved, case, abs=False))
+    asked = {"noise": 0.1, "seed": 3, "channels": "keep"}
+    ours = ns.explain(case.network, image, "smooth_grad", case.target, samples=4, **asked).values
+    assert_close(ours, np.mean(found, 0), 1e-4)
+
+
+def test_smooth_grad_of_other_noise(image: np.ndarray) -> None:
+    """Captum's tunnel draws its own: the means come near each other, not to their neighbours."""
+    case = cases()["vgg"]
+    deviation = float(0.1 * (image.max() - image.min()))
+    torch.manual_seed(0)
+    means = {
+        index: NoiseTunnel(Saliency(case.model)).attribute(
+            as_input(image), nt_type="smoothgrad", nt_samples=400, nt_samples_batch_size=100,
+            stdevs=deviation, target=index, abs=False,
+        )[0].numpy()
+        for index in (2, 3)
+    }  # fmt: skip
+    ours = ns.explain(
+        case.network, image, "smooth_grad", 2, samples=400, noise=0.1, channels="keep"
+    ).values
+    near, far = (float(np.corrcoef(ours.ravel(), means[n].ravel())[0, 1]) for n in (2, 3))
+    assert near > 0.97
+    assert far < 0.8
 
 
 @pytest.mark.parametrize("keep", ["asked", "everything"])

@@ -13,8 +13,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.trace import Trace
 
-Baseline = Literal["zero", "mean", "blur"]
-BASELINES: tuple[Baseline, ...] = ("zero", "mean", "blur")
+Baseline = Literal["zero", "black", "white", "mean", "blur"]
+BASELINES: tuple[Baseline, ...] = ("zero", "black", "white", "mean", "blur")
 # Of the shorter side: blurred so far that what a pixel shows can't be told any more.
 _BLUR = 0.08
 
@@ -28,8 +28,9 @@ def baseline_of(trace: Trace, baseline: Any) -> Tensor:
         A pass of the image.
     baseline
         ``"zero"``, zero as the network takes it, which is black only where nothing is normalised;
-        ``"mean"``, each channel's mean over the image; ``"blur"``, the image with its detail
-        blurred away; or an image of the same shape as the one that is explained.
+        ``"black"`` and ``"white"``, 0 and 1 before it is normalised; ``"mean"``, each channel's
+        mean over the image; ``"blur"``, the image with its detail blurred away; or an image of the
+        same shape as the one that is explained.
 
     Raises
     ------
@@ -42,11 +43,13 @@ def baseline_of(trace: Trace, baseline: Any) -> Tensor:
         if array.shape != trace.key.shape:
             raise NeuroscopeError(
                 f"The baseline has shape {array.shape}, but the image {trace.key.shape}; give one "
-                f"of the same shape, or one of “zero”, “mean” and “blur”."
+                f"of the same shape, or one of {', '.join(BASELINES)}."
             )
         return trace.network.prepare(array).input.to(x.device)
     if baseline == "zero":
         return torch.zeros_like(x)
+    if baseline in ("black", "white"):
+        return trace.prepared.undisplayed(float(baseline == "white")).to(x.device)
     if baseline == "mean":
         return x.flatten(1).mean(1).reshape(-1, *(1,) * (x.ndim - 1)).expand_as(x).clone()
     if baseline == "blur":

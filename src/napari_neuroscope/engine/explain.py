@@ -520,7 +520,7 @@ def _finite(value: float) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "__array__"):
+    if hasattr(value, "__array__") and np.ndim(value):
         values = np.ascontiguousarray(value)
         return f"image {hashlib.blake2b(values.data, digest_size=16).hexdigest()}"
     return list(value) if isinstance(value, tuple) else value

@@ -54,6 +54,11 @@ class Prepared:
         shown = (self.input - self.shift.reshape(shape)) / self.gain.reshape(shape)
         return shown.flip(0) if self.order == "bgr" else shown
 
+    def undisplayed(self, value: float) -> Tensor:
+        """Return the input (channel, *space) that is displayable as one value everywhere."""
+        shape = (-1,) + (1,) * (self.input.ndim - 1)
+        return (value * self.gain + self.shift).reshape(shape).expand_as(self.input).clone()
+
 
 def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
     """Bring an image to the input of a network.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.grid import resample
-from napari_neuroscope.engine.methods.gradients import _is_signed, guided, input_map
+from napari_neuroscope.engine.methods.gradients import guided, input_map, is_signed
 from napari_neuroscope.engine.methods.options import Channels, Relu
 from napari_neuroscope.engine.methods.registry import Map, Needs, method
 from napari_neuroscope.engine.target import ResolvedTarget
@@ -54,7 +54,7 @@ def grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = T
 @method(
     "Guided Grad-CAM",
     needs=_CAM | Needs.GUIDED,
-    signed=_is_signed,
+    signed=is_signed,
     reference="Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74",
 )
 def guided_grad_cam(

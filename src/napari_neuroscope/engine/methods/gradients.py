@@ -15,9 +15,13 @@ from napari_neuroscope.engine.methods.registry import Map, Needs, method
 from napari_neuroscope.engine.target import ResolvedTarget
 from napari_neuroscope.engine.trace import Trace
 
+CONTRIBUTION = "contribution"
+"""The unit of maps whose values are shares of the score, and add up."""
 
-def _is_signed(options: Mapping[str, Any]) -> bool:
-    return options["channels"] in ("signed_max", "keep")
+
+def is_signed(options: Mapping[str, Any]) -> bool:
+    """Whether a map whose channels are joined so has values about zero."""
+    return options["channels"] in ("signed_max", "sum", "keep")
 
 
 def reduce_channels(gradient: Tensor, channels: Channels) -> Tensor:
@@ -26,25 +30,29 @@ def reduce_channels(gradient: Tensor, channels: Channels) -> Tensor:
         return gradient
     if channels == "l2":
         return gradient.norm(dim=0)
+    if channels == "sum":
+        return gradient.sum(0)
     if channels == "max_abs":
         return gradient.abs().amax(0)
     highest, lowest = gradient.amax(0), gradient.amin(0)
     return torch.where(highest >= -lowest, highest, lowest)
 
 
-def input_map(values: Tensor, channels: Channels, notes: tuple[str, ...] = ()) -> Map:
-    """Return the map of an input gradient, with its channels joined or as a leading axis."""
+def input_map(
+    values: Tensor, channels: Channels, notes: tuple[str, ...] = (), unit: str = "gradient"
+) -> Map:
+    """Return the map of a value of each input channel, joined or as a leading axis."""
     reduced = reduce_channels(values, channels)
     if channels != "keep":
-        return Map(reduced, unit="gradient", notes=notes)
+        return Map(reduced, unit=unit, notes=notes)
     names = tuple(str(number) for number in range(len(reduced)))
-    return Map(reduced, ("channel",), {"channel": names}, unit="gradient", notes=notes)
+    return Map(reduced, ("channel",), {"channel": names}, unit=unit, notes=notes)
 
 
 @method(
     "Saliency",
     needs=Needs.TARGET | Needs.GRADIENTS,
-    signed=_is_signed,
+    signed=is_signed,
     reference="Simonyan et al., ICLR 2014 workshop, arXiv:1312.6034",
 )
 def saliency(
@@ -67,6 +75,36 @@ def saliency(
     return input_map(trace.input_gradient(target), channels)
 
 
+@method(
+    "Input × gradient",
+    needs=Needs.TARGET | Needs.GRADIENTS,
+    signed=is_signed,
+    reference="Shrikumar et al., ICML 2017, arXiv:1704.02685; Shrikumar et al. 2016, "
+    "arXiv:1605.01713",
+    instead="Occlusion comes nearest",
+)
+def input_x_gradient(
+    trace: Trace, target: ResolvedTarget, layer: str | None, *, channels: Channels = "sum"
+) -> Map:
+    """What each pixel adds to the score, were the network as linear as it is here: x · ∂T/∂x.
+
+    x · ∂T/∂x, x as the network takes it, by the same backward pass as the saliency; its channels
+    joined as ``channels`` says. Of a network of linear and ReLU layers without biases it adds up
+    to T. Returns (*space) on the input's grid, or (channel, *space) where they are kept.
+
+    Cost
+    ----
+    Forward passes: 0. Backward passes: 1.
+
+    Misleads
+    --------
+    What the network takes as zero gets nothing, however much it matters: with an image that is
+    normalised that is its mean, and not black. It is as noisy as the gradient, and shows the image
+    in itself.
+    """
+    return input_map(trace.input * trace.input_gradient(target), channels, unit=CONTRIBUTION)
+
+
 def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...]]:
     """Return the guided gradient (channel, *space), and what is to be known of it."""
     notes = trace.network.guided_notes()
@@ -84,7 +122,7 @@ def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...
 @method(
     "Guided backpropagation",
     needs=Needs.TARGET | Needs.GUIDED,
-    signed=_is_signed,
+    signed=is_signed,
     reference="Springenberg et al., ICLR 2015 workshop, arXiv:1412.6806",
 )
 def guided_backprop(

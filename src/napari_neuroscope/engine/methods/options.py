@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WrapValidator
 
 from napari_neuroscope.engine import baselines
 
+
+def _image_or_name(value: Any, named: Callable[[Any], Any]) -> Any:
+    return value if hasattr(value, "__array__") else named(value)
+
+
 Baseline = Annotated[
     baselines.Baseline,
+    WrapValidator(_image_or_name),
     Field(
         description="What stands for “nothing there”: zero as the network takes it, which is black "
-        "only where nothing is normalised, the image's mean of each channel, or the image blurred."
+        "only where nothing is normalised; black; white; the image's mean of each channel; the "
+        "image blurred; or, in code, an image of the same shape."
     ),
 ]
 Batch = Annotated[
@@ -24,10 +32,11 @@ Batch = Annotated[
     ),
 ]
 Channels = Annotated[
-    Literal["max_abs", "l2", "signed_max", "keep"],
+    Literal["max_abs", "l2", "signed_max", "sum", "keep"],
     Field(
         description="How the input's channels are joined: max_abs, the largest size; l2, the "
-        "length; signed_max, the strongest with its sign; keep, not at all."
+        "length; signed_max, the strongest with its sign; sum, all with their signs; keep, not at "
+        "all."
     ),
 ]
 Relu = Annotated[

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,9 +12,22 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from napari_neuroscope.engine.baselines import Baseline, baseline_of
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
-from napari_neuroscope.engine.methods.registry import Choices, Map, Needs, method, methods
+from napari_neuroscope.engine.methods.averaged_gradients import Steps, path_attributions
+from napari_neuroscope.engine.methods.gradients import CONTRIBUTION
+from napari_neuroscope.engine.methods.options import Batch
+from napari_neuroscope.engine.methods.registry import (
+    Choices,
+    Map,
+    Method,
+    Needs,
+    Step,
+    method,
+    methods,
+)
+from napari_neuroscope.engine.passes import Passes
 from napari_neuroscope.engine.regions import (
     Candidates,
     Segmentation,
@@ -27,12 +41,17 @@ _PAPER = "Schorr et al., Appl. Sci. 2021, doi:10.3390/app11052199"
 _SCORES = ("score_map", "probability")
 
 
+def _over_regions(chosen: Method) -> bool:
+    """Whether a method's map is over regions already: of a base, or of an image that it splits."""
+    return "base" in chosen.options or Needs.PLANE in chosen.needs
+
+
 def _offered() -> list[str]:
     """Return the attributions whose mean can be taken: maps of a target."""
     others = [
         name
         for name, one in methods.items()
-        if "segmentation" in one.tasks and Needs.TARGET in one.needs and "base" not in one.options
+        if "segmentation" in one.tasks and Needs.TARGET in one.needs and not _over_regions(one)
     ]
     return list(dict.fromkeys([*_SCORES, *others]))
 
@@ -76,6 +95,7 @@ Area = Annotated[
 ]
 
 _SPLIT = Segmentation()
+_OPPOSITE: tuple[Baseline, ...] = ("black", "white")
 
 
 def _needs_of_base(options: Mapping[str, Any]) -> Needs:
@@ -83,7 +103,7 @@ def _needs_of_base(options: Mapping[str, Any]) -> Needs:
     if not isinstance(base, str) or base == "probability":
         return Needs.NOTHING
     chosen = methods[base]
-    if "base" in chosen.options:
+    if _over_regions(chosen):
         raise NeuroscopeError(
             f"{chosen.title} is itself a map over regions and can't be their base; choose a map "
             f"such as score_map or grad_cam."
@@ -261,6 +281,65 @@ def guided_segmented_score_map(
         trace.once(("guided", candidates, how), guide),
         min_new_area,
     )
+
+
+@method(
+    "XRAI",
+    needs=Needs.TARGET | Needs.GRADIENTS | Needs.PLANE,
+    reference="Kapishnikov et al., ICCV 2019, arXiv:1906.02825",
+    signed=True,
+    instead="Occlusion comes nearest",
+)
+def xrai(
+    trace: Trace,
+    targets: Sequence[ResolvedTarget],
+    layer: str | None,
+    *,
+    steps: Steps = 50,
+    scales: Scales = _SPLIT.scales,
+    sigma: Sigma = _SPLIT.sigma,
+    min_size: MinSize = _SPLIT.min_size,
+    longest_side: LongestSide = _SPLIT.longest_side,
+    dilation: Dilation = _SPLIT.dilation,
+    min_new_area: Area = 50,
+    batch: Batch = 16,
+) -> Iterator[Step]:
+    """Which parts of the image add most to the score, as whole segments.
+
+    The segmented score map's choice of segments, with the integrated gradients as what they show
+    the mean of: from a black and from a white image, ``steps`` points each, the mean of the two and
+    the sum of the input's channels. With two baselines neither dark nor bright parts are left out.
+
+    Returns (*space) on the pixels of the network's input that show the image, with the order of the
+    regions beside it.
+
+    Cost
+    ----
+    Forward passes: 2 · ``steps``. Backward passes: 2 · ``steps``. The forward passes are shared by
+    all targets. The image is split on the CPU, once for all classes.
+
+    Misleads
+    --------
+    Its sharp borders are the image's, found without the network: the evidence may be a spot in a
+    segment, or lie across several. A part that speaks for and against the class shows nothing.
+    """
+    segments = segments_of(trace, Segmentation(scales, sigma, min_size, longest_side, dilation))
+    onto, part = seen(trace)
+    passes = Passes(trace, targets, batch)
+
+    def maps(attributions: Tensor) -> list[Tensor | Map]:
+        bases = (
+            Map(one.sum(0)[part], unit=CONTRIBUTION, notes=passes.notes, grid=onto)
+            for one in attributions
+        )
+        return [painted(base, segments, min_new_area) for base in bases]
+
+    total = torch.zeros((), device=trace.input.device)
+    for number, name in enumerate(_OPPOSITE):
+        for done, found in path_attributions(passes, baseline_of(trace, name), steps):
+            mean = (total + found) / (number + 1)
+            yield Step(number * steps + done, len(_OPPOSITE) * steps, partial(maps, mean))
+        total = total + found
 
 
 @method(

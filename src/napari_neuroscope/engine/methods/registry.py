@@ -381,6 +381,7 @@ class Methods(Mapping[str, Method]):
         if self._found is None:
             from napari_neuroscope.engine.methods import (
                 activations,
+                averaged_gradients,
                 cams,
                 gradients,
                 masked_cams,
@@ -395,6 +396,7 @@ class Methods(Mapping[str, Method]):
                 for module in (
                     activations,
                     gradients,
+                    averaged_gradients,
                     relevance,
                     cams,
                     masked_cams,
