@@ -212,7 +212,9 @@ class _Watcher:
 class _Recorder(TorchFunctionMode):
     """Name every module call and functional operation of a forward pass, in order."""
 
-    def __init__(self, model: nn.Module, watcher: _Watcher, progress: Progress, total: int) -> None:
+    def __init__(
+        self, model: nn.Module, watcher: _Watcher, progress: Progress | None, total: int
+    ) -> None:
         super().__init__()
         self._watcher, self._progress, self._total = watcher, progress, total
         self._names: Counter[str] = Counter()
@@ -240,8 +242,10 @@ class _Recorder(TorchFunctionMode):
         With `only`, paths of modules, their outputs alone are watched, and no functional operation;
         of the module `whole` what it takes is watched too.
         """
+        # Nothing to watch is no reason to go through the modules, for each of many passes.
+        needed = only is None or only or self._progress is not None
         with ExitStack() as stack:
-            for path, module in self._model.named_modules():
+            for path, module in self._model.named_modules() if needed else ():
                 # What runs inside of scripted modules can't be seen from Python.
                 if not path or isinstance(
                     module, nn.ModuleList | nn.ModuleDict | torch.jit.ScriptModule
@@ -255,7 +259,7 @@ class _Recorder(TorchFunctionMode):
                         module.register_forward_pre_hook(before, with_kwargs=True).remove
                     )
                     stack.callback(module.register_forward_hook(after, with_kwargs=True).remove)
-                elif path.count(".") < 2:
+                elif self._progress is not None and path.count(".") < 2:
                     # Enough to be followed and stopped by.
                     stack.callback(module.register_forward_hook(self._tick).remove)
             if only is None:
@@ -281,8 +285,9 @@ class _Recorder(TorchFunctionMode):
         return hook
 
     def _tick(self, *_: Any) -> None:
-        self._done += 1
-        self._progress(min(self._done, self._total), self._total, "forward pass")
+        if self._progress is not None:
+            self._done += 1
+            self._progress(min(self._done, self._total), self._total, "forward pass")
 
     def _name(self, base: str, sign: str) -> str:
         self._names[base] += 1
@@ -1143,8 +1148,6 @@ class TorchFramework(Framework):
                 x.detach().to(self.device, self.dtype),
                 spec,
                 keeper,
-                lambda *_: None,
-                total=0,
                 only=self._paths((), cut),
             )
         return output.detach(), keeper.scores.value if keeper.scores else None
@@ -1155,13 +1158,13 @@ class TorchFramework(Framework):
         cut = layers.final_activation[0] if layers.final_activation else None
         before = _Before(layer, {name for name in layers if layers[name].overwritten})
         with self.lock, torch.no_grad():
-            self._forward(x, spec, before, lambda *_: None, total=0)
+            self._forward(x, spec, before)
 
         def go_on(values: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
             behind = _Behind(before, values.to(self.device, self.dtype), count, cut)
             several = x.expand(count, *x.shape[1:])
             with self.lock, torch.no_grad(), behind.answering(self.model):
-                output = self._forward(several, spec, behind, lambda *_: None, total=0)
+                output = self._forward(several, spec, behind)
             return output.detach(), behind.scores
 
         layout = layers[layer].layout
@@ -1186,7 +1189,7 @@ class TorchFramework(Framework):
             with self.lock, torch.inference_mode(False), torch.enable_grad():
                 leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
                 with recorder:
-                    output = self._forward(leaf, spec, nodes, lambda *_: None, total=0)
+                    output = self._forward(leaf, spec, nodes)
                 end = nodes.scores.edge if nodes.scores else _edge_of(output)
             if copying or not recorder.overwritten:
                 break
@@ -1194,8 +1197,18 @@ class TorchFramework(Framework):
         if end is None:
             raise NeuroscopeError(_NO_GRADIENT)
         examine(end, nodes.names)
+
+        @contextmanager
+        def held() -> Iterator[None]:
+            with (
+                self.undisturbed(),
+                torch.inference_mode(False),
+                _speaking("relevance pass", leaf, spec),
+            ):
+                yield
+
         return TorchRelevance(
-            leaf, end, recorder.tape, self.undisturbed, nbytes=nodes.nbytes, largest=nodes.largest
+            leaf, end, recorder.tape, held, nbytes=nodes.nbytes, largest=nodes.largest
         )
 
     @contextmanager
@@ -1229,8 +1242,8 @@ class TorchFramework(Framework):
         x: Tensor,
         spec: ModelSpec,
         watcher: _Watcher,
-        progress: Progress,
-        total: int,
+        progress: Progress | None = None,
+        total: int = 0,
         only: Collection[str] | None = None,
     ) -> Tensor:
         recorder = watcher.recorder = _Recorder(self.model, watcher, progress, total)
