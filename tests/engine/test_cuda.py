@@ -128,7 +128,8 @@ def test_a_batch_too_large_for_the_memory_is_halved(little_memory: int) -> None:
     network = ns.wrap(settled(UNet(width=16)), SEGMENTER, device="cuda")
     asked = {"target": 1, "masks": 64}
     found = ns.explain(network, image, "rise", batch=64, **asked)
-    assert [note for note in found.notes if "were too many for the memory" in note]
+    notes = found.provenance["notes"]
+    assert [note for note in notes if "were too many for the memory" in note]
     expected = ns.explain(network, image, "rise", batch=2, **asked)
     assert_close(found.values, expected.values, 1e-4)
 

@@ -14,7 +14,7 @@ from snapshot import Snapshot
 
 SMALL = {
     "occlusion": {"window": 5, "stride": 3},
-    "rise": {"masks": 40, "cells": 4},
+    "rise": {"masks": 70, "cells": 4},
 }
 
 
@@ -67,15 +67,18 @@ def test_rise_as_a_plain_script(image: np.ndarray) -> None:
     model = settled(Vgg())
     x = torch.from_numpy(image).permute(2, 0, 1)[None]
     generator, expected = torch.Generator().manual_seed(3), 0
-    for _ in range(30):
-        cells = (torch.rand(5, 5, generator=generator) < 0.4).float()
+    for number in range(70):
+        if number % 64 == 0:  # they are drawn 64 at once
+            drawn = torch.rand(64, 5, 5, generator=generator) < 0.4
+            shifts = [torch.randint(4, (64,), generator=generator).tolist() for _ in range(2)]
+        cells = drawn[number % 64].float()
         fine = nn.Upsample((24, 24), mode="bilinear")(cells[None, None])[0, 0]
-        y, z = (int(torch.randint(4, (), generator=generator)) for _ in range(2))
+        y, z = (of_axis[number % 64] for of_axis in shifts)
         mask = fine[y : y + 16, z : z + 16]
         with torch.no_grad():
-            expected = expected + model(x * mask)[0, 1] * mask / (0.4 * 30)
+            expected = expected + model(x * mask)[0, 1] * mask / (0.4 * 70)
     network = as_network(model, size=(16, 16))
-    found = ns.explain(network, image, "rise", 1, masks=30, cells=5, probability=0.4, seed=3)
+    found = ns.explain(network, image, "rise", 1, masks=70, cells=5, probability=0.4, seed=3)
     assert_close(found.values, expected.numpy(), 1e-4)
 
 

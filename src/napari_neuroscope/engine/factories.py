@@ -81,6 +81,8 @@ def _import(name: str, *, trust: bool) -> Callable[..., Any]:
 def _is_installed(top: str, place: str) -> bool:
     if top in sys.builtin_module_names or top in sys.stdlib_module_names:
         return True
+    if top == __name__.partition(".")[0]:
+        return True  # this package, which runs already, wherever it lies
     if top not in importlib.metadata.packages_distributions():
         return False
     sites = [Path(path).resolve() for name, path in sysconfig.get_paths().items() if "lib" in name]

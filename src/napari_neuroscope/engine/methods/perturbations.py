@@ -19,6 +19,9 @@ from napari_neuroscope.engine.passes import Passes
 from napari_neuroscope.engine.target import ResolvedTarget
 from napari_neuroscope.engine.trace import Trace
 
+# How many of RISE's masks are drawn at once.
+_DRAWN = 64
+
 
 @method(
     "Occlusion",
@@ -175,7 +178,8 @@ class _Masks:
         self._shape, self._cells, self._probability = x.shape[1:], cells, probability
         self._steps = [-(-size // cells) for size in self._shape]
         self._generator = torch.Generator().manual_seed(seed)
-        self._drawn: list[tuple[Tensor, list[int]]] = []
+        self._coarse = x.new_empty(0, *(cells,) * len(self._shape))
+        self._shifts = torch.empty(0, len(self._shape), dtype=torch.long, device=x.device)
         self._first = 0
         # Linear enlargement is one matrix an axis: (enlarged, cells).
         eye = torch.eye(cells, device=x.device, dtype=x.dtype)[None]
@@ -188,21 +192,21 @@ class _Masks:
 
     def between(self, start: int, stop: int) -> Tensor:
         """Return masks (mask, *space) on the input's device; `start` never goes back."""
-        del self._drawn[: start - self._first]
+        self._coarse = self._coarse[start - self._first :]
+        self._shifts = self._shifts[start - self._first :]
         self._first = start
-        while len(self._drawn) < stop - start:
-            self._drawn.append(self._draw())
-        some = self._drawn[: stop - start]
-        found = torch.stack([coarse for coarse, _ in some]).to(self._enlarged[0])
-        shifts = torch.tensor([by for _, by in some]).to(found.device)
+        while len(self._coarse) < stop - start:
+            self._draw()
+        found, shifts = self._coarse[: stop - start], self._shifts[: stop - start]
         for axis, (size, lines) in enumerate(zip(self._shape, self._enlarged, strict=True)):
             at = shifts[:, axis, None] + torch.arange(size, device=found.device)
             # The first axis of cells goes, and comes back enlarged as the last.
             found = torch.einsum("mc...,msc->m...s", found, lines[at])
         return found
 
-    def _draw(self) -> tuple[Tensor, list[int]]:
-        shape = (self._cells,) * len(self._shape)
-        coarse = torch.rand(shape, generator=self._generator) < self._probability
-        shifts = [int(torch.randint(step, (), generator=self._generator)) for step in self._steps]
-        return coarse, shifts
+    def _draw(self) -> None:
+        """Draw the next masks: always as many, so that no batch size changes them."""
+        coarse = torch.rand((_DRAWN, *self._coarse.shape[1:]), generator=self._generator)
+        shifts = [torch.randint(step, (_DRAWN,), generator=self._generator) for step in self._steps]
+        self._coarse = torch.cat([self._coarse, (coarse < self._probability).to(self._coarse)])
+        self._shifts = torch.cat([self._shifts, torch.stack(shifts, 1).to(self._shifts)])
