@@ -363,6 +363,7 @@ def test_several_layers_and_classes_each_have_their_order(rng: np.random.Generat
         ({"base": "activation", "layer": "enc1"}, "Activation can't be the base.*axis “channel”"),
         ({"base": "input"}, "Input can't be the base"),
         ({"base": "similarity_map"}, "Similarity map is itself a map over regions"),
+        ({"base": "xrai"}, "XRAI is itself a map over regions"),
         ({"base": "grad_cm"}, "no method “grad_cm”; did you mean “grad_cam"),
         ({"base": 3}, "can't take base=3"),
         ({"layer": "enc1"}, "looks at no layer"),

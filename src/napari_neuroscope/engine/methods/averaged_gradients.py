@@ -141,7 +141,7 @@ def integrated_gradients(
     of_baseline = passes.scores(b[None])[:, 0]
 
     def maps(attributions: Tensor, *, whole: bool) -> list[Tensor | Map]:
-        found = []
+        found: list[Tensor | Map] = []
         for target, one, score in zip(targets, attributions, of_baseline, strict=True):
             gap = (_completeness(trace, target, one, float(score)),) if whole else ()
             found.append(input_map(one, channels, (*passes.notes, *gap), CONTRIBUTION))
