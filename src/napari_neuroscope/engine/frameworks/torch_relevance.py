@@ -32,7 +32,7 @@ _MOVES = {
     "View", "UnsafeView", "ReshapeAlias", "Permute", "Transpose", "T", "Mt", "Squeeze", "Unsqueeze",
     "Expand", "Repeat", "RepeatInterleave", "Slice", "Select", "Index", "IndexSelect", "Gather",
     "Split", "SplitWithSizes", "Unbind", "Unfold", "Diagonal", "Flip", "Roll", "Clone", "Alias",
-    "Copys", "CopySlices", "ToCopy", "AsStrided", "SliceScatter", "SelectScatter", "MaskedFill",
+    "CopyBackwards", "CopySlices", "ToCopy", "AsStrided", "SliceScatter", "SelectScatter", "MaskedFill",
     "IndexPut", "Where", "Cat", "Stack", "ConstantPadNd", "ReflectionPad1D", "ReflectionPad2D",
     "ReflectionPad3D", "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "PixelShuffle",
     "PixelUnshuffle", "ChannelShuffle", "NativeChannelShuffle", "Im2Col", "Col2Im",
@@ -54,14 +54,18 @@ _PRODUCTS = {
     "Mul", "Div", "Mm", "Bmm", "Mv", "Dot", "Addmm", "Addbmm", "Baddbmm", "Addmv", "Addcmul",
     "GridSampler2D", "GridSampler3D",
 }  # fmt: skip
-_OURS = {"_Weighted", "_Passing"}
-_KNOWN = _MOVES | _SUMS | _RECTIFIERS | _PRODUCTS | _OURS | {"torch::autograd::AccumulateGrad"}
+_WEIGHTED, _PASSED = "_WeightedBackward", "_PassingBackward"
+_KNOWN = _MOVES | _SUMS | _RECTIFIERS | _PRODUCTS | {_WEIGHTED, _PASSED, "AccumulateGrad"}
 _NOT_NEGATIVE = {"relu6", "sigmoid", "hardsigmoid", "softplus", "softmax"}
 
 
 def _kind(node: Any) -> str:
-    """Return what a node does: “Cat” of “CatBackward0”."""
-    return re.sub(r"Backward\w*$", "", node.name())
+    """Return what a node does: “Cat” of “CatBackward0”.
+
+    Functions that are written in Python have no number and keep their whole name: they may do
+    something else.
+    """
+    return re.sub(r"Backward\d+$", "", node.name()).rpartition("::")[2]
 
 
 def _behind(node: Any) -> list[Any]:
@@ -84,23 +88,24 @@ def examine(end: GradientEdge, names: Mapping[Any, str]) -> None:
         behind = _behind(node)
         if kind not in _KNOWN or (kind in _PRODUCTS and len(behind) > 1):
             _refuse(kind, layer, len(behind) > 1)
-        if kind == "_Weighted":
+        if kind == _WEIGHTED:
             node.gives_scores = node.gives_scores or gives_scores
             gives_scores = False
         stack.extend((other, layer, gives_scores) for other in behind)
 
 
 def _refuse(kind: str, layer: str, several: bool) -> None:
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", kind.rpartition("::")[2]).lower()
-    where = f"the layer “{layer}”" if layer else "this network"
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", kind).lower()
+    at = f"at the layer “{layer}” the network" if layer else "the network"
     if kind in _PRODUCTS and several:
         what = f"multiplies activations with each other ({words}), and neither is a gate"
-    elif kind in ("Convolution", "NativeBatchNorm") or "::" in kind:
-        what = f"runs where it can't be followed ({words}), such as in a scripted module"
+    elif kind in {"Convolution", "NativeBatchNorm", "CudnnBatchNorm"}:
+        what = f"has weights that depend on the image or can't be followed ({words})"
     else:
         what = f"computes what relevance has no rule for ({words})"
     raise NeuroscopeError(
-        f"LRP can't be used here: {where} {what}; use integrated_gradients, which needs no rules."
+        f"LRP can't share relevance out: {at} {what}; use integrated_gradients, which needs no "
+        f"rules."
     )
 
 
@@ -112,7 +117,7 @@ def _touches_input(node: Any) -> bool:
         if one in seen:
             continue
         seen.add(one)
-        if _kind(one) == "_Weighted":
+        if _kind(one) == _WEIGHTED:
             return False
         stack.extend(_behind(one))
     return True
@@ -121,7 +126,7 @@ def _touches_input(node: Any) -> bool:
 def _cannot_be_negative(node: Any) -> bool:
     """Whether it is plain from the graph that values are 0 or more."""
     kind = _kind(node) if node is not None else ""
-    if kind == "_Passing":
+    if kind == _PASSED:
         return node.operation in _NOT_NEGATIVE
     if kind == "Relu":
         return True
@@ -342,6 +347,10 @@ _PASSING = {
     "local_response_norm", "normalize", "rms_norm",
 }  # fmt: skip
 _ARITHMETIC = {"add", "sub", "mul", "div", "truediv", "itruediv", "true_divide"}
+_ON_VIEWS = {
+    "copy", "fill", "zero", "masked_fill", "add", "sub", "relu", "leaky_relu", "detach",
+    "requires_grad", "squeeze", "unsqueeze", "transpose",
+}  # fmt: skip
 _GATES = {"sigmoid", "hardsigmoid"}
 _NORMS = {
     # As the functions of torch itself take them, which an exported network calls.
@@ -362,15 +371,15 @@ def _convolution(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> tuple[Tensor, _Sums] | None:
+) -> tuple[Tensor, _Sums]:
     axes = weight.ndim - 2
-    steps, spread = _each(dilation, axes), [0] * axes
+    steps = _each(dilation, axes)
     if padding == "same":
-        spread = [step * (n - 1) for step, n in zip(steps, weight.shape[2:], strict=True)]
-        if any(total % 2 for total in spread):
-            return None
-        padding = [total // 2 for total in spread]
-    elif padding == "valid":
+        lost = [step * (n - 1) for step, n in zip(steps, weight.shape[2:], strict=True)]
+        # The last axis first, and what is odd at its end.
+        ends = [side for total in reversed(lost) for side in (total // 2, total - total // 2)]
+        input = functional.pad(input, ends)
+    if isinstance(padding, str):
         padding = 0
     geometry = (_each(stride, axes), _each(padding, axes), steps, False, [0] * axes, groups)
     return input, _Sums(weight, bias, geometry)
@@ -400,7 +409,7 @@ def _each(length: Any, axes: int) -> list[int]:
     return several * axes if len(several) == 1 else several
 
 
-_LAYERS: dict[str, Callable[..., tuple[Tensor, _Sums] | None]] = {
+_LAYERS: dict[str, Callable[..., tuple[Tensor, _Sums]]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
     "linear": _dense,
@@ -441,6 +450,8 @@ class Recorder(TorchFunctionMode):
                 answer = self._record(operation, function, args, kwargs, followed[0])
             elif operation == "mul" and len(args) == 2:
                 answer = self._gated(function, args, kwargs)
+            if answer is None:
+                _check_view(operation, function, args, several=len(followed) > 1)
         return function(*args, **kwargs) if answer is None else answer
 
     def _record(
@@ -448,11 +459,11 @@ class Recorder(TorchFunctionMode):
     ) -> Tensor | None:
         """Return what an operation answers, as a node of ours; None where its own node will do."""
         if operation in _LAYERS:
-            layer = _LAYERS[operation](*args, **kwargs)
+            taken, sums = _LAYERS[operation](*args, **kwargs)
             # Weights that depend on the image are no weights.
-            if layer is None or layer[0] is not x:
+            if not taken.requires_grad:
                 return None
-            return self._weighted(*layer, lambda: function(*args, **kwargs).detach())
+            return self._weighted(taken, sums, lambda: function(*args, **kwargs))
         if operation in _PASSING:
             return self._passing(operation, function, args, kwargs, x)
         if operation in _NORMS or operation in _ARITHMETIC:
@@ -535,7 +546,7 @@ class Recorder(TorchFunctionMode):
             return of * factor.reshape(along) + offset.reshape(along)
 
         layer: Any = x.grad_fn
-        if layer is not None and _kind(layer) == "_Weighted":
+        if layer is not None and _kind(layer) == _WEIGHTED:
             sums, source = layer.sums, layer.source
             channels_first = x.ndim == (2 if sums.geometry is None else sums.weight.ndim)
             if channels_first and source._version == layer.version:
@@ -545,11 +556,21 @@ class Recorder(TorchFunctionMode):
         return values(x)
 
 
+def _check_view(operation: str, function: Any, args: Any, *, several: bool) -> None:
+    """Refuse what is written on a view where the graph does not show what it was."""
+    in_place = re.fullmatch(r"[a-z]\w*_|__i\w+__", getattr(function, "__name__", ""))
+    if not in_place or not args or not isinstance(args[0], Tensor) or not args[0]._is_view():
+        return
+    kind = {"mul": "Mul", "div": "Div", "itruediv": "Div"}.get(operation, operation)
+    if (several and kind in _PRODUCTS) or (kind not in _PRODUCTS and kind not in _ON_VIEWS):
+        _refuse(kind, "", several)
+
+
 def _is_gate(node: Any) -> bool:
     """Whether values come from a sigmoid or softmax, perhaps as a view or resized."""
     while node is not None:
         kind, behind = _kind(node), _behind(node)
-        if (kind == "_Passing" and node.operation in _GATES) or kind == "Softmax":
+        if (kind == _PASSED and node.operation in _GATES) or kind == "Softmax":
             return True
         if (kind not in _MOVES and not kind.startswith("Upsample")) or len(behind) != 1:
             return False
@@ -572,7 +593,7 @@ class TorchRelevance(RelevancePass):
     tape
         What its nodes go by.
     held
-        Holds the network as passes need it.
+        Holds the network as passes need it, and speaks where one fails.
     nbytes, largest
         The memory of all outputs, and of the largest.
     """
@@ -591,7 +612,7 @@ class TorchRelevance(RelevancePass):
         self.nbytes, self.largest = nbytes + tape.nbytes, largest
 
     def at_input(self, seeds: Tensor, rule: RelevanceRule) -> Tensor:
-        with self._held(), torch.inference_mode(False):
+        with self._held():
             return self._at_input(seeds, rule)
 
     def _at_input(self, seeds: Tensor, rule: RelevanceRule) -> Tensor:
