@@ -292,7 +292,7 @@ def test_what_a_network_gets_can_be_looked_at_where_its_scores_are_no_numbers() 
 # --- things of another kind ---
 
 
-@pytest.mark.parametrize("thing", [object(), "unet.pt", 3, nn.Module, lambda x: x])
+@pytest.mark.parametrize("thing", [object(), "unet.pt", 3, nn.Module, dict])
 def test_things_that_are_no_network(thing: Any) -> None:
     text = sentence(lambda: ns.wrap(thing))
     assert "no network that is known here" in text

@@ -220,8 +220,9 @@ class LayerGraph(Mapping[str, Layer]):
     def _ask_for_some(self) -> None:
         if not self._layers:
             raise NeuroscopeError(
-                "The network has no layers that can be seen: it is one piece, as a traced or "
-                "scripted network is; use it as it was before."
+                "The network has no layers that can be seen: it is one piece, as a function or a "
+                "scripted network is; use a method that asks for scores alone, such as RISE, or "
+                "the network as it was before."
             )
 
     def or_last(self, names: Sequence[str]) -> list[str]:

@@ -111,7 +111,7 @@ class Network:
         self._adapter: Framework = model if known else framework_of(model)(model, device)
         self.stated = spec or ModelSpec()
         self.spec = self._adapter.completed(self.stated)
-        self.name = name or type(model).__name__
+        self.name = name or self._adapter.name_of(model)
         self.path: Path | None = None
         self.published: Published | None = None
         self.traces = TraceCache(cache_bytes)
@@ -450,8 +450,9 @@ def wrap(
     Parameters
     ----------
     model
-        A ``torch.nn.Module``, or a model of another installed framework. It is left as it is, but
-        for being moved to `device`.
+        A ``torch.nn.Module``, or a model of another installed framework, left as it is but for
+        being moved to `device`; or a function that returns scores of float32 NumPy arrays with the
+        spec's ``input.axes``, of which nothing else can be seen.
     spec
         What it expects and what its outputs mean.
     device

@@ -563,7 +563,12 @@ class TraceCache:
             return self._traces.get(key)
 
     def put(self, key: Hashable, trace: Trace) -> None:
-        """Keep a trace, and drop others where that takes too much; also after it has grown."""
+        """Keep a trace, and drop others where that takes too much; also after it has grown.
+
+        One of a network that may have changed unseen answers no other question.
+        """
+        if trace.key.state is None:
+            return
         with self._lock:
             self._traces[key] = trace
             self._traces.move_to_end(key)

@@ -165,6 +165,8 @@ class Framework(ABC):
     suffixes
         The usual endings of its own kinds of file.
     """
+    takes_anything
+        Whether it is asked after all others, since it takes what they may know better.
 
     name: ClassVar[str]
     capabilities: ClassVar[Capability]
@@ -172,6 +174,7 @@ class Framework(ABC):
     kinds: ClassVar[tuple[Kind, ...]] = ()
     suffixes: ClassVar[tuple[str, ...]] = ()
 
+    takes_anything: ClassVar[bool] = False
     model: Any
     device: device
     dtype: dtype
@@ -198,6 +201,11 @@ class Framework(ABC):
         """Whether `model` belongs to this framework."""
 
     @abstractmethod
+    @classmethod
+    def name_of(cls, model: Any) -> str:
+        """Return what a model is called where nobody named it."""
+        return type(model).__name__
+
     def __init__(self, model: Any, device: str) -> None: ...
 
     def undisturbed(self) -> AbstractContextManager[None]:
@@ -278,7 +286,10 @@ class Framework(ABC):
 
     @abstractmethod
     def state(self) -> Hashable:
-        """Return what changes when the weights change: cheap, asked before every reuse."""
+        """Return what changes when the weights change: cheap, asked before every reuse.
+
+        None where nothing can tell: then no pass is kept for the next question.
+        """
 
     @abstractmethod
     def digest(self, state: Hashable = None) -> str:
@@ -303,12 +314,13 @@ def framework_of(model: Any) -> type[Framework]:
             return framework
     raise NeuroscopeError(
         f"A {type(model).__module__}.{type(model).__qualname__} is no network that is known here; "
-        f"give a model of {', '.join(f.name for f in found) or 'no installed framework'}."
+        f"give a model of {', '.join(f.name for f in found if not f.takes_anything)}, or a function "
+        f"that returns scores."
     )
 
 
 def frameworks() -> list[type[Framework]]:
-    """Return the frameworks whose packages are installed."""
+    """Return the frameworks whose packages are installed, in the order in which they are asked."""
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         own = entry.module.startswith("napari_neuroscope.")
@@ -326,7 +338,7 @@ def frameworks() -> list[type[Framework]]:
                 NeuroscopeWarning,
                 stacklevel=2,
             )
-    return found
+    return sorted(found, key=lambda framework: framework.takes_anything)
 
 
 def kind_of(path: Path) -> Kind:
@@ -346,3 +358,12 @@ def suffixes() -> tuple[str, ...]:
     """Return the usual endings of files that can be opened."""
     own = (suffix for framework in frameworks() for suffix in framework.suffixes)
     return tuple(dict.fromkeys([*files.SUFFIXES, *own]))
+
+
+def to_axes(x: Tensor, axes: str) -> Tensor:
+    """Bring inputs (input, channel, *space) to a network's order of axes."""
+    own = "bc" + "".join(axis for axis in axes if axis in "zyx")
+    for axis in "bc":
+        if axis not in axes:
+            x, own = x.squeeze(own.index(axis)), own.replace(axis, "")
+    return x if own == axes else x.permute([own.index(axis) for axis in axes])

@@ -30,7 +30,7 @@ from napari_neuroscope.engine.errors import (
     shortened,
 )
 from napari_neuroscope.engine.files import Kind
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.onnx_files import (
     KINDS,
     OnnxFile,
@@ -207,7 +207,7 @@ class OnnxFramework(Framework):
         """Return the values of tensors, as they are."""
         names = list(dict.fromkeys(names))
         progress(0, 1, "forward pass")
-        given = _to_axes(x, spec.input.axes)
+        given = to_axes(x, spec.input.axes)
         if self._input.type == "tensor(uint8)":
             given = given.round().clamp(0, 255)
         array = np.ascontiguousarray(given.to("cpu", _INPUTS[self._input.type]).numpy())
@@ -457,15 +457,6 @@ def _sums_to_one(output: Tensor, ending: Any, spec: ModelSpec) -> bool:
     axis = axes.index("c") if axes and "c" in axes else min(1, output.ndim - 1)
     total = (output.float().exp() if ending.logarithmic else output.float()).sum(axis)
     return bool(torch.allclose(total, torch.ones_like(total), atol=1e-2))
-
-
-def _to_axes(x: Tensor, axes: str) -> Tensor:
-    """Bring (1, channel, *space) to the network's order of axes."""
-    own = "bc" + "".join(axis for axis in axes if axis in "zyx")
-    for axis in "bc":
-        if axis not in axes:
-            x, own = x.squeeze(own.index(axis)), own.replace(axis, "")
-    return x if own == axes else x.permute([own.index(axis) for axis in axes])
 
 
 def _choose_device(device: str) -> tuple[torch.device, list[Any]]:
