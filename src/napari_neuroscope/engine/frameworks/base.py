@@ -164,17 +164,17 @@ class Framework(ABC):
         The kinds of file that it loads.
     suffixes
         The usual endings of its own kinds of file.
-    """
     takes_anything
         Whether it is asked after all others, since it takes what they may know better.
+    """
 
     name: ClassVar[str]
     capabilities: ClassVar[Capability]
     limits: ClassVar[str] = "which this network's framework can't give"
     kinds: ClassVar[tuple[Kind, ...]] = ()
     suffixes: ClassVar[tuple[str, ...]] = ()
-
     takes_anything: ClassVar[bool] = False
+
     model: Any
     device: device
     dtype: dtype
@@ -200,12 +200,12 @@ class Framework(ABC):
     def recognises(cls, model: Any) -> bool:
         """Whether `model` belongs to this framework."""
 
-    @abstractmethod
     @classmethod
     def name_of(cls, model: Any) -> str:
         """Return what a model is called where nobody named it."""
         return type(model).__name__
 
+    @abstractmethod
     def __init__(self, model: Any, device: str) -> None: ...
 
     def undisturbed(self) -> AbstractContextManager[None]:
