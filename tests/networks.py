@@ -45,7 +45,7 @@ def settled(model: nn.Module, seed: int = 0) -> nn.Module:
             fan_in = max(1, parameter[0].numel()) if parameter.ndim > 1 else 4
             parameter.copy_(normal(parameter, fan_in**-0.5 * 1.4))
         for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
                 module.weight.copy_(1 + normal(module.weight, 0.2))
                 module.running_mean.copy_(normal(module.running_mean, 0.3))
                 module.running_var.copy_(normal(module.running_var, 0.3).exp())

@@ -21,6 +21,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
+from torch.utils.checkpoint import CheckpointError
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.frameworks.base import RelevancePass, RelevanceRule
@@ -376,10 +377,13 @@ def _convolution(
     steps = _each(dilation, axes)
     if padding == "same":
         lost = [step * (n - 1) for step, n in zip(steps, weight.shape[2:], strict=True)]
-        # The last axis first, and what is odd at its end.
-        ends = [side for total in reversed(lost) for side in (total // 2, total - total // 2)]
-        input = functional.pad(input, ends)
-    if isinstance(padding, str):
+        padding = [total // 2 for total in lost]
+        if any(total % 2 for total in lost):
+            # What is odd comes at the ends; the last axis is given first.
+            input = functional.pad(
+                input, [end for total in reversed(lost) for end in (0, total % 2)]
+            )
+    elif padding == "valid":
         padding = 0
     geometry = (_each(stride, axes), _each(padding, axes), steps, False, [0] * axes, groups)
     return input, _Sums(weight, bias, geometry)
@@ -613,7 +617,13 @@ class TorchRelevance(RelevancePass):
 
     def at_input(self, seeds: Tensor, rule: RelevanceRule) -> Tensor:
         with self._held():
-            return self._at_input(seeds, rule)
+            try:
+                return self._at_input(seeds, rule)
+            except CheckpointError as error:
+                raise NeuroscopeError(
+                    "LRP can't go back through a checkpoint, which runs a part of the network again "
+                    "where no rules are seen; turn checkpointing off, or use integrated_gradients."
+                ) from error
 
     def _at_input(self, seeds: Tensor, rule: RelevanceRule) -> Tensor:
         slots = [slot for slot, _ in self._tape.slots]
