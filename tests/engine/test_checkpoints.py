@@ -50,7 +50,7 @@ def found(reentrant: bool | None, image: np.ndarray, method: str, **more: Any) -
 
 
 @pytest.mark.parametrize("keep", ["asked", "everything", None])
-@pytest.mark.parametrize("method", ["saliency", "guided_backprop"])
+@pytest.mark.parametrize("method", ["saliency", "guided_backprop", "smooth_grad"])
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_the_input_is_reached(reentrant: bool, method: str, keep: Any, image: np.ndarray) -> None:
     assert_close(found(reentrant, image, method, keep=keep), found(None, image, method, keep=keep))

@@ -102,7 +102,10 @@ class Passes:
         tuple
             float32 (target, input) and (target, input, channel, *space).
         """
-        scores, gradients = zip(*self._batches(inputs, self._gradients), strict=True)
+        answers = list(self._batches(inputs, self._gradients))
+        if len(answers) == 1:
+            return answers[0]
+        scores, gradients = zip(*answers, strict=True)
         return torch.cat(scores, 1), torch.cat(gradients, 1)
 
     def _scores(self, inputs: Tensor) -> Tensor:
@@ -119,12 +122,13 @@ class Passes:
         scores = self.trace.values(raw, self.targets).float()
         _check_count(scores, inputs)
         found = []
-        for target in self.targets:
+        for number, target in enumerate(self.targets, 1):
             seed, scale = self.trace.seeds(raw, target)
-            gradient = run.gradients(seed[0] if alone else seed, [], with_input=True)[1]
-            assert gradient is not None
-            found.append(gradient.float() / scale)
-        return scores, torch.stack(found)
+            gradient = run.input_gradient(
+                seed[0] if alone else seed, last=number == len(self.targets)
+            ).float()
+            found.append(gradient if scale == 1 else gradient / scale)
+        return scores, found[0][None] if len(found) == 1 else torch.stack(found)
 
     def _in_batches(self, inputs: Tensor, ask: Callable[[Tensor], Tensor]) -> Tensor:
         return torch.cat(list(self._batches(inputs, ask)), 1)

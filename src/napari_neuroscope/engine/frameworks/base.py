@@ -70,6 +70,15 @@ class Run:
         """
         raise NeuroscopeError("The network's framework gives no gradients.")
 
+    def input_gradient(self, seed: Tensor, *, last: bool = False) -> Tensor:
+        """Pull `seed` back to the input: (1, channel, *space).
+
+        The `last` time the run is not asked again, and may let go of what it keeps on the way.
+        """
+        gradient = self.gradients(seed, [], with_input=True)[1]
+        assert gradient is not None
+        return gradient
+
     def gradients_together(self, seeds: Tensor, layers: Sequence[str]) -> dict[str, Tensor] | None:
         """Pull several seeds (seed, ...) back in one pass: gradients (seed, 1, ...) of the layers.
 

@@ -865,6 +865,10 @@ class TorchRun(Run):
             return gradients, None
         return gradients, torch.zeros_like(self._x) if found[-1] is None else found[-1]
 
+    def input_gradient(self, seed: Tensor, *, last: bool = False) -> Tensor:
+        found = self._pull_back(seed, [self._x], last=last)[0]
+        return torch.zeros_like(self._x) if found is None else found
+
     def gradients_together(self, seeds: Tensor, layers: Sequence[str]) -> dict[str, Tensor] | None:
         ends = [self._edge(name) for name in layers]
         if self._end is None:
@@ -952,11 +956,15 @@ class TorchRun(Run):
             found = self._pull_back(seed, [self._x])[0]
         return torch.zeros_like(self._x) if found is None else found, guided.count
 
-    def _pull_back(self, seed: Tensor, inputs: list[Any]) -> list[Tensor | None]:
+    def _pull_back(
+        self, seed: Tensor, inputs: list[Any], *, last: bool = False
+    ) -> list[Tensor | None]:
         if not inputs:
             return []
         if self._end is None:
             raise NeuroscopeError(_NO_GRADIENT)
+        # A way back that finds a reentrant checkpoint is gone again.
+        keep = not last or _goes_through(self._end, "CheckpointFunctionBackward")
         with (
             self._framework.undisturbed(),
             torch.inference_mode(False),
@@ -965,7 +973,7 @@ class TorchRun(Run):
             try:
                 return list(
                     torch.autograd.grad(
-                        [self._end], inputs, [seed], retain_graph=True, allow_unused=True
+                        [self._end], inputs, [seed], retain_graph=keep, allow_unused=True
                     )
                 )
             except RuntimeError as error:
@@ -995,6 +1003,20 @@ class TorchRun(Run):
             ]
         finally:
             self._x.grad = None
+
+
+def _goes_through(end: GradientEdge, kind: str) -> bool:
+    """Whether a way back leads through a node of a kind."""
+    stack: list[Any] = [end.node]
+    met = set(stack)
+    while stack:
+        node = stack.pop()
+        if node.name() == kind:
+            return True
+        behind = {other for other, _ in node.next_functions if other is not None} - met
+        met |= behind
+        stack.extend(behind)
+    return False
 
 
 # --- the model ------------------------------------------------------------------------------------
