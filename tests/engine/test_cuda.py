@@ -148,6 +148,8 @@ def copies_of(network: ns.Network, image: np.ndarray, name: str, **more: Any) ->
         ("grad_cam", {"layer": "dec1"}, {"layer": "all"}),
         ("rise", {"masks": 16, "batch": 8}, {"masks": 64, "batch": 8}),
         ("occlusion", {"window": 8, "stride": 8}, {"window": 4, "stride": 2}),
+        ("integrated_gradients", {"steps": 8, "batch": 4}, {"steps": 32, "batch": 4}),
+        ("smooth_grad", {"samples": 8, "batch": 4}, {"samples": 32, "batch": 4}),
         ("score_cam", {"layer": "dec1", "batch": 4}, {"layer": "dec1", "batch": 1}),
         ("ablation_cam", {"layer": "dec1", "batch": 4}, {"layer": "dec1", "batch": 1}),
     ],
