@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.viewer.overlays import KEY, LayerData
+from napari_neuroscope.viewer.overlays import KEY, LayerData, heat
 from napari_neuroscope.viewer.stacks import StackFollower, steps_of
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -66,7 +66,7 @@ class Shower:
             if self._fits(layer, attributes):
                 self._update(layer, data, attributes)
                 return layer
-            # Other colours make another layer; the user's view of it goes on.
+            # A picture is another kind of layer; the user's view of it goes on.
             attributes = {**attributes, **{name: getattr(layer, name) for name in _USERS}}
             place = self._viewer.layers.index(layer)
             self._viewer.layers.remove(layer)
@@ -81,22 +81,21 @@ class Shower:
 
     @staticmethod
     def _fits(layer: Any, attributes: dict[str, Any]) -> bool:
-        old, new = layer.metadata.get(KEY, {}), attributes["metadata"][KEY]
-        return getattr(layer, "rgb", False) == attributes.get("rgb", False) and old.get(
-            "signed"
-        ) == new.get("signed")
+        return getattr(layer, "rgb", False) == attributes.get("rgb", False)
 
     def _update(self, layer: Any, data: Any, attributes: dict[str, Any]) -> None:
-        axes = layer.metadata[KEY].get("axes")
+        before = layer.metadata[KEY]
         layer.metadata = attributes["metadata"]
         if layer.name != attributes["name"]:
             layer.name = attributes["name"]
         self._put(layer, data, attributes)
         if "features" in attributes:
             layer.features = attributes["features"]
-        if axes != attributes["metadata"][KEY].get("axes"):
+        if before.get("axes") != attributes["metadata"][KEY].get("axes"):
             self._start_at_the_end(layer)
         if "contrast_limits" in attributes:
+            if before.get("signed") != layer.metadata[KEY].get("signed"):
+                _recolour(layer, attributes["colormap"])
             self._follower.refit(layer, attributes["contrast_limits"])
 
     @staticmethod
@@ -122,6 +121,12 @@ class Shower:
         for number, axis in enumerate(steps):
             last = layer.data.shape[number] - 1 if axis == "layer" else 0
             self._viewer.dims.set_current_step(first + number, last)
+
+
+def _recolour(layer: Any, colours: Any) -> None:
+    """Give a map the colours of its new kind, unless the user has chosen its colours."""
+    if layer.colormap.name in {heat(signed=signed).name for signed in (False, True)}:
+        layer.colormap = colours
 
 
 def _is_equal(old: Any, new: Any) -> bool:

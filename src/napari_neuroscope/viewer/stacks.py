@@ -10,6 +10,8 @@ import numpy as np
 from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.overlays import KEY, limits
 
+# Between these shares of its contrast, the largest value of a map that refines changes nothing.
+_STEADY = (0.6, 1.05)
 STACK_AXES = ("class", "layer", "channel", "removed", "restored", "randomised")
 
 
@@ -64,13 +66,21 @@ class StackFollower:
 
     def refit(self, layer: Any, fitting: tuple[float, float]) -> None:
         """Fit the contrast of a layer that has new values, unless the user has set it."""
-        if self._is_ours(layer):
-            self._set_limits(layer, fitting)
+        if self._is_ours(layer) and not steps_of(self._viewer, layer):
+            self._fit(layer, fitting)
         self.update()
 
     def _is_ours(self, layer: Any) -> bool:
         own = self._set.get(layer.unique_id)
         return own is not None and np.allclose(layer.contrast_limits, own, rtol=1e-6, atol=0)
+
+    def _fit(self, layer: Any, fitting: tuple[float, float]) -> None:
+        """Fit a layer's contrast; that of a map that refines only where it is far off."""
+        low, high = layer.contrast_limits
+        same_kind = (low < 0) == (fitting[0] < 0)
+        refines = "unfinished" in layer.metadata[KEY]
+        if not (refines and same_kind and _STEADY[0] <= fitting[1] / high <= _STEADY[1]):
+            self._set_limits(layer, fitting)
 
     def _set_limits(self, layer: Any, fitting: tuple[float, float]) -> None:
         layer.contrast_limits_range = fitting
@@ -102,7 +112,7 @@ class StackFollower:
             shown = layer.metadata[KEY]
             words = _in_words(shown, steps)
             if self._is_ours(layer):
-                self._set_limits(layer, self._fitting(layer, steps))
+                self._fit(layer, self._fitting(layer, steps))
         overlay = text_overlay(self._viewer)
         if words or overlay.text:
             overlay.text = words

@@ -18,6 +18,7 @@ from napari_neuroscope.viewer.regions import Painting
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.asking import AllInstances, Clicked
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.refining import Refining
 from napari_neuroscope.widgets.session import Question, Session
 
 _WAITS = "Choose a network and an image first."
@@ -29,7 +30,7 @@ class AskTool(QWidget):
 
     Parameters
     ----------
-    viewer, session, jobs, shower
+    viewer, session, jobs, shower, refining
         The inspector's.
     question
         Returns what is asked but for the target, or raises with what is missing.
@@ -45,12 +46,14 @@ class AskTool(QWidget):
         session: Session,
         jobs: Jobs,
         shower: Shower,
+        refining: Refining,
         question: Callable[[], Question],
         say: Callable[[Explanation | str], None],
         fail: Callable[[Exception], None],
     ) -> None:
         super().__init__()
         self._viewer, self._session, self._jobs, self._shower = viewer, session, jobs, shower
+        self._refining = refining
         self._question, self._say, self._fail = question, say, fail
         self._clicks = Clicks(viewer, self.ask_at)
         self._questions = Questions(viewer)
@@ -108,9 +111,11 @@ class AskTool(QWidget):
             self._fail(error)
             return
         title = methods[clicked.question.method].title
-        self._jobs.submit(
+        self._refining.submit(
             f"{title} at the click",
+            clicked.question,
             clicked.answer,
+            _slot(clicked.question),
             lambda found: self._show(clicked, *found),
             self._fail,
         )
@@ -136,8 +141,7 @@ class AskTool(QWidget):
         if image not in self._viewer.layers:
             self._say("The image was removed while its explanation was computed.")
             return
-        slot = ("asked", str(image.unique_id))
-        self._shower.show(layer_data(answer, image, question.place()), slot)
+        self._shower.show(layer_data(answer, image, question.place()), _slot(question))
         axes = tuple(question.network.spec.input.space)
         self._questions.add(image, axes, clicked.pixels, clicked.pixel, row)
         self._say(answer)
@@ -168,3 +172,8 @@ class AskTool(QWidget):
             )
 
         self._jobs.submit("Every instance", asked.answer, done, self._fail)
+
+
+def _slot(question: Question) -> tuple[str, ...]:
+    """Return where the shower shows the last answer to a click on an image."""
+    return ("asked", str(question.source.unique_id))

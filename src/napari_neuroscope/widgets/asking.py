@@ -17,7 +17,7 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.target import Score, Target
 from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.viewer.regions import Painting
-from napari_neuroscope.widgets.session import Question
+from napari_neuroscope.widgets.session import Offer, Question
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,10 @@ class Clicked:
     score: Score
     instances: Painting | None = None
 
-    def answer(self, progress: Progress) -> tuple[Explanation, dict[str, Any]]:
-        """Compute it; also return the question's row among the others."""
+    def answer(
+        self, progress: Progress, offer: Offer | None = None
+    ) -> tuple[Explanation, dict[str, Any]]:
+        """Compute it, offering what is found so far; also return its row among the questions."""
         question, network = self.question, self.question.network
         image = question.shown.image(network)
         network.discover(image, progress)
@@ -62,7 +64,7 @@ class Clicked:
             )
         index = int(np.bincount(seen).argmax())
         asked = replace(question, targets=(Target(index, region, self.score),))
-        explanation = asked.answer(progress)
+        explanation = asked.answer(progress, offer)
         if note:
             explanation.provenance["notes"].append(note)
         value = next((t["value"] for t in explanation.provenance["targets"]), None)

@@ -37,9 +37,11 @@ from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.ask_tool import AskTool
 from napari_neuroscope.widgets.dock import Dock
+from napari_neuroscope.widgets.long_work import CostNote, TimeLeft
 from napari_neuroscope.widgets.method_tips import method_tip
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.pickers import PickList, options_widget
+from napari_neuroscope.widgets.refining import Refining
 from napari_neuroscope.widgets.session import (
     Findings,
     Question,
@@ -70,9 +72,12 @@ class Inspector(Dock):
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
         self._shower = self._make_shower()
+        self._refining = Refining(self._viewer, self.jobs, self._shower, self.cancel)
         self._inspected: tuple[Any, ...] = ()
         self._listed = Needs.NOTHING
         self._trouble = ""
+        self._suggested_batch = 0
+        self._time_left = TimeLeft()
         self._opening: tuple[str, Path, str | None, dict[str, Any] | None] | None = None
         self._build()
         self._live.setChecked(self.session.live)
@@ -147,10 +152,12 @@ class Inspector(Dock):
             self.session,
             self.jobs,
             self._shower,
+            self._refining,
             lambda: self.question(with_target=False),
             self._say,
             self._show_failure,
         )
+        self._cost_note = CostNote()
         self._reason = _note()
         self._progress = QProgressBar()
         self._progress.setTextVisible(True)
@@ -204,6 +211,7 @@ class Inspector(Dock):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(scroll, 1)
         layout.addWidget(self._live)
+        layout.addWidget(self._cost_note)
         layout.addLayout(buttons)
         layout.addWidget(self.ask_tool)
         for line in (self._reason, self._progress, self._answer):
@@ -248,6 +256,7 @@ class Inspector(Dock):
         layers = self._viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.reordered):
             self.follow(event, self._list_images)
+        self.follow(layers.removed, self._refining.stop_if_removed)
         self.follow(self._viewer.dims.events.current_step, self._plane_changed)
         self.at_end(self._shower.close)
         for part in (self._target_part, self.ask_tool):
@@ -431,8 +440,19 @@ class Inspector(Dock):
             self._method_box.itemData(self._method_box.currentIndex(), Qt.ItemDataRole.ToolTipRole)
         )
         self.session.method = name
+        self._suggest_batch()
         self._list_layers()
         self._changed()
+
+    def _suggest_batch(self) -> None:
+        """Make batches that are over soon, unless the user has said how large they are."""
+        findings, options = self.session.findings, self.session.options
+        if findings is None or findings.pace is None or "batch" not in options:
+            return
+        default = self.session.chosen_method().options["batch"].default
+        if options["batch"] in (default, self._suggested_batch):
+            self._suggested_batch = findings.pace.batch
+            self.choose_options({"batch": findings.pace.batch})
 
     def _blocks(self, values: list[Any]) -> list[Any]:
         """Return the outermost of the layers: whole blocks, and layers that are in none."""
@@ -511,7 +531,8 @@ class Inspector(Dock):
         self.ask_tool.refresh()
         self._reason.setText(problem or "")
         self._reason.setVisible(bool(problem))
-        if problem is None and self.session.live:
+        long = self._cost_note.tell(self.session)
+        if problem is None and self.session.live and not long:
             self._soon()
 
     def _plane_changed(self, *_: Any) -> None:
@@ -559,6 +580,7 @@ class Inspector(Dock):
         self._list_layers()
         self._layer_list.choose(wanted or ([last] if last else []))
         self._list_classes(findings)
+        self._suggest_batch()
         self._changed()
 
     def _describe(self, network: Network) -> None:
@@ -611,9 +633,11 @@ class Inspector(Dock):
             return
         self._inspected = (question.network, question.source, *question.plane())
         title = methods[question.method].title
-        self.jobs.submit(
-            f"{title}",
+        self._refining.submit(
+            title,
+            question,
             question.answer,
+            _slot(question),
             lambda answer: self._show(question, answer),
             self._show_failure,
         )
@@ -621,6 +645,8 @@ class Inspector(Dock):
     def cancel(self) -> None:
         """Stop what is computed, at its next step."""
         self.jobs.cancel()
+        if words := self._refining.stopped():
+            self._say(words)
         if self.session.findings is None and self._network_box.currentIndex() > 0:
             self._trouble = "Stopped. Choose the network or the image again to go on."
         self._changed()
@@ -637,8 +663,8 @@ class Inspector(Dock):
         if question.source not in self._viewer.layers:
             self._answer.setText("The image was removed while its explanation was computed.")
             return
-        slot = (question.network.name, str(question.source.unique_id), question.method)
-        self._shower.show(layer_data(answer, question.source, question.place()), slot)
+        layers = layer_data(answer, question.source, question.place())
+        self._shower.show(layers, _slot(question))
         if question.network is self.session.network:
             self.session.explanation = answer
         self._say(answer)
@@ -665,6 +691,7 @@ class Inspector(Dock):
 
     def _keep_maps(self) -> None:
         kept = self._shower.release()
+        self._refining.forget()
         self._answer.setText(
             f"{kept} layers are kept as they are." if kept else "There is no map to keep yet."
         )
@@ -677,7 +704,10 @@ class Inspector(Dock):
         self._cancel.setEnabled(True)
 
     def _show_progress(self, done: int, total: int, what: str) -> None:
+        left = self._time_left(done, total, what)
         words = f"{what}  %p%" if total else what
+        if left:
+            words += f" · {left} left"
         if (self._progress.maximum(), self._progress.format()) != (total, words):
             self._progress.setRange(0, total)
             self._progress.setFormat(words)
@@ -700,6 +730,11 @@ class Inspector(Dock):
         self._answer.setText(text)
         self._answer.setVisible(True)
         show_error(text)
+
+
+def _slot(question: Question) -> tuple[str, ...]:
+    """Return where the shower shows an answer: a layer for each network, image and method."""
+    return (question.network.name, str(question.source.unique_id), question.method)
 
 
 def _note() -> QLabel:

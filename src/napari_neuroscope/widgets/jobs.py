@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_neuroscope.engine.errors import Cancelled, Progress
+from napari_neuroscope.engine.errors import Cancelled
 
 _REPORT_EVERY_S = 0.1
-Work = Callable[[Progress], Any]
+
+
+class Report:
+    """What a job tells while it runs; made by `Jobs`, for the compute thread.
+
+    It is called as a `Progress`, and raises `Cancelled` when the work is no longer wanted.
+    """
+
+    def __init__(self, jobs: Jobs, job: int) -> None:
+        self._jobs, self._job = jobs, job
+        self._reported = 0.0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Tell how far the work is."""
+        self._jobs._ask_on(self._job)
+        # Each report redraws a bar: some a second are enough to see.
+        if (now := time.monotonic()) - self._reported > _REPORT_EVERY_S:
+            self._reported = now
+            self._jobs._report(self._job, "progress", (done, total, what))
+
+    def offer(self, value: Any) -> None:
+        """Hand out what was found so far; what was offered before and not yet seen is dropped."""
+        self._jobs._ask_on(self._job)
+        self._jobs._offered.append(value)
+        self._jobs._report(self._job, "partly", None)
+
+
+Work = Callable[[Report], Any]
 
 
 class Jobs(QObject):
@@ -35,7 +63,8 @@ class Jobs(QObject):
         self._busy = False
         self._closed = False
         self._reported.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        self._callbacks: dict[int, tuple[Callable[[Any], None], Callable[[Exception], None]]] = {}
+        self._callbacks: dict[int, _Callbacks] = {}
+        self._offered: deque[Any] = deque(maxlen=1)
 
     @property
     def busy(self) -> bool:
@@ -48,23 +77,27 @@ class Jobs(QObject):
         work: Work,
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
+        partly: Callable[[Any], None] = lambda _: None,
     ) -> None:
-        """Run ``work(progress)`` soon; then `done` with its result, on the main thread.
+        """Run ``work(report)`` soon; then `done` with its result, on the main thread.
 
         Parameters
         ----------
         what
             The work in words.
         work
-            Runs in the compute thread. Its progress callback raises `Cancelled` when the work is
-            no longer wanted.
+            Runs in the compute thread, and is given a `Report`.
         done, failed
             Called on the main thread with the result or the exception, unless cancelled.
+        partly
+            Called on the main thread with what the work offers before it is done; of several
+            offers that wait, with the last.
         """
         if self._closed:
             return
         self._current += 1
-        self._callbacks = {self._current: (done, failed)}
+        self._offered.clear()
+        self._callbacks = {self._current: _Callbacks(done, failed, partly)}
         self._busy = True
         _thread.put(self, self._current, work)
         self.started.emit(what)
@@ -83,28 +116,22 @@ class Jobs(QObject):
     def _drop(self) -> None:
         self._current += 1
         self._callbacks = {}
+        self._offered.clear()
         self._busy = False
         _thread.drop(self)
 
     def _run(self, job: int, work: Work) -> None:
         """Do a job; called in the compute thread."""
-        reported = 0.0
-
-        def progress(done: int, total: int, what: str) -> None:
-            nonlocal reported
-            if job != self._current:
-                raise Cancelled
-            # Each report redraws a bar: some a second are enough to see.
-            if (now := time.monotonic()) - reported > _REPORT_EVERY_S:
-                reported = now
-                self._report(job, "progress", (done, total, what))
-
         try:
-            self._report(job, "done", work(progress))
+            self._report(job, "done", work(Report(self, job)))
         except Cancelled:
             pass
         except Exception as error:  # noqa: BLE001  whatever it is, the main thread says it
             self._report(job, "failed", error)
+
+    def _ask_on(self, job: int) -> None:
+        if job != self._current:
+            raise Cancelled
 
     def _report(self, job: int, kind: str, value: Any) -> None:
         try:
@@ -120,13 +147,26 @@ class Jobs(QObject):
         if kind == "progress":
             self.progressed.emit(*value)
             return
-        done, failed = self._callbacks.pop(job)
+        if kind == "partly":
+            if self._offered:
+                self._callbacks[job].partly(self._offered.popleft())
+            return
+        call = self._callbacks.pop(job)
         self._busy = False
         self.idle.emit()
         if kind == "done":
-            done(value)
+            call.done(value)
         else:
-            failed(value)
+            call.failed(value)
+
+
+@dataclass(frozen=True)
+class _Callbacks:
+    """What is called on the main thread with what becomes of a job."""
+
+    done: Callable[[Any], None]
+    failed: Callable[[Exception], None]
+    partly: Callable[[Any], None]
 
 
 class _ComputeThread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from psygnal import SignalGroupDescriptor
 
+from napari_neuroscope.engine.cost import Cost, Pace, cost_of, pace_of
 from napari_neuroscope.engine.errors import Progress
 from napari_neuroscope.engine.explain import explain
 from napari_neuroscope.engine.explanation import Explanation
@@ -25,6 +27,9 @@ from napari_neuroscope.viewer.regions import Drawing, LayerRegion, Painting, Tru
 if TYPE_CHECKING:
     from napari_neuroscope.engine.evaluation.scoring import Scores
     from napari_neuroscope.viewer.comparing import Comparison
+
+Offer = Callable[[Explanation], None]
+"""Takes a map that is not yet finished."""
 
 DEMO_TITLES = {"nuclei": "Demo: nuclei (U-Net)", "blood-cells": "Demo: blood cells (classifier)"}
 
@@ -49,8 +54,8 @@ class Question:
         """Return where along the image's other axes the map lies."""
         return self.shown.place(self.network)
 
-    def answer(self, progress: Progress) -> Explanation:
-        """Compute it."""
+    def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
+        """Compute it; where it takes many passes, also offer what is found so far."""
         return explain(
             self.network,
             self.shown.image(self.network),
@@ -59,6 +64,7 @@ class Question:
             _one_or_many(self.layers),
             keep="fit",
             progress=progress,
+            partial=offer,
             **self.options,
         )
 
@@ -83,6 +89,7 @@ class Findings:
     network: Network
     prediction: Prediction | None
     classes: tuple[tuple[int, str, float], ...]
+    pace: Pace | None = None
 
 
 @dataclass
@@ -196,6 +203,26 @@ class Session:
         """Return the method that is chosen."""
         return methods[self.method]
 
+    def cost(self) -> Cost | None:
+        """Return what an explanation of what is chosen takes; None where that is not known."""
+        method, findings = self.chosen_method(), self.findings
+        if findings is None or findings.pace is None or self.network is not findings.network:
+            return None
+        needs = method.needs_with(self.options)
+        graph = findings.network.layers
+        layers = [name for name in self.layers if name in graph] if Needs.LAYER in needs else []
+        return cost_of(
+            method, self.options, graph, findings.pace.shape,
+            layers=layers, targets=max(len(self.classes), 1),
+        )  # fmt: skip
+
+    def seconds(self) -> float:
+        """Return about how long an explanation of what is chosen takes; 0 where it is not known."""
+        cost = self.cost()
+        if cost is None or self.findings is None or self.findings.pace is None:
+            return 0.0
+        return cost.work * self.findings.pace.seconds
+
     def targets(self, network: Network, viewer: Any = None) -> tuple[Target, ...]:
         """Return the chosen classes as targets, with the region as it is drawn now.
 
@@ -273,7 +300,9 @@ def inspect(network: Network, image: np.ndarray | None, progress: Progress) -> F
         classes = tuple((i, name, 0.0) for i, name in enumerate(network.class_names))
         return Findings(network, None, classes)
     network.discover(image, progress)
+    begun = time.perf_counter()
     prediction = network.predict(image)
+    pace = pace_of(network, image, time.perf_counter() - begun)
     if network.spec.task == "segmentation":
         seen = prediction.labels[prediction.labels >= 0]
         counts = np.bincount(seen.ravel(), minlength=len(network.class_names))
@@ -281,4 +310,4 @@ def inspect(network: Network, image: np.ndarray | None, progress: Progress) -> F
     else:
         shares = prediction.probabilities
     classes = tuple((i, name, float(shares[i])) for i, name in enumerate(network.class_names))
-    return Findings(network, prediction, classes)
+    return Findings(network, prediction, classes, pace)

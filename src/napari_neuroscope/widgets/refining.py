@@ -1,0 +1,89 @@
+"""Maps of many passes that refine where they are shown, until they are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.viewer.overlays import layer_data
+from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.session import Offer, Question
+
+Answer = Callable[[Any, Offer], Any]
+
+
+class Refining:
+    """Has a question answered, and shows what is found so far in the layer of the answer.
+
+    A map that is stopped stays as it is: its name and its record say how far it came. To remove
+    it while it refines stops it.
+
+    Parameters
+    ----------
+    viewer, jobs, shower
+        The dock's.
+    stop
+        Stops what is computed.
+    """
+
+    def __init__(self, viewer: Any, jobs: Jobs, shower: Shower, stop: Callable[[], None]) -> None:
+        self._viewer, self._jobs, self._shower, self._stop = viewer, jobs, shower, stop
+        self._layers: list[Any] = []
+
+    def submit(
+        self,
+        what: str,
+        question: Question,
+        answer: Answer,
+        slot: tuple[str, ...],
+        done: Callable[[Any], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Have a question answered.
+
+        Parameters
+        ----------
+        what
+            The work in words.
+        question
+            What is asked.
+        answer
+            Called in the compute thread with the progress, and with what takes maps so far.
+        slot
+            Where the shower shows the answer.
+        done, failed
+            As `Jobs.submit` takes them.
+        """
+        self.forget()
+
+        def show(found: Explanation) -> None:
+            if question.source in self._viewer.layers:
+                # What the shower itself removes stops nothing.
+                self.forget()
+                layers = layer_data(found, question.source, question.place())
+                self._layers = self._shower.show(layers, slot)
+
+        def finish(found: Any) -> None:
+            self.forget()
+            done(found)
+
+        self._jobs.submit(what, lambda report: answer(report, report.offer), finish, failed, show)
+
+    def forget(self) -> None:
+        """Let go of the map that refines: it goes on, whatever becomes of the layers so far."""
+        self._layers = []
+
+    def stopped(self) -> str:
+        """Let go of the map that was stopped; return what is to be said of it, if there is one."""
+        shown, self._layers = self._layers, []
+        names = [layer.name for layer in shown if layer in self._viewer.layers]
+        if names:
+            return f"Stopped. What was found so far stays as “{names[0]}”."
+        return "Stopped, since its map was removed." if shown else ""
+
+    def stop_if_removed(self, event: Any) -> None:
+        """Stop where the layer that was removed is the map that refines."""
+        if self._jobs.busy and any(event.value is layer for layer in self._layers):
+            self._stop()
