@@ -185,6 +185,7 @@ def painted(base: Map, segments: Candidates, min_new_area: int) -> Map:
     tasks=("segmentation",),
     needs_more=_needs_of_base,
     reference=_PAPER,
+    instead=("score_map",),
 )
 def segmented_score_map(
     trace: Trace,
@@ -231,6 +232,7 @@ def segmented_score_map(
     tasks=("segmentation",),
     needs_more=_needs_of_base,
     reference=_PAPER,
+    instead=("segmented_score_map", "score_map"),
 )
 def guided_segmented_score_map(
     trace: Trace,
@@ -288,7 +290,7 @@ def guided_segmented_score_map(
     needs=Needs.TARGET | Needs.GRADIENTS | Needs.PLANE,
     reference="Kapishnikov et al., ICCV 2019, arXiv:1906.02825",
     signed=True,
-    instead="Occlusion comes nearest",
+    instead=("integrated_gradients", "occlusion"),
 )
 def xrai(
     trace: Trace,
@@ -321,7 +323,8 @@ def xrai(
     Misleads
     --------
     Its sharp borders are the image's, found without the network: the evidence may be a spot in a
-    segment, or lie across several. A part that speaks for and against the class shows nothing.
+    segment, or lie across several. A part that speaks for and against the class shows nothing. A
+    dark image is far from white: what the network looks for as bright then comes out below zero.
     """
     segments = segments_of(trace, Segmentation(scales, sigma, min_size, longest_side, dilation))
     onto, part = seen(trace)
@@ -348,6 +351,7 @@ def xrai(
     tasks=("segmentation",),
     needs_more=_needs_of_base,
     reference=_PAPER,
+    instead=("score_map",),
 )
 def similarity_map(
     trace: Trace, target: ResolvedTarget, layer: str | None, *, base: Base = "score_map"
