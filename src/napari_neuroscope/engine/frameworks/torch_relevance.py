@@ -79,7 +79,7 @@ def examine(end: GradientEdge, names: Mapping[Any, str]) -> None:
     `names` has the layers, by the last of their nodes.
     """
     seen: set[tuple[Any, bool]] = set()
-    stack = [(end.node, "", True)]
+    stack: list[tuple[Any, str, bool]] = [(end.node, "", True)]
     while stack:
         node, layer, gives_scores = stack.pop()
         if (node, gives_scores) in seen:
