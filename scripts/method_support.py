@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 import napari_neuroscope as ns
 
@@ -51,8 +52,29 @@ class Segmenter(nn.Sequential):
         )
 
 
+class Transformer(nn.Module):
+    """Patches as tokens, one attention, and scores of the mean token or of each pixel."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__()
+        self.task, self.patches = task, nn.Conv2d(3, 6, 4, 4)
+        self.norm, self.qkv, self.head = nn.LayerNorm(6), nn.Linear(6, 18), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores (batch, class) or (batch, class, y, x)."""
+        grid = self.patches(x)
+        tokens = grid.flatten(2).mT
+        q, k, v = self.qkv(self.norm(tokens)).chunk(3, -1)
+        tokens = tokens + functional.scaled_dot_product_attention(q, k, v)
+        if self.task == "classification":
+            return self.head(tokens.mean(1))
+        scores = self.head(tokens).mT.unflatten(2, grid.shape[2:])
+        return functional.interpolate(scores, x.shape[2:], mode="bilinear")
+
+
 def in_torch(task: str) -> Iterator[nn.Module]:
     yield (Classifier() if task == "classification" else Segmenter()).eval()
+    yield Transformer(task).eval()
 
 
 def in_keras(task: str) -> Iterator[Any]:
@@ -77,15 +99,14 @@ def in_keras(task: str) -> Iterator[Any]:
 def in_onnx(task: str) -> Iterator[Any]:
     import onnx
 
-    for model in in_torch(task):
-        file = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                model, (torch.zeros(1, 3, SIDE, SIDE),), file, dynamo=False,
-                input_names=["image"], dynamic_axes={"image": {0: "batch"}},
-            )  # fmt: skip
-        yield onnx.ModelProto.FromString(file.getvalue())
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            next(in_torch(task)), (torch.zeros(1, 3, SIDE, SIDE),), file, dynamo=False,
+            input_names=["image"], dynamic_axes={"image": {0: "batch"}},
+        )  # fmt: skip
+    yield onnx.ModelProto.FromString(file.getvalue())
 
 
 FRAMEWORKS: dict[str, Callable[[str], Iterator[Any]]] = {

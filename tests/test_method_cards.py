@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 import napari_neuroscope as ns
 from networks import settled
@@ -52,8 +53,11 @@ class Counted(nn.Module):
         self.head = CountedConv(channels, 3, 1)
         self.back = 0
 
+    def between(self, x: Tensor) -> Tensor:
+        return self.relu(x)
+
     def forward(self, x: Tensor) -> Tensor:
-        y = self.head(self.layer(self.relu(self.first(x))))
+        y = self.head(self.layer(self.between(self.first(x))))
         if y.requires_grad:
             y.register_hook(self._went_back)
         return y
@@ -72,13 +76,23 @@ class Counted(nn.Module):
         }
 
 
-def counting(channels: int, side: int) -> tuple[Counted, ns.Network, np.ndarray]:
+class CountedAttention(Counted):
+    """Lets all positions attend to each other in between."""
+
+    def between(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).mT
+        tokens = tokens + functional.scaled_dot_product_attention(tokens, tokens, tokens)
+        return tokens.mT.unflatten(2, x.shape[2:])
+
+
+def counting(name: str, channels: int, side: int) -> tuple[Counted, ns.Network, np.ndarray]:
     """Return a network that counts, and an image for it; its layers are known already."""
-    model = settled(Counted(channels))
+    attends = ns.Needs.ATTENTION in ns.methods[name].needs
+    model = settled((CountedAttention if attends else Counted)(channels))
     spec = {"task": "segmentation", "input": {"value_range": (0, 1)}}
     network = ns.wrap(model, spec, device="cpu")
-    network.layers
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
+    network.discover(image)
     return model, network, image
 
 
@@ -118,7 +132,7 @@ FEWER: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ns.methods)
 def test_the_cost_is_what_is_counted(name: str, channels: int, side: int) -> None:
     options = FEWER.get(name, {})
-    model, network, image = counting(channels, side)
+    model, network, image = counting(name, channels, side)
     target = 1 if ns.Needs.TARGET in ns.methods[name].needs else None
     found = counted(model, network, image, name, target, **options)
     assert found == told(name, channels, side, options)
@@ -129,7 +143,7 @@ def test_the_cost_is_what_is_counted(name: str, channels: int, side: int) -> Non
 )
 def test_passes_that_serve_all_targets(name: str) -> None:
     options = FEWER.get(name, {})
-    model, network, image = counting(5, 20)
+    model, network, image = counting(name, 5, 20)
     found = counted(model, network, image, name, [0, 1, 2], **options)
     assert found == told(name, 5, 20, options)
 
@@ -145,7 +159,7 @@ def test_passes_that_serve_all_targets(name: str) -> None:
 def test_costs_that_depend_on_options(
     name: str, options: dict[str, Any], forward: int, backward: int
 ) -> None:
-    model, network, image = counting(5, 20)
+    model, network, image = counting(name, 5, 20)
     found = counted(model, network, image, name, 1, **options)
     assert (found["Forward passes"], found["Backward passes"]) == (forward, backward)
 

@@ -62,9 +62,9 @@ class Layer:
     layout
         Where its positions are: as its ``"shape"`` says, (channel, *space); in an order of their
         own, as tokens have; or ``"unknown"``.
-    silent
-        Whether the network's answer depends on none of its positions, though it may on what is
-        beside them, such as a class token.
+    read_beside
+        Where the network's answer depends on none of its positions, but on places beside them,
+        such as a class token: which; None for all others.
     """
 
     name: str
@@ -83,7 +83,12 @@ class Layer:
     takes_input: bool = False
     moved: bool = False
     layout: Fold | Literal["shape", "unknown"] = field(default="shape", compare=False)
-    silent: bool = False
+    read_beside: tuple[int, ...] | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether the network's answer depends on none of its positions."""
+        return self.read_beside is not None
 
 
 class LayerGraph(Mapping[str, Layer]):
@@ -149,6 +154,15 @@ class LayerGraph(Mapping[str, Layer]):
     def folded(self) -> bool:
         """Whether some layers have their positions in an order of their own."""
         return any(isinstance(layer.layout, Fold) for layer in self.values())
+
+    @property
+    def attends(self) -> bool:
+        """Whether some layer weights tokens by attention, or may do so."""
+        return any(
+            layer.kind == "attention"
+            or (layer.operation.lower() == "softmax" and isinstance(layer.layout, Fold))
+            for layer in self.values()
+        )
 
     def has_positions(self, name: str) -> bool:
         """Whether a layer's output has the spatial axes of the input, with several positions."""

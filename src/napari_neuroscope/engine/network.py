@@ -148,9 +148,15 @@ class Network:
         """Return why a method can't be used with the network, as a sentence; None where it can."""
         limits = self._adapter.limits
         space = self.spec.input.space
-        return method.why_not(
+        refusal = method.why_not(
             self.spec.task, self.capabilities, options, limits=limits, space=space
         )
+        attends = self._layers is None or self._layers.attends
+        if refusal is None and Capability.ATTENTION in method.requires(options) and not attends:
+            return (
+                f"{method.title} needs attention, which this network has none of; {method.instead}."
+            )
+        return refusal
 
     @cached_property
     def channels(self) -> int:
@@ -332,6 +338,10 @@ class Network:
     def relevance(self, prepared: Prepared) -> RelevancePass:
         """Pass an image forward so that relevance can be carried back to its input."""
         return self._adapter.relevance(prepared.input[None], self.spec, self.layers)
+
+    def attention(self, prepared: Prepared) -> list[Tensor]:
+        """Pass an image forward and return what attended to what, as `Framework.attention`."""
+        return self._adapter.attention(prepared.input[None], self.spec)
 
     @property
     def most_at_once(self) -> int | None:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.frameworks.base import RelevanceRule, Run
 from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.preprocessing import Prepared
 from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.engine.target import Mask, ResolvedTarget, Score, Target, resolve_region
@@ -203,6 +204,11 @@ class Trace:
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
         self._sweeping: dict[str, Tensor] | None = None
         self._base_bytes = max(run.nbytes, network.bytes_of_pass(prepared.input))
+
+    @property
+    def layers_run(self) -> LayerGraph:
+        """The layers as they ran for this image: how tokens lie depends on its size."""
+        return self._graph
 
     @property
     def image_digest(self) -> str:

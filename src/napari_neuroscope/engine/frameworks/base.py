@@ -34,6 +34,7 @@ class Capability(Flag):
     RESUMED = auto()
     RANDOMISED = auto()
     RELEVANCE = auto()
+    ATTENTION = auto()
 
 
 class Run:
@@ -278,6 +279,14 @@ class Framework(ABC):
             Where a layer has no rule: it names the layer.
         """
         raise NeuroscopeError("The network's framework can't carry relevance back.")
+
+    def attention(self, x: Tensor, spec: ModelSpec) -> list[Tensor]:
+        """Pass `x` (1, channel, *space) forward and return what attended to what, in order.
+
+        The weights of each attention, (..., query, key), of which each row sums to one. It is for
+        frameworks with the capability ATTENTION.
+        """
+        raise NeuroscopeError("The network's framework can't tell attention.")
 
     def randomised(
         self, layers: LayerGraph, seed: int

@@ -36,6 +36,7 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.files import Kind as FileKind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
+from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
 from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
 from napari_neuroscope.engine.frameworks.torch_precision import full_precision
@@ -446,21 +447,25 @@ class _GraphWatcher(_Watcher):
         if isinstance(layout, Fold) and layout.beside and output.requires_grad:
             self._edges[call.name] = get_gradient_edge(output)
 
-    def silent(self, output: Tensor, *, batched: bool) -> set[str]:
-        """Return the layers with something beside their positions that alone is read of them."""
+    def read_beside(self, output: Tensor, *, batched: bool) -> dict[str, tuple[int, ...]]:
+        """Return the layers of whose positions none is read, and the places that are."""
         if not self._edges or not output.requires_grad:
-            return set()
+            return {}
         # Of an answer's parts at random, so that what is normalised does not cancel out.
         generator = torch.Generator().manual_seed(0)
         seed = torch.randn(output.shape, generator=generator).to(output)
         found = torch.autograd.grad(output, list(self._edges.values()), seed, allow_unused=True)
-        silent = set()
+        read: dict[str, tuple[int, ...]] = {}
         for name, gradient in zip(self._edges, found, strict=True):
             layout = self._layouts[name]
             assert isinstance(layout, Fold)
-            if gradient is None or not layout(gradient if batched else gradient[None]).any():
-                silent.add(name)
-        return silent
+            places: set[int] = set()
+            if gradient is not None:
+                flat = layout.flat(gradient if batched else gradient[None])[0]
+                places = set(flat.any(0).nonzero()[:, 0].tolist())
+            if places.isdisjoint(layout.cells.tolist()):
+                read[name] = tuple(sorted(places))
+        return read
 
     def _from(self, tensors: list[Tensor]) -> tuple[str, ...]:
         return tuple(
@@ -474,7 +479,7 @@ class _GraphWatcher(_Watcher):
             return None
         return sources[0] if self._outputs[sources[0]][0].data_ptr() == output.data_ptr() else None
 
-    def layers(self, silent: Collection[str], *, batched: bool) -> list[Layer]:
+    def layers(self, read_beside: Mapping[str, tuple[int, ...]], *, batched: bool) -> list[Layer]:
         """Return what was seen, as layers, their shapes without the batch."""
         # Where all is (channel, *space), what was lost sight of will be too.
         tokens = any(isinstance(layout, Fold) for layout in self._layouts.values())
@@ -514,7 +519,7 @@ class _GraphWatcher(_Watcher):
                 takes_input=call.takes_input,
                 moved=call.moved,
                 layout=layout,
-                silent=call.name in silent,
+                read_beside=read_beside.get(call.name),
             )
             for call in self.calls
         ]
@@ -1034,6 +1039,7 @@ class TorchFramework(Framework):
         | Capability.RESUMED
         | Capability.RANDOMISED
         | Capability.RELEVANCE
+        | Capability.ATTENTION
     )
 
     kinds = KINDS
@@ -1109,7 +1115,8 @@ class TorchFramework(Framework):
             leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
             output = self._forward(leaf, spec, watcher, progress, total=0)
         batched = "b" in spec.input.axes
-        layers = watcher.layers(watcher.silent(output, batched=batched), batched=batched)
+        read = watcher.read_beside(output, batched=batched)
+        layers = watcher.layers(read, batched=batched)
         final = watcher.final_layer(output)
         activation: tuple[str, Literal["softmax", "sigmoid"]] | None = None
         for layer in layers:
@@ -1232,6 +1239,12 @@ class TorchFramework(Framework):
         return TorchRelevance(
             leaf, end, recorder.tape, held, nbytes=nodes.nbytes, largest=nodes.largest
         )
+
+    def attention(self, x: Tensor, spec: ModelSpec) -> list[Tensor]:
+        nothing = _Keeper((), (), None)
+        with self.lock, torch.no_grad(), AttentionKeeper(_operation) as keeper:
+            self._forward(x, spec, nothing, lambda *_: None, total=0, only=())
+        return keeper.found
 
     @contextmanager
     def randomised(self, layers: LayerGraph, seed: int) -> Iterator[Callable[[str], None]]:

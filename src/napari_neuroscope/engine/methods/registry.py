@@ -37,6 +37,8 @@ class Needs(Flag):
     """A framework that can go on from the output of a layer."""
     RELEVANCE = auto()
     """A framework that can carry relevance back."""
+    ATTENTION = auto()
+    """A framework that can tell what attends to what."""
 
 
 @dataclass
@@ -223,6 +225,8 @@ class Method:
             needed |= Capability.RESUMED
         if Needs.RELEVANCE in needs:
             needed |= Capability.RELEVANCE
+        if Needs.ATTENTION in needs:
+            needed |= Capability.ATTENTION
         return needed
 
     def why_not(
@@ -381,6 +385,7 @@ class Methods(Mapping[str, Method]):
         if self._found is None:
             from napari_neuroscope.engine.methods import (
                 activations,
+                attention,
                 averaged_gradients,
                 cams,
                 gradients,
@@ -400,6 +405,7 @@ class Methods(Mapping[str, Method]):
                     relevance,
                     cams,
                     masked_cams,
+                    attention,
                     perturbations,
                     scores,
                     regions,
