@@ -293,3 +293,16 @@ def test_a_planted_patch_is_found(method: str) -> None:
     assert found.shape == (6, 4)
     assert np.unravel_index(found.argmax(), found.shape) == (3, 1)
     assert found[3, 1] > 0
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "ablation_cam"])
+def test_a_layer_of_which_only_the_class_token_is_read_is_said(method: str) -> None:
+    image, network = image_of(16, 24), as_network(lively(ViT()), size=(16, 24))
+    found = ns.explain(network, image, method, 0, "norm")
+    assert not found.values.any()
+    (note,) = found.provenance["notes"]
+    assert "“norm”" in note
+    assert "explain “blocks.1.norm1”" in note
+    # Nothing is said of layers that are read, nor of maps that look at a layer alone.
+    assert not ns.explain(network, image, method, 0).provenance["notes"]
+    assert not ns.explain(network, image, "eigen_cam", layer="norm").provenance["notes"]

@@ -427,7 +427,11 @@ def _assemble(
     )
     of_targets = (note for target in targets if target is not None for note in target.notes)
     of_maps = (note for row in maps for m in row for note in m.notes)
-    notes = list(dict.fromkeys([*trace.prepared.notes, *of_targets, *of_maps]))
+    # A map of activations alone is none the worse for it.
+    by_layer = chosen.needs_with(options) & (Needs.GRADIENTS | Needs.RESUMED)
+    of_layers = (network.layers.why_silent(name) for name in layers if by_layer)
+    notes = [*trace.prepared.notes, *of_targets, *filter(None, of_layers), *of_maps]
+    notes = list(dict.fromkeys(notes))
     return Explanation(
         values=values,
         axes=(*axes, *spatial) if placed else axes,

@@ -255,6 +255,17 @@ class LayerGraph(Mapping[str, Layer]):
         entire = [n for n in telling if self._is_entire(self[n])]
         return next((found[-1] for found in (entire, telling, names) if found), None)
 
+    def why_silent(self, name: str) -> str | None:
+        """Return why a map of the answer is zero at a layer, for a note; None where it need not be."""
+        if not self[name].silent:
+            return None
+        other = self.last_with_positions()
+        advice = f"; explain “{other}”" if other and not self[other].silent else ""
+        return (
+            f"of “{name}” the answer depends on nothing but what is beside its positions, such as a "
+            f"class token, so the map is zero{advice}"
+        )
+
     @staticmethod
     def _is_entire(layer: Layer) -> bool:
         """Whether a layer is no part of a step that works on tokens."""

@@ -139,8 +139,9 @@ def ablation_cam(
         found = (weighted(activation, one) for one in weights)
         return [Map(one.relu() if relu else one, notes=passes.notes) for one in found]
 
-    # A channel that is zero already takes nothing away.
-    channels = activation.flatten(1).any(1).nonzero()[:, 0]
+    # A channel that is zero already takes nothing away, nor does one that is not read.
+    taken = activation.flatten(1).any(1) & (not trace.layers_run[layer].silent)
+    channels = taken.nonzero()[:, 0]
     if not len(channels):
         yield Step(1, 1, maps)
 
