@@ -226,6 +226,11 @@ class Network:
         """Return a hash of all weights, kept for as long as their `state` is the same."""
         return self._adapter.digest(state)
 
+    def digests(self, image: Any) -> tuple[str, str]:
+        """Return the digests of the network and of an image, as the record of a map has them."""
+        key = self._key(as_array(image))
+        return self.digest(key.state), key.image
+
     def _examples(self) -> list[Tensor]:
         """Return inputs of the sizes that a network is likely to take."""
         rule, axes = self.spec.input.size, len(self.spec.input.space)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from napari_neuroscope.engine.evaluation.evaluate import Row
+from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY, LayerData
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.evaluation.evaluate import Row
 
 MARK = "⚠ "
 
@@ -37,8 +40,8 @@ class Doubts:
     def __init__(self) -> None:
         self._failed: dict[Asked, dict[Part, float]] = {}
 
-    def take(self, rows: Iterable[Row]) -> None:
-        """Take the outcome of checks, as far as there is one."""
+    def take(self, rows: Iterable[Row], layers: Iterable[Any]) -> None:
+        """Take the outcome of checks, as far as there is one, and mark the layers it is about."""
         before = {asked: dict(parts) for asked, parts in self._failed.items()}
         for row in rows:
             if row.sanity is None or row.sanity.passed is None:
@@ -51,8 +54,12 @@ class Doubts:
             else:
                 self._failed.setdefault(asked, {})[part] = row.sanity.similarity
         self._failed = {asked: parts for asked, parts in self._failed.items() if parts}
-        if self._failed != before:
-            self.changed.emit()
+        if self._failed == before:
+            return
+        for layer in layers:
+            if (found := explained_by(layer)) is not None:
+                _warn(layer, self.about(found.explanation.provenance))
+        self.changed.emit()
 
     def about_method(self, network: str, image: str, method: str) -> str:
         """Return what is known against a method on a network and image, by digest; "" for nothing."""
@@ -110,8 +117,10 @@ def with_warning(layers: Sequence[LayerData], words: str) -> list[LayerData]:
     ]
 
 
-def warn(layer: Any, words: str) -> None:
+def _warn(layer: Any, words: str) -> None:
     """Mark a layer with a warning, or take the mark away."""
+    if words == layer.metadata[KEY].get("warning", ""):
+        return
     made = {name: value for name, value in layer.metadata[KEY].items() if name != "warning"}
     if words:
         made["warning"] = words

@@ -87,7 +87,7 @@ class Pictures:
             "axes": [axis, *space],
             "labels": {axis: labels},
             "signed": False,
-            "steps": self.steps.tolist(),
+            "shares": curve.share[self.steps].tolist(),
             "of": made.provenance,
         }
         attributes = {

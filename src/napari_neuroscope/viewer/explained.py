@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
 
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.network import Network
@@ -35,18 +37,29 @@ class Explained:
     place: tuple[int, ...]
 
 
-_explained: WeakKeyDictionary[Any, Explained] = WeakKeyDictionary()
+# Networks and images that nothing else holds are let go.
+_explained: WeakKeyDictionary[Any, tuple[ref[Network], ref[Any], Explained]] = WeakKeyDictionary()
 
 
 def remember(layers: Iterable[Any], explained: Explained) -> None:
     """Keep what layers show, for as long as they live."""
+    source = _itself(explained.source)
+    held = replace(explained, network=None, source=None)  # type: ignore[arg-type]
     for layer in layers:
-        _explained[_itself(layer)] = explained
+        _explained[_itself(layer)] = ref(explained.network), ref(source), held
 
 
 def explained_by(layer: Any) -> Explained | None:
-    """Return what a layer shows; None where that was not explained in this session."""
-    return _explained.get(_itself(layer))
+    """Return what a layer shows; None where that, its network or its image is not there."""
+    layer = _itself(layer)
+    network, source, held = _explained.get(layer, (lambda: None, lambda: None, None))
+    found, image = network(), source()
+    if held is None or found is None or image is None:
+        return None
+    # It may show something else since.
+    if not np.may_share_memory(layer.data, held.explanation.values):
+        return None
+    return replace(held, network=found, source=image)
 
 
 def _itself(layer: Any) -> Any:

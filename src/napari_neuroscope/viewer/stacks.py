@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.viewer.contrast import contrast_of
+from napari_neuroscope.viewer.doubts import doubts_of
 from napari_neuroscope.viewer.overlays import KEY, limits
 
 # Between these shares of its contrast, the largest value of a map that refines changes nothing.
@@ -47,6 +48,8 @@ class StackFollower:
         viewer.layers.selection.events.active.connect(self.update)
         self._contrast = contrast_of(viewer)
         self._contrast.changed.connect(self.update)
+        self._doubts = doubts_of(viewer)
+        self._doubts.changed.connect(self.update)
         self._whole: dict[tuple[Any, int], tuple[Any, tuple[float, float]]] = {}
 
     def close(self) -> None:
@@ -57,6 +60,7 @@ class StackFollower:
         self._viewer.dims.events.current_step.disconnect(self.update)
         self._viewer.layers.selection.events.active.disconnect(self.update)
         self._contrast.changed.disconnect(self.update)
+        self._doubts.changed.disconnect(self.update)
 
     def follow(self, layer: Any) -> None:
         """Fit a layer's contrast from now on."""
@@ -104,8 +108,10 @@ class StackFollower:
 
     def update(self, event: Any = None) -> None:
         """Show the names of the steps that the sliders are at."""
-        words = ""
+        words, warnings = "", {}
         for layer in self._viewer.layers:
+            if layer.visible and "warning" in (shown := layer.metadata.get(KEY, {})):
+                warnings[f"⚠ {shown['title']} fails the randomisation check"] = layer
             steps = steps_of(self._viewer, layer)
             if not steps or not layer.visible:
                 continue
@@ -113,6 +119,7 @@ class StackFollower:
             words = _in_words(shown, steps)
             if self._is_ours(layer):
                 self._fit(layer, self._fitting(layer, steps))
+        words = "\n".join([*([words] if words else []), *warnings])
         overlay = text_overlay(self._viewer)
         if words or overlay.text:
             overlay.text = words

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import napari
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QStyle,
     QVBoxLayout,
     QWidget,
 )
@@ -31,6 +33,8 @@ from napari_neuroscope.engine.inference import unsaid
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.trust import UntrustedError
+from napari_neuroscope.viewer.doubts import doubts_of, with_warning
+from napari_neuroscope.viewer.explained import remember
 from napari_neuroscope.viewer.overlays import layer_data, prediction_data
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import LayerRegion
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     import napari.layers
 
 _PATIENCE_MS = 200
+_WARNING = QStyle.StandardPixmap.SP_MessageBoxWarning
 _log = logging.getLogger(__name__)
 
 
@@ -74,6 +79,8 @@ class Inspector(Dock):
         self._shower = self._make_shower()
         self._refining = Refining(self._viewer, self.jobs, self._shower, self.cancel)
         self._inspected: tuple[Any, ...] = ()
+        self._doubts = doubts_of(self._viewer)
+        self._digests = ("", "")
         self._listed = Needs.NOTHING
         self._trouble = ""
         self._suggested_batch = 0
@@ -243,6 +250,7 @@ class Inspector(Dock):
         self.follow(events.findings, self._take_findings)
         self.follow(events.image, self._take_image)
         self.follow(events.network, self._mark_methods)
+        self.follow(self._doubts.changed, self._mark_methods)
         self.follow(events.layers, self._take_layers)
         for signal in (events.network, events.method, events.options, events.layers,
                        events.classes, events.region, events.labels, events.score,
@@ -411,14 +419,24 @@ class Inspector(Dock):
         self._changed()
 
     def _mark_methods(self, *_: Any) -> None:
-        """Grey out the methods that the network can't be explained by, and say why."""
+        """Grey out the methods that the network can't be explained by, and warn of some."""
         network = self.session.network
+        style = self.style()
+        sign = QIcon() if style is None else style.standardIcon(_WARNING)
         model: Any = self._method_box.model()
         for row, method in enumerate(methods.values()):
             reason = network.why_not(method) if network is not None else None
-            tip = method_tip(method, reason)
+            doubt = self._doubts.about_method(*self._digests, method.name)
+            self._method_box.setItemIcon(row, sign if doubt else QIcon())
+            tip = method_tip(method, reason or (f"⚠ {doubt}" if doubt else None))
             self._method_box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
             model.item(row).setEnabled(not reason)
+
+        self._tell_method()
+
+    def _tell_method(self) -> None:
+        row = self._method_box.currentIndex()
+        self._method_box.setToolTip(self._method_box.itemData(row, Qt.ItemDataRole.ToolTipRole))
 
     def _choose_method(self, *_: Any) -> None:
         name = self._method_box.currentData()
@@ -436,9 +454,7 @@ class Inspector(Dock):
                 self.session.options = self._options_container.asdict()
                 self._options_layout.addWidget(self._options_container.native)
         self._method_note.setText(method.summary)
-        self._method_box.setToolTip(
-            self._method_box.itemData(self._method_box.currentIndex(), Qt.ItemDataRole.ToolTipRole)
-        )
+        self._tell_method()
         self.session.method = name
         self._suggest_batch()
         self._list_layers()
@@ -573,6 +589,8 @@ class Inspector(Dock):
         if findings is None or self.closed:
             return
         self._describe(findings.network)
+        self._digests = findings.digests
+        self._mark_methods()
         self._target_part.allow_regions(findings.network.spec.task == "segmentation")
         graph = findings.network.layers
         wanted = [name for name in self.session.layers if name in graph]
@@ -663,8 +681,13 @@ class Inspector(Dock):
         if question.source not in self._viewer.layers:
             self._answer.setText("The image was removed while its explanation was computed.")
             return
+        record = answer.provenance
         layers = layer_data(answer, question.source, question.place())
-        self._shower.show(layers, _slot(question))
+        layers = with_warning(layers, self._doubts.about(record))
+        shown = self._shower.show(layers, _slot(question))
+        remember(shown[:1], question.explained(answer))
+        self._digests = (record["network"]["digest"], record["image"]["digest"])
+        self._mark_methods()
         if question.network is self.session.network:
             self.session.explanation = answer
         self._say(answer)

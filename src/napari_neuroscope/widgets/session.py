@@ -20,6 +20,7 @@ from napari_neuroscope.engine.loading import DEMOS, load
 from napari_neuroscope.engine.methods.registry import Method, Needs, methods
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.engine.target import Target
+from napari_neuroscope.viewer.explained import Explained
 from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import Drawing, LayerRegion, Painting, Truth
@@ -68,6 +69,10 @@ class Question:
             **self.options,
         )
 
+    def explained(self, answer: Explanation) -> Explained:
+        """Return an answer with what it is of."""
+        return Explained(answer, self.network, self.shown, self.source, self.place())
+
     def resolved(self, target: Target) -> Target:
         """Return a target whose region, taken from a layer, is brought to the image's pixels."""
         region = target.region
@@ -84,12 +89,27 @@ def _one_or_many(items: tuple[Any, ...]) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What is known of a network and an image before anything is explained."""
+    """What is known of a network and an image before anything is explained.
+
+    Attributes
+    ----------
+    network
+        The network.
+    prediction
+        Its answer to the image.
+    classes
+        The number and name of each class, with its share of the pixels or its probability.
+    pace
+        How long a pass of the image takes; None where there is no image.
+    digests
+        Those of the network and the image.
+    """
 
     network: Network
     prediction: Prediction | None
     classes: tuple[tuple[int, str, float], ...]
     pace: Pace | None = None
+    digests: tuple[str, str] = ("", "")
 
 
 @dataclass
@@ -310,4 +330,4 @@ def inspect(network: Network, image: np.ndarray | None, progress: Progress) -> F
     else:
         shares = prediction.probabilities
     classes = tuple((i, name, float(shares[i])) for i, name in enumerate(network.class_names))
-    return Findings(network, prediction, classes, pace)
+    return Findings(network, prediction, classes, pace, network.digests(image))

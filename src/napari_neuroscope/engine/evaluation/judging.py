@@ -171,3 +171,24 @@ def _same_targets(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
         and math.isclose(one["value"] or 0, other["value"] or 0, rel_tol=1e-3, abs_tol=1e-6)
         for one, other in zip(ones, others, strict=True)
     )
+
+
+def passes_of(metric: str, options: Mapping[str, Any]) -> int:
+    """Return how many answers of the network, or maps of it, a metric takes for one map.
+
+    Parameters
+    ----------
+    metric
+        What is measured.
+    options
+        More of the parameters of `evaluate`, as far as they are not its defaults.
+    """
+    steps, stages = options.get("steps", 50), options.get("stages", 8)
+    counts = {
+        "deletion": steps + 1,
+        "insertion": steps + 1,
+        "sanity_check": stages + 1,
+        "max_sensitivity": (options.get("samples") or 10) + 1,
+        "infidelity": (options.get("samples") or 200) + 1,
+    }
+    return counts.get(metric, 0)
