@@ -67,6 +67,22 @@ class Narrow(Forked):
         return super().forward(x)
 
 
+class WritesBack(Forked):
+    """Writes, behind its inner part, on what was before it: on all, or on the first image's."""
+
+    def __init__(self, first_alone: bool = False) -> None:
+        super().__init__()
+        self.first_alone = first_alone
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = self.first(x)
+        inner = self.inner(nn.functional.relu(given))
+        for part in [given[0], *given[1:]] if self.first_alone else [given]:
+            part.mul_(0.5)
+        x.add_(1)
+        return self.head(torch.cat([inner, given], 1)) + x.mean((1, 2, 3), keepdim=True)
+
+
 @pytest.fixture
 def image() -> np.ndarray:
     return np.random.default_rng(0).random((16, 16, 3)).astype(np.float32)
@@ -198,6 +214,36 @@ def test_a_pass_from_a_layer_on_equals_one_with_that_output_put_in(
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(found[0], found[1])
     assert "forward" not in model.first.__dict__
+
+
+@pytest.mark.parametrize("first_alone", [False, True])
+def test_what_is_remembered_is_not_written_on(first_alone: bool, image: np.ndarray) -> None:
+    torch.manual_seed(0)
+    network = ns.wrap(WritesBack(first_alone).eval(), SEGMENTER, device="cpu")
+    trace = network.trace(image, keep="everything")
+    given = trace.input.clone()
+    activation = trace.activation("inner")[None]
+    go_on = trace.resumed("inner")
+    own = network.answers(given[None])
+    for count in (1, 3, 2):
+        found = go_on(activation.expand(count, *activation.shape[1:]))
+        torch.testing.assert_close(found, own.expand(count, *own.shape[1:]), rtol=1e-5, atol=1e-5)
+    assert torch.equal(trace.input, given)
+
+
+def test_inputs_share_what_was_before_a_layer(image: np.ndarray) -> None:
+    seen = []
+    network = network_of(Forked())
+    trace = network.trace(image, keep="everything")
+    go_on = trace.resumed("inner")
+    network._adapter.model.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    held = torch.Tensor.repeat
+    try:
+        torch.Tensor.repeat = lambda *_: pytest.fail("an answer was copied")
+        go_on(trace.activation("inner")[None].expand(5, -1, -1, -1))
+    finally:
+        torch.Tensor.repeat = held
+    assert len(seen[0]) == 5
 
 
 def _with_output(model: Forked, x: Tensor, layer: str, output: Tensor) -> Tensor:

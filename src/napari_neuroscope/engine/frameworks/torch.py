@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, S
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as fields_of
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -622,16 +623,21 @@ class _Before(_Watcher):
         How often modules and operations were called inside of each.
     value
         The output of the layer.
+    scores
+        What runs into the final softmax or sigmoid, where there is one.
     """
 
-    def __init__(self, layer: str, overwritten: Collection[str]) -> None:
-        self.layer, self._overwritten = layer, overwritten
+    def __init__(self, layer: str, overwritten: Collection[str], cut: str | None) -> None:
+        self.layer, self._overwritten, self.cut = layer, overwritten, cut
+        self.scores: Tensor | None = None
         self.answers: dict[str, Any] = {}
         self.counts: dict[str, Counter[str]] = {}
         self._at_start: dict[str, tuple[Counter[str], int]] = {}
         self._over = False
 
     def enter(self, call: _Call) -> None:
+        if call.name == self.cut and call.inputs:
+            self.scores = call.inputs[0].clone()
         if not self._over and call.module is not None:
             self._at_start[call.name] = Counter(self.recorder.names), len(self.answers)
 
@@ -658,12 +664,30 @@ class _Before(_Watcher):
                 Tensor, torch.clone if copied else lambda t: t, call.answer
             )
 
+    def versions(self) -> list[int]:
+        """Return how often each tensor that is remembered was written on."""
+        return [tensor._version for tensor in _tensors(self.answers)]
+
 
 class _Behind(_Watcher):
-    """Answer for a layer with given values, and from memory for what ran before it."""
+    """Answer for a layer with given values, and from memory for what ran before it.
 
-    def __init__(self, before: _Before, values: Tensor, count: int, cut: str | None) -> None:
-        self._before, self._values, self._count, self.cut = before, values, count, cut
+    Parameters
+    ----------
+    before
+        What is remembered.
+    values
+        Outputs of the layer.
+    count
+        Of how many inputs.
+    copying
+        Whether what comes after the layer writes on what was before it, so that each input needs
+        an answer of its own; else all share it.
+    """
+
+    def __init__(self, before: _Before, values: Tensor, count: int, *, copying: bool) -> None:
+        self._before, self._values, self._count = before, values, count
+        self._copying, self.cut = copying, before.cut
         self.scores: Tensor | None = None
         self._over = False
 
@@ -714,8 +738,9 @@ class _Behind(_Watcher):
         return tree_map_only(Tensor, lambda t: left.pop() if left else self._for_all(t), answer)
 
     def _for_all(self, tensor: Tensor) -> Tensor:
-        # A copy each: what comes after may write on it.
-        return tensor.repeat(self._count, *(1,) * (tensor.ndim - 1))
+        if self._copying or tensor.shape[0] != 1:
+            return tensor.repeat(self._count, *(1,) * (tensor.ndim - 1))
+        return tensor.expand(self._count, *tensor.shape[1:])
 
 
 def _put_back(module: nn.Module, forward: Any) -> None:
@@ -1185,30 +1210,54 @@ class TorchFramework(Framework):
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph, layer: str
     ) -> Callable[[Tensor, int], tuple[Tensor, Tensor | None]]:
         cut = layers.final_activation[0] if layers.final_activation else None
-        before = _Before(layer, {name for name in layers if layers[name].overwritten})
-        with self.lock, torch.no_grad():
-            self._forward(x, spec, before)
-
-        def go_on(values: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
-            behind = _Behind(before, values.to(self.device, self.dtype), count, cut)
-            several = x.expand(count, *x.shape[1:])
-            with self.lock, torch.no_grad(), behind.answering(self.model):
-                output = self._forward(several, spec, behind)
-            return output.detach(), behind.scores
-
+        overwritten = {name for name in layers if layers[name].overwritten}
         layout = layers[layer].layout
-        if isinstance(layout, Fold):
-            values = layout.repeated(before.value, 2)
-        else:
-            values = before.value.expand(2, *before.value.shape[1:])
-        twice = go_on(values, 2)
-        for end, own in zip(twice, self.output(x, spec, layers), strict=True):
-            if not _agree(end, own):
+        for copying in (False, True):
+            own = x.detach().to(self.device, self.dtype).clone()
+            before = _Before(layer, overwritten, cut)
+            with self.lock, torch.no_grad():
+                output = self._forward(own, spec, before)
+            go_on = partial(self._go_on, own, spec, before, copying=copying)
+            if isinstance(layout, Fold):
+                values = layout.repeated(before.value, 2)
+            else:
+                values = before.value.expand(2, *before.value.shape[1:])
+            versions = own._version, before.versions()
+            try:
+                twice = go_on(values, 2)
+            except OutOfMemoryError:
+                raise
+            except NeuroscopeError:
+                # What several inputs share can't be written on.
+                if copying:
+                    raise
+                continue
+            if versions == (own._version, before.versions()):
+                break
+        for end, alone in zip(twice, (output.detach(), before.scores), strict=True):
+            if not _agree(end, alone):
                 raise NeuroscopeError(
                     f"The network can't be gone on with from the layer “{layer}”: what comes after "
                     f"it depends on more than its output; choose a later layer."
                 )
         return go_on
+
+    def _go_on(
+        self,
+        x: Tensor,
+        spec: ModelSpec,
+        before: _Before,
+        values: Tensor,
+        count: int,
+        *,
+        copying: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Pass `count` inputs like `x` (1, ...) on from outputs of a layer."""
+        behind = _Behind(before, values.to(self.device, self.dtype), count, copying=copying)
+        several = x.expand(count, *x.shape[1:])
+        with self.lock, torch.no_grad(), behind.answering(self.model):
+            output = self._forward(several, spec, behind, copying=copying)
+        return output.detach(), behind.scores
 
     def relevance(self, x: Tensor, spec: ModelSpec, layers: LayerGraph) -> TorchRelevance:
         cut = layers.final_activation[0] if layers.final_activation else None
@@ -1280,6 +1329,8 @@ class TorchFramework(Framework):
         progress: Progress | None = None,
         total: int = 0,
         only: Collection[str] | None = None,
+        *,
+        copying: bool = True,
     ) -> Tensor:
         recorder = watcher.recorder = _Recorder(self.model, watcher, progress, total)
         with (
@@ -1290,8 +1341,11 @@ class TorchFramework(Framework):
             _speaking("forward pass", x, spec),
         ):
             warnings.simplefilter("ignore")
-            # A copy: a network may write on its input.
-            given = _to_axes(x.to(self.device, self.dtype).clone(), spec.input.axes)
+            given = x.to(self.device, self.dtype)
+            if copying:
+                # A network may write on its input.
+                given = given.clone()
+            given = _to_axes(given, spec.input.axes)
             watcher.begin(given)
             cut = watcher.cut
             with recorder.watching(only, cut.partition(":")[0] if cut else None):
