@@ -25,6 +25,11 @@ PEER = "one bare forward and backward pass to the input, parameters frozen"
 
 def peak_of_tensors(function: Callable[[int], object], number: int) -> float:
     """Return the most bytes that tensors held at once in a call, beyond those before it."""
+    if timing.DEVICE != "cpu":
+        before = torch.accelerator.memory_allocated()
+        torch.accelerator.reset_peak_memory_stats()
+        function(number)
+        return torch.accelerator.max_memory_allocated() - before
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profile:

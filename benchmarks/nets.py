@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+import timing
 
 RGB = {
     "input": {"normalization": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}},
@@ -34,7 +38,9 @@ def wrapped(model: nn.Module, task: str = "classification") -> Any:
     """Return the model as a network, its layers found already."""
     import napari_neuroscope as ns
 
-    network = ns.wrap(model, ns.ModelSpec.model_validate({"task": task, **RGB}), device="cpu")
+    network = ns.wrap(
+        model, ns.ModelSpec.model_validate({"task": task, **RGB}), device=timing.DEVICE
+    )
     assert len(network.layers)
     return network
 
@@ -50,7 +56,28 @@ def image(number: int, size: int = 224) -> np.ndarray:
 
 def as_input(network: Any, picture: np.ndarray) -> Tensor:
     """Return the image as the network takes it: (1, channel, y, x)."""
-    return network.prepare(picture).input[None]
+    return network.prepare(picture).input[None].to(network.device)
+
+
+def bare_passes(network: Any, side: int, batch: int = 16) -> Callable[[int], None]:
+    """Return what passes so many inputs of a side forward, and does no more, in equal batches."""
+    import copy
+
+    model = frozen(copy.deepcopy(network._adapter.model))
+    x = as_input(network, image(0, side)).repeat(batch, 1, 1, 1)
+
+    def passes(count: int) -> None:
+        left = -(-count // batch)
+        with torch.no_grad():
+            for number in range(left):
+                model(x[: (number + 1) * count // left - number * count // left])
+
+    return passes
+
+
+def installed(package: str) -> bool:
+    """Whether a peer is there to be compared with."""
+    return find_spec(package) is not None
 
 
 def frozen(model: nn.Module) -> nn.Module:

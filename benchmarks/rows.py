@@ -50,6 +50,11 @@ class Row:
         row.notes = [f"ratio of the fastest {fastest.ratio:.3g}", *notes]
         return row
 
+    @classmethod
+    def alone(cls, what: str, ours: Times, note: str) -> Row:
+        """Return the row of what has no peer here."""
+        return cls(what, "", ours.median, None, "s", "note", None, f"ours {ours.spread()}", [note])
+
     @property
     def ratio(self) -> float | None:
         if self.theirs is None:

@@ -1,6 +1,7 @@
 """Run the benchmarks, each in a process of its own, and write RESULTS.md.
 
-python benchmarks/run.py [figure ...]; all of them when none is named.
+python benchmarks/run.py [--device cuda] [figure ...]; all of them when none is named. Results of
+another device than the CPU have files of their own, and only the figures in ANYWHERE run on it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from rows import Row, taken_from
 from timing import THREADS, Neighbours
 
 HERE = Path(__file__).parent
-RECORD = HERE / "results.json"
 FIGURES = {
     "import": ["importing.py"],
     "one-pass": ["many_layers.py", "one-pass"],
@@ -43,22 +43,36 @@ FIGURES = {
     "regions-class": ["regions.py", "again"],
     "regions-guided": ["regions.py", "guided"],
     "xrai": ["regions.py", "pair"],
+    "score-cam": ["masked_cams.py", "score-cam"],
+    "ablation-cam": ["masked_cams.py", "ablation-cam"],
+    "rise": ["perturbations.py", "rise"],
+    "many-classes": ["perturbations.py", "many-classes"],
+    "occlusion": ["perturbations.py", "occlusion"],
+    "integrated-gradients": ["perturbations.py", "integrated-gradients"],
+    "curves": ["faithfulness.py", "curves"],
+    "sanity": ["faithfulness.py", "sanity"],
+    "variants-memory": ["variants_memory.py"],
     "keras-layers": ["keras_layers.py", "tf-keras-vis"],
     "keras-pass": ["keras_layers.py", "tape"],
     "keras-guided": ["keras_layers.py", "guided"],
     "keras-load": ["keras_layers.py", "load"],
 }
+ANYWHERE = (
+    "score-cam", "ablation-cam", "rise", "many-classes", "occlusion", "integrated-gradients",
+    "curves", "sanity", "variants-memory",
+)  # fmt: skip
 PACKAGES = (
     "napari-neuroscope", "torch", "torchvision", "captum", "grad-cam", "numpy", "napari", "PyQt6",
     "tensorflow-cpu", "keras", "tf-keras-vis", "saliency", "scikit-image",
 )  # fmt: skip
 
 
-def measure(name: str) -> tuple[list[Row], str]:
+def measure(name: str, device: str) -> tuple[list[Row], str]:
     """Return the rows of a figure, and how it went."""
     file, *arguments = FIGURES[name]
     threads = str(THREADS)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
+                   "BENCHMARK_DEVICE": device}  # fmt: skip
     start = time.monotonic()
     with Neighbours() as neighbours:
         done = subprocess.run(
@@ -78,7 +92,7 @@ def measure(name: str) -> tuple[list[Row], str]:
     )
 
 
-def machine() -> list[str]:
+def machine(device: str) -> list[str]:
     """Return what the figures were measured on."""
     model = platform.processor() or platform.machine()
     memory, system = "", platform.platform()
@@ -88,8 +102,13 @@ def machine() -> list[str]:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         memory = f", {total / 2**30:.0f} GiB of memory"
         system = f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {system}"
+    where = "no GPU used"
+    if device != "cpu":
+        import torch
+
+        where = f"on {torch.cuda.get_device_name(device)}"
     return [
-        f"- {model}, {os.cpu_count()} cores{memory}; no GPU used; torch on {THREADS} threads",
+        f"- {model}, {os.cpu_count()} cores{memory}; {where}; torch on {THREADS} threads",
         f"- {system}",
         f"- Python {platform.python_version()}, "
         + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
@@ -103,8 +122,8 @@ def _version(package: str) -> str:
         return "(not installed)"
 
 
-def write(results: dict[str, dict[str, Any]]) -> None:
-    """Write RESULTS.md from what each figure was when it was last measured."""
+def write(results: dict[str, dict[str, Any]], device: str, to: Path) -> None:
+    """Write what each figure was when it was last measured."""
     lines = [
         "# Benchmarks",
         "",
@@ -114,7 +133,7 @@ def write(results: dict[str, dict[str, Any]]) -> None:
         "cache; ours includes the preprocessing, the resampling to one stack and the record of "
         "how it was made. Weights are untrained: they don't change the work.",
         "",
-        *machine(),
+        *machine(device),
         "",
         "| what | peer | ours (median) | peer (median) | ratio | asked | met? |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -124,7 +143,7 @@ def write(results: dict[str, dict[str, Any]]) -> None:
     lines += ["", "Spread (smallest to largest) and notes:", ""]
     lines += [f"- {note}" for figure in kept for note in figure["notes"]]
     lines += ["", "How it went:", "", *(f"- {figure['how']}" for figure in kept), ""]
-    (HERE / "RESULTS.md").write_text("\n".join(lines), "utf-8")
+    to.write_text("\n".join(lines), "utf-8")
 
 
 def kept_of(rows: list[Row], how: str) -> dict[str, Any]:
@@ -143,20 +162,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("figures", nargs="*", choices=[*FIGURES, []], metavar="figure",
                         help=", ".join(FIGURES))  # fmt: skip
-    asked = parser.parse_args().figures or list(FIGURES)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda")
+    arguments = parser.parse_args()
+    device, on_cpu = arguments.device, arguments.device == "cpu"
+    asked = arguments.figures or list(FIGURES if on_cpu else ANYWHERE)
+    if not on_cpu and (kept := [name for name in asked if name not in ANYWHERE]):
+        parser.error(f"{', '.join(kept)} run on the CPU alone")
+    end = "" if on_cpu else f"-{device.partition(':')[0]}"
+    record, table = HERE / f"results{end}.json", HERE / f"RESULTS{end}.md"
     # Figures that are not asked for stay as they were measured last.
-    results = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
+    results = json.loads(record.read_text("utf-8")) if record.exists() else {}
     failed = False
     for name in asked:
         print(f"{name} …", flush=True)
-        rows, how = measure(name)
+        rows, how = measure(name, device)
         for row in rows:
             print("  " + " | ".join(row.cells()), flush=True)
+            print("    " + "; ".join([row.spread, *row.notes]), flush=True)
         print(f"  {how}", flush=True)
         failed |= not rows
         results[name] = kept_of(rows, how)
-        RECORD.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        write(results)
+        record.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        write(results, device, table)
     if failed:
         sys.exit(1)
 

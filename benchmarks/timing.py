@@ -8,10 +8,14 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-THREADS = 2
+THREADS = int(os.environ.get("BENCHMARK_THREADS", "2"))
+DEVICE = os.environ.get("BENCHMARK_DEVICE", "cpu")
+
+After = Callable[[int, int, str], None]
 
 
 @dataclass
@@ -38,6 +42,14 @@ def set_threads() -> None:
     import torch
 
     torch.set_num_threads(THREADS)
+
+
+def finished() -> None:
+    """Wait until the device has done what it was asked to."""
+    if DEVICE != "cpu":
+        import torch
+
+        torch.accelerator.synchronize()
 
 
 def alternate(
@@ -74,6 +86,22 @@ def alternate(
     return found
 
 
+class _InTurn:
+    """Bare passes after each batch of another's, of as many inputs."""
+
+    def __init__(self, peer: Callable[[int], object]) -> None:
+        self._peer, self._done, self.seconds = peer, 0, 0.0
+
+    def after(self, done: int, total: int, what: str) -> None:
+        finished()
+        start = time.perf_counter()
+        self._peer(done - self._done)
+        finished()
+        self.seconds += time.perf_counter() - start
+        # The next work begins anew.
+        self._done = done % total
+
+
 def timed(function: Callable[[int], object], number: int) -> float:
     """Return the seconds a call takes, with the garbage collector off."""
     gc.collect()
@@ -81,9 +109,41 @@ def timed(function: Callable[[int], object], number: int) -> float:
     try:
         start = time.perf_counter()
         function(number)
+        finished()
         return time.perf_counter() - start
     finally:
         gc.enable()
+
+
+def beside(
+    ours: Callable[..., object],
+    peer: Callable[[int], object],
+    rounds: int,
+    *,
+    warm_up: int = 1,
+) -> tuple[Times, Times]:
+    """Time work of many passes beside bare passes, which take turns with its own.
+
+    So what slows the machine for a while slows both, however long the whole takes.
+
+    Parameters
+    ----------
+    ours
+        Takes the number of the repeat, and a function to be called with (done, total, what) after
+        each of its batches, `total` inputs in all.
+    peer
+        Passes so many inputs.
+    rounds, warm_up
+        How often, and how often before it counts.
+    """
+    mine, theirs = Times(), Times()
+    for turn in range(-warm_up, rounds):
+        bare = _InTurn(peer)
+        whole = timed(partial(ours, after=bare.after), turn)
+        if turn >= 0:
+            mine.seconds.append(whole - bare.seconds)
+            theirs.seconds.append(bare.seconds)
+    return mine, theirs
 
 
 def check_equal(ours: np.ndarray, theirs: np.ndarray, what: str, tolerance: float = 1e-5) -> float:
