@@ -49,6 +49,8 @@ def network() -> ns.Network:
     [
         ("saliency", {}, SHAPE),
         ("guided_backprop", {}, SHAPE),
+        ("integrated_gradients", {"steps": 3, "baseline": "blur"}, SHAPE),
+        ("smooth_grad", {"samples": 3}, SHAPE),
         ("grad_cam", {"layer": "deep"}, (5, 4, 6)),
         ("grad_cam", {"layer": ["conv", "deep"]}, (2, *SHAPE)),
         ("guided_grad_cam", {"layer": "deep"}, SHAPE),
