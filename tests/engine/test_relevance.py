@@ -395,6 +395,24 @@ def test_all_ways_of_writing_are_one(way: str, rule: str, image: np.ndarray) -> 
     assert_close(ours, theirs, 1e-5)
 
 
+@pytest.mark.parametrize("rule", ["z_plus", "gamma"])
+def test_a_difference_of_positive_values_may_be_negative(rule: str, image: np.ndarray) -> None:
+    class Difference(nn.Module):
+        def __init__(self, *, by_factor: bool) -> None:
+            super().__init__()
+            self.convs = nn.ModuleList(nn.Conv2d(n, 4, 3, padding=1) for n in (3, 3, 4))
+            self.head, self.by_factor = nn.Linear(4, 3), by_factor
+
+        def forward(self, x: Tensor) -> Tensor:
+            y, z = (torch.relu(conv(x)) for conv in self.convs[:2])
+            y = torch.add(y, z, alpha=-1) if self.by_factor else y - z
+            return self.head(torch.relu(self.convs[2](y)).mean((2, 3)))
+
+    networks = [as_network(settled(Difference(by_factor=one))) for one in (True, False)]
+    found, expected = (lrp(network, image, 1, rule=rule) for network in networks)
+    assert_close(found, expected)
+
+
 class Middle(nn.Module):
     """A convolution, something in the middle, and a dense layer."""
 
@@ -488,6 +506,21 @@ def test_what_a_network_does_to_the_image_itself_keeps_nothing(
     expected = lrp(as_network(body, **given), image, 1, rule=rule)
     assert expected[:4].any()
     assert_close(lrp(as_network(Own(body, 0.4, 0.3)), image, 1, rule=rule), expected, 1e-4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_image_that_is_standardised_by_itself_keeps_nothing(
+    rule: str, image: np.ndarray
+) -> None:
+    class Standardised(Own):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x - x.mean((2, 3), keepdim=True)
+            return self.body(x / x.std((2, 3), keepdim=True))
+
+    body = settled(Vgg())
+    x = image - image.mean((0, 1))
+    expected = lrp(as_network(body), x / x.std((0, 1), ddof=1), 1, rule=rule)
+    assert_close(lrp(as_network(Standardised(body, 0, 1)), image, 1, rule=rule), expected, 1e-4)
 
 
 def test_an_input_that_is_joined_to_features_keeps_its_share(image: np.ndarray) -> None:
@@ -586,6 +619,7 @@ def attended(z: Tensor) -> Tensor:
         (lambda z: z * (z + 1), "“mul” the network multiplies activations .* neither is a gate"),
         (lambda z: z @ z.transpose(2, 3), "“matmul” the network multiplies activations"),
         (lambda z: z / (1 + z.amax((2, 3), keepdim=True)), r"multiplies activations .*\(div\)"),
+        (lambda z: torch.ones(1) / (1 + z.abs()), r"no rule for \(div\)"),
         (lambda z: z**2, r"no rule for \(pow\)"),
         (lambda z: (z[:, :2].pow_(2), z)[1], r"no rule for \(pow\)"),
         (lambda z: (z[:, :2].mul_(z[:, 2:]), z)[1], "multiplies activations"),

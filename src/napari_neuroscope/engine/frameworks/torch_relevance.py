@@ -32,7 +32,7 @@ from napari_neuroscope.engine.frameworks.base import RelevancePass, RelevanceRul
 _MOVES = {
     "View", "UnsafeView", "ReshapeAlias", "Permute", "Transpose", "T", "Mt", "Squeeze", "Unsqueeze",
     "Expand", "Repeat", "RepeatInterleave", "Slice", "Select", "Index", "IndexSelect", "Gather",
-    "Split", "SplitWithSizes", "Unbind", "Unfold", "Diagonal", "Flip", "Roll", "Clone", "Alias",
+    "Split", "UnsafeSplit", "SplitWithSizes", "Unbind", "Unfold", "Diagonal", "Flip", "Roll", "Clone", "Alias",
     "CopyBackwards", "CopySlices", "ToCopy", "AsStrided", "SliceScatter", "SelectScatter", "MaskedFill",
     "IndexPut", "Where", "Cat", "Stack", "ConstantPadNd", "ReflectionPad1D", "ReflectionPad2D",
     "ReflectionPad3D", "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "PixelShuffle",
@@ -55,9 +55,11 @@ _PRODUCTS = {
     "Mul", "Div", "Mm", "Bmm", "Mv", "Dot", "Addmm", "Addbmm", "Baddbmm", "Addmv", "Addcmul",
     "GridSampler2D", "GridSampler3D",
 }  # fmt: skip
+# Of these only what they take first may depend on the image.
+_FIRST = {"Div", "GridSampler2D", "GridSampler3D"}
 _WEIGHTED, _PASSED = "_WeightedBackward", "_PassingBackward"
 _KNOWN = _MOVES | _SUMS | _RECTIFIERS | _PRODUCTS | {_WEIGHTED, _PASSED, "AccumulateGrad"}
-_NOT_NEGATIVE = {"relu6", "sigmoid", "hardsigmoid", "softplus", "softmax"}
+_NOT_NEGATIVE = {"relu6", "sigmoid", "hardsigmoid", "softplus"}
 
 
 def _kind(node: Any) -> str:
@@ -87,7 +89,9 @@ def examine(end: GradientEdge, names: Mapping[Any, str]) -> None:
         seen.add((node, gives_scores))
         layer, kind = names.get(node, layer), _kind(node)
         behind = _behind(node)
-        if kind not in _KNOWN or (kind in _PRODUCTS and len(behind) > 1):
+        # A constant over values is no sum of them.
+        over = kind in _FIRST and node.next_functions[0][0] is None
+        if kind not in _KNOWN or over or (kind in _PRODUCTS and len(behind) > 1):
             _refuse(kind, layer, len(behind) > 1)
         if kind == _WEIGHTED:
             node.gives_scores = node.gives_scores or gives_scores
@@ -137,6 +141,7 @@ def _cannot_be_negative(node: Any) -> bool:
     behind = _behind(node) if passes else []
     # A constant that is added, or filled in, may be anything.
     whole = kind not in {"Add", "Cat"} or len(behind) == len(node.next_functions)
+    whole = whole and (kind != "Add" or node._saved_alpha >= 0)
     return bool(behind) and whole and all(_cannot_be_negative(other) for other in behind)
 
 
@@ -452,8 +457,8 @@ class Recorder(TorchFunctionMode):
             operation = self._operation(function)
             if len(followed) == 1:
                 answer = self._record(operation, function, args, kwargs, followed[0])
-            elif operation == "mul" and len(args) == 2:
-                answer = self._gated(function, args, kwargs)
+            elif operation in _ARITHMETIC and [isinstance(a, Tensor) for a in args] == [True] * 2:
+                answer = self._of_two(operation, function, args, kwargs)
             if answer is None:
                 _check_view(operation, function, args, several=len(followed) > 1)
         return function(*args, **kwargs) if answer is None else answer
@@ -501,6 +506,14 @@ class Recorder(TorchFunctionMode):
             x, x.detach() if in_place else before, [value], operation, self.tape
         )
         return x.copy_(answer) if in_place else answer
+
+    def _of_two(self, operation: str, function: Any, args: Any, kwargs: Any) -> Tensor | None:
+        """Return what arithmetic of two followed tensors answers, where only one has relevance."""
+        if all(_touches_input(one.grad_fn) for one in args):
+            # Such as the image less its own mean.
+            args = (args[0], args[1].detach())
+            return self._passing(operation, function, args, kwargs, args[0])
+        return self._gated(function, args, kwargs) if operation == "mul" else None
 
     def _gated(self, function: Any, args: Any, kwargs: Any) -> Tensor | None:
         """Return signal · gate, where all relevance is the signal's; None where neither is a gate."""
