@@ -150,11 +150,12 @@ def _explain(
         wanted = target if isinstance(target, list | tuple) else [target]
         options["classes"] = [t.class_ if isinstance(t, Target) else t for t in wanted]
         target, several_targets = None, False
-    if refusal := network.why_not(chosen, options):
-        raise NeuroscopeError(refusal)
+    _refuse(network, chosen, options)
     checked = chosen.check_options(options)
 
     network.discover(array, progress)
+    # Now it is known what layers there are.
+    _refuse(network, chosen, checked)
     names = _choose_layers(network, chosen, layer, checked)
     one_layer = layer is None or (isinstance(layer, str) and names == [layer])
     needed = network.layers.or_last(names)
@@ -184,6 +185,12 @@ def _explain(
         )  # fmt: skip
     network.traces.put(trace.key, trace)
     return assembled(maps)
+
+
+def _refuse(network: Network, chosen: Method, options: dict[str, Any]) -> None:
+    """Refuse a method that can't be used with the network."""
+    if refusal := network.why_not(chosen, options):
+        raise NeuroscopeError(refusal)
 
 
 def _asked(

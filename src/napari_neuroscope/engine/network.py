@@ -145,18 +145,29 @@ class Network:
         return self._adapter.capabilities
 
     def why_not(self, method: Method, options: Mapping[str, Any] | None = None) -> str | None:
-        """Return why a method can't be used with the network, as a sentence; None where it can."""
-        limits = self._adapter.limits
-        space = self.spec.input.space
-        refusal = method.why_not(
+        """Return why a method can't be used with the network, and what comes nearest.
+
+        A sentence; None where it can be used. What hangs on the network's layers is said once they
+        have been found.
+        """
+        reason = self._reason_against(method, options)
+        if reason is None:
+            return None
+        near = method.nearest(lambda other: self._reason_against(other) is None)
+        if near is method:
+            return f"{reason[:-1]}; without them it runs."
+        return f"{reason[:-1]}; {near.title} comes nearest." if near else reason
+
+    def _reason_against(
+        self, method: Method, options: Mapping[str, Any] | None = None
+    ) -> str | None:
+        limits, space = self._adapter.limits, self.spec.input.space
+        reason = method.why_not(
             self.spec.task, self.capabilities, options, limits=limits, space=space
         )
-        attends = self._layers is None or self._layers.attends
-        if refusal is None and Capability.ATTENTION in method.requires(options) and not attends:
-            return (
-                f"{method.title} needs attention, which this network has none of; {method.instead}."
-            )
-        return refusal
+        if reason is not None or self._layers is None:
+            return reason
+        return method.why_not_of_layers(self._layers, options)
 
     @cached_property
     def channels(self) -> int:

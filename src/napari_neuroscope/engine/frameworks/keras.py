@@ -540,7 +540,7 @@ class KerasFramework(Framework):
             raise NeuroscopeError(
                 f"Guided backpropagation can't see inside the function “{hidden[0]}” and its "
                 f"answer would be wrong; use the network as it was before it was saved or "
-                f"compiled, or another method."
+                f"compiled, or Saliency."
             )
         unguided = traced.unguided()
         if not unguided:

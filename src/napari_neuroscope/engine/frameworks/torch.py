@@ -1375,7 +1375,7 @@ class TorchFramework(Framework):
                 raise NeuroscopeError(
                     f"Guided backpropagation can't see inside the scripted module "
                     f"“{path or type(module).__name__}” and its answer would be wrong; use the "
-                    f"network as it was before torch.jit.script, or another method."
+                    f"network as it was before torch.jit.script, or Saliency."
                 )
         unguided = [name for name in layers if layers[name].operation in _UNGUIDED]
         if not unguided:

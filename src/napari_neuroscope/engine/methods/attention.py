@@ -33,7 +33,7 @@ Residual = Annotated[
     "Attention rollout",
     needs=Needs.ATTENTION,
     reference="Abnar and Zuidema, ACL 2020, doi:10.18653/v1/2020.acl-main.385",
-    instead="grad_cam comes nearest",
+    instead=("grad_cam", "score_cam", "rise"),
 )
 def attention_rollout(
     trace: Trace,

@@ -106,7 +106,6 @@ def path_attributions(passes: Passes, baseline: Tensor, steps: int) -> Iterator[
     needs=Needs.TARGET | Needs.GRADIENTS,
     signed=is_signed,
     reference="Sundararajan et al., ICML 2017, arXiv:1703.01365",
-    instead="Occlusion comes nearest",
 )
 def integrated_gradients(
     trace: Trace,
@@ -170,7 +169,7 @@ def _completeness(
     needs=Needs.TARGET | Needs.GRADIENTS,
     signed=is_signed,
     reference="Smilkov et al. 2017, arXiv:1706.03825",
-    instead="RISE comes nearest",
+    instead=("rise",),
 )
 def smooth_grad(
     trace: Trace,

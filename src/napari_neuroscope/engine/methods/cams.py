@@ -30,6 +30,7 @@ def _grad_cam(trace: Trace, target: ResolvedTarget, layer: str) -> Tensor:
     needs=_CAM,
     reference="Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74",
     signed=lambda options: not options["relu"],
+    instead=("score_cam", "rise"),
 )
 def grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = True) -> Tensor:
     """Where a layer holds evidence for the class: channels weighted by their mean gradient.
@@ -56,6 +57,7 @@ def grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = T
     needs=_CAM | Needs.GUIDED,
     signed=is_signed,
     reference="Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74",
+    instead=("grad_cam", "score_cam", "rise"),
 )
 def guided_grad_cam(
     trace: Trace, target: ResolvedTarget, layer: str, *, channels: Channels = "signed_max"
@@ -84,6 +86,7 @@ def guided_grad_cam(
     "Grad-CAM++",
     needs=_CAM,
     reference="Chattopadhyay et al., WACV 2018, doi:10.1109/WACV.2018.00097",
+    instead=("score_cam", "rise"),
 )
 def grad_cam_plus_plus(trace: Trace, target: ResolvedTarget, layer: str) -> Tensor:
     """Grad-CAM that gives each of several objects its due, by weighting positions too.
@@ -115,6 +118,7 @@ def grad_cam_plus_plus(trace: Trace, target: ResolvedTarget, layer: str) -> Tens
     needs=_CAM,
     reference="Draelos and Carin, 2020, arXiv:2011.08891",
     signed=lambda options: not options["relu"],
+    instead=("score_cam", "rise"),
 )
 def hires_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = True) -> Tensor:
     """What each position of a layer adds to the score: its channels times their own gradients.
@@ -138,7 +142,10 @@ def hires_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = 
 
 
 @method(
-    "LayerCAM", needs=_CAM, reference="Jiang et al., IEEE TIP 2021, doi:10.1109/TIP.2021.3089943"
+    "LayerCAM",
+    needs=_CAM,
+    reference="Jiang et al., IEEE TIP 2021, doi:10.1109/TIP.2021.3089943",
+    instead=("score_cam", "rise"),
 )
 def layer_cam(trace: Trace, target: ResolvedTarget, layer: str) -> Tensor:
     """Fine evidence for the class, of early layers too: channels times their positive gradients.
@@ -162,6 +169,7 @@ def layer_cam(trace: Trace, target: ResolvedTarget, layer: str) -> Tensor:
     needs=_CAM,
     reference="Fu et al., BMVC 2020, arXiv:2008.02312",
     signed=lambda options: not options["relu"],
+    instead=("score_cam", "rise"),
 )
 def x_grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = True) -> Tensor:
     """Grad-CAM whose gradients are weighted by the activation, to share out the score better.
@@ -193,6 +201,7 @@ def x_grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu =
     needs=Needs.LAYER | Needs.POSITIONS,
     reference="Muhammad and Yeasin, IJCNN 2020, doi:10.1109/IJCNN48605.2020.9206626",
     signed=True,
+    instead=("rise",),
 )
 def eigen_cam(trace: Trace, target: ResolvedTarget | None, layer: str) -> Map:
     """What a layer answers most strongly to, whatever the class: its first principal component.

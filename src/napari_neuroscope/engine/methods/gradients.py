@@ -81,7 +81,6 @@ def saliency(
     signed=is_signed,
     reference="Shrikumar et al., ICML 2017, arXiv:1704.02685; Shrikumar et al. 2016, "
     "arXiv:1605.01713",
-    instead="Occlusion comes nearest",
 )
 def input_x_gradient(
     trace: Trace, target: ResolvedTarget, layer: str | None, *, channels: Channels = "sum"
@@ -124,6 +123,7 @@ def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...
     needs=Needs.TARGET | Needs.GUIDED,
     signed=is_signed,
     reference="Springenberg et al., ICLR 2015 workshop, arXiv:1412.6806",
+    instead=("saliency", "occlusion"),
 )
 def guided_backprop(
     trace: Trace, target: ResolvedTarget, layer: str | None, *, channels: Channels = "signed_max"

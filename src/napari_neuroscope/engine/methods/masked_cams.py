@@ -25,6 +25,7 @@ _NEARLY_ALL = 0.99
     "Score-CAM",
     needs=_CAM,
     reference="Wang et al., CVPR 2020 workshop, doi:10.1109/CVPRW50498.2020.00020",
+    instead=("rise",),
 )
 def score_cam(
     trace: Trace,
@@ -99,7 +100,7 @@ def _alone(weights: Tensor) -> tuple[str, ...]:
     needs=_CAM | Needs.RESUMED,
     reference="Desai and Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360",
     signed=lambda options: not options["relu"],
-    instead="Score-CAM comes nearest",
+    instead=("score_cam", "rise"),
 )
 def ablation_cam(
     trace: Trace,

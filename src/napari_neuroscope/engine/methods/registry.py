@@ -17,6 +17,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.frameworks.base import Capability, Framework
 from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.spec import Task
 
 GROUP = "napari_neuroscope.methods"
@@ -178,7 +179,7 @@ class Method:
     caution
         When it misleads.
     instead
-        What comes nearest where the framework can't give what it needs.
+        The names of what comes near where it can't be used, the nearest first.
     """
 
     name: str
@@ -194,7 +195,7 @@ class Method:
     cost: str
     caution: str
     signed: Callable[[Mapping[str, Any]], bool]
-    instead: str = ""
+    instead: tuple[str, ...] = ()
 
     @property
     def gradual(self) -> bool:
@@ -238,7 +239,7 @@ class Method:
         limits: str = Framework.limits,
         space: str = "yx",
     ) -> str | None:
-        """Return why the method can't be used with such a network; None where it can.
+        """Return why the method can't be used with such a network, as a sentence; else None.
 
         `limits` is what the network's framework says of what it can't tell, `space` the axes that
         the network looks along.
@@ -261,12 +262,28 @@ class Method:
             }
             needed = words.get(first.name or "", str(first.name).lower())
             always = self.requires() & missing
-            instead = f"; {self.instead}" if self.instead else ""
             return (
-                f"{self.title}{'' if always else ' with these options'} needs {needed}, "
-                f"{limits}{instead}."
+                f"{self.title}{'' if always else ' with these options'} needs {needed}, {limits}."
             )
         return None
+
+    def why_not_of_layers(
+        self, layers: LayerGraph, options: Mapping[str, Any] | None = None
+    ) -> str | None:
+        """Return why the method can't be used with a network of such layers; None where it can."""
+        needs = self.needs_with(options or {})
+        if Needs.ATTENTION in needs and not layers.attends:
+            return f"{self.title} needs attention, which this network has none of."
+        if Needs.LAYER in needs and not layers:
+            return f"{self.title} needs a layer, and none of this network's can be seen."
+        if Needs.POSITIONS in needs and layers.last_with_positions() is None:
+            return f"{self.title} needs a layer with positions, and this network has none."
+        return None
+
+    def nearest(self, runs: Callable[[Method], bool]) -> Method | None:
+        """Return what comes nearest of what runs: itself, perhaps, with its own options."""
+        near = (self, *(methods[name] for name in self.instead))
+        return next((other for other in near if runs(other)), None)
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options with their defaults, refusing unknown names and values."""
@@ -306,7 +323,7 @@ def method(
     reference: str = "",
     needs_more: Callable[[Mapping[str, Any]], Needs] = lambda options: Needs.NOTHING,
     signed: bool | Callable[[Mapping[str, Any]], bool] = False,
-    instead: str = "",
+    instead: Sequence[str] = ("occlusion",),
 ) -> Callable[[Callable[..., Any]], Method]:
     """Make a function a method.
 
@@ -340,7 +357,8 @@ def method(
     signed
         Whether its values are about zero, perhaps as its options say.
     instead
-        What comes nearest where the framework can't give what it needs, as half a sentence.
+        The names of the methods that come near where it can't be used, the nearest first: the first
+        that runs with the network is advised.
     """
 
     def decorate(function: Callable[..., Any]) -> Method:
@@ -369,7 +387,7 @@ def method(
             card.get("cost", ""),
             card.get("misleads", ""),
             tells,
-            instead,
+            tuple(instead),
         )
 
     return decorate

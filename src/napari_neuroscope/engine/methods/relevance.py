@@ -42,7 +42,7 @@ Gamma = Annotated[
     signed=True,
     reference="Bach et al., PLOS ONE 2015, doi:10.1371/journal.pone.0130140; Montavon et al., "
     "Explainable AI 2019, doi:10.1007/978-3-030-28954-6_10",
-    instead="integrated_gradients comes nearest, and occlusion where there are no gradients",
+    instead=("integrated_gradients", "occlusion"),
 )
 def lrp(
     trace: Trace,

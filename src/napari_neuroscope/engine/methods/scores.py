@@ -111,6 +111,7 @@ def pooled_layer(layers: LayerGraph) -> str | None:
     "Fusion score map",
     tasks=("segmentation",),
     reference="Schorr et al., Appl. Sci. 2021, doi:10.3390/app11052199",
+    instead=("score_map",),
 )
 def fusion_score_map(
     trace: Trace,
