@@ -43,7 +43,8 @@ from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
 from napari_neuroscope.engine.frameworks.torch_precision import full_precision
 from napari_neuroscope.engine.frameworks.torch_reach import reach_of_function, reach_of_module
 from napari_neuroscope.engine.frameworks.torch_relevance import Recorder as RelevanceRecorder
-from napari_neuroscope.engine.frameworks.torch_relevance import TorchRelevance, examine
+from napari_neuroscope.engine.frameworks.torch_relevance import TorchRelevance
+from napari_neuroscope.engine.frameworks.torch_relevance_graph import examine
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
 from napari_neuroscope.engine.receptive_field import Reach
 from napari_neuroscope.engine.spec import ModelSpec
