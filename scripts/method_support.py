@@ -21,6 +21,9 @@ TASKS = {"classification": "C", "segmentation": "S"}
 FEWER: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 8, "stride": 8},
     "rise": {"masks": 8},
+    "integrated_gradients": {"steps": 4},
+    "smooth_grad": {"samples": 4},
+    "xrai": {"steps": 4},
 }
 
 
@@ -109,10 +112,21 @@ def in_onnx(task: str) -> Iterator[Any]:
     yield onnx.ModelProto.FromString(file.getvalue())
 
 
+def as_function(task: str) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+    model = next(in_torch(task))
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return model(torch.from_numpy(images)).numpy()
+
+    yield scores
+
+
 FRAMEWORKS: dict[str, Callable[[str], Iterator[Any]]] = {
     "PyTorch": in_torch,
     "Keras": in_keras,
     "ONNX": in_onnx,
+    "Python function": as_function,
 }
 """Small networks of each framework for a task; a method need explain but one of them."""
 

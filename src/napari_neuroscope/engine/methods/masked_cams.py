@@ -119,9 +119,9 @@ def ablation_cam(
 
     Cost
     ----
-    Forward passes: 2. Passes behind the layer: ``channels`` + 3. Backward passes: 0. They serve all
-    targets. Channels that are zero everywhere take none. Two of the passes of each kind check that
-    the network can be gone on with from the layer.
+    Forward passes: 1. Passes behind the layer: ``channels`` + 3. Backward passes: 0. They serve all
+    targets. Channels that are zero everywhere take none. The pass forward and two behind the layer
+    check that the network can be gone on with from there.
 
     Misleads
     --------
