@@ -437,7 +437,8 @@ def _assemble(
     # A map of activations alone is none the worse for it.
     by_layer = chosen.needs_with(options) & (Needs.GRADIENTS | Needs.RESUMED)
     of_layers = (network.layers.why_silent(name) for name in layers if by_layer)
-    notes = [*trace.prepared.notes, *of_targets, *filter(None, of_layers), *of_maps]
+    zero = _zero_notes(chosen, options, values, axes, labels) if placed else ()
+    notes = [*trace.prepared.notes, *of_targets, *filter(None, of_layers), *of_maps, *zero]
     notes = list(dict.fromkeys(notes))
     return Explanation(
         values=values,
@@ -453,6 +454,41 @@ def _assemble(
         provenance=_provenance(trace, chosen, targets, layers, options, image, notes, first),
         asked=asked,
     )
+
+
+def _zero_notes(
+    chosen: Method,
+    options: dict[str, Any],
+    values: np.ndarray,
+    axes: Sequence[str],
+    labels: dict[str, tuple[str, ...]],
+) -> tuple[str, ...]:
+    """Say which maps are zero everywhere, and the likely reason."""
+    own = [axis for axis in axes if axis in ("class", "layer")]
+    zero = ~values.reshape(*values.shape[: len(own)], -1).any(-1)
+    if not zero.any():
+        return ()
+    which = ""
+    if not zero.all():
+        places = np.argwhere(zero)
+        named = [
+            ", ".join(f"“{labels[axis][at]}”" for axis, at in zip(own, place, strict=True))
+            for place in places[:3]
+        ]
+        which = f" of {'; '.join(named)}{'; …' if len(places) > 3 else ''}"
+    return (f"the map{which} is zero everywhere{_why_zero(chosen, options)}",)
+
+
+def _why_zero(chosen: Method, options: dict[str, Any]) -> str:
+    needs = chosen.needs_with(options)
+    if Needs.POSITIONS in needs and Needs.TARGET in needs and options.get("relu", True):
+        sign = "relu=False" if "relu" in options else "Grad-CAM with relu=False"
+        return f": nothing in the layer speaks for the class; {sign} shows what speaks against it"
+    if Needs.GRADIENTS in needs or Needs.RELEVANCE in needs:
+        return ": small changes of the image don't change the score; another score or class may"
+    if Needs.TARGET in needs and chosen.gradual:
+        return ": hiding parts of the image doesn't change the score; another score or class may"
+    return ""
 
 
 def _companions(
