@@ -83,7 +83,7 @@ class Refining:
             return f"Stopped. What was found so far stays as “{names[0]}”."
         return "Stopped, since its map was removed." if shown else ""
 
-    def stop_if_removed(self, event: Any) -> None:
-        """Stop where the layer that was removed is the map that refines."""
-        if self._jobs.busy and any(event.value is layer for layer in self._layers):
+    def stop_if_removed(self, *_: Any) -> None:
+        """Stop where the map that refines was removed."""
+        if self._jobs.busy and any(layer not in self._viewer.layers for layer in self._layers):
             self._stop()

@@ -228,6 +228,9 @@ class Session:
         method, findings = self.chosen_method(), self.findings
         if findings is None or findings.pace is None or self.network is not findings.network:
             return None
+        if not set(self.options) <= set(method.options):
+            # Another method is just being chosen.
+            return None
         needs = method.needs_with(self.options)
         graph = findings.network.layers
         layers = [name for name in self.layers if name in graph] if Needs.LAYER in needs else []
