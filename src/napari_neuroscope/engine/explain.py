@@ -154,8 +154,9 @@ def _explain(
     checked = chosen.check_options(options)
 
     network.discover(array, progress)
-    # Now it is known what layers there are.
-    _refuse(network, chosen, checked)
+    # Now it is known what layers there are; of attention, a pass tells more than they.
+    if Needs.LAYER in chosen.needs_with(checked):
+        _refuse(network, chosen, checked)
     names = _choose_layers(network, chosen, layer, checked)
     one_layer = layer is None or (isinstance(layer, str) and names == [layer])
     needed = network.layers.or_last(names)
