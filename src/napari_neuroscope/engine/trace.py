@@ -330,12 +330,12 @@ class Trace:
         batched = "b" in self.network.spec.input.axes
         of = axes.index("b") if "b" in axes else 0
 
-        def value(target: ResolvedTarget) -> Callable[[Tensor], Tensor]:
-            return lambda one: self._scalar(one.unsqueeze(of) if batched else one, target)
+        def of_one(answer: Tensor) -> Tensor:
+            own = answer.unsqueeze(of) if batched else answer
+            return torch.stack([self._scalar(own, target) for target in targets])
 
         single = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
-        in_dim = of if batched else 0
-        return torch.stack([torch.vmap(value(target), in_dim)(single) for target in targets])
+        return torch.vmap(of_one, of if batched else 0, out_dims=1)(single)
 
     def seeds(self, raw: Tensor, target: ResolvedTarget) -> tuple[Tensor, float]:
         """Return ∂T/∂raw of many answers at once, and what it was multiplied by.
