@@ -252,7 +252,7 @@ class Architecture(Dock):
     def _in_words(self, graph: LayerGraph, chosen: frozenset[str]) -> str:
         if not graph:
             return (
-                "The network has no layers that can be seen: it is one piece, as a traced or "
+                "The network has no layers that can be seen: it is one piece, as a function or a "
                 "scripted network is."
             )
         count = sum(layer.kind != "block" for layer in graph.values())
