@@ -23,8 +23,8 @@ IMAGE = np.random.default_rng(0).random((16, 24, 3), dtype=np.float32)
 
 def test_tokens_with_one_beside_them_by_hand() -> None:
     # A class token, then the four patches of a 2 × 2 grid; two channels.
-    y = torch.tensor([np.nan, 0.25, 0.25, 0.75, 0.75])[None, :, None].expand(1, 5, 2)
-    x = torch.tensor([np.nan, 0.25, 0.75, 0.25, 0.75])[None, :, None].expand(1, 5, 2)
+    y = torch.tensor([np.nan, 0.25, 0.25, 0.75, 0.75]).double()[None, :, None].expand(1, 5, 2)
+    x = torch.tensor([np.nan, 0.25, 0.75, 0.25, 0.75]).double()[None, :, None].expand(1, 5, 2)
     fold = fold_of((y, x))
     assert fold is not None
     assert (fold.grid, fold.channels, fold.batch, fold.beside) == ((2, 2), (2,), 0, (0,))
@@ -36,7 +36,7 @@ def test_tokens_with_one_beside_them_by_hand() -> None:
 
 def test_windows_by_hand() -> None:
     # One row of four, rolled by one and cut into two windows: 1 2 | 3 0.
-    row = torch.tensor([[0.375, 0.625], [0.875, 0.125]])[..., None].expand(2, 2, 3)
+    row = torch.tensor([[0.375, 0.625], [0.875, 0.125]]).double()[..., None].expand(2, 2, 3)
     fold = fold_of((row,))
     assert fold is not None
     assert (fold.grid, fold.channels, fold.batch, fold.beside) == ((4,), (2,), None, ())
@@ -49,7 +49,7 @@ def test_windows_by_hand() -> None:
 
 
 def test_a_batch_in_second_place() -> None:
-    y = torch.tensor([0.25, 0.75])[:, None, None].expand(2, 1, 3)
+    y = torch.tensor([0.25, 0.75]).double()[:, None, None].expand(2, 1, 3)
     fold = fold_of((y,))
     assert fold is not None
     assert fold.batch == 1
@@ -67,12 +67,12 @@ def test_a_batch_in_second_place() -> None:
     ],
 )
 def test_places_on_no_grid(places: list[float]) -> None:
-    assert fold_of((torch.tensor(places)[None, :, None].expand(1, 4, 3),)) is None
+    assert fold_of((torch.tensor(places).double()[None, :, None].expand(1, 4, 3),)) is None
 
 
 def test_a_grid_with_a_hole() -> None:
-    y = torch.tensor([0.25, 0.25, 0.75])[None, :, None].expand(1, 3, 2)
-    x = torch.tensor([0.25, 0.75, 0.25])[None, :, None].expand(1, 3, 2)
+    y = torch.tensor([0.25, 0.25, 0.75]).double()[None, :, None].expand(1, 3, 2)
+    x = torch.tensor([0.25, 0.75, 0.25]).double()[None, :, None].expand(1, 3, 2)
     assert fold_of((y, x)) is None
 
 
@@ -335,6 +335,29 @@ def test_the_default_where_patches_are_read() -> None:
     assert mean.layers.last_with_positions() == "norm"
     assert not any(layer.silent for layer in mean.layers.values())
     assert as_network(settled(Swin()), size=(24, 40)).layers.last_with_positions() == "norm"
+
+
+def test_an_untrained_head_of_zeros_tells_nothing() -> None:
+    model = settled(ViT())
+    nn.init.zeros_(model.head.weight)
+    network = as_network(model, size=(16, 24))
+    assert not any(layer.silent for layer in network.layers.values())
+    assert network.layers.last_with_positions() == "norm"
+
+
+def test_channels_that_are_shuffled_by_views() -> None:
+    class Shuffled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.last = nn.Conv2d(3, 6, 4, 4), nn.GELU()
+            self.head = nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x).view(-1, 2, 3, 4, 6).transpose(1, 2).contiguous().view(-1, 6, 4, 6)
+            return self.head(self.last(x).mean((2, 3)))
+
+    layers = as_network(settled(Shuffled()), size=(16, 24)).layers
+    assert layers["last"].layout == layers["view_2"].layout == "shape"
 
 
 def test_an_image_of_another_size() -> None:

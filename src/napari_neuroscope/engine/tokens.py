@@ -109,7 +109,7 @@ class Fold:
 
 
 Places = tuple[Tensor, ...]
-"""Where each number of a tensor comes from, one tensor of its shape an axis of space."""
+"""Where each number of a tensor comes from: a float64 tensor of its shape for each axis of space."""
 
 
 def whole(shape: Sequence[int], space: Sequence[int]) -> Places:
@@ -124,17 +124,26 @@ def whole(shape: Sequence[int], space: Sequence[int]) -> Places:
 
 def averaged(places: Tensor, axis: int) -> Tensor:
     """Return the mean along an axis, which stays with one entry."""
-    if places.shape[axis] and places.stride(axis) == 0:
-        return places.narrow(axis, 0, 1)
-    return places.mean(axis, keepdim=True)
+    axis %= places.ndim
+    mean = compact(places).mean(axis, keepdim=True)
+    return mean.expand([1 if a == axis else n for a, n in enumerate(places.shape)])
 
 
 def compact(places: Tensor) -> Tensor:
     """Return places without what is repeated along an axis, which stays with one entry."""
-    for axis in range(places.ndim):
-        if places.shape[axis] > 1 and places.stride(axis) == 0:
+    for axis in reversed(range(places.ndim)):
+        if places.shape[axis] > 1 and (places.stride(axis) == 0 or _repeats(places, axis)):
             places = places.narrow(axis, 0, 1)
     return places
+
+
+def _repeats(places: Tensor, axis: int) -> bool:
+    # Bit for bit: what is nowhere equals itself.
+    bits = places.view(torch.int64)
+    first = bits.narrow(axis, 0, 1)
+    if not torch.equal(first, bits.narrow(axis, 1, 1)):
+        return False
+    return bool((bits == first).all())
 
 
 def spread(places: Places) -> bool:
@@ -156,9 +165,9 @@ def is_plain(places: Places) -> bool:
         if any(n != 1 for n in one.shape[: one.ndim - space - 1]):
             return False
         values = averaged(one, one.ndim - space - 1).reshape(one.shape[-space:])
-        if values.shape[axis] > 1 and values.stride(axis) == 0:
-            return False
         along = compact(values).movedim(axis, 0)
+        if len(along) != values.shape[axis]:
+            return False
         along = along.reshape(len(along), -1)
         still = (along.amax(1) - along.amin(1) <= _SAME).all()
         if not bool(still & (along.diff(dim=0) > 0).all()):
@@ -172,9 +181,12 @@ def fold_of(places: Places) -> Fold | None:
     if len(shape) < 2:
         return None
     batch = 0 if shape[0] == 1 else 1 if len(shape) > 2 and shape[1] == 1 else None
-    for known in (places, tuple(averaged(one, -1).expand(shape) for one in places)):
+    for mixed in (False, True):
+        # What comes of several places at once, as neighbours that are channels now, is in between.
+        known = [averaged(one, -1).expand(shape) if mixed else one for one in places]
+        small = [compact(one) for one in known]
         axes = [axis for axis in range(len(shape)) if axis != batch]
-        channels = [axis for axis in axes if all(_constant(one, axis) for one in known)]
+        channels = [axis for axis in axes if all(_constant(one, axis) for one in small)]
         others = [axis for axis in axes if axis not in channels]
         if not channels or not others:
             continue
@@ -186,7 +198,7 @@ def fold_of(places: Places) -> Fold | None:
 
 
 def _constant(places: Tensor, axis: int) -> bool:
-    if places.shape[axis] == 1 or places.stride(axis) == 0:
+    if places.shape[axis] == 1:
         return True
     values = places.nan_to_num(-1.0)
     return bool((values.amax(axis) - values.amin(axis) <= _SAME).all())

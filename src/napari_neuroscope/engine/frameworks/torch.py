@@ -269,15 +269,6 @@ class _Recorder(TorchFunctionMode):
                 stack.enter_context(self)
             yield
 
-    @contextmanager
-    def unseen(self) -> Iterator[None]:
-        """Let operations run that are not the model's own."""
-        self._inside_layer += 1
-        try:
-            yield
-        finally:
-            self._inside_layer -= 1
-
     def _leave(self, path: str) -> Callable[..., None]:
         """Return a hook that does no more than hand over a module's output."""
 
@@ -442,7 +433,8 @@ class _GraphWatcher(_Watcher):
 
     def _place(self, call: _Call, output: Tensor) -> None:
         """Find out where the positions of a layer's output are."""
-        with self.recorder.unseen(), torch.no_grad():
+        # None of this is the model's own.
+        with torch._C.DisableTorchFunction(), torch.no_grad():
             if call.module is not None and call.kind != "block":
                 self._places.ran_module(call.module, call.kind, call.inputs, output)
             layout = self._layouts[call.name] = self._places.layout(output)
@@ -458,16 +450,20 @@ class _GraphWatcher(_Watcher):
         seed = torch.randn(output.shape, generator=generator).to(output)
         found = torch.autograd.grad(output, list(self._edges.values()), seed, allow_unused=True)
         read: dict[str, tuple[int, ...]] = {}
+        told = False
         for name, gradient in zip(self._edges, found, strict=True):
             layout = self._layouts[name]
             assert isinstance(layout, Fold)
-            places: set[int] = set()
-            if gradient is not None:
-                flat = layout.flat(gradient if batched else gradient[None])[0]
-                places = set(flat.any(0).nonzero()[:, 0].tolist())
-            if places.isdisjoint(layout.cells.tolist()):
-                read[name] = tuple(sorted(places))
-        return read
+            if gradient is None:
+                read[name] = ()
+                continue
+            flat = layout.flat(gradient if batched else gradient[None])[0]
+            places = flat.any(0).nonzero()[:, 0].tolist()
+            told = told or bool(places)
+            if set(places).isdisjoint(layout.cells.tolist()):
+                read[name] = tuple(places)
+        # An untrained head may be zero, and says nothing.
+        return read if told else {}
 
     def _from(self, tensors: list[Tensor]) -> tuple[str, ...]:
         return tuple(

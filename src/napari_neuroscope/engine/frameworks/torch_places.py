@@ -17,6 +17,7 @@ from napari_neuroscope.engine.tokens import (
     Fold,
     Places,
     averaged,
+    compact,
     fold_of,
     is_plain,
     spread,
@@ -60,6 +61,7 @@ class PlaceKeeper:
         self._of: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._whole: dict[tuple[int, ...], Places] = {}
         self._plain: set[int] = set()
+        self._folds: dict[int, tuple[Places, Fold | Literal["unknown"]]] = {}
 
     def begin(self, given: Tensor) -> None:
         """Take the network's input."""
@@ -73,8 +75,12 @@ class PlaceKeeper:
             return None
         if self._is_plain(places):
             return "shape"
-        batched = "b" in self._axes
-        return fold_of(places if batched else tuple(one[None] for one in places)) or "unknown"
+        if id(places) not in self._folds:
+            batched = "b" in self._axes
+            fold = fold_of(places if batched else tuple(one[None] for one in places))
+            # Held together: an id is of what still lives.
+            self._folds[id(places)] = places, fold or "unknown"
+        return self._folds[id(places)][1]
 
     def ran_module(
         self, module: nn.Module, kind: Kind, inputs: Sequence[Tensor], output: Tensor
@@ -100,13 +106,14 @@ class PlaceKeeper:
         output: Any,
     ) -> None:
         """Take what a function or method of tensors answers."""
+        known = any(tensor in self._of for tensor in inputs)
+        if not known and kind not in ("convolution", "transposed convolution", "upsampling"):
+            return
         first = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
         if first is None:
             return
-        known = any(tensor in self._of for tensor in inputs)
         if not known:
-            if kind in ("convolution", "transposed convolution", "upsampling"):
-                self._follow(operation, kind, inputs, first)
+            self._follow(operation, kind, inputs, first)
             return
         if operation in _MIXES:
             return
@@ -173,27 +180,31 @@ class PlaceKeeper:
             return
         moved = []
         for axis in range(len(self._space)):
-            try:
-                answer = function(
-                    *(self._in_place_of(one, axis) for one in args),
-                    **{name: self._in_place_of(one, axis) for name, one in kwargs.items()},
-                )
-            except (RuntimeError, TypeError, ValueError, IndexError):
-                # What moves only its own kind of tensor is not followed.
-                return
+            answer = self._moved(function, args, kwargs, axis)
             moved.append([t for t in tree_leaves(answer) if isinstance(t, Tensor)])
         outputs = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
         for number, tensor in enumerate(outputs):
             if all(number < len(one) for one in moved):
                 self._keep(tensor, [one[number] for one in moved])
 
-    def _in_place_of(self, value: Any, axis: int) -> Any:
+    def _moved(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], axis: int
+    ) -> Any:
+        """Return what a function does to the places along an axis; None where it can't be told."""
+
         def places(tensor: Tensor) -> Tensor:
             found = self._of.get(tensor)
             # A new view: what works in place changes that alone.
             return tensor.cpu() if found is None else found[axis][...]
 
-        return tree_map_only(Tensor, places, value)
+        for how in (places, lambda tensor: places(tensor).contiguous()):
+            try:
+                return function(*tree_map_only(Tensor, how, args),
+                                **tree_map_only(Tensor, how, kwargs))  # fmt: skip
+            except (RuntimeError, TypeError, ValueError, IndexError):
+                # A view of numbers in a row, where places are repeated; else not followed.
+                continue
+        return None
 
     def _join(
         self,
@@ -294,7 +305,12 @@ class PlaceKeeper:
 
     def _keep(self, output: Tensor, places: Sequence[Tensor | None]) -> bool:
         """Keep the places of an output, where there are several; tell whether."""
-        known = tuple(one for one in places if one is not None and one.shape == output.shape)
+        # Few numbers are held, and looked at, for what is repeated along an axis.
+        known = tuple(
+            compact(one).expand(output.shape)
+            for one in places
+            if one is not None and one.shape == output.shape
+        )
         if len(known) < len(self._space) or not spread(known):
             self._of.pop(output, None)
             return False
