@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -445,6 +446,7 @@ def expected_of_factor(model: Middle, image: np.ndarray) -> np.ndarray:
         lambda z: z.mul_(torch.sigmoid(z.amax((2, 3), keepdim=True)).expand_as(z)),
         lambda z: z.flatten(2).softmax(2).view_as(z) * z,
         lambda z: z.clamp(-0.2, 0.3),
+        lambda z: torch.stack([part.abs() for part in z[0]])[None],
         functional.normalize,
         lambda z: functional.local_response_norm(z, 3),
     ],
@@ -601,6 +603,21 @@ def test_the_pass_is_kept_for_other_targets_and_rules(image: np.ndarray) -> None
     lrp(network, image, [1, 2], rule="gamma")
     assert_close(lrp(network, image, 0), first, 0)
     assert model.passes == passes
+
+
+@pytest.mark.parametrize("make", [ResNet, lambda: Own(Vgg(), 0.4, 0.3)])
+def test_a_pass_that_is_dropped_is_gone(make: Callable[[], nn.Module], image: np.ndarray) -> None:
+    def alive() -> int:
+        network.traces.clear()
+        gc.collect()
+        return sum(issubclass(type(one), Tensor) for one in gc.get_objects())
+
+    network = as_network(settled(make()))
+    lrp(network, image, [0, 1])
+    before = alive()
+    for number in range(3):
+        lrp(network, image + number, [0, 1])
+    assert alive() == before
 
 
 # --- what is refused ---

@@ -46,8 +46,8 @@ from napari_neuroscope.engine.frameworks.torch_relevance_rules import (
 
 
 @dataclass
-class Tape:
-    """What one forward pass recorded, and by which rule its nodes go now.
+class _Sharing:
+    """By which rule nodes go now.
 
     Attributes
     ----------
@@ -55,14 +55,27 @@ class Tape:
         How layers share.
     carrying
         Whether relevance itself is carried now, and not g; behind the first layers alone.
+    """
+
+    rule: RelevanceRule = field(default_factory=RelevanceRule)
+    carrying: bool = False
+
+
+@dataclass
+class Tape:
+    """What one forward pass recorded.
+
+    Attributes
+    ----------
+    sharing
+        What its nodes go by; they know this alone, since a tape that they knew would know them.
     slots
         Where the relevance of what the first layers take arrives, and the places of that.
     nbytes
         The memory of what was kept.
     """
 
-    rule: RelevanceRule = field(default_factory=RelevanceRule)
-    carrying: bool = False
+    sharing: _Sharing = field(default_factory=_Sharing)
     slots: list[tuple[Tensor, GradientEdge]] = field(default_factory=list)
     nbytes: int = 0
 
@@ -77,17 +90,17 @@ class _Weighted(torch.autograd.Function):
         slot: Tensor | None,
         kept: Tensor,
         sums: Sums,
-        tape: Tape,
+        sharing: _Sharing,
         make: Callable[[], Tensor],
     ) -> Tensor:
-        ctx.x, ctx.source, ctx.version, ctx.sums, ctx.tape = kept, x, x._version, sums, tape
+        ctx.x, ctx.source, ctx.version, ctx.sums, ctx.sharing = kept, x, x._version, sums, sharing
         ctx.of_input, ctx.gives_scores = slot is not None, False
         ctx.positive = cannot_be_negative(x.grad_fn)
         return make()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        g, x, rule, sums = wide(gradients[0]), wide(ctx.x), ctx.tape.rule, ctx.sums
+        g, x, rule, sums = wide(gradients[0]), wide(ctx.x), ctx.sharing.rule, ctx.sums
         nothing = (None,) * 4
         dense = sums.geometry is None or ctx.gives_scores
         if ctx.of_input and rule.flat_input and not ctx.gives_scores:
@@ -104,22 +117,21 @@ class _Passing(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, before: Tensor, value: list[Tensor], operation: str, tape: Tape
+        ctx: Any, x: Tensor, ratio: Tensor, value: list[Tensor], operation: str, sharing: _Sharing
     ) -> Tensor:
         # The value is in a list, so that autograd does not take it for an input that is returned.
-        ctx.ratio, ctx.operation, ctx.tape = ratio_of(value[0], before), operation, tape
-        tape.nbytes += ctx.ratio.nbytes
+        ctx.ratio, ctx.operation, ctx.sharing = ratio, operation, sharing
         return value[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         g = gradients[0]
-        return g if ctx.tape.carrying else g * ctx.ratio, None, None, None, None
+        return g if ctx.sharing.carrying else g * ctx.ratio, None, None, None, None
 
 
 # --- recording ------------------------------------------------------------------------------------
 
-# They act on each value alone, or by what all values share.
+# They act on each value alone, or divide it by what it shares with others.
 _PASSING = {
     "relu6", "hardtanh", "threshold", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish",
     "hardsigmoid", "softplus", "softsign", "tanh", "sigmoid", "logsigmoid", "log_sigmoid", "clamp",
@@ -127,6 +139,7 @@ _PASSING = {
     "local_response_norm", "normalize", "rms_norm",
 }  # fmt: skip
 _ARITHMETIC = {"add", "sub", "mul", "div", "truediv", "itruediv", "true_divide"}
+# What may be written on a part of a tensor: sums, picks and moves.
 _ON_VIEWS = {
     "copy", "fill", "zero", "masked_fill", "add", "sub", "relu", "leaky_relu", "detach",
     "requires_grad", "squeeze", "unsqueeze", "transpose",
@@ -212,16 +225,16 @@ class Recorder(TorchFunctionMode):
             # It takes no memory, whatever its shape.
             slot = x.new_zeros(()).expand(x.shape).requires_grad_()
             self.tape.slots.append((slot, get_gradient_edge(x)))
-        return _Weighted.apply(x, slot, kept, sums, self.tape, make)
+        return _Weighted.apply(x, slot, kept, sums, self.tape.sharing, make)
 
     def _passing(self, operation: str, function: Any, args: Any, kwargs: Any, x: Tensor) -> Tensor:
         before = x.detach().clone()
         value = function(*(before if one is x else one for one in args),
                          **{k: before if one is x else one for k, one in kwargs.items()})  # fmt: skip
         in_place = before._version > 0
-        answer = _Passing.apply(
-            x, x.detach() if in_place else before, [value], operation, self.tape
-        )
+        ratio = ratio_of(value, x.detach() if in_place else before)
+        self.tape.nbytes += ratio.nbytes
+        answer = _Passing.apply(x, ratio, [value], operation, self.tape.sharing)
         return x.copy_(answer) if in_place else answer
 
     def _of_two(self, operation: str, function: Any, args: Any, kwargs: Any) -> Tensor | None:
@@ -265,12 +278,11 @@ class Recorder(TorchFunctionMode):
         centred = centred - centred.mean(axes, keepdim=True)
         deviation = (centred.detach().square().mean(axes, keepdim=True) + eps).sqrt()
         result = (centred / deviation).reshape(x.shape)
-        along = (-1, *(1,) * (x.ndim - 2)) if operation != "layer_norm" else None
-        if weight is not None:
-            result = result * (weight if along is None else weight.reshape(along))
-        if bias is not None:
-            result = result + (bias if along is None else bias.reshape(along))
-        return result
+        if operation != "layer_norm":
+            along = (-1, *(1,) * (x.ndim - 2))
+            weight, bias = (None if one is None else one.reshape(along) for one in (weight, bias))
+        result = result if weight is None else result * weight
+        return result if bias is None else result + bias
 
     def _affine(self, x: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
         """Return factor · x + offset: merged into the layer that x comes from, where it can be."""
@@ -292,7 +304,8 @@ class Recorder(TorchFunctionMode):
 
 def _check_view(operation: str, function: Any, args: Any, *, several: bool) -> None:
     """Refuse what is written on a view where the graph does not show what it was."""
-    in_place = re.fullmatch(r"[a-z]\w*_|__i\w+__", getattr(function, "__name__", ""))
+    name = getattr(function, "__name__", "")
+    in_place = re.fullmatch(r"[a-z]\w*_|__i(add|sub|mul|truediv|floordiv|mod|pow)__", name)
     if not in_place or not args or not isinstance(args[0], Tensor) or not args[0]._is_view():
         return
     kind = {"mul": "Mul", "div": "Div", "itruediv": "Div"}.get(operation, operation)
@@ -346,19 +359,19 @@ class TorchRelevance(RelevancePass):
     def _at_input(self, seeds: Tensor, rule: RelevanceRule) -> Tensor:
         slots = [slot for slot, _ in self._tape.slots]
         places = [place for _, place in self._tape.slots]
-        self._tape.rule = rule
+        self._tape.sharing.rule = rule
         of_leaf, *of_slots = _pulled([self._end], [self._leaf, *slots], [seeds])
         x = self._leaf.detach()
         # What reaches the input beside all layers is still a gradient.
         found = seeds.new_zeros(len(seeds), *x.shape) if of_leaf is None else of_leaf * x
         arrived = [(p, r) for p, r in zip(places, of_slots, strict=True) if r is not None]
         if arrived:
-            self._tape.carrying = True
+            self._tape.sharing.carrying = True
             try:
                 ends, relevance = zip(*arrived, strict=True)
                 carried = _pulled(ends, [self._leaf], relevance)[0]
             finally:
-                self._tape.carrying = False
+                self._tape.sharing.carrying = False
             found = found if carried is None else found + carried
         return found
 
