@@ -113,10 +113,10 @@ def test_auto_takes_the_gpu(image: np.ndarray) -> None:
 
 @pytest.fixture
 def little_memory() -> Iterator[int]:
-    """Leave this process a quarter of a gigabyte, and say how many bytes."""
+    """Leave this process half a gigabyte, and say how many bytes."""
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(0).total_memory
-    left = torch.cuda.memory_reserved() + (256 << 20)
+    left = torch.cuda.memory_reserved() + (512 << 20)
     torch.cuda.set_per_process_memory_fraction(left / whole)
     yield left
     torch.cuda.set_per_process_memory_fraction(1.0)

@@ -136,6 +136,10 @@ def test_each_variant_has_the_scores_and_gradients_of_a_pass_of_its_own(
             torch.testing.assert_close(gradients[row, number], own[0], rtol=1e-4, atol=1e-5)
 
 
+def no_question(start: int, stop: int) -> None:
+    """Ask nothing."""
+
+
 def test_a_batch_too_large_is_halved_and_said_once(image: np.ndarray) -> None:
     trace = network_of(Narrow()).trace(image)
     passes = Passes(trace, [trace.resolve("car")], 16)
@@ -144,7 +148,7 @@ def test_a_batch_too_large_is_halved_and_said_once(image: np.ndarray) -> None:
     assert passes.notes == (
         "16 inputs at once were too many for the memory: 2 went through it at a time",
     )
-    assert [stop - start for start, stop in passes.parts(5)] == [2, 2, 1]
+    assert [stop - start for start, stop, _ in passes.each(5, no_question)] == [2, 2, 1]
 
 
 def test_variants_without_memory_to_make_them_are_made_again_in_smaller_batches(
@@ -185,10 +189,10 @@ def test_out_of_memory_for_one_input_is_an_error(image: np.ndarray) -> None:
 
 def test_batches_are_equal(image: np.ndarray) -> None:
     trace = network_of(Forked()).trace(image)
-    parts = list(Passes(trace, [trace.resolve("car")], 16).parts(50))
+    parts = list(Passes(trace, [trace.resolve("car")], 16).each(50, no_question))
     assert parts[0][0] == 0
     assert parts[-1][1] == 50
-    assert sorted({stop - start for start, stop in parts}) == [12, 13]
+    assert sorted({stop - start for start, stop, _ in parts}) == [12, 13]
 
 
 LAYERS = ["first", "relu", "max_pool2d", "inner.0", "inner.1", "inner", "relu:2", "interpolate",

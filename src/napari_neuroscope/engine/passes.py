@@ -36,6 +36,7 @@ class Passes:
         self._asked = batch
         self.batch = min(batch, trace.network.most_at_once or batch)
         self._why = ""
+        self._remade = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -45,17 +46,11 @@ class Passes:
         return (f"{self._asked} inputs at once were too many for {self._why}: {self.batch} went "
                 f"through it at a time",)  # fmt: skip
 
-    def parts(self, count: int) -> Iterator[tuple[int, int]]:
-        """Yield the (start, stop) of batches of `count` variants, as large as they may be now."""
-        return self._parts(0, count)
-
-    def _parts(self, start: int, count: int) -> Iterator[tuple[int, int]]:
-        while start < count:
-            # Equal batches: a framework that compiles for each size does it once or twice.
-            left = -(-(count - start) // self.batch)
-            stop = start + -(-(count - start) // left)
-            yield start, stop
-            start = stop
+    def _stop(self, start: int, count: int) -> int:
+        """Return where the batch from `start` ends."""
+        # Equal batches: a framework that compiles for each size does it once or twice.
+        left = -(-(count - start) // self.batch)
+        return start + -(-(count - start) // left)
 
     def each(self, count: int, ask: Callable[[int, int], T]) -> Iterator[tuple[int, int, T]]:
         """Yield (start, stop) and what `ask` answers for them, over batches of `count` variants.
@@ -65,7 +60,8 @@ class Passes:
         """
         start = 0
         while start < count:
-            stop = next(self._parts(start, count))[1]
+            stop = self._stop(start, count)
+            self._remade = True
             try:
                 answer = ask(start, stop)
             except (NeuroscopeError, torch.OutOfMemoryError) as error:
@@ -78,6 +74,8 @@ class Passes:
                     ) from error
                 self._lessen(stop - start, error)
                 continue
+            finally:
+                self._remade = False
             yield start, stop, answer
             start = stop
 
@@ -140,7 +138,8 @@ class Passes:
             try:
                 answer = ask(some)
             except NeuroscopeError as error:
-                if len(some) == 1:
+                # What is made anew for fewer inputs leaves more memory than a part of many.
+                if len(some) == 1 or self._remade:
                     raise
                 self._lessen(len(some), error)
                 continue
