@@ -360,6 +360,20 @@ def test_channels_that_are_shuffled_by_views() -> None:
     assert layers["last"].layout == layers["view_2"].layout == "shape"
 
 
+def test_a_module_of_ones_own_that_only_moves_tokens() -> None:
+    class Swapped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.swapaxes(1, 2)
+
+    model = Around(lambda x: windows_of(x.permute(0, 2, 3, 1), 2).unsqueeze(0))
+    model.add_module("swap", Swapped())
+    cut = model.between
+    model.between = lambda x: model.swap(cut(x))
+    network = as_network(settled(model), size=(16, 24))
+    assert network.layers["swap"].output_shape == (4, 6, 5)
+    np.testing.assert_allclose(explained(network, "swap"), explained(network, "stem"))
+
+
 def test_an_image_of_another_size() -> None:
     network = as_network(settled(Swin()))
     small = np.random.default_rng(1).random((24, 40, 3), dtype=np.float32)

@@ -394,12 +394,12 @@ class _GraphWatcher(_Watcher):
         if output is None:
             return
         # A block is no node of its own, unless nothing was seen inside of it.
-        empty = self._opened[call.name] == len(self.calls)
-        if call.kind == "block" and empty:
+        block = call.kind == "block"
+        if block and self._opened[call.name] == len(self.calls):
             call.kind = "other"
         if call.kind != "block":
             self._sources[output] = (call.name,)
-        self._place(call, output)
+        self._place(call, output, block=block)
         call.inputs = []
         self.calls.append(call)
         # Asked now: a reentrant checkpoint gives its last tensor a gradient afterwards.
@@ -431,11 +431,11 @@ class _GraphWatcher(_Watcher):
         with torch.no_grad():
             self._places.ran_function(function, _operation(function), kind, *given, inputs, output)
 
-    def _place(self, call: _Call, output: Tensor) -> None:
-        """Find out where the positions of a layer's output are."""
+    def _place(self, call: _Call, output: Tensor, *, block: bool) -> None:
+        """Find out where the positions of a layer's output are; inside of a block it was seen."""
         # None of this is the model's own.
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            if call.module is not None and call.kind != "block":
+            if call.module is not None and not block:
                 self._places.ran_module(call.module, call.kind, call.inputs, output)
             layout = self._layouts[call.name] = self._places.layout(output)
         if isinstance(layout, Fold) and layout.beside and output.requires_grad:
