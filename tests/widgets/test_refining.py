@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 
@@ -13,7 +14,12 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine import explain as explaining
-from napari_neuroscope.viewer.overlays import KEY
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.viewer.explained import explained_by
+from napari_neuroscope.viewer.overlays import KEY, layer_data
+from napari_neuroscope.viewer.saving import save
+from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.inspector import Inspector
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.long_work import TimeLeft, duration
@@ -108,16 +114,18 @@ def bench(viewer, qtbot, monkeypatch) -> Iterator[Bench]:
 def test_a_map_refines_in_its_layer_until_it_is_what_explain_gives(bench: Bench) -> None:
     bench.inspector.explain()
     layer = bench.reach(2)
-    assert layer.name == "RISE · car (2 of 12 passes)"
+    assert layer.name == "RISE · car (2 of 12)"
     first = np.array(layer.data)
     assert bench.reach(4) is layer
-    assert layer.name == "RISE · car (4 of 12 passes)"
+    assert layer.name == "RISE · car (4 of 12)"
     assert not np.array_equal(layer.data, first)
     assert bench.inspector.session.explanation is None, "not yet an answer"
+    assert bench.viewer.canvas.overlays.text.text == "RISE: 4 of 12 passes so far"
     bench.finish()
     assert bench.maps() == [layer]
     assert layer.name == "RISE · car"
     assert "unfinished" not in layer.metadata[KEY]
+    assert not bench.viewer.canvas.overlays.text.visible
     np.testing.assert_array_equal(layer.data, bench.expected())
     assert bench.inspector.session.explanation.unfinished == ""
 
@@ -150,14 +158,19 @@ def test_a_cancelled_map_stays_and_says_how_far_it_came(bench: Bench, tmp_path) 
     bench.qtbot.wait(100)
     assert bench.maps() == [layer]
     np.testing.assert_array_equal(layer.data, kept)
-    assert layer.name == "RISE · car (4 of 12 passes)"
+    assert layer.name == "RISE · car (4 of 12)"
     assert layer.metadata[KEY]["unfinished"] == {"done": 4, "total": 12}
     assert bench.inspector._answer.text() == (
-        "Stopped. What was found so far stays as “RISE · car (4 of 12 passes)”."
+        "Stopped. What was found so far stays as “RISE · car (4 of 12)”."
     )
     assert bench.inspector.session.explanation is None
-    saved = layer.save(str(tmp_path / "map.tif"))
-    assert saved
+    explained = explained_by(layer)
+    assert explained.explanation.unfinished == "4 of 12 passes"
+    with pytest.raises(ns.NeuroscopeError, match="which a picture can't say"):
+        save(explained.explanation, bench.image.data, tmp_path / "map.png")
+    save(explained.explanation, bench.image.data, tmp_path / "map.npy")
+    record = json.loads((tmp_path / "map.json").read_text("utf-8"))
+    assert record["unfinished"] == {"done": 4, "total": 12}
     # Asked again, the same layer goes on.
     bench.inspector.explain()
     bench.wait(lambda: not bench.inspector.jobs.busy)
@@ -209,7 +222,7 @@ def test_closing_the_dock_leaves_the_map_as_it_is(bench: Bench) -> None:
     bench.qtbot.wait(50)
     assert bench.maps() == [layer]
     assert reached(layer) > 0
-    assert layer.name.endswith(" of 12 passes)")
+    assert layer.name.endswith(" of 12)")
 
 
 def test_a_kept_map_stays_while_another_goes_on(bench: Bench) -> None:
@@ -220,7 +233,7 @@ def test_a_kept_map_stays_while_another_goes_on(bench: Bench) -> None:
     assert reached(kept) == 2
     bench.finish()
     finished = next(layer for layer in bench.maps() if layer is not kept)
-    assert kept.name == "RISE · car (2 of 12 passes)"
+    assert kept.name == "RISE · car (2 of 12)"
     np.testing.assert_array_equal(finished.data, bench.expected())
 
 
@@ -235,12 +248,41 @@ def test_how_it_looks_is_the_users(bench: Bench) -> None:
     assert tuple(layer.contrast_limits) == (-1.0, 12.5)
 
 
+def limits_while_refining(viewer, maxima: list[float], last: float) -> list[tuple[float, float]]:
+    """Show maps of these maxima as they refine, then the finished one; return each contrast."""
+    shower, found = Shower(viewer), []
+    grid = Grid.of_image((2, 2))
+    for number, most in enumerate([*maxima, last]):
+        about = {} if number == len(maxima) else {"unfinished": {"done": number, "total": 99}}
+        made = Explanation(
+            values=np.array([[0, 0], [0, most]], np.float32), axes=("y", "x"), labels={},
+            grid=grid, image=grid, signed=most < 0, unit="",
+            provenance={"method": "rise", "title": "RISE", "targets": [], "layers": [], **about},
+        )  # fmt: skip
+        (layer,) = shower.show(layer_data(made), ("a", "map"))
+        found.append(tuple(layer.contrast_limits))
+    assert len(viewer.layers) == 1
+    shower.close()
+    return found
+
+
+def test_contrast_is_steady_while_a_map_refines_and_fits_at_the_end(viewer) -> None:
+    found = limits_while_refining(viewer, [10, 9, 10.4, 7, 11, 10.5, 5], 9.5)
+    most = [10, 10, 10, 10, 11, 11, 5, 9.5]
+    np.testing.assert_allclose(found, [(0, one) for one in most])
+
+
+def test_a_map_that_turns_signed_stays_in_its_layer_in_other_colours(viewer) -> None:
+    assert limits_while_refining(viewer, [4, -4], -4) == [(0, 4), (-4, 4), (-4, 4)]
+    assert viewer.layers[0].colormap.name == "neuroscope signed"
+
+
 def test_classes_refine_together(bench: Bench) -> None:
     bench.inspector.choose_classes([1, 2])
     bench.inspector.explain()
     layer = bench.reach(2)
     assert layer.data.shape == (2, 16, 24)
-    assert layer.name == "RISE · 2 classes (2 of 12 passes)"
+    assert layer.name == "RISE · 2 classes (2 of 12)"
     bench.finish()
     assert bench.maps() == [layer]
     expected = [bench.expected(index) for index in bench.inspector.session.classes]

@@ -122,8 +122,10 @@ def title(explanation: Explanation) -> str:
     layers = made["layers"]
     if layers:
         parts.append(layers[0] if len(layers) == 1 else f"{len(layers)} layers")
-    words = " · ".join(parts)
-    return f"{words} ({explanation.unfinished})" if explanation.unfinished else words
+    if (reached := made.get("unfinished")) is not None:
+        # Short, for the list of layers is narrow.
+        parts[-1] += f" ({reached['done']:,} of {reached['total']:,})"
+    return " · ".join(parts)
 
 
 def layer_data(

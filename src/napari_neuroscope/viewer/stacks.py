@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.explanation import unfinished_in_words
 from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.doubts import doubts_of
 from napari_neuroscope.viewer.overlays import KEY, limits
@@ -108,18 +109,21 @@ class StackFollower:
 
     def update(self, event: Any = None) -> None:
         """Show the names of the steps that the sliders are at."""
-        words, warnings = "", {}
+        # A dict, since what is said of several layers is said once.
+        words, below = "", {}
         for layer in self._viewer.layers:
-            if layer.visible and "warning" in (shown := layer.metadata.get(KEY, {})):
-                warnings[f"⚠ {shown['title']} fails the randomisation check"] = layer
+            shown = layer.metadata.get(KEY, {})
+            if layer.visible and "warning" in shown:
+                below[f"⚠ {shown['title']} fails the randomisation check"] = layer
+            if layer.visible and (reached := unfinished_in_words(shown)):
+                below[f"{shown['title']}: {reached} so far"] = layer
             steps = steps_of(self._viewer, layer)
             if not steps or not layer.visible:
                 continue
-            shown = layer.metadata[KEY]
             words = _in_words(shown, steps)
             if self._is_ours(layer):
                 self._fit(layer, self._fitting(layer, steps))
-        words = "\n".join([*([words] if words else []), *warnings])
+        words = "\n".join([*([words] if words else []), *below])
         overlay = text_overlay(self._viewer)
         if words or overlay.text:
             overlay.text = words

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.viewer.explained import remember
 from napari_neuroscope.viewer.overlays import layer_data
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.jobs import Jobs
@@ -64,6 +65,7 @@ class Refining:
                 self.forget()
                 layers = layer_data(found, question.source, question.place())
                 self._layers = self._shower.show(layers, slot)
+                remember(self._layers[:1], question.explained(found))
 
         def finish(found: Any) -> None:
             self.forget()
