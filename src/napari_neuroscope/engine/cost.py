@@ -121,7 +121,8 @@ def cost_of(
     Cost or None
         None where the card does not say it in numbers.
     """
-    found = [_of_layer(method, options, graph, shape, layer) for layer in layers or [None]]
+    asked: Sequence[str | None] = layers or [None]
+    found = [_of_layer(method, options, graph, shape, layer) for layer in asked]
     known = [one for one in found if one is not None]
     if len(known) < len(found):
         return None
@@ -176,7 +177,8 @@ def _number(text: str, quantities: Mapping[str, Any]) -> int:
 
 def share_behind(graph: LayerGraph, layer: str) -> float:
     """Return about what share of a network's work comes after a layer."""
-    after, waiting = set(), [layer]
+    after: set[str] = set()
+    waiting = [layer]
     while waiting:
         new = set(graph[waiting.pop()].outputs) - after
         after |= new
