@@ -133,6 +133,11 @@ def test_every_method_runs_from_the_dock(method: str, viewer, opened, explained)
     }.items():
         if option in ns.methods[method].options:
             inspector._options_container[option].value = few
+    if ns.Needs.ATTENTION in ns.methods[method].needs:
+        # The network has none, and that is said.
+        assert not inspector.ready()
+        assert "needs attention" in inspector._reason.text()
+        return
     assert inspector.ready(), inspector._reason.text()
     explained(inspector)
     assert shown(viewer, method)
