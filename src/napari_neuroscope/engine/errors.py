@@ -34,6 +34,15 @@ def no_progress(done: int, total: int, what: str) -> None:
     """Follow nothing: the default `Progress`."""
 
 
+def within(progress: Progress, part: int, parts: int, what: str) -> Progress:
+    """Return what follows one of equal parts of the work."""
+
+    def follow(done: int, total: int, _: str) -> None:
+        progress(part * max(total, 1) + done, parts * max(total, 1), what)
+
+    return follow
+
+
 class Stopped(Cancelled):
     """Carries what a progress callback raised past all that handles other errors."""
 

@@ -23,8 +23,9 @@ from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.evaluation_choice import EvaluationChoice
 from napari_neuroscope.widgets.evaluation_results import EvaluationResults
 from napari_neuroscope.widgets.figure_table import titles_of
-from napari_neuroscope.widgets.judging import Case, Judging, in_time
+from napari_neuroscope.widgets.judging import Case, Judging, weights_of
 from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.long_work import duration
 from napari_neuroscope.widgets.session import Question, Session
 
 _DELAY_MS = 100
@@ -161,13 +162,12 @@ class EvaluationDock(Dock):
         self._join.setEnabled(len(case.candidates) > 1 or _has_several(case.candidates[0]))
 
     def _in_passes(self, case: Case) -> str:
-        count, passes = len(case.candidates), self.judging.passes(case)
-        words = (
-            f"{count} explanation{'s' if count > 1 else ''}: about {passes:,} passes through the "
-            f"network"
-        )
-        pace = self.judging.seconds_a_pass(case)
-        return f"{words}, {in_time(pace * passes)}." if pace else f"{words}."
+        count, passes = len(case.candidates), sum(weights_of(case))
+        words = f"{count} explanation{'s' if count > 1 else ''}: about {passes:,.0f} passes"
+        findings = self.session.findings
+        if findings is None or findings.pace is None or findings.network is not case.network:
+            return f"{words}."
+        return f"{words}, {duration(findings.pace.seconds * passes)}."
 
     def case(self) -> Case:
         """Return what would be judged now.
@@ -197,10 +197,13 @@ class EvaluationDock(Dock):
             )
         if source not in self._viewer.layers:
             raise NeuroscopeError("The image of these maps was removed; explain another.")
-        choice = self.choice
+        choice, options, findings = self.choice, self.choice.options(), self.session.findings
+        shape: tuple[int, ...] = image.data.shape[-len(network.spec.input.space) :]
+        if findings is not None and findings.pace is not None and findings.network is network:
+            options["batch"], shape = findings.pace.batch, findings.pace.shape
         return Case(
             network, image, source, place, (*explanations, *questions), choice.metrics(),
-            choice.truth(network, source), choice.options(),
+            choice.truth(network, source), options, shape,
         )  # fmt: skip
 
     def _questions(self) -> list[Question]:

@@ -83,8 +83,7 @@ class EvaluationResults(QWidget):
         parts.setChildrenCollapsible(False)
         parts.addWidget(self.table)
         parts.addWidget(self._canvas)
-        parts.setStretchFactor(0, 2)
-        parts.setStretchFactor(1, 3)
+        parts.setSizes([140, 460])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(parts, 1)
@@ -112,12 +111,9 @@ class EvaluationResults(QWidget):
         self.buttons["sanity_check"].clicked.connect(self.show_randomised)
         self._save = QPushButton("Save…")
         menu = QMenu(self._save)
-        for words, act in (
-            ("Table as CSV…", self._ask_for_table),
-            ("Curves as CSV…", self._ask_for_curves),
-            ("Figure as PNG, SVG or PDF…", self._ask_for_figure),
-        ):
-            menu.addAction(words, act)
+        menu.addAction("Table as CSV…", self._ask_for_table)
+        menu.addAction("Curves as CSV…", self._ask_for_curves)
+        menu.addAction("Figure as PNG, SVG or PDF…", self._ask_for_figure)
         self._save.setMenu(menu)
         row.addWidget(self._save)
         return row
@@ -158,10 +154,10 @@ class EvaluationResults(QWidget):
         )
         self._markers = {}
         if not self.axes:
-            _, ink = cleared(self.figure, self._viewer.theme)
+            ink = cleared(self.figure, self._viewer.theme)[1]
             words = (
                 "Curves are drawn here when they are measured."
-                if rows
+                if len(rows)
                 else "Choose what is to be judged,\nthen press “Measure”."
             )
             self.figure.text(0.5, 0.5, words, ha="center", va="center", color=ink)

@@ -43,6 +43,10 @@ class FigureTable(QWidget):
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        # What is marked stays so where it is chosen.
+        self._table.setStyleSheet(
+            "QTableWidget::item:selected { background: rgba(127, 127, 127, 90); }"
+        )
         if (rows := self._table.verticalHeader()) is not None:
             rows.setVisible(False)
             rows.setDefaultSectionSize(24)
@@ -98,7 +102,6 @@ class FigureTable(QWidget):
             self._table.setHorizontalHeaderItem(column, item)
         if (header := self._table.horizontalHeader()) is not None:
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
             header.setMinimumSectionSize(48)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_neuroscope.engine.cost import cost_of
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.evaluation.evaluate import Row, measures
 from napari_neuroscope.engine.evaluation.judging import (
@@ -23,6 +23,7 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.widgets.long_work import TimeLeft
 from napari_neuroscope.widgets.session import Question
 
 TruthOf = Callable[[Explanation], Any]
@@ -47,6 +48,8 @@ class Case:
         Where the classes truly are; None where that is not known.
     options
         More of the parameters of `evaluate`.
+    shape
+        The positions of the network's input.
     """
 
     network: Network
@@ -57,6 +60,7 @@ class Case:
     metrics: tuple[str, ...] = ()
     truth: TruthOf | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
 
     def image(self) -> Any:
         """Return the plane of the image that is looked at."""
@@ -106,7 +110,7 @@ class Judging(QObject):
         self.case: Case | None = None
         self.judgement = Judgement(())
         self._first: Explanation | None = None
-        self._pace = _Pace([])
+        self._steps, self._left = _Steps([]), TimeLeft()
         self._what = ""
         self._jobs.progressed.connect(self._progress)
 
@@ -115,22 +119,11 @@ class Judging(QObject):
         """Whether something is left to measure."""
         return self._running
 
-    def passes(self, case: Case) -> int:
-        """Return about how many passes through the network a case takes."""
-        return sum(_weights(case))
-
-    def seconds_a_pass(self, case: Case) -> float | None:
-        """Return how long a pass took the last time; None where that was of something else."""
-        last = self.case
-        if last is None or last.network is not case.network or last.source is not case.source:
-            return None
-        return self._pace.seconds()
-
     def start(self, case: Case) -> None:
         """Judge a case in place of the one before."""
         self.case, self.judgement = case, Judgement(case.metrics)
         self._running, self._first = True, None
-        self._pace = _Pace(_weights(case))
+        self._steps, self._left = _Steps(weights_of(case)), TimeLeft()
         self._image: Any = None
         self._next(list(case.candidates))
 
@@ -168,18 +161,17 @@ class Judging(QObject):
                 return str(error)
 
         def looked(found: tuple[Explanation, list[Row]] | str) -> None:
-            self._pace.step()
+            self._steps.step()
             if isinstance(found, str):
                 self.judgement.left_out.append(found)
-                self._pace.skip(len(case.metrics))
-                self.changed.emit()
-                self._next(rest)
+                self._steps.skip(len(case.metrics))
+                self._tell(case, lambda: self._next(rest))
                 return
             explanation, rows = found
             self._first = self._first or explanation
             numbers = self.judgement.add(rows)
-            self.changed.emit()
-            self._measure(explanation, numbers, list(case.metrics), rest)
+            measure = list(case.metrics)
+            self._tell(case, lambda: self._measure(explanation, numbers, measure, rest))
 
         self._submit(f"explaining by {title}", look, looked)
 
@@ -210,13 +202,18 @@ class Judging(QObject):
             )  # fmt: skip
 
         def done(found: list[Row] | str) -> None:
-            self._pace.step()
+            self._steps.step()
             self.judgement.take(numbers, metric, found)
-            self.changed.emit()
-            self._measure(explanation, numbers, rest, waiting)
+            self._tell(case, lambda: self._measure(explanation, numbers, rest, waiting))
 
         title = explanation.provenance["title"]
         self._submit(f"{measures[metric].title.lower()} of {title}", work, done)
+
+    def _tell(self, case: Case, go_on: Callable[[], None]) -> None:
+        """Tell that there is more, and go on unless who was told has stopped it."""
+        self.changed.emit()
+        if self._running and self.case is case:
+            go_on()
 
     def _submit(self, what: str, work: Callable[[Progress], Any], done: Any) -> None:
         self._what = what
@@ -224,10 +221,10 @@ class Judging(QObject):
         self._jobs.submit(what, work, done, self._stop)
 
     def _progress(self, done: int, total: int, _: str) -> None:
-        share = self._pace.share(done / total if total else 0.0)
-        left = self._pace.left(share)
-        words = f"{self._what}{f', {left}' if left else ''}"
-        self.progressed.emit(round(1000 * share), 1000, words)
+        share = round(1000 * self._steps.share(done / total if total else 0.0))
+        left = self._left(share, 1000, "")
+        words = f"{self._what}, {left} left" if left else self._what
+        self.progressed.emit(share, 1000, words)
 
     def _stop(self, error: Exception) -> None:
         self._running = False
@@ -235,14 +232,37 @@ class Judging(QObject):
         self.failed.emit(error)
 
 
-def _weights(case: Case) -> list[int]:
+def weights_of(case: Case) -> list[float]:
     """Return about how many passes each step takes: an explanation, and each of its measures."""
-    each = [passes_of(metric, case.options) for metric in case.metrics]
-    return [1, *each] * len(case.candidates)
+    weights: list[float] = []
+    for candidate in case.candidates:
+        passes = _passes_of_map(case, candidate)
+        weights.append(1 if isinstance(candidate, Explanation) else passes)
+        weights += [passes_of(metric, case.options, passes) for metric in case.metrics]
+    return weights
 
 
-class _Pace:
-    """How far work of several steps is, and how long the rest will take at the pace so far.
+def _passes_of_map(case: Case, candidate: Explanation | Question) -> float:
+    """Return about how many passes a map takes, that of the image among them."""
+    if isinstance(candidate, Explanation):
+        made = candidate.provenance
+        name, options, layers, targets = (
+            made["method"], made["options"], made["layers"], made["targets"]
+        )  # fmt: skip
+    else:
+        name, options, layers, targets = (
+            candidate.method, candidate.options, candidate.layers, candidate.targets
+        )  # fmt: skip
+    method = methods[name]
+    options = {key: option.default for key, option in method.options.items()} | dict(options)
+    cost = cost_of(
+        method, options, case.network.layers, case.shape, layers=layers, targets=len(targets)
+    )
+    return 1 + (cost.work if cost is not None else 1)
+
+
+class _Steps:
+    """How far work of several steps is.
 
     Parameters
     ----------
@@ -252,17 +272,10 @@ class _Pace:
 
     def __init__(self, weights: Sequence[float]) -> None:
         self._weights, self._at = list(weights), 0
-        self._begun = self._stepped = time.monotonic()
 
     def step(self) -> None:
         """Go on to the next step."""
         self._at += 1
-        self._stepped = time.monotonic()
-
-    def seconds(self) -> float | None:
-        """Return how long a unit of the work took so far; None where none is done."""
-        done = sum(self._weights[: self._at])
-        return (self._stepped - self._begun) / done if done else None
 
     def skip(self, count: int) -> None:
         """Leave steps that are not done after all."""
@@ -272,17 +285,3 @@ class _Pace:
         """Return the share of the work that is done, so far within the step."""
         now = self._weights[self._at] * within if self._at < len(self._weights) else 0.0
         return (sum(self._weights[: self._at]) + now) / max(sum(self._weights), 1e-9)
-
-    def left(self, share: float) -> str:
-        """Return how long the rest will take, in words; "" where that can't be told yet."""
-        spent = time.monotonic() - self._begun
-        if spent < 2 or share < 0.02:
-            return ""
-        return f"about {in_time(spent / share * (1 - share))} left"
-
-
-def in_time(seconds: float) -> str:
-    """Return a time in words."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min"

@@ -173,8 +173,8 @@ def _same_targets(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     )
 
 
-def passes_of(metric: str, options: Mapping[str, Any]) -> int:
-    """Return how many answers of the network, or maps of it, a metric takes for one map.
+def passes_of(metric: str, options: Mapping[str, Any], passes_of_map: float) -> float:
+    """Return about how many passes of the network a metric takes for one map.
 
     Parameters
     ----------
@@ -182,13 +182,15 @@ def passes_of(metric: str, options: Mapping[str, Any]) -> int:
         What is measured.
     options
         More of the parameters of `evaluate`, as far as they are not its defaults.
+    passes_of_map
+        How many the map takes.
     """
     steps, stages = options.get("steps", 50), options.get("stages", 8)
     counts = {
         "deletion": steps + 1,
         "insertion": steps + 1,
-        "sanity_check": stages + 1,
-        "max_sensitivity": (options.get("samples") or 10) + 1,
+        "sanity_check": (stages + 1) * passes_of_map,
+        "max_sensitivity": ((options.get("samples") or 10) + 1) * passes_of_map,
         "infidelity": (options.get("samples") or 200) + 1,
     }
     return counts.get(metric, 0)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.baselines import baseline_of
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, within
 from napari_neuroscope.engine.evaluation.measured import Measured
 from napari_neuroscope.engine.explain import maps_of
 from napari_neuroscope.engine.methods.registry import methods
@@ -57,21 +57,21 @@ def max_sensitivity(
     reach = radius * float(x.max() - x.min())
     generator = torch.Generator().manual_seed(seed)
 
-    def explained(given: Tensor) -> Tensor:
+    def explained(given: Tensor, number: int) -> Tensor:
         now = network.trace_of(replace(trace.prepared, input=given), trace, needed)
-        (row,) = maps_of(now, chosen, [measured.target], [layer], dict(asked.options), no_progress)
+        follow = within(progress, number, samples + 1, f"sensitivity of {measured.title}")
+        (row,) = maps_of(now, chosen, [measured.target], [layer], dict(asked.options), follow)
         return row[0].values.detach().float()
 
     with network.undisturbed():
-        own = explained(x)
+        own = explained(x, 0)
         size = float(own.norm())
         if size == 0:
             return math.nan
         most = 0.0
-        for done in range(samples):
+        for number in range(1, samples + 1):
             noise = (torch.rand(x.shape, generator=generator) * 2 - 1) * reach
-            most = max(most, float((explained(x + noise.to(x)) - own).norm()) / size)
-            progress(done + 1, samples, f"sensitivity of {measured.title}")
+            most = max(most, float((explained(x + noise.to(x), number) - own).norm()) / size)
     return most
 
 

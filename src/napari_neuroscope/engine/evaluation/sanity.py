@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, within
 from napari_neuroscope.engine.explain import maps_of
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.frameworks.base import Capability
@@ -126,9 +126,9 @@ def sanity_check(
 
     def explain_now(stage: int) -> None:
         now = network.trace_of(trace.prepared, trace, needed)
-        rows = maps_of(now, chosen, targets, layers, dict(asked.options), no_progress)
+        follow = within(progress, stage, len(groups) + 1, f"sanity check of {title}")
+        rows = maps_of(now, chosen, targets, layers, dict(asked.options), follow)
         found.append([_values(one, chosen.title) for row in rows for one in row])
-        progress(stage + 1, len(groups) + 1, f"sanity check of {title}")
 
     with network.undisturbed():
         explain_now(0)
