@@ -29,7 +29,7 @@ HEAD = f"""{MADE}
 A(i) is a layer's activation, g(i) = ∂T/∂A(i) the gradient of the target T, which is the score of a
 class, for a segmentation summed over a region. Values are returned raw; a map is shown from zero, or
 about zero where it has both signs. Which method works with which framework is in the table of the
-[README](../README.md#methods).
+[README](../README.md#methods); which can be believed is judged [on two images](judging.md).
 
 A pass is one input through the network, alone or in a batch. The costs are what one class of one
 layer takes beside the one forward pass of the image, which all methods, layers and classes share; they
