@@ -118,7 +118,7 @@ def test_layers_are_measured_as_in_code_and_the_best_are_marked(judged, qtbot) -
 
 def test_methods_are_compared_with_the_target_of_the_session(judged, viewer, qtbot) -> None:
     dock = judged()
-    assert "Choose maps that are shown, or methods" in dock._estimate.text()
+    assert "Choose maps in the viewer, or methods" in dock._estimate.text()
     assert not dock._measure.isEnabled()
     choose(dock, methods=["saliency", "grad_cam", "score_map"], metrics=["deletion"])
     before = list(viewer.layers)

@@ -60,7 +60,7 @@ class Pictures:
             self.steps = np.arange(0, count, stride)
             changed = steps_of(size, count - 1)[self.steps]
             first = trace.prepared.displayable()
-            colours = len(first) == 3
+            colours = len(first) == 3 and not torch.allclose(first[:1], first, atol=1e-3)
             low, high = (0.0, 1.0) if colours else _range(first.numpy(force=True))
             self.values = np.empty((len(changed), *self.grid.shape, 3), np.uint8)
             found = pictures_along(trace, row.measured, way, changed, baseline=baseline)
@@ -110,7 +110,7 @@ def randomised(row: Row, sanity: Sanity) -> Explanation:
     """Return the maps of a sanity check as one explanation with an axis "randomised"."""
     made = row.measured.explanation
     like = [
-        f"down to {name} · {_like(n)}"
+        f"down to {name}, {_like(n)}"
         for name, n in zip(sanity.stages, sanity.rank_correlation, strict=True)
     ]
     grid: Grid = made.grid.divided(sanity.maps.shape[1:])
@@ -130,11 +130,12 @@ def randomised(row: Row, sanity: Sanity) -> Explanation:
         classes=made.classes,
         provenance={
             **made.provenance,
-            "title": f"{made.provenance['title']} of random weights",
+            "title": f"{made.provenance['title']} randomised",
             "randomised": list(sanity.stages),
         },
     )
 
 
 def _like(correlation: float) -> str:
-    return "constant" if np.isnan(correlation) else f"{correlation:.2f} like the map"
+    # A map turned upside down shows what it showed before.
+    return "constant" if np.isnan(correlation) else f"{abs(correlation):.2f} alike"

@@ -192,7 +192,7 @@ class EvaluationDock(Dock):
             place = of_all.place()
         else:
             raise NeuroscopeError(
-                "Choose maps that are shown, or methods to compare; maps come from the dock "
+                "Choose maps in the viewer, or methods to compare; maps come from the dock "
                 "“Neuroscope”."
             )
         if source not in self._viewer.layers:

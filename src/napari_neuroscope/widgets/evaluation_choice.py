@@ -86,7 +86,7 @@ class EvaluationChoice(QWidget):
         super().__init__()
         self._viewer, self._session = viewer, session
         quick = {"All": lambda values: values, "None": lambda values: []}
-        self.layer_list = PickList("maps that are shown", quick)
+        self.layer_list = PickList("maps in the viewer", quick)
         self.method_list = PickList("methods to compare", quick)
         self.boxes: dict[str, QCheckBox] = {}
         grid = QGridLayout()
@@ -109,7 +109,7 @@ class EvaluationChoice(QWidget):
         form.addRow("Truth", self.truth_box)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(QLabel("Maps that are shown"))
+        layout.addWidget(QLabel("Maps in the viewer"))
         layout.addWidget(self.layer_list, 1)
         layout.addWidget(QLabel("Methods to compare"))
         layout.addWidget(self.method_list, 2)
@@ -209,7 +209,7 @@ class EvaluationChoice(QWidget):
         rows = []
         for layer in reversed(self._viewer.layers):
             made = layer.metadata.get(KEY, {})
-            if "companion" in made or "digest" not in made.get("image", {}):
+            if made.get("method") not in methods or {"companion", "randomised"} & set(made):
                 continue
             reason = _why_not(layer)
             rows.append((layer, layer.name, reason or _in_words(made), not reason))

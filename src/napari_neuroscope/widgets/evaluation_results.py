@@ -79,6 +79,9 @@ class EvaluationResults(QWidget):
         self.table.opened.connect(self.show_map)
         self.figure, self._canvas = canvas("Curves of the explanations", 240)
         self._canvas.mpl_connect("button_release_event", self._clicked)
+        # Laid out once, not at each step of a slider: that takes longer than drawing.
+        self._canvas.mpl_connect("draw_event", lambda _: self.figure.set_layout_engine("none"))
+        self._canvas.mpl_connect("resize_event", self._lay_out)
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.setChildrenCollapsible(False)
         parts.addWidget(self.table)
@@ -149,6 +152,7 @@ class EvaluationResults(QWidget):
     def draw(self, *_: Any) -> None:
         """Draw the curves in the theme's colours."""
         rows = self.judgement.rows
+        self._lay_out()
         self.axes = draw_curves(
             self.figure, self._viewer.theme, rows, titles_of(rows), self.table.row()
         )
@@ -162,17 +166,27 @@ class EvaluationResults(QWidget):
             )
             self.figure.text(0.5, 0.5, words, ha="center", va="center", color=ink)
         self.mark()
+        self._canvas.draw_idle()
+
+    def _lay_out(self, *_: Any) -> None:
+        """Lay the curves out anew where they are drawn next."""
+        self.figure.set_layout_engine("constrained")
 
     def mark(self, *_: Any) -> None:
         """Mark on the curves where the sliders of the stacks stand."""
+        moved = False
         for part, axes in self.axes.items():
-            at = self._place_of(part)
-            if part in self._markers:
+            at, marker = self._place_of(part), self._markers.get(part)
+            if at == (None if marker is None else marker.get_xdata()[0]):
+                continue
+            moved = True
+            if marker is not None:
                 self._markers.pop(part).remove()
             if at is not None:
                 ink = axes.xaxis.label.get_color()
                 self._markers[part] = axes.axvline(at, color=ink, lw=1.5, alpha=0.7)
-        self._canvas.draw_idle()
+        if moved:
+            self._canvas.draw_idle()
 
     def _place_of(self, part: str) -> float | None:
         """Return where on its curve the slider of a stack stands; None where it is not shown."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QStyle,
+    QStyledItemDelegate,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -23,11 +26,15 @@ from napari_neuroscope.engine.evaluation.judging import Judgement
 _BEST = QColor(0, 158, 115, 110)
 _FAILED = QColor(213, 94, 0, 110)
 _SHORT = {
-    "pointing_game": "Pointing",
+    "deletion": "Del.",
+    "insertion": "Ins.",
+    "pointing_game": "Point",
     "energy_in_mask": "Energy",
     "sanity_check": "Sanity",
-    "max_sensitivity": "Max-sens.",
+    "max_sensitivity": "Sens.",
+    "infidelity": "Infid.",
 }
+_TITLE_WIDTH = 130
 
 
 class FigureTable(QWidget):
@@ -43,10 +50,7 @@ class FigureTable(QWidget):
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        # What is marked stays so where it is chosen.
-        self._table.setStyleSheet(
-            "QTableWidget::item:selected { background: rgba(127, 127, 127, 90); }"
-        )
+        self._table.setItemDelegate(_Marked(self._table))
         if (rows := self._table.verticalHeader()) is not None:
             rows.setVisible(False)
             rows.setDefaultSectionSize(24)
@@ -87,6 +91,10 @@ class FigureTable(QWidget):
                     reason = judgement.reasons.get((number, metric), "")
                     is_best = number in best and known > 1
                     self._table.setItem(number, column, _figure(row, metric, reason, best=is_best))
+            # Long titles leave room for the figures; they are told in full where one points.
+            if (header := self._table.horizontalHeader()) is not None:
+                wanted = self._table.sizeHintForColumn(0) + 12
+                header.resizeSection(0, max(90, min(wanted, _TITLE_WIDTH)))
             if 0 <= before < len(judgement.rows):
                 self._table.selectRow(before)
 
@@ -102,7 +110,17 @@ class FigureTable(QWidget):
             self._table.setHorizontalHeaderItem(column, item)
         if (header := self._table.horizontalHeader()) is not None:
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            header.setMinimumSectionSize(48)
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+            header.setMinimumSectionSize(40)
+
+
+class _Marked(QStyledItemDelegate):
+    """Leaves a cell that is marked in its colour where its row is chosen."""
+
+    def initStyleOption(self, option: Any, index: QModelIndex) -> None:
+        super().initStyleOption(option, index)
+        if index.data(Qt.ItemDataRole.BackgroundRole) is not None:
+            option.state &= ~QStyle.StateFlag.State_Selected
 
 
 def tip_of(metric: str) -> str:
