@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import napari_neuroscope as ns
 
@@ -64,6 +65,24 @@ def test_the_table_says_what_really_runs(framework: str) -> None:
     if framework in PACKAGES:
         pytest.importorskip(PACKAGES[framework], reason=f"{framework} is not installed")
     assert columns()[framework] == support.found(framework), ANEW
+
+
+@pytest.mark.parametrize("task", support.TASKS)
+def test_torchscript_explains_what_the_readme_says(task: str, tmp_path: Path) -> None:
+    """All methods that look at no layer, but guided backpropagation and LRP."""
+    model = next(support.in_torch(task))
+    example = torch.zeros(1, 3, support.SIDE, support.SIDE)
+    torch.jit.save(torch.jit.trace(model, example), tmp_path / "net.pt")
+    spec = {"task": task, "input": {"value_range": (0, 1)}}
+    network = ns.load(tmp_path / "net.pt", spec=spec, device="cpu")
+    for name, method in ns.methods.items():
+        if name in ("guided_backprop", "lrp"):
+            with pytest.raises(ns.NeuroscopeError, match="can't"):
+                support.explains(network, name)
+            continue
+        looks_inside = method.needs & (ns.Needs.LAYER | ns.Needs.ATTENTION)
+        expected = task in method.tasks and not looks_inside
+        assert support.explains(network, name) == expected, name
 
 
 def test_a_method_that_shows_nothing_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
