@@ -83,9 +83,13 @@ def ablation_cam() -> Row:
     network = nets.wrapped(nets.resnet(18))
     what = "Ablation-CAM of the 512 channels at the end of ResNet-18, 224 × 224"
 
+    model = nets.resnet(18).to(timing.DEVICE)
+    # The peer divides by the score, and turns the map of a negative one round; ours does not.
+    target = int(model(nets.as_input(network, nets.image(1000)))[0].argmax())
+
     def ours(number: int) -> np.ndarray:
         picture = nets.image(number)
-        return ns.explain(network, picture, "ablation_cam", TARGET, LAYER, batch=batch).values
+        return ns.explain(network, picture, "ablation_cam", target, LAYER, batch=batch).values
 
     if not nets.installed("pytorch_grad_cam"):
         times = timing.alternate({"ours": ours}, 9)
@@ -95,15 +99,13 @@ def ablation_cam() -> Row:
     from pytorch_grad_cam.utils.image import scale_cam_image
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    model = nets.resnet(18).to(timing.DEVICE)
-
     def peer(number: int) -> np.ndarray:
         # Its layer is put in the model's place of the layer, and taken out: a model of its own.
         own = copy.deepcopy(model)
         cam = AblationCAM(own, [own.layer4])
         cam.batch_size = batch
         x = nets.as_input(network, nets.image(number))
-        return cam(input_tensor=x, targets=[ClassifierOutputTarget(TARGET)])[0]
+        return cam(input_tensor=x, targets=[ClassifierOutputTarget(target)])[0]
 
     # The peer scales each map to 0..1 and to the input's size: its own function does it to ours.
     scaled = scale_cam_image(scale_cam_image(ours(1000)[None], (224, 224)))[0]

@@ -139,7 +139,7 @@ def beside(
     mine, theirs = Times(), Times()
     for turn in range(-warm_up, rounds):
         bare = _InTurn(peer)
-        whole = timed(partial(ours, after=bare.after), turn)
+        whole = timed(partial(ours, after=bare.after), turn + warm_up)
         if turn >= 0:
             mine.seconds.append(whole - bare.seconds)
             theirs.seconds.append(bare.seconds)
