@@ -612,6 +612,15 @@ class _Nodes(_Keeper):
 class _Before(_Watcher):
     """Remember what the modules answer that have ended before a layer runs.
 
+    Parameters
+    ----------
+    layer
+        The layer.
+    overwritten
+        Layers whose answers are written on afterwards, and so must be copied.
+    cut
+        Where the scores are.
+
     Attributes
     ----------
     answers
