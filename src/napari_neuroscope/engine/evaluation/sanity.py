@@ -125,7 +125,8 @@ def sanity_check(
     found: list[list[np.ndarray]] = []
 
     def explain_now(stage: int) -> None:
-        now = network.trace_of(trace.prepared, trace, needed)
+        held = stage == 0 and set(needed) <= set(trace.layers)
+        now = trace if held else network.trace_of(trace.prepared, trace, needed)
         follow = within(progress, stage, len(groups) + 1, f"sanity check of {title}")
         rows = maps_of(now, chosen, targets, layers, dict(asked.options), follow)
         found.append([_values(one, chosen.title) for row in rows for one in row])
