@@ -111,7 +111,7 @@ def ablation_cam() -> Row:
     scaled = scale_cam_image(scale_cam_image(ours(1000)[None], (224, 224)))[0]
     equal = timing.check_equal(scaled, peer(1000), "Ablation-CAM", 1e-3)
     network.traces.clear()
-    times = timing.alternate({"ours": ours, "peer": peer}, 3, warm_up=0, each={"ours": 9})
+    times = timing.alternate({"ours": ours, "peer": peer}, 2, warm_up=0, each={"ours": 9})
     return Row.of_times(
         what,
         f"pytorch-grad-cam, in batches of {batch}",

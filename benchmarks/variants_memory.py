@@ -14,7 +14,7 @@ from memory import MIB, peak_of_tensors
 from nets import TARGET
 from rows import Row, hand_over
 
-SIDE, BATCH = 96, 16
+SIDE, BATCH = 64, 16
 FEWER = 8
 
 
@@ -47,17 +47,17 @@ def main() -> list[Row]:
         return lambda _: ns.explain(own, picture, method, TARGET, "layer4", batch=BATCH)
 
     sides = {
-        "RISE, 800 masks": [explained("rise", masks=n) for n in (800, 800 // FEWER)],
-        "Occlusion, 841 windows": [
-            explained("occlusion", window=12, stride=stride) for stride in (3, 9)
+        "RISE, 320 masks": [explained("rise", masks=n) for n in (320, 320 // FEWER)],
+        "Occlusion, 361 windows": [
+            explained("occlusion", window=9, stride=stride) for stride in (3, 9)
         ],
         "Score-CAM, 512 channels": [through("score_cam", n) for n in (512, 512 // FEWER)],
         "Ablation-CAM, 512 channels": [through("ablation_cam", n) for n in (512, 512 // FEWER)],
-        "Integrated gradients, 400 steps": [
-            explained("integrated_gradients", steps=n) for n in (400, 400 // FEWER)
+        "Integrated gradients, 160 steps": [
+            explained("integrated_gradients", steps=n) for n in (160, 160 // FEWER)
         ],
-        "Deletion, 800 steps": [measured("deletion", steps=n) for n in (800, 800 // FEWER)],
-        "Infidelity, 800 boxes": [measured("infidelity", samples=n) for n in (800, 800 // FEWER)],
+        "Deletion, 320 steps": [measured("deletion", steps=n) for n in (320, 320 // FEWER)],
+        "Infidelity, 320 boxes": [measured("infidelity", samples=n) for n in (320, 320 // FEWER)],
     }
     return [_row(what, *both) for what, both in sides.items()]
 
