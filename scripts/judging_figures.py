@@ -310,7 +310,7 @@ def draw_sanity(rows: Sequence[Row]) -> Figure:
             paint(axes, sanity.maps[at + 1])
             if row is tested[0]:
                 axes.set_title(
-                    f"random to\n{sanity.stages[at]}" if number else "trained", fontsize=8
+                    f"random to\n{sanity.stages[at]}" if number else "trained", fontsize=7
                 )
             if number:
                 axes.set_xlabel(f"{sanity.rank_correlation[at]:.2f}", fontsize=8, labelpad=1)
@@ -338,7 +338,7 @@ def main() -> None:
     for case in (nuclei(), cell()):
         rows = judged(case)
         write_csv(DOCS / "judging" / f"{case.name}.csv", table_of(rows), overwrite=True)
-        save(draw_maps(case, rows), PICTURES / f"judging_maps_{case.name}.png")
+        save(draw_maps(case, rows), PICTURES / f"judging_maps_{case.name}.png", most=500_000)
         save(draw_curves(rows), PICTURES / f"judging_curves_{case.name}.png")
         save(draw_sanity(rows), PICTURES / f"judging_sanity_{case.name}.png", most=400_000)
     numbers = {name: read(name) for name in CASES}
