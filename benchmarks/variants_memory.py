@@ -48,7 +48,7 @@ def main() -> list[Row]:
 
     sides = {
         "RISE, 320 masks": [explained("rise", masks=n) for n in (320, 320 // FEWER)],
-        "Occlusion, 361 windows": [
+        "Occlusion, 400 windows": [
             explained("occlusion", window=9, stride=stride) for stride in (3, 9)
         ],
         "Score-CAM, 512 channels": [through("score_cam", n) for n in (512, 512 // FEWER)],
