@@ -45,8 +45,15 @@ def remember(layers: Iterable[Any], explained: Explained) -> None:
     """Keep what layers show, for as long as they live."""
     source = _itself(explained.source)
     held = replace(explained, network=None, source=None)  # type: ignore[arg-type]
-    for layer in layers:
-        _explained[_itself(layer)] = ref(explained.network), ref(source), held
+    for layer in map(_itself, layers):
+        of_layer = ref(layer)
+
+        def forget(_: Any, of_layer: ref[Any] = of_layer) -> None:
+            # Without its network, an explanation says nothing that is not in the layer.
+            if (shows := of_layer()) is not None:
+                _explained.pop(shows, None)
+
+        _explained[layer] = ref(explained.network, forget), ref(source), held
 
 
 def explained_by(layer: Any) -> Explained | None:

@@ -27,11 +27,17 @@ class Shower:
         self._viewer = viewer
         self._slots: dict[tuple[str, ...], Any] = {}
         self._follower = StackFollower(viewer)
+        viewer.layers.events.removed.connect(self._forget)
 
     def close(self) -> None:
         """Follow the viewer no longer."""
+        self._viewer.layers.events.removed.disconnect(self._forget)
         self._follower.close()
         self._slots.clear()
+
+    def _forget(self, event: Any) -> None:
+        """Let go of a layer that is removed, and with it of its arrays."""
+        self._slots = {slot: one for slot, one in self._slots.items() if one in self._viewer.layers}
 
     def release(self) -> int:
         """Leave the layers shown so far as they are; return how many they are."""
