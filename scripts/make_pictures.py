@@ -343,6 +343,38 @@ def two_networks_window() -> None:
     viewer.close()
 
 
+def evaluation_windows(
+    network: str, sample: Callable[[], Any], layer: str, step: int | None = None
+) -> None:
+    """Judge three methods on an image, and show it with its best pixels removed."""
+    with opened(sample, step) as (viewer, inspector):
+        inspector.choose_network(DEMO_TITLES[network])
+        wait_for(inspector.ready, 60)
+        inspector.choose_layers([layer])
+        for method in ("saliency", "guided_backprop", "grad_cam"):
+            inspector.choose_method(method)
+            inspector.explain()
+            wait_for(lambda: not inspector.jobs.busy, 60)
+        shown, dock = viewer.window.add_plugin_dock_widget(
+            "napari-neuroscope", "Evaluation", tabify=True
+        )
+        shown.raise_()
+        settle()
+        dock.choice.layer_list.choose(dock.choice.layer_list.values())
+        dock.choice.boxes["energy_in_mask"].setChecked(network == "nuclei")
+        dock.choice.truth_box.setCurrentText("Nuclei, ground truth: all labels")
+        dock.measure()
+        wait_for(lambda: not dock.busy, 600)
+        for old in viewer.layers[1:]:
+            old.visible = False
+        dock.results.table.choose(0)
+        dock.results.show_pictures("deletion")
+        wait_for(lambda: not dock.busy, 60)
+        viewer.dims.set_current_step(0, 8)
+        viewer.reset_view()
+        in_both_themes(viewer, f"evaluation_{network}")
+
+
 def layer_overview() -> None:
     image = nuclei()[0][0]
     network = ns.load("demo:nuclei")
@@ -365,3 +397,5 @@ if __name__ == "__main__":
     evolution_windows()
     activations_window()
     two_networks_window()
+    evaluation_windows("nuclei", nuclei, "enc4")
+    evaluation_windows("blood-cells", blood_cells, "stage4", 4)

@@ -11,6 +11,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.viewer.clicks import Clicks
+from napari_neuroscope.viewer.doubts import doubts_of, with_warning
+from napari_neuroscope.viewer.explained import remember
 from napari_neuroscope.viewer.instance_table import add_table
 from napari_neuroscope.viewer.overlays import layer_data
 from napari_neuroscope.viewer.questions import Questions
@@ -141,7 +143,9 @@ class AskTool(QWidget):
         if image not in self._viewer.layers:
             self._say("The image was removed while its explanation was computed.")
             return
-        self._shower.show(layer_data(answer, image, question.place()), _slot(question))
+        layers = layer_data(answer, image, question.place())
+        layers = with_warning(layers, doubts_of(self._viewer).about(answer.provenance))
+        remember(self._shower.show(layers, _slot(question))[:1], question.explained(answer))
         axes = tuple(question.network.spec.input.space)
         self._questions.add(image, axes, clicked.pixels, clicked.pixel, row)
         self._say(answer)

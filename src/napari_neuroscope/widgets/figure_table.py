@@ -34,7 +34,7 @@ _SHORT = {
     "max_sensitivity": "Sens.",
     "infidelity": "Infid.",
 }
-_TITLE_WIDTH = 130
+_LEAST_TITLE = 90
 
 
 class FigureTable(QWidget):
@@ -91,12 +91,21 @@ class FigureTable(QWidget):
                     reason = judgement.reasons.get((number, metric), "")
                     is_best = number in best and known > 1
                     self._table.setItem(number, column, _figure(row, metric, reason, best=is_best))
-            # Long titles leave room for the figures; they are told in full where one points.
-            if (header := self._table.horizontalHeader()) is not None:
-                wanted = self._table.sizeHintForColumn(0) + 12
-                header.resizeSection(0, max(90, min(wanted, _TITLE_WIDTH)))
             if 0 <= before < len(judgement.rows):
                 self._table.selectRow(before)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Give the titles the room that there is."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the titles the room that the figures leave; they are told in full as tooltips."""
+        header, port = self._table.horizontalHeader(), self._table.viewport()
+        if header is not None and port is not None:
+            taken = sum(header.sectionSize(n) for n in range(1, self._table.columnCount()))
+            header.resizeSection(0, max(_LEAST_TITLE, port.width() - taken))
 
     def _label(self, metrics: Sequence[str]) -> None:
         heading = QTableWidgetItem("Explanation")
