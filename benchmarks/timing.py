@@ -38,10 +38,12 @@ class Times:
 
 
 def set_threads() -> None:
-    """Give torch the same number of threads on all sides."""
+    """Give torch the same number of threads and the same precision on all sides."""
     import torch
 
     torch.set_num_threads(THREADS)
+    # Peers compute in full float32 too: TF32, PyTorch's default on GPUs, is another map.
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def finished() -> None:

@@ -17,6 +17,7 @@ from closeness import assert_close
 from napari_neuroscope.engine.evaluation.evaluate import measures
 from networks import ResNet, UNet, Vgg, settled
 from snapshot import Snapshot
+from token_networks import Swin, ViT
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -49,21 +50,32 @@ def arguments(name: str, network: ns.Network) -> dict[str, Any] | None:
     """Return arguments for a method that the network can be asked with; None where it can't."""
     if network.why_not(ns.methods[name]):
         return None
+    if name == "attention_rollout":
+        return {}
     return {"target": [0, 1, 2], **{key: value for key, value in FEW.get(name, {}).items()
                             if key in ns.methods[name].options}}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(ns.methods))
-@pytest.mark.parametrize("kind", ["classifier", "segmenter", "residual"])
-def test_a_method_agrees_with_the_cpu(kind: str, name: str, image: np.ndarray) -> None:
-    model, spec = {
-        "classifier": (settled(Vgg()), CLASSIFIER),
-        "segmenter": (settled(UNet()), SEGMENTER),
-        "residual": (settled(ResNet()), CLASSIFIER),
+@pytest.mark.parametrize("kind", ["classifier", "segmenter", "residual", "transformer", "windows"])
+def test_a_method_agrees_with_the_cpu(kind: str, name: str) -> None:
+    model, spec, size = {
+        "classifier": (Vgg(), CLASSIFIER, (16, 16)),
+        "segmenter": (UNet(), SEGMENTER, (16, 16)),
+        "residual": (ResNet(), CLASSIFIER, (16, 16)),
+        "transformer": (ViT(depth=3), CLASSIFIER, (16, 24)),
+        "windows": (Swin(), CLASSIFIER, (24, 40)),
     }[kind]
+    settled(model)
+    if isinstance(model, ViT):
+        with torch.no_grad():
+            model.places.mul_(12)  # tokens that differ from each other
+    if spec is CLASSIFIER:
+        spec = {**spec, "input": {**spec["input"], "size": size}}
+    image = np.random.default_rng(0).random((*size, 3), dtype=np.float32)
     here, there = pair(model, spec)
     given = arguments(name, here)
-    if given is None or name == "attention_rollout":
+    if given is None:
         pytest.skip(f"{name} is not for this network")
     before = Snapshot(there._adapter.model)
     try:
