@@ -149,7 +149,7 @@ class EvaluationDock(Dock):
         if self.closed:
             return
         try:
-            case = self.case()
+            case = self.case(with_truth=False)
         except NeuroscopeError as error:
             self._estimate.setText(str(error))
             self._measure.setEnabled(False)
@@ -169,8 +169,8 @@ class EvaluationDock(Dock):
             return f"{words}."
         return f"{words}, {duration(findings.pace.seconds * passes)}."
 
-    def case(self) -> Case:
-        """Return what would be judged now.
+    def case(self, *, with_truth: bool = True) -> Case:
+        """Return what would be judged now, perhaps without reading where classes truly are.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class EvaluationDock(Dock):
             options["batch"], shape = findings.pace.batch, findings.pace.shape
         return Case(
             network, image, source, place, (*explanations, *questions), choice.metrics(),
-            choice.truth(network, source), options, shape,
+            choice.truth(network, source) if with_truth else None, options, shape,
         )  # fmt: skip
 
     def _questions(self) -> list[Question]:
