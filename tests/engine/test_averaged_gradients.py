@@ -140,9 +140,12 @@ def test_a_large_gap_asks_for_more_steps() -> None:
         ns.explain(network, IMAGE, "integrated_gradients", 0, steps=steps) for steps in (1, 500)
     )
     assert (few.values == 0).all()
-    assert few.provenance["notes"][-1].endswith("gap of -0.1; more steps make it smaller")
+    told = [
+        note.endswith("gap of -0.1; more steps make it smaller") for note in few.provenance["notes"]
+    ]
+    assert any(told)
     np.testing.assert_allclose(many.values, [[0.0, 0.1]], atol=1e-3)
-    assert not many.provenance["notes"][-1].endswith("smaller")
+    assert not any(note.endswith("smaller") for note in many.provenance["notes"])
 
 
 def test_the_input_times_the_gradient_adds_up_without_biases(image: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from networks import as_network
 
 def settings() -> dict[str, Any]:
     """Return what PyTorch says of its precision, under all its names."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"deterministic": torch.backends.cudnn.deterministic}
     for name, read in {
         "cudnn": lambda: torch.backends.cudnn.allow_tf32,
         "matmul": lambda: torch.backends.cuda.matmul.allow_tf32,
@@ -38,6 +38,8 @@ def settings() -> dict[str, Any]:
 
 
 def in_full() -> bool:
+    if not torch.backends.cudnn.deterministic:
+        return False
     if hasattr(torch.backends.cudnn, "conv"):
         found = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
         return all(of.fp32_precision == "ieee" for of in found)

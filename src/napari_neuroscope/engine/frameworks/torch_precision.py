@@ -1,4 +1,4 @@
-"""Full float32 on GPUs that would round to 10 bits (TF32) where they are let."""
+"""On GPUs: full float32, where they would round to 10 bits (TF32), and the same in each run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _before: list[tuple[Any, str, Any]] = []
 
 
 def _settings() -> list[tuple[Any, str, Any]]:
-    """Return where PyTorch keeps the precision: owner, name and the value for full float32."""
+    """Return where PyTorch keeps what is to be set: owner, name and value."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     places: list[tuple[Any, str, Any]] = [
         (cudnn, "allow_tf32", False),
         (matmul, "allow_tf32", False),
+        (cudnn, "deterministic", True),
     ]
     if hasattr(cudnn, "conv"):  # PyTorch 2.9 and later; last, since the old names write these too
         places += [(of, "fp32_precision", "ieee") for of in (cudnn.conv, cudnn.rnn, matmul)]
@@ -40,7 +41,7 @@ def _readable(of: Any, name: str) -> bool:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Compute in full float32, then put PyTorch's own settings back.
+    """Compute in full float32 and the same in each run, then put PyTorch's own settings back.
 
     They are of the whole process: with several threads inside, the last one out puts them back.
     With TF32, PyTorch's default for convolutions, scores are off by 0.3 to 1 %, saliency by 10 %,
