@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ class Passes:
         self.batch = min(batch, trace.network.most_at_once or batch)
         self._why = ""
         self._remade = False
+        self._short = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -60,6 +62,7 @@ class Passes:
         """
         start = 0
         while start < count:
+            self._make_room()
             stop = self._stop(start, count)
             self._remade = True
             try:
@@ -134,6 +137,7 @@ class Passes:
     def _batches(self, inputs: Tensor, ask: Callable[[Tensor], T]) -> Iterator[T]:
         start = 0
         while start < len(inputs):
+            self._make_room()
             some = inputs[start : start + self.batch]
             try:
                 answer = ask(some)
@@ -146,10 +150,17 @@ class Passes:
             yield answer
             start += len(some)
 
+    def _make_room(self) -> None:
+        """Let go of what a pass without enough memory left: its frames hold each other."""
+        if self._short:
+            gc.collect()
+            self._short = False
+
     def _lessen(self, tried: int, error: Exception) -> None:
         """Go on with smaller batches: half as large for memory, else one by one."""
         memory = isinstance(error, OutOfMemoryError | torch.OutOfMemoryError)
         self.batch = tried // 2 if memory else 1
+        self._short = memory
         self._why = "the memory" if memory else "the network"
 
 
