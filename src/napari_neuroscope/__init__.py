@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.loading import load
     from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
     from napari_neuroscope.engine.network import Network, Prediction, wrap
+    from napari_neuroscope.engine.recipe import Recipe
     from napari_neuroscope.engine.spec import ModelSpec
     from napari_neuroscope.engine.target import Instance, Target
     from napari_neuroscope.engine.trace import Trace
@@ -39,6 +40,7 @@ _PLACES = {
     "NeuroscopeError": "errors",
     "NeuroscopeWarning": "errors",
     "Prediction": "network",
+    "Recipe": "recipe",
     "Target": "target",
     "Trace": "trace",
     "consensus": "evaluation.consensus",
@@ -67,6 +69,7 @@ __all__ = [
     "NeuroscopeError",
     "NeuroscopeWarning",
     "Prediction",
+    "Recipe",
     "Target",
     "Trace",
     "consensus",

@@ -1,4 +1,4 @@
-"""The command line: ``napari-neuroscope demo | explain | evaluate | layers | check``."""
+"""The command line: ``napari-neuroscope demo | explain | run | evaluate | layers | check``."""
 
 from __future__ import annotations
 
@@ -93,16 +93,30 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="an option of the method; may be repeated",
     )
-    explain.add_argument("--force", action="store_true", help="write over an existing OUT")
     explain.add_argument(
-        "-o",
-        "--out",
+        "--save-recipe",
         type=Path,
-        required=True,
-        metavar="OUT",
-        help=".tif: values with metadata; .npy: values; .png: a picture",
+        metavar="RECIPE",
+        help="save how it was made, too, for napari-neuroscope run",
     )
+    _add_out(explain)
     explain.set_defaults(run=_explain)
+
+    run = commands.add_parser("run", help="explain an image as a recipe says, and save the map")
+    run.add_argument("recipe", metavar="RECIPE", help="a .neuroscope-recipe.yaml; -: what is piped")
+    run.add_argument("image", type=Path, metavar="IMAGE", help="TIFF, PNG, JPEG or .npy")
+    run.add_argument(
+        "--ground-truth",
+        type=Path,
+        metavar="FILE",
+        help="classes of the image's pixels, where the recipe asks for them",
+    )
+    _add_device_and_trust(run)
+    run.add_argument(
+        "--allow-changed", action="store_true", help="go on where the network has changed"
+    )
+    _add_out(run)
+    run.set_defaults(run=_run)
 
     evaluate = commands.add_parser(
         "evaluate", help="measure which explanations of images can be believed, into a table"
@@ -124,10 +138,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_out(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--force", action="store_true", help="write over existing files")
+    command.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help=".tif: values with metadata; .npy: values; .png: a picture",
+    )
+
+
+def _add_device_and_trust(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    command.add_argument(
+        "--trust", action="store_true", help="let code that comes with the file run"
+    )
+
+
 def _add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument("network", metavar="NETWORK", help="a file, or such as demo:nuclei")
     command.add_argument("--spec", type=Path, help="a spec in place of the network's own")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    _add_device_and_trust(command)
     command.add_argument(
         "--factory",
         metavar="PACKAGE.MODULE:FUNCTION",
@@ -140,17 +173,13 @@ def _add_network(command: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an argument of the factory; may be repeated",
     )
-    command.add_argument(
-        "--trust", action="store_true", help="let code that comes with the file run"
-    )
 
 
 def _load(parsed: argparse.Namespace) -> Network:
     from napari_neuroscope.engine.loading import load
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", NeuroscopeWarning)
-        network = load(
+    with _telling_warnings():
+        return load(
             parsed.network,
             parsed.spec,
             device=parsed.device,
@@ -158,10 +187,17 @@ def _load(parsed: argparse.Namespace) -> Network:
             factory=parsed.factory,
             arguments=dict(_option(text) for text in parsed.argument),
         )
+
+
+@contextmanager
+def _telling_warnings() -> Iterator[None]:
+    """Print what there is to know of a network or a recipe."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NeuroscopeWarning)
+        yield
     for warning in caught:
         if issubclass(warning.category, NeuroscopeWarning):
             print(f"napari-neuroscope: {warning.message}", file=sys.stderr)
-    return network
 
 
 # --- demo -----------------------------------------------------------------------------------------
@@ -186,8 +222,9 @@ def _demo(parsed: argparse.Namespace) -> None:
 # --- explain --------------------------------------------------------------------------------------
 
 
-def _explain(parsed: argparse.Namespace) -> None:
-    from napari_neuroscope.viewer.saving import SUFFIXES, save
+def _refuse_out(parsed: argparse.Namespace) -> None:
+    """Refuse what can't be written before anything is computed."""
+    from napari_neuroscope.viewer.saving import SUFFIXES
 
     out: Path = parsed.out
     if out.suffix.lower() not in SUFFIXES:
@@ -198,8 +235,17 @@ def _explain(parsed: argparse.Namespace) -> None:
         raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
     if not out.absolute().parent.is_dir():
         raise NeuroscopeError(f"The folder {out.absolute().parent} does not exist; make it first.")
-    from napari_neuroscope.engine.sources import read_image
 
+
+def _explain(parsed: argparse.Namespace) -> None:
+    from napari_neuroscope.engine.sources import read_image
+    from napari_neuroscope.viewer.saving import save
+
+    _refuse_out(parsed)
+    if parsed.save_recipe is not None:
+        from napari_neuroscope.engine.recipe import refuse_path
+
+        refuse_path(parsed.save_recipe, overwrite=parsed.force)
     image = read_image(parsed.image)
 
     from napari_neuroscope.engine.explain import explain
@@ -223,8 +269,13 @@ def _explain(parsed: argparse.Namespace) -> None:
             progress=progress,
             **options,
         )
-    save(explanation, image, out)
-    print(_summary(explanation, out))
+    save(explanation, image, parsed.out)
+    print(_summary(explanation, parsed.out))
+    if parsed.save_recipe is not None:
+        from napari_neuroscope.engine.recipe import Recipe
+
+        Recipe.of(explanation).save(parsed.save_recipe, overwrite=parsed.force)
+        print(f"  its recipe saved as {parsed.save_recipe}")
 
 
 def _one_or_many(items: Sequence[Any] | None) -> Any:
@@ -274,6 +325,41 @@ def _summary(explanation: Explanation, out: Path) -> str:
             for name, value in zip(table["class"], table["probability"], strict=True)
         ]
     return "\n".join([*lines, *(f"  note: {note}" for note in made["notes"])])
+
+
+# --- run ------------------------------------------------------------------------------------------
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    from napari_neuroscope.engine.recipe import Recipe
+    from napari_neuroscope.engine.sources import read_image
+    from napari_neuroscope.viewer.saving import save
+
+    _refuse_out(parsed)
+    image = read_image(parsed.image)
+    truth = None if parsed.ground_truth is None else read_image(parsed.ground_truth)
+    with _telling_warnings(), _bar() as progress:
+        piped = parsed.recipe == "-"
+        recipe = Recipe.from_yaml(_piped()) if piped else Recipe.load(parsed.recipe)
+        explanation = recipe.run(
+            None,
+            image,
+            ground_truth=truth,
+            device=parsed.device,
+            trust=parsed.trust,
+            allow_changed=parsed.allow_changed,
+            progress=progress,
+        )
+    save(explanation, image, parsed.out)
+    print(_summary(explanation, parsed.out))
+
+
+def _piped() -> str:
+    # In UTF-8, as recipes are, whatever the terminal speaks.
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NeuroscopeError("The recipe that is piped is no text in UTF-8.") from error
 
 
 # --- evaluate -------------------------------------------------------------------------------------

@@ -543,6 +543,7 @@ def _provenance(
             "framework": network.framework,
             "digest": trace.network_digest,
             "device": str(network.device),
+            **network.origin,
         },
         "spec": network.spec.model_dump(mode="json", exclude_defaults=True),
         "image": {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,7 @@ def load(
     """
     text = str(source)
     name = text.removeprefix("demo:")
+    origin = {"source": text} if name != text else _origin(Path(source), factory, arguments)
     if name != text:
         if name not in DEMOS:
             raise NeuroscopeError(
@@ -86,9 +89,20 @@ def load(
         title = name if name != text else path.stem
         network = Network(model, _spec_for(path, spec), device=device, name=title)
         network.path = path
+    network.origin = origin
     if network.spec.input.size is None or "task" not in network.spec.model_fields_set:
         network.infer()
     return network
+
+
+def _origin(path: Path, factory: Any, arguments: dict[str, Any] | None) -> dict[str, Any]:
+    origin: dict[str, Any] = {"source": str(path.absolute())}
+    if isinstance(factory, str):
+        # What can't be written down is left to whoever loads it again.
+        with suppress(TypeError, ValueError):
+            # A copy, in which the caller changes nothing any more.
+            origin |= {"factory": factory, "arguments": json.loads(json.dumps(arguments or {}))}
+    return origin
 
 
 def spec_path(path: Path) -> Path:

@@ -94,6 +94,9 @@ class Network:
         The forward passes that are kept for reuse.
     path
         The file that it was loaded from.
+    origin
+        What `load` makes it anew from: "source", and "factory" and "arguments" where they were
+        given as plain values; empty for a model in memory.
     published
         What its bioimage.io package says of it, where it has one.
     """
@@ -113,6 +116,7 @@ class Network:
         self.spec = self._adapter.completed(self.stated)
         self.name = name or self._adapter.name_of(model)
         self.path: Path | None = None
+        self.origin: dict[str, Any] = {}
         self.published: Published | None = None
         self.traces = TraceCache(cache_bytes)
         self._layers: LayerGraph | None = None
@@ -126,7 +130,8 @@ class Network:
     def with_spec(self, spec: ModelSpec) -> Network:
         """Return a network of the same model in memory with another spec."""
         other = Network(self._adapter, spec, name=self.name, cache_bytes=self.traces.limit)
-        other.path, other.published, other.stated = self.path, self.published, self.stated
+        other.path, other.origin = self.path, self.origin
+        other.published, other.stated = self.published, self.stated
         return other
 
     @property

@@ -1,0 +1,564 @@
+"""Recipe: how an explanation was made, as a small file that makes it again of any image."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shlex
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from pprint import pformat
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+)
+
+from napari_neuroscope.engine.errors import (
+    NeuroscopeError,
+    NeuroscopeWarning,
+    Progress,
+    no_progress,
+)
+from napari_neuroscope.engine.explain import explain
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.loading import load
+from napari_neuroscope.engine.methods.registry import methods
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.target import Score, Target
+from napari_neuroscope.engine.trust import TrustStore, UntrustedError, digest_of
+from napari_neuroscope.engine.writing import write_whole
+
+if TYPE_CHECKING:
+    from typing import Self
+
+SUFFIX = ".neuroscope-recipe.yaml"
+"""How the name of a recipe's file ends."""
+FORMAT = 1
+"""The newest format of recipes that is understood here."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class RecipeNetwork(_Strict):
+    """Which network a recipe is of.
+
+    Attributes
+    ----------
+    name
+        What people call it.
+    source
+        The file, or such as ``"demo:nuclei"``; None: it was made in memory.
+    digest
+        The hash of its weights, as `Network.digest` tells it.
+    sha256
+        The hash of its file, as `digest_of` tells it.
+    factory, arguments
+        What builds it where the file holds weights alone, as `load` takes it.
+    device
+        Where it ran.
+    """
+
+    name: str = ""
+    source: str | None = None
+    digest: str | None = None
+    sha256: str | None = None
+    factory: str | None = None
+    arguments: dict[str, JsonValue] = {}
+    device: str | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file, where it is one."""
+        shipped = self.source is None or self.source.startswith("demo:")
+        return None if shipped else Path(str(self.source))
+
+    def with_source(self, path: Path | None) -> Self:
+        """Return it with another file."""
+        return self if path is None else self.model_copy(update={"source": path.as_posix()})
+
+
+class RecipeTarget(_Strict):
+    """A `Target` in words: one whose region is named, or a point of the image."""
+
+    class_: StrictStr | StrictInt | None = Field(default=None, alias="class")
+    region: Literal["everywhere", "predicted", "ground_truth"] | tuple[float, ...] = "everywhere"
+    score: Score = "logit"
+    reduce: Literal["sum", "mean"] = "sum"
+
+    @classmethod
+    def of(cls, target: Target, spec: ModelSpec) -> Self:
+        """Return a target in words.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where its region is a mask or an instance, which are of one image.
+        """
+        region, which = target.region, target.class_
+        if isinstance(region, Sequence) and not isinstance(region, str):
+            region = tuple(float(n) for n in region)
+        elif not isinstance(region, str):
+            raise NeuroscopeError(
+                "The target's region is a mask or an instance of one image, which a recipe can't "
+                "hold; choose a region by name, or a point."
+            )
+        if isinstance(which, int) and which < len(spec.classes):
+            which = spec.classes[which].name
+        said = {"class": which, "region": region, "score": target.score, "reduce": target.reduce}
+        return cls.model_validate(said)
+
+    def target(self) -> Target:
+        """Return the target."""
+        return Target(self.class_, self.region, self.score, self.reduce)
+
+    def as_python(self) -> str:
+        """Return the target as Python writes it."""
+        said = [repr(self.class_)]
+        said += [
+            f"{name}={value!r}"
+            for name in ("region", "score", "reduce")
+            if (value := getattr(self, name)) != type(self).model_fields[name].default
+        ]
+        return f"ns.Target({', '.join(said)})"
+
+
+def _spec_in_words(spec: ModelSpec) -> dict[str, Any]:
+    return {"task": spec.task, **spec.model_dump(mode="json", exclude_defaults=True)}
+
+
+class Recipe(_Strict):
+    """How an explanation was made, so that it is made again: here, elsewhere, of other images.
+
+    Made by `Recipe.of` and `Recipe.load`.
+
+    Attributes
+    ----------
+    format
+        The format of the file.
+    network
+        Which network, with the hash of its weights.
+    spec
+        What it expects and what its outputs mean, complete.
+    method, options
+        The method by name, and its options.
+    targets
+        The classes, regions and scores; none where the method needs none.
+    several
+        Whether the values have an axis "class" for them.
+    layer
+        A name or a pattern, or several, as `explain` takes it.
+    versions
+        With what it was made.
+    """
+
+    format: Annotated[int, Field(ge=1)] = FORMAT
+    network: RecipeNetwork
+    spec: Annotated[ModelSpec, PlainSerializer(_spec_in_words)]
+    method: str
+    options: dict[str, Any] = {}
+    targets: tuple[RecipeTarget, ...] = ()
+    several: bool = False
+    layer: str | tuple[str, ...] | None = None
+    versions: dict[str, str] = {}
+
+    @field_validator("options")
+    @classmethod
+    def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name, value in options.items():
+            if not _is_plain(value):
+                raise ValueError(f"the option “{name}” is neither text, number nor a list of these")
+        return {name: _without_tuples(value) for name, value in options.items()}
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> Self:
+        """Return the recipe of an explanation that was made in this session.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it is made of other explanations, or hangs on what a recipe can't hold: a drawn
+            region, an image as an option.
+        """
+        asked, record = explanation.asked, explanation.provenance
+        title = record["title"]
+        if asked is None:
+            raise NeuroscopeError(
+                f"“{title}” was not asked for by itself; make recipes of the explanations that it "
+                f"is made of."
+            )
+        for name, value in asked.options.items():
+            if not _is_plain(value):
+                raise NeuroscopeError(
+                    f"The option “{name}” of {title} is an image or a number without end, which a "
+                    f"recipe can't hold; choose it by name."
+                )
+        made = record["network"]
+        network = RecipeNetwork(
+            **{name: made[name] for name in RecipeNetwork.model_fields if name in made}
+        )
+        path = network.path
+        if path is not None and path.exists():
+            network = network.model_copy(update={"sha256": digest_of(path)})
+        spec = ModelSpec.parse(record["spec"])
+        return cls(
+            network=network,
+            spec=spec,
+            method=record["method"],
+            options=dict(asked.options),
+            targets=tuple(RecipeTarget.of(target, spec) for target in asked.targets),
+            several=asked.several,
+            layer=tuple(asked.layer) if isinstance(asked.layer, list) else asked.layer,
+            versions=record["versions"],
+        )
+
+    # --- files ------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a recipe from its file; nothing in it is run.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the file is missing, or no recipe.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text("utf-8")
+        except OSError as error:
+            raise NeuroscopeError(f"The recipe {path} can't be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise NeuroscopeError(f"The recipe {path} is no text in UTF-8.") from error
+        recipe = cls.from_yaml(text, where=f"The recipe {path}")
+        source = recipe.network.path
+        # What lies beside the recipe is found there, wherever both are moved.
+        beside = source and path.absolute().parent / source
+        return recipe.model_copy(update={"network": recipe.network.with_source(beside)})
+
+    @classmethod
+    def from_yaml(cls, text: str, *, where: str = "The recipe") -> Self:
+        """Read a recipe from YAML, with errors as one sentence that begins with `where`."""
+        try:
+            raw = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise NeuroscopeError(f"{where} is no valid YAML: {line}.") from error
+        if not isinstance(raw, dict):
+            raise NeuroscopeError(f"{where} holds no recipe; save one with Recipe.of(…).save(…).")
+        made_by = raw.get("format", FORMAT)
+        newer = isinstance(made_by, int) and made_by > FORMAT
+        if newer:
+            unknown = [str(name) for name in raw if name not in cls.model_fields]
+            raw = {name: value for name, value in raw.items() if name in cls.model_fields}
+            warnings.warn(
+                f"{where} is of format {made_by}, newer than {FORMAT}, which is known here"
+                f"{'; left out: ' + ', '.join(unknown) if unknown else ''}.",
+                NeuroscopeWarning,
+                stacklevel=3,
+            )
+        try:
+            return cls.model_validate(raw)
+        except (ValidationError, RecursionError) as error:
+            raise NeuroscopeError(
+                f"{where} is wrong {_what_is_wrong(error)}{_UPDATE if newer else ''}."
+            ) from error
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML."""
+        plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if not self.network.arguments:
+            del plain["network"]["arguments"]
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=math.inf)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the recipe to a file, whole or not at all.
+
+        A network that lies in the recipe's folder, or below it, is named from there, so that both
+        can be moved together.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the file is there and isn't to be overwritten, can't be written, or is not named
+            as recipes are.
+        """
+        path = Path(path)
+        refuse_path(path, overwrite=overwrite)
+        folder, source = path.absolute().parent, self.network.path
+        inside = source is not None and source.is_relative_to(folder)
+        named = source.relative_to(folder) if source is not None and inside else None
+        text = self.model_copy(update={"network": self.network.with_source(named)}).to_yaml()
+        write_whole(path, lambda part: part.write_text(text, "utf-8"))
+
+    # --- made again -------------------------------------------------------------------------------
+
+    def load_network(self, *, device: str = "auto", trust: bool = False) -> Network:
+        """Load the recipe's network, as `load` does.
+
+        Parameters
+        ----------
+        device
+            "cpu", "cuda", "cuda:1", "mps", or "auto".
+        trust
+            Whether code may run that comes with the file, or that the recipe names as a factory.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where there is no such file.
+        UntrustedError
+            Where code would run, and is not trusted.
+        """
+        made = self.network
+        if made.source is None:
+            raise NeuroscopeError(
+                f"The recipe's network “{made.name}” was made in memory, so there is no file to "
+                f"load it from; give the network itself."
+            )
+        if made.factory is not None and not trust:
+            # Whoever wrote the recipe chose what is called, and with what.
+            sha256 = hashlib.sha256(self.to_yaml().encode()).hexdigest()
+            if sha256 not in TrustStore():
+                calls = f"it calls {made.factory} with the arguments {made.arguments}"
+                raise UntrustedError(Path("recipe"), sha256, calls)
+        return load(
+            made.source,
+            self.spec,
+            device=device,
+            trust=trust,
+            factory=made.factory,
+            arguments=made.arguments or None,
+        )
+
+    def run(
+        self,
+        network: Network | None,
+        image: Any,
+        *,
+        ground_truth: Any = None,
+        device: str = "auto",
+        trust: bool = False,
+        allow_changed: bool = False,
+        progress: Progress = no_progress,
+        partial: Callable[[Explanation], None] | None = None,
+    ) -> Explanation:
+        """Explain an image as the recipe says.
+
+        On the same device and with the same versions the values are the same bit for bit; the
+        record notes where these differ.
+
+        Parameters
+        ----------
+        network
+            The network, where it is loaded already; None: it is loaded from its file.
+        image
+            As `explain` takes it.
+        ground_truth
+            For targets of the region "ground_truth".
+        device, trust
+            As `load_network` takes them.
+        allow_changed
+            Go on, with a warning, where the network is another than the recipe was made with.
+        progress, partial
+            As `explain` takes them.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the network has changed, or what the recipe asks for does not go with the image.
+        """
+        options = self._checked_options()
+        replaced = network is None and self._file_is_replaced()
+        if network is None:
+            network = self.load_network(device=device, trust=trust)
+        notes = self._changes(network, allow_changed=allow_changed, replaced=replaced)
+        if network.spec != self.spec:
+            network = network.with_spec(self.spec)
+        targets = [target.target() for target in self.targets]
+        found = explain(
+            network,
+            image,
+            self.method,
+            targets if self.several else next(iter(targets), None),
+            list(self.layer) if isinstance(self.layer, tuple) else self.layer,
+            ground_truth=ground_truth,
+            progress=progress,
+            partial=partial,
+            **options,
+        )
+        notes += self._differences(found.provenance)
+        found.provenance["notes"].extend(notes)
+        return found
+
+    def _checked_options(self) -> dict[str, Any]:
+        """Return the options, none but the method's own: others would be told to `explain`."""
+        return methods[self.method].check_options(self.options)
+
+    def _file_is_replaced(self) -> bool:
+        path, known = self.network.path, self.network.sha256
+        return path is not None and known is not None and path.exists() and digest_of(path) != known
+
+    def _changes(self, network: Network, *, allow_changed: bool, replaced: bool) -> list[str]:
+        """Warn of a network that is not the recipe's; refuse one of other weights."""
+        known, notes = self.network.digest, []
+        if known is not None and network.digest() != known:
+            if not allow_changed:
+                raise NeuroscopeError(
+                    f"The network “{network.name}” is another than the recipe was made with (its "
+                    f"weights have changed); give the right one, or allow it with "
+                    f"allow_changed=True."
+                )
+            notes.append("the network's weights are others than the recipe was made with")
+        elif replaced:
+            notes.append(
+                "the network's file is another than the recipe was made with, with the same weights"
+            )
+        for note in notes:
+            warnings.warn(f"{note[0].upper()}{note[1:]}.", NeuroscopeWarning, stacklevel=3)
+        return notes
+
+    def _differences(self, record: Mapping[str, Any]) -> list[str]:
+        """Say what is another here than where the recipe was made."""
+        here = {**record["versions"], "device": record["network"]["device"]}
+        there = {**self.versions, "device": self.network.device or here["device"]}
+        return [
+            f"made with {_named(name, here[name])}, the recipe with {_named(name, there[name])}"
+            for name in here
+            if name in there and there[name] != here[name]
+        ]
+
+    # --- as text ----------------------------------------------------------------------------------
+
+    def as_python(
+        self, image: str | Path = "image.tif", ground_truth: str | Path = "truth.tif"
+    ) -> str:
+        """Return a script that makes it of an image file, its result in ``explanation``.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the network was made in memory, or the method is not there.
+        """
+        made, options = self.network, self._checked_options()
+        if made.source is None:
+            raise NeuroscopeError(
+                f"The network “{made.name}” was made in memory, which no script can do again; save "
+                f"it to a file, and load that."
+            )
+        loading = [repr(made.source), pformat(_spec_in_words(self.spec), sort_dicts=False)]
+        if made.factory is not None:
+            loading += [f"factory={made.factory!r}", f"arguments={made.arguments!r}"]
+        targets = [target.as_python() for target in self.targets]
+        target = f"[{', '.join(targets)}]" if self.several else next(iter(targets), "None")
+        layer = list(self.layer) if isinstance(self.layer, tuple) else self.layer
+        asking = ["network", "image", repr(self.method), target, repr(layer)]
+        lines = [
+            "import napari_neuroscope as ns",
+            "from napari_neuroscope.engine.sources import read_image",
+            "",
+            f"image = read_image({str(image)!r})",
+        ]
+        if self.needs_ground_truth:
+            lines.append(f"ground_truth = read_image({str(ground_truth)!r})")
+            asking.append("ground_truth=ground_truth")
+        asking += [f"{name}={value!r}" for name, value in options.items()]
+        lines += [f"network = {_call('ns.load', loading)}",
+                  f"explanation = {_call('ns.explain', asking)}"]  # fmt: skip
+        return "\n".join(lines) + "\n"
+
+    def as_command(
+        self,
+        image: str | Path = "image.tif",
+        out: str | Path = "explanation.tif",
+        *,
+        recipe: str | Path | None = None,
+        ground_truth: str | Path = "truth.tif",
+    ) -> str:
+        """Return the command that makes it of an image file, for a POSIX shell.
+
+        Parameters
+        ----------
+        image, out, ground_truth
+            The files.
+        recipe
+            The recipe's own file; None: the recipe itself stands in the command.
+        """
+        words = ["napari-neuroscope", "run", _word(recipe or "-"), _word(image)]
+        if self.needs_ground_truth:
+            words += ["--ground-truth", _word(ground_truth)]
+        words += ["-o", _word(out)]
+        command = " ".join(words)
+        # Lines of a recipe that belong to longer texts are indented: none is the last one.
+        return command if recipe else f"{command} <<'RECIPE'\n{self.to_yaml()}RECIPE\n"
+
+    @property
+    def needs_ground_truth(self) -> bool:
+        """Whether a target's region is where the class truly is."""
+        return any(target.region == "ground_truth" for target in self.targets)
+
+
+def refuse_path(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that a recipe can't be saved as."""
+    if not path.name.endswith(SUFFIX):
+        raise NeuroscopeError(f"A recipe's name ends in {SUFFIX}, but “{path.name}” doesn't.")
+    if path.exists() and not overwrite:
+        raise NeuroscopeError(f"{path} is there already; choose another name, or overwrite it.")
+
+
+_UPDATE = "; a newer napari-neuroscope may read it"
+
+
+def _what_is_wrong(error: ValidationError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "as a whole: it is nested too deeply"
+    first = error.errors()[0]
+    # Pydantic adds which of several types it tried.
+    tried = ("str", "int")
+    parts = (str(part) for part in first["loc"] if part not in tried)
+    place = ".".join(part for part in parts if "[" not in part)
+    more = error.error_count() - 1
+    said = first["msg"].removeprefix("Value error, ")
+    return f"at “{place}”: {said}{f' (and {more} more)' if more else ''}"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is what YAML and Python both write."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int)
+
+
+def _without_tuples(value: Any) -> Any:
+    return [_without_tuples(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _named(what: str, value: str) -> str:
+    return f"the device {value}" if what == "device" else f"{what} {value}"
+
+
+def _call(function: str, arguments: Sequence[str]) -> str:
+    """Write a call, an argument a line."""
+    lines = (line for text in arguments for line in f"{text},".splitlines())
+    return "\n".join([f"{function}(", *(f"    {line}" for line in lines), ")"])
+
+
+def _word(text: str | Path) -> str:
+    """Quote a word of a command, which is no option whatever it begins with."""
+    text = str(text)
+    return shlex.quote(f"./{text}" if text.startswith("-") and text != "-" else text)
