@@ -233,8 +233,10 @@ def test_guided_backprop_fails_the_sanity_check_and_grad_cam_passes(cells: tuple
     assert guided.similarity == pytest.approx(np.abs(guided.rank_correlation).mean())
     # The first is the map itself, and the figures are what the maps say.
     np.testing.assert_allclose(guided.maps[0], explanations[0].values, rtol=1e-4, atol=1e-7)
-    expected = spearmanr(np.abs(guided.maps[0]), np.abs(guided.maps[-1]), axis=None).statistic
-    assert guided.rank_correlation[-1] == pytest.approx(expected)
+    for sanity in (guided, cam):
+        first, *others = np.abs(sanity.maps)
+        expected = [spearmanr(first, other, axis=None).statistic for other in others]
+        np.testing.assert_allclose(sanity.rank_correlation, expected, rtol=1e-12)
 
 
 def test_the_same_seed_gives_the_same_randomised_maps(cells: tuple) -> None:
@@ -262,6 +264,52 @@ def test_weights_come_back_where_the_sanity_check_is_stopped(cells: tuple) -> No
     before.assert_unchanged()
     again = ns.explain(network, image, "grad_cam")
     np.testing.assert_array_equal(again.values, explanation.values)
+
+
+def test_weights_that_share_memory_come_back_too() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3), nn.Flatten())
+    model[2].weight = nn.Parameter(model[1].weight.detach())
+    assert model[2].weight.data_ptr() == model[1].weight.data_ptr()
+    network = ns.wrap(model, CLASSIFIER, device="cpu")
+    image = np.random.default_rng(0).random((7, 7)).astype(np.float32)
+    explanation = ns.explain(network, image, "saliency", "patch")
+    before = Snapshot(model)
+    row = ns.evaluate(network, image, explanation, ["sanity_check"], stages=3).rows[0]
+    before.assert_unchanged()
+    assert not np.array_equal(row.sanity.maps[0], row.sanity.maps[2])
+
+
+def test_a_map_that_is_constant_can_not_be_compared() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = ns.wrap(model, CLASSIFIER, device="cpu")
+    image = np.random.default_rng(0).random((8, 8)).astype(np.float32)
+    explanation = ns.explain(network, image, "saliency", "patch")
+    sanity = ns.evaluate(network, image, explanation, ["sanity_check"]).rows[0].sanity
+    assert np.isnan(sanity.rank_correlation).all()
+    assert np.isnan(sanity.ssim).all()
+    assert sanity.passed is None
+
+
+def test_no_more_is_passed_and_kept_than_is_measured(cells: tuple) -> None:
+    network, image = cells
+    layer = network.layers.of_kind("convolution")[-2]
+    explanation = ns.explain(network, image, "grad_cam", layer=layer)
+    count = 0
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    with network._adapter.model.register_forward_hook(counted):
+        held = ns.evaluate(network, image, explanation, ["sanity_check"], stages=2)
+        assert count == 2
+        network.traces.clear()
+        fresh = ns.evaluate(network, image, explanation, ["sanity_check"], stages=2)
+        assert count == 5
+        trace = network.trace(image, [layer], keep="asked")
+        assert count == 5
+    assert trace.layers == (layer,)
+    np.testing.assert_allclose(held.rows[0].sanity.maps, fresh.rows[0].sanity.maps, rtol=1e-5)
 
 
 def test_each_class_and_layer_is_a_row(cells: tuple) -> None:

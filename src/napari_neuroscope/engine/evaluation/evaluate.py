@@ -202,7 +202,14 @@ def evaluate(
     _check(metrics, ground_truth)
     array = as_array(image)
     with torch.inference_mode(False), torch.no_grad(), network.undisturbed():
-        trace = network.trace(array, progress=progress)
+        # No more than is measured: a pass that is kept of the image serves where there is one.
+        network.discover(array, progress)
+        needed = {
+            layer: None
+            for one in explanations
+            for layer in network.layers.or_last(one.provenance["layers"])
+        }
+        trace = network.trace(array, list(needed), keep="asked", progress=progress)
         rows: list[Row] = []
         for one in explanations:
             own = [Row(measured) for measured in measured_maps(one, trace)]

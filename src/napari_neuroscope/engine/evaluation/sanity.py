@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, within
@@ -168,33 +168,53 @@ def _values(made: Map, title: str) -> np.ndarray:
 
 
 def _compared(names: tuple[str, ...], maps: np.ndarray) -> Sanity:
-    first = np.abs(maps[0])
+    sizes = np.abs(maps)
+    # What is asked of the first map for every stage is worked out once.
+    varying = [bool(np.isfinite(one).all() and one.max() > one.min()) for one in sizes]
     return Sanity(
         names,
         maps,
-        np.array([_rank_correlation(first, np.abs(other)) for other in maps[1:]]),
-        np.array([_ssim(first, np.abs(other)) for other in maps[1:]]),
+        _with_first(sizes, varying, _standard_ranks, _rank_correlation),
+        _with_first(sizes, varying, _scaled, _ssim),
     )
 
 
+def _with_first(
+    sizes: np.ndarray,
+    varying: Sequence[bool],
+    bring: Callable[[np.ndarray], np.ndarray],
+    compare: Callable[[np.ndarray, np.ndarray], float],
+) -> np.ndarray:
+    """Return what each map has in common with the first, once brought to be compared.
+
+    NaN where one of the two is constant.
+    """
+    found = np.full(len(sizes) - 1, math.nan)
+    if varying[0]:
+        first = bring(sizes[0])
+        for number in np.flatnonzero(varying[1:]):
+            found[number] = compare(first, bring(sizes[number + 1]))
+    return found
+
+
+def _standard_ranks(values: np.ndarray) -> np.ndarray:
+    """Return the ranks, of mean 0 and deviation 1."""
+    ranks = rankdata(values, axis=None)
+    return (ranks - ranks.mean()) / ranks.std()
+
+
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    if not _varies(one) or not _varies(other):
-        return math.nan
-    return float(spearmanr(one, other, axis=None).statistic)
-
-
-def _ssim(one: np.ndarray, other: np.ndarray) -> float:
-    window = min(7, *one.shape)
-    window -= 1 - window % 2
-    if window < 3 or not _varies(one) or not _varies(other):
-        return math.nan
-    return float(structural_similarity(_scaled(one), _scaled(other), win_size=window, data_range=1))
-
-
-def _varies(values: np.ndarray) -> bool:
-    return bool(np.isfinite(values).all() and values.max() > values.min())
+    return float(np.clip((one * other).mean(), -1, 1))
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
     values = values.astype(np.float64)
     return (values - values.min()) / (values.max() - values.min())
+
+
+def _ssim(one: np.ndarray, other: np.ndarray) -> float:
+    window = min(7, *one.shape)
+    window -= 1 - window % 2
+    if window < 3:
+        return math.nan
+    return float(structural_similarity(one, other, win_size=window, data_range=1))

@@ -33,6 +33,7 @@ from napari_neuroscope.engine.errors import (
     NeuroscopeError,
     OutOfMemoryError,
     Progress,
+    no_progress,
     shortened,
 )
 from napari_neuroscope.engine.files import Kind as FileKind
@@ -219,7 +220,8 @@ class _Recorder(TorchFunctionMode):
         self, model: nn.Module, watcher: _Watcher, progress: Progress | None, total: int
     ) -> None:
         super().__init__()
-        self._watcher, self._progress, self._total = watcher, progress, total
+        self._watcher, self._total = watcher, total
+        self._progress = None if progress is no_progress else progress
         self._names: Counter[str] = Counter()
         self._open: list[_Call] = []
         self._inside_layer = 0
@@ -971,6 +973,8 @@ class TorchRun(Run):
         at_node: dict[Any, list[str]] = {}
         for name in layers:
             at_node.setdefault(self._edge(name).node, []).append(name)
+        if len(at_node) == 1:
+            return list(layers), {}
         goes_on: dict[Any, bool] = {}
         for start in at_node:
             stack = [(start, False)]
@@ -1318,13 +1322,14 @@ class TorchFramework(Framework):
                 drawn = torch.randn(weight.shape, generator=generator).to(weight.device)
                 # Beside autograd's count of changes: passes that are kept go on with the old
                 # weights, which are back when they are asked.
-                weight.data.copy_(own.mean() + deviation * drawn)
+                weight.data.copy_(drawn.mul_(deviation).add_(own.mean()))
 
         with self.undisturbed(), torch.inference_mode(False), torch.no_grad():
             try:
                 yield replace
             finally:
-                for weight, value in held.values():
+                # The first last: of weights that share memory it alone was held as it was.
+                for weight, value in reversed(held.values()):
                     weight.data.copy_(value)
 
     def _forward(
