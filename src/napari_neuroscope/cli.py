@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--allow-changed", action="store_true", help="go on where the network has changed"
     )
-    _add_out(run)
+    _add_out(run, "; a folder: what the recipe says, named as the image")
     run.set_defaults(run=_run)
 
     evaluate = commands.add_parser(
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_out(command: argparse.ArgumentParser) -> None:
+def _add_out(command: argparse.ArgumentParser, more: str = "") -> None:
     command.add_argument("--force", action="store_true", help="write over existing files")
     command.add_argument(
         "-o",
@@ -146,7 +146,7 @@ def _add_out(command: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help=".tif: values with metadata; .npy: values; .png: a picture",
+        help=f".tif: values with metadata; .npy: values; .png: a picture{more}",
     )
 
 
@@ -222,16 +222,15 @@ def _demo(parsed: argparse.Namespace) -> None:
 # --- explain --------------------------------------------------------------------------------------
 
 
-def _refuse_out(parsed: argparse.Namespace) -> None:
+def _refuse_out(out: Path, *, force: bool) -> None:
     """Refuse what can't be written before anything is computed."""
     from napari_neuroscope.viewer.saving import SUFFIXES
 
-    out: Path = parsed.out
     if out.suffix.lower() not in SUFFIXES:
         raise NeuroscopeError(
             f"“{out.name}” ends in no known kind of file; {nearest_names(out.suffix, SUFFIXES)}"
         )
-    if out.exists() and not parsed.force:
+    if out.exists() and not force:
         raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
     if not out.absolute().parent.is_dir():
         raise NeuroscopeError(f"The folder {out.absolute().parent} does not exist; make it first.")
@@ -241,7 +240,7 @@ def _explain(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.sources import read_image
     from napari_neuroscope.viewer.saving import save
 
-    _refuse_out(parsed)
+    _refuse_out(parsed.out, force=parsed.force)
     if parsed.save_recipe is not None:
         from napari_neuroscope.engine.recipe import refuse_path
 
@@ -274,7 +273,8 @@ def _explain(parsed: argparse.Namespace) -> None:
     if parsed.save_recipe is not None:
         from napari_neuroscope.engine.recipe import Recipe
 
-        Recipe.of(explanation).save(parsed.save_recipe, overwrite=parsed.force)
+        kind: Any = parsed.out.suffix.lower().replace(".tiff", ".tif")
+        Recipe.of(explanation, [kind]).save(parsed.save_recipe, overwrite=parsed.force)
         print(f"  its recipe saved as {parsed.save_recipe}")
 
 
@@ -306,11 +306,11 @@ def _bar() -> Iterator[Progress]:
         yield progress
 
 
-def _summary(explanation: Explanation, out: Path) -> str:
+def _summary(explanation: Explanation, *outs: Path) -> str:
     made = explanation.provenance
     lines = [
         f"{made['title']}: {' × '.join(map(str, explanation.values.shape))} "
-        f"({', '.join(explanation.axes)}) saved as {out}"
+        f"({', '.join(explanation.axes)}) saved as {', '.join(map(str, outs))}"
     ]
     lines += [
         f"  {t['class']}, {t['region']}: {t['score'].replace('_', ' ')} {in_digits(t['value'])}"
@@ -335,12 +335,17 @@ def _run(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.sources import read_image
     from napari_neuroscope.viewer.saving import save
 
-    _refuse_out(parsed)
+    with _telling_warnings():
+        piped = parsed.recipe == "-"
+        recipe = Recipe.from_yaml(_piped()) if piped else Recipe.load(parsed.recipe)
+    outs = [parsed.out]
+    if parsed.out.is_dir():
+        outs = [parsed.out / f"{parsed.image.stem}{kind}" for kind in recipe.outputs]
+    for out in outs:
+        _refuse_out(out, force=parsed.force)
     image = read_image(parsed.image)
     truth = None if parsed.ground_truth is None else read_image(parsed.ground_truth)
     with _telling_warnings(), _bar() as progress:
-        piped = parsed.recipe == "-"
-        recipe = Recipe.from_yaml(_piped()) if piped else Recipe.load(parsed.recipe)
         explanation = recipe.run(
             None,
             image,
@@ -350,8 +355,9 @@ def _run(parsed: argparse.Namespace) -> None:
             allow_changed=parsed.allow_changed,
             progress=progress,
         )
-    save(explanation, image, parsed.out)
-    print(_summary(explanation, parsed.out))
+    for out in outs:
+        save(explanation, image, out)
+    print(_summary(explanation, *outs))
 
 
 def _piped() -> str:

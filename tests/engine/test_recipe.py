@@ -298,6 +298,8 @@ def test_what_is_made_of_others_is_refused(asked: ns.Explanation) -> None:
         ({"targets": [{"class": False}]}, "“targets.0.class"),
         ({"spec": {"input": {"size": [0]}}}, "“spec.input.size”: sizes must be at least 1"),
         ({"network": {}, "format": 0}, "“format”"),
+        ({"outputs": [".gif"]}, "“outputs.0”"),
+        ({"outputs": []}, "“outputs”"),
         ({"options": {"baseline": {"a": 1}}}, "the option “baseline” is neither text, number"),
         ({"format": FORMAT + 1, "spec": {"new": 1}}, "a newer napari-neuroscope may read it"),
     ],
@@ -339,8 +341,8 @@ def test_a_file_that_is_no_recipe(
 
 
 def test_a_newer_format_is_noted(tmp_path: Path) -> None:
-    path = by_hand(tmp_path, format=FORMAT + 1, outputs=["tif"])
-    with pytest.warns(ns.NeuroscopeWarning, match=r"newer than \d.*; left out: outputs\."):
+    path = by_hand(tmp_path, format=FORMAT + 1, inputs=["tif"])
+    with pytest.warns(ns.NeuroscopeWarning, match=r"newer than \d.*; left out: inputs\."):
         recipe = ns.Recipe.load(path)
     assert recipe.format == FORMAT + 1
     found = recipe.run(None, np.ones((2, 3), np.float32), device="cpu")
@@ -524,6 +526,20 @@ def test_the_command_line_saves_and_runs_recipes(
     assert run("run", recipe, IMAGE, "--device", "cpu", "-o", again) == 0
     assert "nucleus, predicted: logit" in capsys.readouterr().out
     np.testing.assert_array_equal(np.load(again), np.load(first))
+
+    # A folder gets what the recipe says: the kind of file that was asked for.
+    assert run("run", recipe, IMAGE, "--device", "cpu", "-o", tmp_path) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / f"{IMAGE.stem}.npy"), np.load(first))
+    text = recipe.read_text("utf-8").replace("- .npy", "- .npy\n- .png")
+    several = tmp_path / f"several{SUFFIX}"
+    several.write_text(text, "utf-8")
+    assert run("run", several, IMAGE, "-o", tmp_path) == 1
+    assert f"{IMAGE.stem}.npy exists already" in capsys.readouterr().err
+    (tmp_path / "both").mkdir()
+    assert run("run", several, IMAGE, "--device", "cpu", "-o", tmp_path / "both") == 0
+    names = {path.name for path in (tmp_path / "both").iterdir()}
+    assert names == {f"{IMAGE.stem}{kind}" for kind in (".npy", ".json", ".png")}
+    assert f"{IMAGE.stem}.npy, {tmp_path / 'both' / IMAGE.stem}.png" in capsys.readouterr().out
 
     assert run("run", recipe, IMAGE, "-o", again) == 1
     assert "--force" in capsys.readouterr().err

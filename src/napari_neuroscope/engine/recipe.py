@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".neuroscope-recipe.yaml"
 """How the name of a recipe's file ends."""
+Output = Literal[".tif", ".npy", ".png"]
+"""The kinds of file that a recipe may write, by their endings."""
 FORMAT = 1
 """The newest format of recipes that is understood here."""
 
@@ -161,6 +163,8 @@ class Recipe(_Strict):
         Whether the values have an axis "class" for them.
     layer
         A name or a pattern, or several, as `explain` takes it.
+    outputs
+        The kinds of file that are written of an image, by their endings.
     versions
         With what it was made.
     """
@@ -173,6 +177,7 @@ class Recipe(_Strict):
     targets: tuple[RecipeTarget, ...] = ()
     several: bool = False
     layer: str | tuple[str, ...] | None = None
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1)] = (".tif",)
     versions: dict[str, str] = {}
 
     @field_validator("options")
@@ -184,8 +189,15 @@ class Recipe(_Strict):
         return {name: _without_tuples(value) for name, value in options.items()}
 
     @classmethod
-    def of(cls, explanation: Explanation) -> Self:
+    def of(cls, explanation: Explanation, outputs: Sequence[Output] = (".tif",)) -> Self:
         """Return the recipe of an explanation that was made in this session.
+
+        Parameters
+        ----------
+        explanation
+            What is to be made again.
+        outputs
+            The kinds of file that are written of an image.
 
         Raises
         ------
@@ -222,6 +234,7 @@ class Recipe(_Strict):
             targets=tuple(RecipeTarget.of(target, spec) for target in asked.targets),
             several=asked.several,
             layer=tuple(asked.layer) if isinstance(asked.layer, list) else asked.layer,
+            outputs=tuple(outputs),
             versions=record["versions"],
         )
 
