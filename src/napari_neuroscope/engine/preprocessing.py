@@ -171,6 +171,15 @@ def _to_unit_range(values: np.ndarray, value_range: Any, notes: list[str]) -> np
                 f"{np.count_nonzero(~finite)} values that are not finite were read as "
                 f"the lowest, {lowest:g}"
             )
+    low, high = range_of(values, value_range, notes)
+    span = high - low
+    # In double precision, so that 32-bit whole numbers keep their digits.
+    scaled = (values.astype(np.float64) - low) / (span if span else 1.0)
+    return scaled.astype(np.float32)
+
+
+def range_of(values: np.ndarray, value_range: Any, notes: list[str]) -> tuple[float, float]:
+    """Return which finite values become 0 and 1, by the least, the greatest and the type."""
     if value_range == "auto":
         if values.dtype.kind == "b":
             low, high = 0.0, 1.0
@@ -189,10 +198,7 @@ def _to_unit_range(values: np.ndarray, value_range: Any, notes: list[str]) -> np
         low, high = float(values.min()), float(values.max())
     else:
         low, high = value_range
-    span = high - low
-    # In double precision, so that 32-bit whole numbers keep their digits.
-    scaled = (values.astype(np.float64) - low) / (span if span else 1.0)
-    return scaled.astype(np.float32)
+    return low, high
 
 
 def _whole_number_range(values: np.ndarray, notes: list[str]) -> float:

@@ -185,6 +185,89 @@ def box_on(
     return tuple(found)
 
 
+def strides(graph: LayerGraph) -> dict[str, tuple[Fraction, ...]]:
+    """Return how far apart the units of each layer are, in pixels of the input, one number an axis.
+
+    For networks alone that answer a part of an image as they answer the whole, away from where it
+    was cut. A final activation is left out; "" is the input.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where a layer sees the whole image, fits its output to a size, or is not known.
+    """
+    end = graph.final_activation[0] if graph.final_activation else None
+    found = {"": (Fraction(1),) * graph.space}
+    for name, layer in graph.items():
+        if name == end:
+            continue
+        if layer.kind == "block":
+            if (inner := _source(graph, name)) in found:
+                found[name] = found[inner]
+            continue
+        reach, own = layer.reach, _shape(graph, name)
+        if reach == "everywhere":
+            raise _not_by_parts(name, layer.operation, "sees the whole image")
+        if reach is None or layer.moved or (layer.altered and layer.outputs):
+            raise _not_by_parts(name, layer.operation, "takes positions in a way that is not known")
+        if isinstance(reach, Resampled) and (reach.align_corners or reach.mode == "area"):
+            raise _not_by_parts(name, layer.operation, "fits its output to the size of the whole")
+        paces = set()
+        for source, shape in _sources(graph, name):
+            if source not in found:
+                raise _not_by_parts(name, layer.operation, "comes after the network's end")
+            steps = [
+                _step(reach, axis, shape[axis], own[axis], step)
+                for axis, step in enumerate(found[source])
+            ]
+            known = tuple(step for step in steps if step is not None)
+            factors = [to / step for to, step in zip(known, found[source], strict=False)]
+            # Sizes that don't divide evenly are resampled by another factor in each part.
+            if len(known) < graph.space or any(1 not in f.as_integer_ratio() for f in factors):
+                raise _not_by_parts(name, layer.operation, "resamples by no whole number")
+            paces.add(known)
+        if len(paces) > 1:
+            raise _not_by_parts(name, layer.operation, "joins units of different sizes")
+        found[name] = paces.pop()
+    return found
+
+
+def beyond(graph: LayerGraph, layer: str, block: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return how far beyond a block of pixels the layer's units in it see, (before, after) an axis.
+
+    Parameters
+    ----------
+    graph
+        The layers, of a network that `strides` knows.
+    layer
+        Which of them.
+    block
+        The block's shape, a multiple of the stride of each layer.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where they don't see the block itself, or see all of the image.
+    """
+    steps = strides(graph)[layer]
+    start = tuple(
+        (Fraction(0), Fraction(n) / step - 1) for n, step in zip(block, steps, strict=True)
+    )
+    found = []
+    for n, seen in zip(block, _back(graph, layer, start, bounded=False), strict=True):
+        if seen is None or seen[0] > 0 or seen[1] < n - 1:
+            raise _not_by_parts(layer, graph[layer].operation, "sees another part of the image")
+        found.append((int(-seen[0]), int(seen[1]) - n + 1))
+    return tuple(found)
+
+
+def _not_by_parts(name: str, operation: str, why: str) -> NeuroscopeError:
+    return NeuroscopeError(
+        f"“{name}” ({operation}) {why}, so this network can't be run tile by tile; explain a part "
+        f"of the image that fits the memory."
+    )
+
+
 def _check(graph: LayerGraph, layer: str) -> None:
     if not graph.has_positions(layer):
         if graph[layer].layout == "unknown":

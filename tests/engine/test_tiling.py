@@ -1,0 +1,369 @@
+"""Tiled equals untiled, reads only what it needs, and refuses what can't be tiled."""
+
+from __future__ import annotations
+
+import dask.array
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import napari_neuroscope as ns
+from napari_neuroscope.engine.errors import OutOfMemoryError
+from napari_neuroscope.engine.tiled_input import percentiles
+from napari_neuroscope.engine.tiling import explain_tiled
+from networks import UNet, Vgg, as_network, settled
+
+CLASSES = ["background", "cell", "edge"]
+PADDED = {"size": {"min": 16, "step": 4}, "resize": "pad"}
+
+
+def unet(**of_input: object) -> ns.Network:
+    return as_network(settled(UNet()), "segmentation", CLASSES, **{**PADDED, **of_input})
+
+
+def image(shape: tuple[int, ...] = (165, 187, 3)) -> np.ndarray:
+    return np.random.default_rng(1).random(shape, np.float32)
+
+
+def close(tiled: ns.Explanation, whole: ns.Explanation) -> None:
+    np.testing.assert_allclose(
+        tiled.values, whole.values, rtol=0, atol=1e-5 * max(1, np.abs(whole.values).max())
+    )
+    assert tiled.grid == whole.grid
+    assert tiled.image == whole.image
+    assert (tiled.axes, tiled.unit, tiled.signed) == (whole.axes, whole.unit, whole.signed)
+    assert dict(tiled.labels) == dict(whole.labels)
+    for one, other in zip(tiled.provenance["targets"], whole.provenance["targets"], strict=True):
+        assert one["value"] == pytest.approx(other["value"], rel=1e-4, abs=1e-4)
+
+
+class Sliced:
+    """An array that counts what is read of it."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+        self.read: list[int] = []
+
+    def __getitem__(self, cut: tuple[slice, ...]) -> np.ndarray:
+        found = self.values[cut]
+        self.read.append(found.size)
+        return found
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise AssertionError("the image was read whole")
+
+
+@pytest.mark.parametrize(
+    ("method", "layer", "options"),
+    [
+        ("score_map", None, {}),
+        ("saliency", None, {}),
+        ("input_x_gradient", None, {"channels": "keep"}),
+        ("guided_backprop", None, {}),
+        ("activation", "bottom", {}),
+        ("activation", "enc2.1", {"only": (2, 0)}),
+        ("grad_cam", "bottom", {}),
+        ("grad_cam", None, {"relu": False}),
+        ("grad_cam", "enc1", {"relu": False}),
+        ("x_grad_cam", "bottom", {"relu": False}),
+        ("hires_cam", "up2", {}),
+        ("layer_cam", "dec2", {}),
+    ],
+)
+def test_tiles_equal_the_whole(method: str, layer: str | None, options: dict) -> None:
+    network, x = unet(), image()
+    target = None if method == "activation" else ns.Target("cell", "predicted")
+    whole = ns.explain(network, x, method, target, layer, **options)
+    tiled = explain_tiled(network, x, method, target, layer, tile=120, **options)
+    assert tiled.provenance["tiling"]["tile"] == [120, 120]
+    close(tiled, whole)
+
+
+def regions() -> list[ns.Target]:
+    labels = np.zeros((165, 187), np.int32)
+    labels[60:120, 70:140] = 7
+    labels[10:20, 150:] = 8
+    return [
+        ns.Target("cell"),
+        ns.Target("edge", reduce="mean"),
+        ns.Target("cell", "predicted", "probability"),
+        ns.Target("cell", labels == 7, "log_probability"),
+        ns.Target("cell", ns.Instance(dask.array.from_array(labels, chunks=50), 7)),
+        ns.Target("cell", (95.2, 71.0)),
+        ns.Target("cell", "ground_truth"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_a_region_is_cut_to_the_tiles(number: int) -> None:
+    network, x, target = unet(), image(), regions()[number]
+    truth = np.random.default_rng(2).integers(0, 3, (165, 187))
+    given = {"ground_truth": truth} if number == 6 else {}
+    method, layer = (("grad_cam", "enc2"), ("saliency", None))[number % 2]
+    whole = ns.explain(network, x, method, target, layer, **given)
+    close(explain_tiled(network, x, method, target, layer, tile=120, **given), whole)
+
+
+def test_a_region_without_positions_is_refused() -> None:
+    target = ns.Target("cell", np.zeros((165, 187), bool))
+    with pytest.raises(ns.NeuroscopeError, match="no positions"):
+        explain_tiled(unet(), image(), "saliency", target, tile=120)
+
+
+class Strided(nn.Module):
+    """No resampling, so sides need be no multiples: strides, dilation, and a coarse output."""
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, 2, padding)
+        self.second = nn.Conv2d(4, 5, 3, padding=2 * padding, dilation=2)
+        self.head = nn.Conv2d(5, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.avg_pool2d(self.first(x).relu(), 2, ceil_mode=True)
+        return self.head(self.second(x).relu())
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("method", ["score_map", "saliency", "grad_cam"])
+def test_coarse_outputs_and_odd_sides(method: str, padding: int) -> None:
+    network, x = as_network(settled(Strided(padding)), "segmentation", CLASSES), image()
+    whole = ns.explain(network, x, method, "cell")
+    close(explain_tiled(network, x, method, "cell", tile=70), whole)
+
+
+class Volume(nn.Module):
+    """Three axes, of which one is pooled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv3d(1, 3, 3, padding=1)
+        self.up = nn.Conv3d(3, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.max_pool3d(self.down(x).relu(), (1, 2, 2))
+        return self.up(functional.interpolate(y, scale_factor=(1, 2, 2)))
+
+
+def test_a_volume() -> None:
+    network = as_network(settled(Volume()), "segmentation", axes="bczyx", channels=1)
+    x = image((31, 44, 52))
+    for method in ("saliency", "grad_cam"):
+        whole = ns.explain(network, x, method, 1, keep="asked")
+        close(explain_tiled(network, x, method, 1, tile=(20, 26, 52)), whole)
+
+
+@pytest.mark.parametrize(
+    "of_input",
+    [
+        {"normalization": "per_image"},
+        {"normalization": {"per_image": True, "per_channel": True, "eps": 1e-3}},
+        {"normalization": "percentile", "order": "bgr"},
+        {"normalization": {"percentile": (2, 97), "clip": (0, 1), "then": {"per_image": True}}},
+        {"value_range": "data"},
+        {"value_range": "auto"},
+    ],
+)
+def test_what_hangs_on_the_whole_image(of_input: dict) -> None:
+    network = unet(**of_input)
+    x = image() * 3 - 1
+    x[5, 7], x[100, 100, 0] = np.nan, np.inf
+    whole = ns.explain(network, x, "score_map", "cell")
+    tiled = explain_tiled(network, Sliced(x), "score_map", "cell", tile=120)
+    close(tiled, whole)
+    assert tiled.provenance["notes"] == whole.provenance["notes"]
+
+
+def test_whole_numbers_of_many_bits() -> None:
+    network, x = unet(value_range="auto"), (image() * 4000).astype(np.int32)
+    whole = ns.explain(network, x, "score_map", "cell")
+    tiled = explain_tiled(network, x, "score_map", "cell", tile=120)
+    close(tiled, whole)
+    assert tiled.provenance["notes"] == whole.provenance["notes"]
+
+
+def test_percentiles_are_exact() -> None:
+    drawn = np.random.default_rng(0).normal(size=(2, 5001)).astype(np.float32)
+    drawn[0, :2000] = 0.25
+    wanted = (0, 1, 37.5, 99.8, 100)
+    found = percentiles(lambda: iter(np.array_split(drawn, 7, axis=1)), 2, wanted)
+    np.testing.assert_allclose(found, np.percentile(drawn.astype(float), wanted, axis=1).T, 1e-12)
+
+
+def test_the_image_is_read_by_tiles() -> None:
+    network, x = unet(), image((200, 260, 3))
+    read, kept = Sliced(x), np.zeros((200, 260), np.float32)
+    tiled = explain_tiled(network, read, "grad_cam", "cell", "enc1", tile=140, out=kept)
+    assert max(read.read) <= 140 * 140 * 3
+    assert tiled.values is kept
+    lazy = dask.array.from_array(x, chunks=(64, 64, 3))
+    shapes = []
+
+    def make(shape: tuple[int, ...]) -> np.ndarray:
+        shapes.append(shape)
+        return np.zeros(shape, np.float32)
+
+    again = explain_tiled(network, lazy, "grad_cam", "cell", "enc1", tile=140, out=make)
+    assert shapes == [(200, 260)]
+    np.testing.assert_array_equal(again.values, kept)
+    np.testing.assert_allclose(
+        kept, ns.explain(network, x, "grad_cam", "cell", "enc1").values, atol=1e-5
+    )
+    with pytest.raises(ns.NeuroscopeError, match="has the shape"):
+        explain_tiled(network, x, "score_map", "cell", tile=140, out=np.zeros((3, 3)))
+
+
+def test_the_network_sees_no_more_than_a_tile() -> None:
+    model = settled(UNet())
+    seen = []
+    model.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[2:].numel()))
+    network = as_network(model, "segmentation", CLASSES, **PADDED)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for shape in ((200, 150, 3), (300, 260, 3)):
+        explain_tiled(network, image(shape), "saliency", "cell", tile=150)
+        assert max(seen) <= 150**2
+    assert not network.traces
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_weights_of_each_tile_differ() -> None:
+    network, x = unet(), image()
+    alone = explain_tiled(network, x, "grad_cam", "cell", "enc1", tile=120, weights="tile")
+    assert not np.allclose(alone.values, ns.explain(network, x, "grad_cam", "cell", "enc1").values)
+
+
+def test_a_given_overlap() -> None:
+    network, x = unet(), image()
+    whole = ns.explain(network, x, "score_map", "cell")
+    small = explain_tiled(network, x, "score_map", "cell", tile=80, overlap=4)
+    assert any("overlap by 4" in note for note in small.provenance["notes"])
+    assert not np.allclose(small.values, whole.values, atol=1e-5)
+    close(explain_tiled(network, x, "score_map", "cell", tile=80, overlap=24), whole)
+
+
+class Short(UNet):
+    """A network that runs out of memory."""
+
+    most = 100 * 100
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:].numel() > self.most:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().forward(x)
+
+
+def test_a_tile_that_is_too_large_is_halved() -> None:
+    x = image((220, 260, 3))
+    model = settled(Short())
+    network = as_network(model, "segmentation", CLASSES, **PADDED)
+    tiled = explain_tiled(network, x, "score_map", "cell", tile=180)
+    assert tiled.provenance["tiling"]["tile"] <= [90, 90]
+    assert sum("memory" in note for note in tiled.provenance["notes"]) == 1
+    model.most = 10**6
+    close(tiled, ns.explain(network, x, "score_map", "cell"))
+    model.most = 40 * 40
+    with pytest.raises(OutOfMemoryError):
+        explain_tiled(network, x, "score_map", "cell", tile=180)
+
+
+class Gated(UNet):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * functional.adaptive_avg_pool2d(x, 1)[:, :1].sigmoid()
+
+
+class Coordinates(UNet):
+    """It knows where in its input a pixel is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        across = torch.linspace(-1, 1, x.shape[-1], device=x.device).expand_as(x[:, :1])
+        return super().forward(torch.add(x, across))
+
+
+class Aligned(UNet):
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+        return super().forward(functional.max_pool2d(y, 2))
+
+
+class Grouped(UNet):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.norm(x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Gated, "sees the whole image"),
+        (Grouped, "sees the whole image"),
+        (Aligned, "size of the whole"),
+        (Coordinates, "otherwise than the whole"),
+    ],
+)
+def test_what_is_not_fully_convolutional_is_refused(kind: type[nn.Module], words: str) -> None:
+    network = as_network(settled(kind()), "segmentation", CLASSES, **PADDED)
+    with pytest.raises(ns.NeuroscopeError, match=words):
+        explain_tiled(network, image(), "saliency", "cell", tile=120)
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("too small", {"tile": 40}),
+        ("2 sizes", {"tile": (1, 2, 3)}),
+        ("can't be made tile by tile", {"method": "rise"}),
+        ("no layer", {"layer": "bottom"}),
+        ("one target", {"target": ["cell", "edge"]}),
+        ("one layer", {"method": "grad_cam", "layer": "enc*"}),
+        ("ranked", {"method": "activation", "rank": "mean"}),
+        ("reduce", {"target": ns.Target("cell", "predicted", reduce="mean")}),
+        ("overlap", {"overlap": "halo"}),
+        ("global", {"weights": "none"}),
+        ("ground_truth=", {"target": ns.Target("cell", "ground_truth")}),
+        ("must be equal", {"target": ns.Target("cell", np.ones((3, 3)))}),
+    ],
+)
+def test_mistakes_are_said(words: str, changes: dict) -> None:
+    asked = {"method": "saliency", "target": "cell", "tile": 120, **changes}
+    with pytest.raises(ns.NeuroscopeError, match=words):
+        explain_tiled(unet(), image(), **asked)
+
+
+def test_what_has_no_tiles_is_refused() -> None:
+    with pytest.raises(ns.NeuroscopeError, match="classifier"):
+        explain_tiled(as_network(settled(Vgg())), image((16, 16, 3)), "saliency", 1)
+    spec = {"task": "segmentation", "classes": CLASSES, "input": {"value_range": (0, 1)}}
+    function = ns.wrap(lambda x: x, spec)
+    with pytest.raises(ns.NeuroscopeError, match="layers can't be seen"):
+        explain_tiled(function, image(), "score_map", "cell", tile=50)
+
+
+def test_sizes_that_tiles_cannot_have() -> None:
+    x = image((166, 187, 3))
+    network = as_network(settled(UNet()), "segmentation", CLASSES)
+    with pytest.raises(ns.NeuroscopeError, match="no multiple of 4"):
+        explain_tiled(network, x, "score_map", "cell", tile=120)
+    for sizes, words in (
+        ({"size": {"min": 16, "step": 4}}, "pad"),
+        ({"size": (64, 64)}, "one size"),
+    ):
+        with pytest.raises(ns.NeuroscopeError, match=words):
+            explain_tiled(unet(resize="stretch", **sizes), x, "score_map", "cell", tile=120)
+
+
+def test_progress_can_stop_it() -> None:
+    seen = []
+
+    def progress(done: int, total: int, what: str) -> None:
+        seen.append((done, total)) if total else None
+        if done == 3:
+            raise ns.Cancelled
+
+    with pytest.raises(ns.Cancelled):
+        explain_tiled(unet(), image(), "score_map", "cell", tile=120, progress=progress)
+    assert seen == [(n, seen[0][1]) for n in (1, 2, 3)]
