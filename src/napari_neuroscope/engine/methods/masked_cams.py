@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -19,6 +20,8 @@ from napari_neuroscope.engine.trace import Trace
 _CAM = Needs.LAYER | Needs.POSITIONS | Needs.TARGET
 # So much of the weight of all channels in one of them makes the map that channel.
 _NEARLY_ALL = 0.99
+# More than the batch that was asked for would no longer be that batch.
+_MOST_TIMES = 4
 
 
 @method(
@@ -131,7 +134,7 @@ def ablation_cam(
     """
     activation = trace.activation(layer)
     go_on = trace.resumed(layer)
-    passes = Passes(trace, targets, batch)
+    passes = Passes(trace, targets, batch * _times_smaller(trace, layer))
     whole = passes.scores_behind(go_on, activation[None]).to(activation)
     size = torch.where(whole == 0, 1, whole.abs())
     weights = activation.new_zeros(len(targets), len(activation))
@@ -155,3 +158,15 @@ def ablation_cam(
     for start, stop, found in passes.each(len(channels), without):
         weights[:, channels[start:stop]] = (whole - found.to(whole)) / size
         yield Step(stop, len(channels), maps)
+
+
+def _times_smaller(trace: Trace, layer: str) -> int:
+    """Return how many times less than a whole pass takes one behind the layer, at most 4 times.
+
+    As many times more inputs go through it at once, in the same memory.
+    """
+    graph = trace.layers_run
+    names = list(graph)
+    sizes = [math.prod(graph[name].output_shape) for name in names]
+    behind = max(sizes[names.index(layer) :])
+    return min(_MOST_TIMES, max(1, max(sizes) // max(behind, 1)))
