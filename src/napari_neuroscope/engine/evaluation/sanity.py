@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, within
@@ -199,7 +198,9 @@ def _with_first(
 
 def _standard_ranks(values: np.ndarray) -> np.ndarray:
     """Return the ranks, of mean 0 and deviation 1."""
-    ranks = rankdata(values, axis=None)
+    _, which, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
+    # Equal values share the mean of their ranks.
+    ranks = (counts.cumsum() - (counts - 1) / 2)[which]
     return (ranks - ranks.mean()) / ranks.std()
 
 

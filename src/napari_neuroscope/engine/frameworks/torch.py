@@ -1322,7 +1322,7 @@ class TorchFramework(Framework):
                 drawn = torch.randn(weight.shape, generator=generator).to(weight.device)
                 # Beside autograd's count of changes: passes that are kept go on with the old
                 # weights, which are back when they are asked.
-                weight.data.copy_(drawn.mul_(deviation).add_(own.mean()))
+                torch.add(drawn.mul_(deviation), own.mean(), out=weight.data)
 
         with self.undisturbed(), torch.inference_mode(False), torch.no_grad():
             try:
