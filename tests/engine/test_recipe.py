@@ -431,6 +431,9 @@ def test_options_are_the_method_s_own(name: str, tmp_path: Path) -> None:
 # --- as text --------------------------------------------------------------------------------------
 
 
+posix = pytest.mark.skipif(os.name != "posix", reason="the commands are for a POSIX shell")
+
+
 def in_a_process(command: Any, folder: Path, **more: Any) -> str:
     """Run a command as a user does, with as many threads as here."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -449,6 +452,7 @@ def in_a_process(command: Any, folder: Path, **more: Any) -> str:
     return done.stdout
 
 
+@posix
 def test_the_script_and_the_command_run(nuclei: ns.Network, tmp_path: Path) -> None:
     folder = tmp_path / "it's «my» folder"
     folder.mkdir()
@@ -471,6 +475,7 @@ def test_the_script_and_the_command_run(nuclei: ns.Network, tmp_path: Path) -> N
     np.testing.assert_array_equal(np.load(folder / "-a map.npy"), first.values)
 
 
+@posix
 def test_nothing_in_a_command_ends_it_early(tmp_path: Path) -> None:
     said = {"class": "\nRECIPE\ntouch ran\n'\"$(touch ran)"}
     recipe = ns.Recipe.load(by_hand(tmp_path, targets=[said]))
@@ -492,6 +497,9 @@ def test_ground_truth_in_a_script(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # What says no device takes an accelerator where there is one.
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     monkeypatch.chdir(tmp_path)
     np.save("image.npy", image)
     np.save("truth.npy", truth)
