@@ -9,7 +9,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from networks import Vgg, as_network, settled
+from networks import EndingIn, Vgg, as_network, settled
 from snapshot import Snapshot
 
 SMALL = {
@@ -80,6 +80,28 @@ def test_rise_as_a_plain_script(image: np.ndarray) -> None:
     network = as_network(model, size=(16, 16))
     found = ns.explain(network, image, "rise", 1, masks=70, cells=5, probability=0.4, seed=3)
     assert_close(found.values, expected.numpy(), 1e-4)
+
+
+def test_a_centred_map_is_of_the_scores_less_their_mean(image: np.ndarray) -> None:
+    """A constant that is added to the score changes the map, and not the one that is centred."""
+    model = settled(Vgg())
+    more = {"masks": 70, "cells": 4, "seed": 1}
+
+    def made(*, centred: bool) -> np.ndarray:
+        network = as_network(model, size=(16, 16))
+        return ns.explain(network, image, "rise", 1, centred=centred, **more).values
+
+    plain, centred = made(centred=False), made(centred=True)
+    # By the paper's map of scores that are all one: the share of masks through which each is seen.
+    ones = ns.explain(as_network(EndingIn(model, torch.ones_like), size=(16, 16)), image, "rise", 1,
+                      **more).values  # fmt: skip
+    with torch.no_grad():
+        model.classifier[-1].bias += 3
+    assert_close(made(centred=False) - plain, 3 * ones, 1e-4)
+    assert_close(made(centred=True), centred, 1e-3)
+    slope = ((plain - centred) / ones).ravel()
+    np.testing.assert_allclose(slope, slope.mean(), rtol=1e-4)
+    assert centred.min() < 0 < centred.max()
 
 
 @pytest.mark.parametrize("method", SMALL)

@@ -127,6 +127,14 @@ def rise(
     probability: Annotated[
         float, Field(gt=0, le=1, description="How probable it is that a cell is visible.")
     ] = 0.5,
+    centred: Annotated[
+        bool,
+        Field(
+            description="Take the mean score away, so that the map is of what seeing a place adds, "
+            "with its sign. Else the mean lies under all of it, which for sums over many pixels "
+            "leaves little else to see."
+        ),
+    ] = False,
     baseline: Baseline = "zero",
     seed: Seed = 0,
     batch: Batch = 16,
@@ -135,7 +143,8 @@ def rise(
 
     S = 1 / (p N) Σ T(b + M (x − b)) M over N ``masks``: ``cells`` random cells along each axis,
     one with ``probability`` p and else zero, enlarged linearly and shifted at random by less than
-    a cell; b is ``baseline``, in the paper zero. Returns (*space) on the input's grid.
+    a cell; b is ``baseline``, in the paper zero. Where it is ``centred``, T less its mean over the
+    masks takes the place of T. Returns (*space) on the input's grid.
 
     Cost
     ----
@@ -144,17 +153,20 @@ def rise(
     Misleads
     --------
     Few masks leave blotches that are chance: a second seed shows which. All of the map is raised
-    by the mean score, so compare places within it, not its height with another's.
+    by the mean score, unless it is ``centred``: compare places within it, not its height with
+    another's.
     """
     x = trace.input
     b = baseline_of(trace, baseline)
     passes = Passes(trace, targets, batch)
     drawn = _Masks(x, cells, probability, seed)
     total = x.new_zeros(len(targets), *x.shape[1:])
+    seen, scored = x.new_zeros(x.shape[1:]), x.new_zeros(len(targets))
     done = 0
 
     def maps() -> list[Tensor | Map]:
-        found = total / (probability * done)
+        mean = scored / done if centred else torch.zeros_like(scored)
+        found = (total - torch.tensordot(mean, seen, 0)) / (probability * done)
         return [Map(one, signed=bool((one < 0).any()), notes=passes.notes) for one in found]
 
     def through(start: int, stop: int) -> tuple[Tensor, Tensor]:
@@ -163,6 +175,8 @@ def rise(
 
     for _, stop, (visible, scores) in passes.each(masks, through):
         total += torch.tensordot(scores.to(total), visible, 1)
+        seen += visible.sum(0)
+        scored += scores.sum(1).to(total)
         done = stop
         yield Step(stop, masks, maps)
 
