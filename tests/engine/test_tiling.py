@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import dask.array
 import numpy as np
 import pytest
@@ -226,6 +229,18 @@ def test_the_network_sees_no_more_than_a_tile() -> None:
         assert max(seen) <= 150**2
     assert not network.traces
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_nothing_of_a_pass_outlives_it() -> None:
+    network = unet()
+    gc.disable()
+    try:
+        run = network.passed(torch.rand(1, 3, 32, 32), ["enc1"])
+        kept = weakref.ref(run.activations["enc1"])
+        del run
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_weights_of_each_tile_differ() -> None:

@@ -1359,8 +1359,12 @@ class TorchFramework(Framework):
             given = _to_axes(given, spec.input.axes)
             watcher.begin(given)
             cut = watcher.cut
-            with recorder.watching(only, cut.partition(":")[0] if cut else None):
-                answer = self.model(given)
+            try:
+                with recorder.watching(only, cut.partition(":")[0] if cut else None):
+                    answer = self.model(given)
+            finally:
+                # They hold each other, and with them what was kept of the pass.
+                del watcher.recorder
             return choose_output(answer, spec.output.index)
 
     def state(self) -> Hashable:
