@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.recipe import Recipe
     from napari_neuroscope.engine.spec import ModelSpec
     from napari_neuroscope.engine.target import Instance, Target
+    from napari_neuroscope.engine.tiling import explain_tiled
     from napari_neuroscope.engine.trace import Trace
 
 _PLACES = {
@@ -46,6 +47,7 @@ _PLACES = {
     "consensus": "evaluation.consensus",
     "evaluate": "evaluation.evaluate",
     "explain": "explain",
+    "explain_tiled": "tiling",
     "load": "loading",
     "method": "methods.registry",
     "methods": "methods.registry",
@@ -75,6 +77,7 @@ __all__ = [
     "consensus",
     "evaluate",
     "explain",
+    "explain_tiled",
     "load",
     "method",
     "methods",

@@ -15,8 +15,9 @@ from torch.nn import functional
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import OutOfMemoryError
 from napari_neuroscope.engine.tiled_input import percentiles
-from napari_neuroscope.engine.tiling import explain_tiled
 from networks import UNet, Vgg, as_network, settled
+
+explain_tiled = ns.explain_tiled
 
 CLASSES = ["background", "cell", "edge"]
 PADDED = {"size": {"min": 16, "step": 4}, "resize": "pad"}

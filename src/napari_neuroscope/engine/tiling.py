@@ -1,13 +1,7 @@
-"""Explanations of images of any size: tile by tile, equal to those of the whole at once.
-
-Of each tile the outer part is computed and thrown away: as far as its units see beyond it, and
-where gradients come back from units further out, as far again. Tiles begin at multiples of the
-network's stride, so that its poolings cut them as they cut the whole.
-"""
+"""Explanations of images of any size: tile by tile, equal to those of the whole at once."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -32,14 +26,10 @@ from napari_neuroscope.engine.methods.cams import weighted
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import Prepared
-from napari_neuroscope.engine.receptive_field import beyond, strides
-from napari_neuroscope.engine.spec import ModelSpec, SizeRule
 from napari_neuroscope.engine.target import Instance, Mask, ResolvedTarget, Target
 from napari_neuroscope.engine.tiled_input import TiledInput
+from napari_neuroscope.engine.tiles import Geometry, Margins, Tile, kept, rounded_up, whole_shape
 from napari_neuroscope.engine.trace import Trace, TraceKey
-
-Margins = tuple[tuple[int, int], ...]
-"""How many pixels of a tile are thrown away, (before, after) an axis."""
 
 # Each position of these maps hangs on what is seen from there alone.
 _LOCAL = ("score_map", "activation", "saliency", "input_x_gradient", "guided_backprop",
@@ -138,172 +128,6 @@ def explain_tiled(
         )  # fmt: skip
         with job.network.undisturbed():
             return job.run(sizes)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of the input, and the part of it that is kept, in pixels of the padded image.
-
-    Attributes
-    ----------
-    start, shape
-        Which pixels are passed through the network.
-    core
-        Which of them are kept, (first, stop) an axis.
-    """
-
-    start: tuple[int, ...]
-    shape: tuple[int, ...]
-    core: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How a network's layers cut an image, one number an axis.
-
-    Attributes
-    ----------
-    steps
-        How far apart the units of each layer are, in pixels; "" is the input.
-    outputs
-        The layers that nothing comes after.
-    block
-        The least number of pixels that is a multiple of all strides.
-    spacing
-        What distances of tiles are multiples of.
-    even
-        Whether a side that is no multiple of the block is resampled by another factor.
-    sees
-        How far the outputs of a block see beyond it.
-    """
-
-    steps: dict[str, tuple[Any, ...]]
-    outputs: tuple[str, ...]
-    block: tuple[int, ...]
-    spacing: tuple[int, ...]
-    even: bool
-    sees: Margins
-
-    @classmethod
-    def of(cls, graph: LayerGraph, spec: ModelSpec) -> Geometry:
-        """Find it from the layers.
-
-        Raises
-        ------
-        NeuroscopeError
-            Where the network is not fully convolutional.
-        """
-        steps = strides(graph)
-        leaves = [name for name in steps if name and graph[name].kind != "block"]
-        if not leaves:
-            raise NeuroscopeError(
-                "The network's layers can't be seen, so neither can how far they see, and it can't "
-                "be run tile by tile; explain a part of the image that fits the memory."
-            )
-        block = tuple(
-            math.lcm(*(s.numerator for s in axis)) for axis in zip(*steps.values(), strict=True)
-        )
-        rule = spec.input.size
-        sizes = [n for _, n in rule.each(graph.space)] if isinstance(rule, SizeRule) else [1]
-        sizes = sizes if len(sizes) == graph.space else sizes * graph.space
-        end = {graph.final_activation[0]} if graph.final_activation else set()
-        outputs = tuple(name for name in leaves if set(graph[name].outputs) <= end)
-        fields = [beyond(graph, name, block) for name in outputs]
-        return cls(
-            steps,
-            outputs,
-            block,
-            tuple(math.lcm(b, max(n, 1)) for b, n in zip(block, sizes, strict=True)),
-            any(not _by_windows(graph[name].reach) for name in leaves),
-            tuple((max(b for b, _ in axis), max(a for _, a in axis))
-                  for axis in zip(*fields, strict=True)),
-        )  # fmt: skip
-
-    def margins(self, *, gradients: bool) -> Margins:
-        """Return what is thrown away of tiles.
-
-        A gradient at a pixel comes from all units that see it, and each is right where all that it
-        sees is in the tile.
-        """
-        if not gradients:
-            return self.sees
-        return tuple(
-            (before + _up(after, b), after + _up(before, b))
-            for (before, after), b in zip(self.sees, self.block, strict=True)
-        )
-
-    def tiles(self, shape: Sequence[int], tile: Sequence[int], margins: Margins) -> list[Tile]:
-        """Return tiles that cover an image, all of one shape of at most `tile`, their cores once.
-
-        Raises
-        ------
-        NeuroscopeError
-            Where the tile is too small, or the image's sides are no multiples of the stride and
-            would be resampled by another factor in each tile.
-        """
-        axes = [
-            self._along(n, size, margin, axis)
-            for axis, (n, size, margin) in enumerate(zip(shape, tile, margins, strict=True))
-        ]
-        return [
-            Tile(
-                tuple(start for start, _, _ in places),
-                tuple(size for _, size, _ in places),
-                tuple(core for _, _, core in places),
-            )
-            for places in itertools.product(*axes)
-        ]
-
-    def _along(
-        self, n: int, tile: int, margin: tuple[int, int], axis: int
-    ) -> list[tuple[int, int, tuple[int, int]]]:
-        """Return (start, size, core) of the tiles of an axis."""
-        if n <= tile:
-            return [(0, n, (0, n))]
-        block, spacing = self.block[axis], self.spacing[axis]
-        if self.even and n % block:
-            raise NeuroscopeError(
-                f"A side of {n} pixels is no multiple of {block}, the network's stride, so tiles "
-                f"would be resampled otherwise than the whole; set the spec's input.size to "
-                f"{{min: {block}, step: {block}}} and input.resize to pad, or cut the image."
-            )
-        before, after = _up(margin[0], block), margin[1]
-        # As the side itself, the size then is one that the network takes.
-        size = n - -(-(n - tile) // spacing) * spacing
-        step = (size - before - after) // spacing * spacing
-        if step < spacing:
-            raise NeuroscopeError(
-                f"A tile of {tile} pixels is too small: of each side {before} and {after} are "
-                f"thrown away; give {before + after + 2 * spacing} at least."
-            )
-        starts = [*range(0, n - size, step), n - size]
-        cores = [0, *(start + before for start in starts[1:]), n]
-        return [
-            (start, size, core)
-            for start, core in zip(starts, itertools.pairwise(cores), strict=True)
-        ]
-
-
-def _by_windows(reach: Any) -> bool:
-    return reach == "pointwise" or getattr(reach, "before", None) is not None
-
-
-def _up(n: int, step: int) -> int:
-    return -(-n // step) * step
-
-
-def _kept(
-    tile: Tile, whole: Sequence[int], steps: Sequence[Any], shape: Sequence[int]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return which units of a tile's map of `shape` are kept, and where they lie in the whole's."""
-    local, placed = [], []
-    for start, core, n, step, m in zip(tile.start, tile.core, whole, steps, shape, strict=True):
-        origin = int(start / step)
-        first, stop = int(core[0] / step), int(core[1] / step)
-        stop = origin + m if core[1] == n else stop
-        local.append(slice(first - origin, stop - origin))
-        placed.append(slice(first, stop))
-    return tuple(local), tuple(placed)
 
 
 class _Job:
@@ -478,13 +302,13 @@ class _Job:
         found = self._resolved(tile, trace)
         outputs = trace.outputs
         scores = outputs.value(outputs.raw.float(), found.score, found.index)
-        local, _ = _kept(tile, self.input.shape, self._steps_of_output(trace), scores.shape)
+        local, _ = kept(tile, self.input.shape, self._steps_of_output(trace), scores.shape)
         scores, mask = scores[local], None if found.mask is None else found.mask[local]
         summary.region += scores.numel() if mask is None else int(mask.sum())
         summary.value += float((scores if mask is None else scores[mask]).double().sum())
         if self.target.reduce == "mean":
             summary.scale = 1 / math.prod(
-                _whole(
+                whole_shape(
                     tile, outputs.predicted.shape, self.input.shape, self._steps_of_output(trace)
                 )
             )
@@ -499,9 +323,9 @@ class _Job:
         target = self._told(tile, trace, summary)
         assert target is not None
         activation = trace.activation(self.layer)
-        local, _ = _kept(tile, self.input.shape, self._steps_of_layer(), activation.shape[1:])
-        kept: tuple[slice, ...] = (slice(None), *local)
-        own, gradient = activation[kept], trace.gradient(target, self.layer)[kept]
+        local, _ = kept(tile, self.input.shape, self._steps_of_layer(), activation.shape[1:])
+        core: tuple[slice, ...] = (slice(None), *local)
+        own, gradient = activation[core], trace.gradient(target, self.layer)[core]
         summary.positions += own[0].numel()
         found = [values.flatten(1).sum(1) for values in (gradient, own, gradient * own)]
         # In double precision, which not all devices have.
@@ -524,13 +348,13 @@ class _Job:
         leading, shape = made.values.shape[:-space], made.values.shape[-space:]
         if self.layer is not None:
             steps = self._steps_of_layer()
-        elif shape == tuple(tile.shape) and self.chosen.name != "score_map":
-            steps = self.geometry.steps[""]
-        else:
+        elif self.chosen.name == "score_map":
             steps = self._steps_of_output(trace)
-        local, placed = _kept(tile, self.input.shape, steps, shape)
+        else:
+            steps = self.geometry.steps[""]
+        local, placed = kept(tile, self.input.shape, steps, shape)
         if summary.values is None:
-            whole = _whole(tile, shape, self.input.shape, steps)
+            whole = whole_shape(tile, shape, self.input.shape, steps)
             summary.values = self._array((*leading, *whole))
             summary.first = replace(made, values=torch.empty(0))
         channels = [slice(None)] * len(leading)
@@ -647,7 +471,7 @@ class _Job:
                 f"of the whole image"
             ]
         small = [
-            n - max(0, (n - _up(b, k) - a - k) // g) * g
+            n - max(0, (n - rounded_up(b, k) - a - k) // g) * g
             for n, (b, a), k, g in zip(
                 self.input.shape, needed, self.geometry.block, self.geometry.spacing, strict=True
             )
@@ -666,13 +490,13 @@ class _Job:
             part, _ = self._noticed(noise[(slice(None), *cut)].contiguous(), gradients=gradients)
             for (values, steps, margins), (tiled, _, _) in zip(whole, part, strict=True):
                 core = tuple(
-                    (s + _up(b, k) if s else 0, n if s + m == n else (s + m - a) // k * k)
+                    (s + rounded_up(b, k) if s else 0, n if s + m == n else (s + m - a) // k * k)
                     for s, m, n, (b, a), k in zip(
                         start, small, large, margins, self.geometry.block, strict=True
                     )
                 )
                 tile = Tile(start, tuple(small), core)
-                local, placed = _kept(tile, large, steps, tiled.shape[1:])
+                local, placed = kept(tile, large, steps, tiled.shape[1:])
                 if not _alike(values[(slice(None), *placed)], tiled[(slice(None), *local)], eps):
                     raise NeuroscopeError(
                         "The network answers a part of an image otherwise than the whole, though "
@@ -814,16 +638,6 @@ def _point(
     if inside and all(0 <= i < n for i, n in zip(cell, output.shape, strict=True)):
         mask[tuple(cell)] = True
     return mask, words
-
-
-def _whole(
-    tile: Tile, shape: Sequence[int], whole: Sequence[int], steps: Sequence[Any]
-) -> tuple[int, ...]:
-    """Return the shape of a map of the whole, from that of a tile's map."""
-    return tuple(
-        m + int((n - size) / step)
-        for m, n, size, step in zip(shape, whole, tile.shape, steps, strict=True)
-    )
 
 
 def _by(shape: Sequence[int]) -> str:
