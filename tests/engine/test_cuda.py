@@ -191,3 +191,13 @@ def test_nothing_is_copied_before_the_end(
         ns.explain(network, image, name, **{"target": 1, **asked})
     counts = [copies_of(network, image, name, **{"target": 1, **asked}) for asked in (few, many)]
     assert 0 < counts[1] <= counts[0], counts
+
+
+@pytest.mark.parametrize(("name", "layer"), [("saliency", None), ("grad_cam", "up2")])
+def test_tiles(name: str, layer: str | None, rng: np.random.Generator) -> None:
+    image, spec = rng.random((168, 188, 3), dtype=np.float32), SEGMENTER
+    here, there = pair(settled(UNet()), spec)
+    target, options = ns.Target(1, image[..., 0] > 0.5), {"relu": False} if layer else {}
+    expected = ns.explain(here, image, name, target, layer, **options).values
+    found = ns.explain_tiled(there, image, name, target, layer, tile=120, **options).values
+    assert_close(found, expected)

@@ -70,7 +70,8 @@ def explain_tiled(
 ) -> Explanation:
     """Explain what a fully convolutional segmenter says about an image of any size.
 
-    The result is that of `explain`, but memory depends on the tile, and not on the image.
+    The result is that of `explain`, to the rounding of the network's numbers, but memory depends
+    on the tile, and not on the image.
 
     Parameters
     ----------
