@@ -369,7 +369,8 @@ def test_other_precisions(policy: str, image: np.ndarray) -> None:
         keras.config.set_dtype_policy(before)
     model.set_weights(plain_model.get_weights())
     ours, plain = as_network(model, "segmentation"), as_network(plain_model, "segmentation")
-    alike = {"mixed_float16": 0.9999, "mixed_bfloat16": 0.97, "float64": 1 - 1e-9}[policy]
+    # Of 8 bits, guided gates flip; which do is another on each processor.
+    alike = {"mixed_float16": 0.9999, "mixed_bfloat16": 0.9, "float64": 1 - 1e-9}[policy]
     for method, more in (("saliency", {}), ("grad_cam", {"layer": "bottom_relu2"}),
                          ("guided_backprop", {})):  # fmt: skip
         found = ns.explain(ours, image, method, 1, **more).values

@@ -53,6 +53,11 @@ def segmenters() -> tuple[ns.Network, ns.Network]:
     return networks.as_network(theirs, "segmentation"), as_network(ours, "segmentation")
 
 
+# Grad-CAM++ divides by differences, and Score-CAM's softmax is of large scores: on each processor
+# another rounding is enlarged.
+_CLOSE = {"grad_cam_plus_plus": 1e-3, "score_cam": 1e-3}
+
+
 def compare(
     pair: tuple[ns.Network, ns.Network],
     image: np.ndarray,
@@ -73,7 +78,7 @@ def compare(
         if not a.values.any():
             assert not b.values.any()
             continue
-        assert_close(b.values, a.values, 1e-4)
+        assert_close(b.values, a.values, _CLOSE.get(method, 1e-4))
         for name, companion in a.companions.items():
             np.testing.assert_array_equal(b.companions[name], companion)
 
