@@ -153,7 +153,7 @@ def rise(
     Misleads
     --------
     Few masks leave blotches that are chance: a second seed shows which. All of the map is raised
-    by the mean score, unless it is ``centred``: compare places within it, not its height with
+    by the mean score, unless it is taken away: compare places within it, not its height with
     another's.
     """
     x = trace.input
