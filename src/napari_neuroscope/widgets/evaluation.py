@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import napari
@@ -19,7 +18,7 @@ from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import layer_data
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.showing import Shower
-from napari_neuroscope.widgets.dock import Dock
+from napari_neuroscope.widgets.dock import Dock, in_a_sentence
 from napari_neuroscope.widgets.evaluation_choice import EvaluationChoice
 from napari_neuroscope.widgets.evaluation_results import EvaluationResults
 from napari_neuroscope.widgets.figure_table import titles_of
@@ -29,7 +28,6 @@ from napari_neuroscope.widgets.long_work import duration
 from napari_neuroscope.widgets.session import Question, Session
 
 _DELAY_MS = 100
-_log = logging.getLogger(__name__)
 
 
 class EvaluationDock(Dock):
@@ -331,13 +329,7 @@ class EvaluationDock(Dock):
     def _show_failure(self, error: Exception) -> None:
         if self.closed:
             return
-        text = str(error)
-        if not isinstance(error, NeuroscopeError):
-            _log.error("the compute thread failed", exc_info=error)
-            text = (
-                f"Something failed that should not: {type(error).__name__}: {error}. Your layers "
-                f"are as they were; please report it with what is in the log."
-            )
+        text = in_a_sentence(error)
         self._note.setText(text)
         show_error(text)
 

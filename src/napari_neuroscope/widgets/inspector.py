@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +39,7 @@ from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.ask_tool import AskTool
-from napari_neuroscope.widgets.dock import Dock
+from napari_neuroscope.widgets.dock import Dock, in_a_sentence
 from napari_neuroscope.widgets.long_work import CostNote, TimeLeft
 from napari_neuroscope.widgets.method_tips import method_tip
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
@@ -60,7 +59,6 @@ if TYPE_CHECKING:
 
 _PATIENCE_MS = 200
 _WARNING = QStyle.StandardPixmap.SP_MessageBoxWarning
-_log = logging.getLogger(__name__)
 
 
 class Inspector(Dock):
@@ -743,13 +741,7 @@ class Inspector(Dock):
     def _show_failure(self, error: Exception) -> None:
         if self.closed:
             return
-        text = str(error)
-        if not isinstance(error, NeuroscopeError):
-            _log.error("the compute thread failed", exc_info=error)
-            text = (
-                f"Something failed that should not: {type(error).__name__}: {error}. Your layers "
-                f"are as they were; please report it with what is in the log."
-            )
+        text = in_a_sentence(error)
         self._answer.setText(text)
         self._answer.setVisible(True)
         show_error(text)

@@ -35,7 +35,7 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.frameworks import keras_graph
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
 from napari_neuroscope.engine.frameworks.keras_reach import reach_of
 from napari_neuroscope.engine.frameworks.keras_trace import Call, Traced, describe, layer_kind
@@ -84,14 +84,6 @@ def _to_torch(values: Any, device: torch.device) -> Tensor:
         known = plain if plain.dtype.kind != "V" else plain.astype(np.float32)
         return torch.from_numpy(known)
     return torch.utils.dlpack.from_dlpack(tf.experimental.dlpack.to_dlpack(values)).to(device)
-
-
-def _to_axes(x: Tensor, axes: str) -> Tensor:
-    """Bring (1, channel, *space) to the network's order of axes."""
-    own = "bc" + "".join(axis for axis in axes if axis in "zyx")
-    if "c" not in axes:
-        x, own = x.squeeze(1), own.replace("c", "")
-    return x if own == axes else x.permute([own.index(axis) for axis in axes])
 
 
 def _canonical(values: Tensor, space: int, *, channels_last: bool) -> Tensor:
@@ -379,10 +371,10 @@ class KerasFramework(Framework):
                 f"A Keras network takes a batch, but the spec's input.axes “{spec.input.axes}” "
                 f"have none; put a b where it comes."
             )
-        shape = tuple(_to_axes(x, spec.input.axes).shape)
+        shape = tuple(to_axes(x, spec.input.axes).shape)
         if any(not layer.built for layer in [self.model, *self._flat_layers()]):
             # A subclassed model makes its weights when it is first called.
-            self.model(_to_tensorflow(_to_axes(x, spec.input.axes)), training=False)
+            self.model(_to_tensorflow(to_axes(x, spec.input.axes)), training=False)
         key = shape, spec.input.axes, spec.output.index, self._structure()
         if key not in self._traces:
             self._traces[key] = Traced(self.model, shape, spec, progress)
@@ -403,7 +395,7 @@ class KerasFramework(Framework):
         self, traced: Traced, x: Tensor, spec: ModelSpec, wanted: list[Any], progress: Progress
     ) -> dict[str, Any]:
         graph = traced.graph
-        given = {graph.x.name: _to_tensorflow(_to_axes(x.float(), spec.input.axes))}
+        given = {graph.x.name: _to_tensorflow(to_axes(x.float(), spec.input.axes))}
         total = len(traced.calls)
         done: set[str] = set()
 

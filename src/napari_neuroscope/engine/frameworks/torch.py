@@ -37,7 +37,7 @@ from napari_neuroscope.engine.errors import (
     shortened,
 )
 from napari_neuroscope.engine.files import Kind as FileKind
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
 from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
@@ -1356,7 +1356,7 @@ class TorchFramework(Framework):
             if copying:
                 # A network may write on its input.
                 given = given.clone()
-            given = _to_axes(given, spec.input.axes)
+            given = to_axes(given, spec.input.axes)
             watcher.begin(given)
             cut = watcher.cut
             try:
@@ -1492,15 +1492,6 @@ def _choose_device(device: str, model: nn.Module) -> torch.device:
             )
         chosen = torch.device("cuda", index)
     return chosen
-
-
-def _to_axes(x: Tensor, axes: str) -> Tensor:
-    """Bring (1, channel, *space) to the network's order of axes."""
-    own = "bc" + "".join(axis for axis in axes if axis in "zyx")
-    for axis in "bc":
-        if axis not in axes:
-            x, own = x.squeeze(own.index(axis)), own.replace(axis, "")
-    return x if own == axes else x.permute([own.index(axis) for axis in axes])
 
 
 def choose_output(answer: Any, index: str | int | None) -> Tensor:
