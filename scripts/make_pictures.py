@@ -21,9 +21,9 @@ from skimage.data import chelsea
 from skimage.io import imsave
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.saving import save
 from napari_neuroscope.viewer.overlays import class_colours
 from napari_neuroscope.viewer.samples import blood_cells, nuclei
-from napari_neuroscope.viewer.saving import save
 from napari_neuroscope.widgets.demo import build_demo, settle, wait_for
 from napari_neuroscope.widgets.session import DEMO_TITLES
 from networks import VisionTransformer

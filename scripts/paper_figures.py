@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 
 import napari_neuroscope as ns
 import street_network as streets
-from napari_neuroscope.viewer.overlays import heat, limits
+from napari_neuroscope.engine.colours import limits
+from napari_neuroscope.viewer.overlays import heat
 from napari_neuroscope.viewer.samples import blood_cells, nuclei
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -224,7 +224,7 @@ def _demo(parsed: argparse.Namespace) -> None:
 
 def _refuse_out(out: Path, *, force: bool) -> None:
     """Refuse what can't be written before anything is computed."""
-    from napari_neuroscope.viewer.saving import SUFFIXES
+    from napari_neuroscope.engine.saving import SUFFIXES
 
     if out.suffix.lower() not in SUFFIXES:
         raise NeuroscopeError(
@@ -237,8 +237,8 @@ def _refuse_out(out: Path, *, force: bool) -> None:
 
 
 def _explain(parsed: argparse.Namespace) -> None:
+    from napari_neuroscope.engine.saving import save
     from napari_neuroscope.engine.sources import read_image
-    from napari_neuroscope.viewer.saving import save
 
     _refuse_out(parsed.out, force=parsed.force)
     if parsed.save_recipe is not None:
@@ -332,8 +332,8 @@ def _summary(explanation: Explanation, *outs: Path) -> str:
 
 def _run(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.recipe import Recipe
+    from napari_neuroscope.engine.saving import save
     from napari_neuroscope.engine.sources import read_image
-    from napari_neuroscope.viewer.saving import save
 
     with _telling_warnings():
         piped = parsed.recipe == "-"

@@ -16,9 +16,9 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine import explain as explaining
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.saving import save
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY, layer_data
-from napari_neuroscope.viewer.saving import save
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.inspector import Inspector
 from napari_neuroscope.widgets.jobs import Jobs

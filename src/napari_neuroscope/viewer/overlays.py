@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.colours import is_background, limits, stops
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network, Prediction
@@ -16,30 +17,13 @@ LayerData = tuple[Any, dict[str, Any], str]
 KEY = "neuroscope"
 """Where a layer's metadata keeps what it shows."""
 
-# Zero is transparent, so that the image is seen where a map says nothing. The hues stay apart for
-# colour-blind readers: dark red to yellow, and blue against orange.
-_POSITIVE = [(0.45, 0.0, 0.15, 0.0), (0.70, 0.05, 0.10, 0.55), (0.93, 0.35, 0.05, 0.8),
-             (0.99, 0.70, 0.10, 0.9), (1.0, 0.98, 0.60, 0.95)]  # fmt: skip
-_SIGNED = [(0.02, 0.35, 0.80, 0.95), (0.30, 0.62, 0.95, 0.6), (1.0, 1.0, 1.0, 0.0),
-           (0.98, 0.62, 0.25, 0.6), (0.80, 0.28, 0.0, 0.95)]  # fmt: skip
-_BACKGROUND_NAMES = {"background", "void", "ignore", "unlabelled", "unlabeled"}
-
 
 def heat(*, signed: bool) -> Any:
     """Return the colour map of maps from zero, or of maps about zero."""
     from napari.utils import Colormap
 
-    if signed:
-        return Colormap(_SIGNED, name="neuroscope signed", display_name="signed")
-    return Colormap(_POSITIVE, name="neuroscope heat", display_name="evidence")
-
-
-def limits(values: np.ndarray, *, signed: bool) -> tuple[float, float]:
-    """Return contrast limits: symmetric about zero for signed values, else from zero."""
-    finite = values[np.isfinite(values)]
-    most = float(np.abs(finite).max()) if finite.size else 0.0
-    most = most or 1.0
-    return (-most, most) if signed else (0.0, most)
+    name, display = ("neuroscope signed", "signed") if signed else ("neuroscope heat", "evidence")
+    return Colormap(stops(signed=signed), name=name, display_name=display)
 
 
 def class_colours(classes: Sequence[tuple[str, tuple[int, int, int]]]) -> Any:
@@ -48,8 +32,7 @@ def class_colours(classes: Sequence[tuple[str, tuple[int, int, int]]]) -> Any:
 
     colours: dict[int | None, Any] = {None: (0, 0, 0, 0)}
     for index, (name, colour) in enumerate(classes):
-        clear = name.casefold() in _BACKGROUND_NAMES
-        colours[index] = (0, 0, 0, 0) if clear else (*(c / 255 for c in colour), 1)
+        colours[index] = (0, 0, 0, 0) if is_background(name) else (*(c / 255 for c in colour), 1)
     return DirectLabelColormap(color_dict=colours)
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
+from napari_neuroscope.engine.colours import limits
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.viewer.mosaic import arranged
-from napari_neuroscope.viewer.overlays import KEY, heat, limits
+from napari_neuroscope.viewer.overlays import KEY, heat
 from napari_neuroscope.viewer.pixels import Pixels
 
 MOST = 48

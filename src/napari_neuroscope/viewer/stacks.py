@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.colours import limits
 from napari_neuroscope.engine.explanation import unfinished_in_words
 from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.doubts import doubts_of
-from napari_neuroscope.viewer.overlays import KEY, limits
+from napari_neuroscope.viewer.overlays import KEY
 
 # Between these shares of its contrast, the largest value of a map that refines changes nothing.
 _STEADY = (0.6, 1.05)

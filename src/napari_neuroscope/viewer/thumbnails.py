@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_neuroscope.engine.colours import limits
 from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.viewer.overlays import heat, limits
+from napari_neuroscope.viewer.overlays import heat
 
 _SIDE = 72
 

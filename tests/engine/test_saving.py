@@ -11,9 +11,9 @@ import tifffile
 from skimage.io import imread
 
 import napari_neuroscope as ns
-from napari_neuroscope.viewer import saving
+from napari_neuroscope.engine import saving
+from napari_neuroscope.engine.saving import save
 from napari_neuroscope.viewer.samples import nuclei
-from napari_neuroscope.viewer.saving import save
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,45 @@
+"""The colours of maps, and the values that they begin and end at."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Zero is transparent, so that the image is seen where a map says nothing. The hues stay apart for
+# colour-blind readers: dark red to yellow, and blue against orange.
+_POSITIVE = ((0.45, 0.0, 0.15, 0.0), (0.70, 0.05, 0.10, 0.55), (0.93, 0.35, 0.05, 0.8),
+             (0.99, 0.70, 0.10, 0.9), (1.0, 0.98, 0.60, 0.95))  # fmt: skip
+_SIGNED = ((0.02, 0.35, 0.80, 0.95), (0.30, 0.62, 0.95, 0.6), (1.0, 1.0, 1.0, 0.0),
+           (0.98, 0.62, 0.25, 0.6), (0.80, 0.28, 0.0, 0.95))  # fmt: skip
+_BACKGROUND_NAMES = {"background", "void", "ignore", "unlabelled", "unlabeled"}
+
+
+def stops(*, signed: bool) -> np.ndarray:
+    """Return the colours (step, red green blue alpha) of 0..1 that a map's are mixed from.
+
+    They are evenly spaced: over maps from zero, or maps about zero.
+    """
+    return np.array(_SIGNED if signed else _POSITIVE)
+
+
+def limits(values: np.ndarray, *, signed: bool) -> tuple[float, float]:
+    """Return contrast limits: symmetric about zero for signed values, else from zero."""
+    finite = values[np.isfinite(values)]
+    most = float(np.abs(finite).max()) if finite.size else 0.0
+    most = most or 1.0
+    return (-most, most) if signed else (0.0, most)
+
+
+def coloured(values: np.ndarray, span: tuple[float, float], *, signed: bool) -> np.ndarray:
+    """Return a map (...) as colours (..., red green blue alpha) of 0..1; clear where not finite."""
+    low, high = span
+    unit = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)
+    table = stops(signed=signed)
+    at = np.linspace(0, 1, len(table))
+    found = np.stack([np.interp(unit, at, channel) for channel in table.T], axis=-1)
+    found[..., 3] *= np.isfinite(values)
+    return found
+
+
+def is_background(name: str) -> bool:
+    """Whether a class is what lies between the others, which pictures leave clear."""
+    return name.casefold() in _BACKGROUND_NAMES
