@@ -209,8 +209,16 @@ def test_the_image_is_read_by_tiles() -> None:
         shapes.append(shape)
         return np.zeros(shape, np.float32)
 
-    again = explain_tiled(network, lazy, "grad_cam", "cell", "enc1", tile=140, out=make)
+    parts: list[tuple[slice, ...]] = []
+    again = explain_tiled(
+        network, lazy, "grad_cam", "cell", "enc1", tile=140, out=make, written=parts.append
+    )
     assert shapes == [(200, 260)]
+    times = np.zeros((200, 260), int)
+    for part in parts:
+        times[part] += 1
+    assert (times == 1).all()
+    assert len(parts) > 1
     np.testing.assert_array_equal(again.values, kept)
     np.testing.assert_allclose(
         kept, ns.explain(network, x, "grad_cam", "cell", "enc1").values, atol=1e-5

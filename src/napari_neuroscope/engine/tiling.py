@@ -65,6 +65,7 @@ def explain_tiled(
     weights: Literal["global", "tile"] = "global",
     ground_truth: Any = None,
     out: Any = None,
+    written: Callable[[tuple[slice, ...]], None] | None = None,
     progress: Progress = no_progress,
     **options: Any,
 ) -> Explanation:
@@ -101,6 +102,8 @@ def explain_tiled(
     out
         Where the map is written, tile by tile: an array of its shape, or a function that takes the
         shape and returns one. None: an array in memory.
+    written
+        Called with the part of the map that has just been written, a slice an axis of the map.
     progress
         Called with (done, total, what) after each tile; it may raise `Cancelled`.
     **options
@@ -125,7 +128,7 @@ def explain_tiled(
         job = _Job(
             network, image, methods[method], Target.of(target), layer, options, tile=sizes,
             overlap=overlap, weights=weights, ground_truth=ground_truth, out=out,
-            progress=progress,
+            written=written, progress=progress,
         )  # fmt: skip
         with job.network.undisturbed():
             return job.run(sizes)
@@ -148,6 +151,7 @@ class _Job:
         weights: Literal["global", "tile"],
         ground_truth: Any,
         out: Any,
+        written: Callable[[tuple[slice, ...]], None] | None,
         progress: Progress,
     ) -> None:
         if network.spec.task != "segmentation":
@@ -189,6 +193,7 @@ class _Job:
             )
         self.overlap, self.weights = overlap, weights
         self.ground_truth, self.out, self.progress = ground_truth, out, progress
+        self.written = written
         self.input = TiledInput(
             image,
             self.network.spec,
@@ -362,7 +367,10 @@ class _Job:
         values = made.values[(*channels, *local)]
         if tell and self.pulled:
             values = values * summary.scale
-        summary.values[(*channels, *placed)] = values.detach().float().cpu().numpy()
+        part = (*(slice(0, n) for n in leading), *placed)
+        summary.values[part] = values.detach().float().cpu().numpy()
+        if self.written is not None:
+            self.written(part)
         summary.signed = summary.signed or bool(made.signed)
         summary.notes.extend(made.notes)
 
