@@ -13,7 +13,6 @@ from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import resample
 
 Scale = Literal["raw", "largest"]
-_SPACE = frozenset("zyx")
 
 
 def difference(first: Explanation, second: Explanation, scale: Scale = "raw") -> Explanation:
@@ -90,9 +89,7 @@ def _check(first: Explanation, second: Explanation) -> None:
 def _in_order_of(first: Explanation, second: Explanation) -> np.ndarray:
     """Return the second's values, the steps of their leading axes in the order of the first's."""
     values = second.values
-    for number, axis in enumerate(first.axes):
-        if axis in _SPACE:
-            continue
+    for number, axis in enumerate(first.leading):
         names, others = (list(e.labels.get(axis, ())) for e in (first, second))
         if names == others or (axis == "layer" and len(names) == len(others) == 1):
             continue

@@ -13,6 +13,8 @@ from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
 from napari_neuroscope.engine.target import Target
 
+_SPACE = frozenset("zyx")
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:
@@ -48,7 +50,8 @@ class Explanation:
     values
         Raw float32 values, never rescaled, with axes named by `axes`.
     axes
-        Such as ("class", "layer", "y", "x"); spatial axes come last.
+        Such as ("class", "layer", "y", "x"); those of the grid come last, such as ("t", "y", "x")
+        where the planes of a stack were explained. A table has none of these.
     labels
         What the steps of the leading axes are called, by axis.
     grid
@@ -100,7 +103,18 @@ class Explanation:
     @property
     def is_table(self) -> bool:
         """Whether the values have no place on the image."""
-        return not any(axis in self.axes for axis in "zyx")
+        # A map's last axis is one that the network looks along.
+        return not self.axes or self.axes[-1] not in _SPACE
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """The axes before those of the grid, such as ("class", "layer")."""
+        return self.axes if self.is_table else self.axes[: -len(self.grid.shape)]
+
+    @property
+    def space(self) -> tuple[str, ...]:
+        """The axes of the grid, such as ("y", "x"), after those of a stack; () for a table."""
+        return self.axes[len(self.leading) :]
 
     def table_in_words(self, most: int = 10) -> list[str]:
         """Return what its table says, a line each; nothing where it has none."""
@@ -161,4 +175,6 @@ class Explanation:
 def unfinished_in_words(record: Mapping[str, Any]) -> str:
     """Return how far what is recorded came, as `Explanation.unfinished` says it."""
     reached = record.get("unfinished")
-    return f"{reached['done']:,} of {reached['total']:,} passes" if reached else ""
+    if not reached:
+        return ""
+    return f"{reached['done']:,} of {reached['total']:,} {reached.get('of', 'passes')}"

@@ -74,7 +74,7 @@ class Pictures:
         """Return them as one layer over the image, with a slider of what is changed."""
         made = self.row.measured.explanation
         axis, title = _WORDS[self.way]
-        space = [a for a in made.axes if a in "zyx"]
+        space = made.space
         placement = Placement.of(source, space, place)
         curve = self.row.curves[self.way]
         labels = [
@@ -118,7 +118,7 @@ def randomised(row: Row, sanity: Sanity) -> Explanation:
     shown = row.measured.labels.get("class")
     return Explanation(
         values=sanity.maps,
-        axes=("randomised", *(axis for axis in made.axes if axis in "zyx")),
+        axes=("randomised", *made.space),
         labels={
             "randomised": ("nothing random", *like),
             "target": (shown,) if shown else tuple(classes[:1]),

@@ -133,11 +133,10 @@ def layer_data(
     """
     if explanation.is_table:
         return []
-    spatial = [axis for axis in explanation.axes if axis in "zyx"]
-    leading = [axis for axis in explanation.axes if axis not in "zyx"]
+    spatial, leading = explanation.space, list(explanation.leading)
     placement = Placement.of(source, spatial, plane)
     values = explanation.values
-    metadata = {**explanation.provenance, "axes": list(explanation.axes),
+    metadata = {**explanation.provenance, "axes": list(explanation.axes), "space": list(spatial),
                 "labels": {axis: list(names) for axis, names in explanation.labels.items()},
                 "signed": explanation.signed, "unit": explanation.unit}  # fmt: skip
     rgb = explanation.method == "input" and len(values) == 3

@@ -255,7 +255,7 @@ def _why_not(layer: Any) -> str:
         return "It explains no class, so nothing tells whether it is right."
     if explained.explanation.unfinished:
         return f"It was stopped after {explained.explanation.unfinished}."
-    if set(explained.explanation.axes) - {"class", "layer", *"zyx"}:
+    if set(explained.explanation.leading) - {"class", "layer"}:
         return "It has several values a position."
     return ""
 

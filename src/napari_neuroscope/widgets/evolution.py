@@ -212,7 +212,7 @@ class EvolutionPlot(Dock):
     def _maps(self, stack: Any) -> tuple[np.ndarray, list[str]]:
         """Return a stack's maps of the shown class, (layer, *space), and the layers' names."""
         made = stack.metadata[KEY]
-        space = sum(axis in "zyx" for axis in made["axes"])
+        space = len(made["space"])
         steps = steps_of(self._viewer, stack)
         # Between the stack's own axes and the spatial ones lie those of the image's plane.
         values = np.asarray(stack.data)

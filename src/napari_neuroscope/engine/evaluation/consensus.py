@@ -14,8 +14,6 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid, resample
 
-_SPACE = frozenset("zyx")
-
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
@@ -101,7 +99,7 @@ def _made(
     notes = [] if len(classes) < 2 else [f"of different classes: {', '.join(classes)}"]
     return Explanation(
         values=values.astype(np.float32),
-        axes=tuple(axis for axis in first.axes if axis in _SPACE),
+        axes=first.space,
         labels={"target": tuple(classes)} if len(classes) == 1 else {},
         grid=grid,
         image=first.image,
