@@ -22,8 +22,13 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.cli import main
 from napari_neuroscope.engine.difference import difference
-from napari_neuroscope.engine.recipe import FORMAT, SUFFIX
-from napari_neuroscope.engine.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.recipe import (
+    FORMAT,
+    SUFFIX,
+    ChangedNetworkError,
+    MissingNetworkError,
+)
+from napari_neuroscope.engine.trust import TrustStore, UntrustedError, digest_of
 
 NUCLEI = Path(str(files("napari_neuroscope.samples"))) / "nuclei"
 IMAGE = NUCLEI / "images" / "02903040e19d.png"
@@ -222,12 +227,21 @@ def test_a_changed_network_is_refused(tmp_path: Path) -> None:
     saved_network(path, [5.0, -3.0])
     changed = ns.load(path, SPEC, device="cpu")
     for network in (None, changed):
-        with pytest.raises(ns.NeuroscopeError, match="its weights have changed"):
+        with pytest.raises(ChangedNetworkError, match="its weights have changed"):
             recipe.run(network, image)
         with pytest.warns(ns.NeuroscopeWarning, match="weights are others"):
             found = recipe.run(network, image, device="cpu", allow_changed=True)
         np.testing.assert_allclose(found.values, 5, rtol=1e-6)
         assert any("weights are others" in note for note in found.provenance["notes"])
+
+
+def test_the_hash_of_the_file_may_wait(tmp_path: Path) -> None:
+    path = saved_network(tmp_path / "net.pt", [2.0, -3.0])
+    answer = ns.explain(ns.load(path, SPEC, device="cpu"), np.ones((2, 3)), "saliency", "dark")
+    whole, quick = ns.Recipe.of(answer), ns.Recipe.of(answer, hashed=False)
+    assert whole.network.sha256 == digest_of(path)
+    assert quick.network.sha256 is None
+    assert quick.network.digest == whole.network.digest
 
 
 def test_another_file_of_the_same_weights_is_told(tmp_path: Path) -> None:
@@ -248,7 +262,7 @@ def test_a_network_that_is_gone(tmp_path: Path) -> None:
     image = np.ones((2, 3), np.float32)
     recipe = recipe_of_file(saved_network(tmp_path / "net.pt", [2.0, -3.0]), image)
     (tmp_path / "net.pt").unlink()
-    with pytest.raises(ns.NeuroscopeError, match=r"There is no file .*net\.pt"):
+    with pytest.raises(MissingNetworkError, match=r"net\.pt, is not there"):
         recipe.run(None, image)
 
 
@@ -393,9 +407,10 @@ def test_a_stranger_s_recipe_runs_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(UntrustedError):
         recipe.model_copy(update={"network": other}).load_network()
     # The function itself is called, or refused, by `load`, as for any file.
-    recipe.network.path.unlink()
-    with pytest.raises(ns.NeuroscopeError, match="There is no file"):
+    recipe.network.path.write_bytes(b"no network")
+    with pytest.raises(ns.NeuroscopeError, match="no network") as refused:
         recipe.load_network()
+    assert not isinstance(refused.value, UntrustedError)
 
 
 def test_a_pickle_is_as_untrusted_as_ever(tmp_path: Path, image: np.ndarray) -> None:

@@ -51,6 +51,14 @@ FORMAT = 1
 """The newest format of recipes that is understood here."""
 
 
+class ChangedNetworkError(NeuroscopeError):
+    """A network of other weights than a recipe was made with."""
+
+
+class MissingNetworkError(NeuroscopeError):
+    """A recipe's network that is in no file, or in one that is not there."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -189,7 +197,13 @@ class Recipe(_Strict):
         return {name: _without_tuples(value) for name, value in options.items()}
 
     @classmethod
-    def of(cls, explanation: Explanation, outputs: Sequence[Output] = (".tif",)) -> Self:
+    def of(
+        cls,
+        explanation: Explanation,
+        outputs: Sequence[Output] = (".tif",),
+        *,
+        hashed: bool = True,
+    ) -> Self:
         """Return the recipe of an explanation that was made in this session.
 
         Parameters
@@ -198,6 +212,8 @@ class Recipe(_Strict):
             What is to be made again.
         outputs
             The kinds of file that are written of an image.
+        hashed
+            Whether the network's file is hashed, too; of a large one that takes a while.
 
         Raises
         ------
@@ -223,7 +239,7 @@ class Recipe(_Strict):
             **{name: made[name] for name in RecipeNetwork.model_fields if name in made}
         )
         path = network.path
-        if path is not None and path.exists():
+        if hashed and path is not None and path.exists():
             network = network.model_copy(update={"sha256": digest_of(path)})
         spec = ModelSpec.parse(record["spec"])
         return cls(
@@ -331,16 +347,22 @@ class Recipe(_Strict):
 
         Raises
         ------
-        NeuroscopeError
+        MissingNetworkError
             Where there is no such file.
         UntrustedError
             Where code would run, and is not trusted.
+        NeuroscopeError
+            Where the file is no network.
         """
         made = self.network
         if made.source is None:
-            raise NeuroscopeError(
+            raise MissingNetworkError(
                 f"The recipe's network “{made.name}” was made in memory, so there is no file to "
                 f"load it from; give the network itself."
+            )
+        if made.path is not None and not made.path.exists():
+            raise MissingNetworkError(
+                f"The recipe's network, the file {made.path}, is not there; give the network itself."
             )
         if made.factory is not None and not trust:
             # Whoever wrote the recipe chose what is called, and with what.
@@ -391,8 +413,10 @@ class Recipe(_Strict):
 
         Raises
         ------
+        ChangedNetworkError
+            Where the network has changed.
         NeuroscopeError
-            Where the network has changed, or what the recipe asks for does not go with the image.
+            Where what the recipe asks for does not go with the network or the image.
         """
         options = self._checked_options()
         replaced = network is None and self._file_is_replaced()
@@ -417,6 +441,10 @@ class Recipe(_Strict):
         found.provenance["notes"].extend(notes)
         return found
 
+    def is_of(self, network: Network) -> bool:
+        """Whether a network has the weights that the recipe was made with, as far as it says."""
+        return self.network.digest in (None, network.digest())
+
     def _checked_options(self) -> dict[str, Any]:
         """Return the options, none but the method's own: others would be told to `explain`."""
         return methods[self.method].check_options(self.options)
@@ -427,10 +455,10 @@ class Recipe(_Strict):
 
     def _changes(self, network: Network, *, allow_changed: bool, replaced: bool) -> list[str]:
         """Warn of a network that is not the recipe's; refuse one of other weights."""
-        known, notes = self.network.digest, []
-        if known is not None and network.digest() != known:
+        notes = []
+        if not self.is_of(network):
             if not allow_changed:
-                raise NeuroscopeError(
+                raise ChangedNetworkError(
                     f"The network “{network.name}” is another than the recipe was made with (its "
                     f"weights have changed); give the right one, or allow it with "
                     f"allow_changed=True."

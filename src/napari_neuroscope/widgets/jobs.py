@@ -47,8 +47,13 @@ Work = Callable[[Report], Any]
 class Jobs(QObject):
     """Runs a dock's jobs, one at a time; a new job cancels the one before.
 
-    All docks share one compute thread, in which the job of one waits for that of another. All
-    signals arrive on the main thread, and none of a job that was cancelled or replaced but `idle`.
+    In a thread the job of one waits for that of another. All signals arrive on the main thread,
+    and none of a job that was cancelled or replaced but `idle`.
+
+    Parameters
+    ----------
+    thread
+        Where they run; the compute thread, which all docks share, if not given.
     """
 
     started = Signal(str)
@@ -57,8 +62,9 @@ class Jobs(QObject):
 
     _reported = Signal(int, str, object)
 
-    def __init__(self) -> None:
+    def __init__(self, thread: WorkThread | None = None) -> None:
         super().__init__()
+        self._thread = thread or _compute
         self._current = 0
         self._busy = False
         self._closed = False
@@ -99,7 +105,7 @@ class Jobs(QObject):
         self._offered.clear()
         self._callbacks = {self._current: _Callbacks(done, failed, partly)}
         self._busy = True
-        _thread.put(self, self._current, work)
+        self._thread.put(self, self._current, work)
         self.started.emit(what)
 
     def cancel(self) -> None:
@@ -111,14 +117,14 @@ class Jobs(QObject):
         """Cancel, and wait at most `wait` seconds for the thread to let go of this."""
         self._closed = True
         self._drop()
-        _thread.leave(self, wait)
+        self._thread.leave(self, wait)
 
     def _drop(self) -> None:
         self._current += 1
         self._callbacks = {}
         self._offered.clear()
         self._busy = False
-        _thread.drop(self)
+        self._thread.drop(self)
 
     def _run(self, job: int, work: Work) -> None:
         """Do a job; called in the compute thread."""
@@ -139,7 +145,7 @@ class Jobs(QObject):
         except RuntimeError:
             # The window, and this object's Qt half with it, may be gone already.
             self._closed = True
-            _thread.leave(self, 0)
+            self._thread.leave(self, 0)
 
     def _deliver(self, job: int, kind: str, value: Any) -> None:
         if job != self._current:
@@ -169,14 +175,15 @@ class _Callbacks:
     partly: Callable[[Any], None]
 
 
-class _ComputeThread:
-    """The one thread that computes; it lives while there is a dock that has asked something.
+class WorkThread:
+    """A thread that works; it lives while there is a dock that has asked something.
 
     A plain thread is used: Qt's pool gives threads too little stack for some libraries, and can't
     be left waiting for the next job with its memory warm.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._changed = threading.Condition()
         self._waiting: OrderedDict[Jobs, tuple[int, Work]] = OrderedDict()
         self._users: set[Jobs] = set()
@@ -189,9 +196,7 @@ class _ComputeThread:
             self._users.add(jobs)
             self._waiting[jobs] = (job, work)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="neuroscope compute", daemon=True
-                )
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
@@ -229,4 +234,4 @@ class _ComputeThread:
             del jobs, work
 
 
-_thread = _ComputeThread()
+_compute = WorkThread("neuroscope compute")
