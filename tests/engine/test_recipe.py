@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from napari_neuroscope.engine.recipe import (
     SUFFIX,
     ChangedNetworkError,
     MissingNetworkError,
+    recipe_in,
+    recorded,
 )
 from napari_neuroscope.engine.trust import TrustStore, UntrustedError, digest_of
 
@@ -302,6 +306,18 @@ def test_what_is_made_of_others_is_refused(asked: ns.Explanation) -> None:
 
 
 # --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_record_holds_the_recipe_or_why_not(asked: ns.Explanation) -> None:
+    record = json.loads(json.dumps(recorded(asked)))
+    assert recipe_in(record) == ns.Recipe.of(asked)
+    derived = replace(asked, asked=None)
+    record = json.loads(json.dumps(recorded(derived)))
+    assert "recipe" not in record
+    with pytest.raises(ns.NeuroscopeError, match="was not asked for by itself"):
+        recipe_in(record)
+    with pytest.raises(ns.NeuroscopeError, match="holds no recipe"):
+        recipe_in({"method": "prediction"})
 
 
 @pytest.mark.parametrize(

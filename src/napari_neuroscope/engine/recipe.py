@@ -286,6 +286,11 @@ class Recipe(_Strict):
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise NeuroscopeError(f"{where} is no valid YAML: {line}.") from error
+        return cls.parse(raw, where=where)
+
+    @classmethod
+    def parse(cls, raw: Any, *, where: str = "The recipe") -> Self:
+        """Read a recipe from plain values, with errors as one sentence that begins with `where`."""
         if not isinstance(raw, dict):
             raise NeuroscopeError(f"{where} holds no recipe; save one with Recipe.of(…).save(…).")
         made_by = raw.get("format", FORMAT)
@@ -306,12 +311,16 @@ class Recipe(_Strict):
                 f"{where} is wrong {_what_is_wrong(error)}{_UPDATE if newer else ''}."
             ) from error
 
-    def to_yaml(self) -> str:
-        """Return the recipe as YAML."""
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe as plain values, as JSON knows them."""
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         if not self.network.arguments:
             del plain["network"]["arguments"]
-        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=math.inf)
+        return plain
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML."""
+        return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True, width=math.inf)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the recipe to a file, whole or not at all.
@@ -418,13 +427,43 @@ class Recipe(_Strict):
         NeuroscopeError
             Where what the recipe asks for does not go with the network or the image.
         """
-        options = self._checked_options()
+        self._checked_options()
+        network, notes = self.fitted(
+            network, device=device, trust=trust, allow_changed=allow_changed
+        )
+        return self.explained(
+            network, image, notes, ground_truth=ground_truth, progress=progress, partial=partial
+        )
+
+    def fitted(
+        self,
+        network: Network | None,
+        *,
+        device: str = "auto",
+        trust: bool = False,
+        allow_changed: bool = False,
+    ) -> tuple[Network, list[str]]:
+        """Return the network as the recipe needs it, and what is to be noted of it.
+
+        The parameters and errors are those of `run`.
+        """
         replaced = network is None and self._file_is_replaced()
         if network is None:
             network = self.load_network(device=device, trust=trust)
         notes = self._changes(network, allow_changed=allow_changed, replaced=replaced)
-        if network.spec != self.spec:
-            network = network.with_spec(self.spec)
+        return network if network.spec == self.spec else network.with_spec(self.spec), notes
+
+    def explained(
+        self,
+        network: Network,
+        image: Any,
+        notes: Sequence[str] = (),
+        *,
+        ground_truth: Any = None,
+        progress: Progress = no_progress,
+        partial: Callable[[Explanation], None] | None = None,
+    ) -> Explanation:
+        """Explain an image with a network that `fitted` returned, and its notes."""
         targets = [target.target() for target in self.targets]
         found = explain(
             network,
@@ -435,10 +474,9 @@ class Recipe(_Strict):
             ground_truth=ground_truth,
             progress=progress,
             partial=partial,
-            **options,
+            **self._checked_options(),
         )
-        notes += self._differences(found.provenance)
-        found.provenance["notes"].extend(notes)
+        found.provenance["notes"] += [*notes, *self._differences(found.provenance)]
         return found
 
     def is_of(self, network: Network) -> bool:
@@ -550,6 +588,33 @@ class Recipe(_Strict):
     def needs_ground_truth(self) -> bool:
         """Whether a target's region is where the class truly is."""
         return any(target.region == "ground_truth" for target in self.targets)
+
+
+def recorded(explanation: Explanation, *, hashed: bool = True) -> dict[str, Any]:
+    """Return what an explanation's record says of its recipe, as plain JSON.
+
+    Under “recipe” the recipe, or under “no_recipe” the sentence that says why there is none.
+    """
+    try:
+        return {"recipe": Recipe.of(explanation, hashed=hashed).plain()}
+    except NeuroscopeError as error:
+        return {"no_recipe": str(error)}
+
+
+def recipe_in(record: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that an explanation's record holds, as `recorded` wrote it.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it holds none, and why.
+    """
+    if "recipe" in record:
+        return Recipe.parse(record["recipe"], where="The recipe in the record")
+    raise NeuroscopeError(
+        str(record.get("no_recipe", ""))
+        or "The record holds no recipe: it was not made by an explanation of one image."
+    )
 
 
 def refuse_path(path: Path, *, overwrite: bool) -> None:

@@ -11,6 +11,7 @@ from napari_neuroscope.engine.colours import is_background, limits, stops
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network, Prediction
+from napari_neuroscope.engine.recipe import recorded
 from napari_neuroscope.viewer.geometry import Placement
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -138,7 +139,8 @@ def layer_data(
     values = explanation.values
     metadata = {**explanation.provenance, "axes": list(explanation.axes), "space": list(spatial),
                 "labels": {axis: list(names) for axis, names in explanation.labels.items()},
-                "signed": explanation.signed, "unit": explanation.unit}  # fmt: skip
+                "signed": explanation.signed, "unit": explanation.unit,
+                **recorded(explanation, hashed=False)}  # fmt: skip
     rgb = explanation.method == "input" and len(values) == 3
     if rgb:
         values, leading = np.clip(np.moveaxis(values, 0, -1), 0, 1), []
