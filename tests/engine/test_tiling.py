@@ -391,3 +391,74 @@ def test_progress_can_stop_it() -> None:
     with pytest.raises(ns.Cancelled):
         explain_tiled(unet(), image(), "score_map", "cell", tile=120, progress=progress)
     assert seen == [(n, seen[0][1]) for n in (1, 2, 3)]
+
+
+WINDOWS = [((40, 101), (60, 90)), ((0, 30), (150, 187)), ((100, 165), (0, 187))]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("tile", [500, 120])
+@pytest.mark.parametrize(
+    ("method", "layer"), [("score_map", None), ("saliency", None), ("layer_cam", "bottom")]
+)
+def test_a_window_is_that_part_of_the_whole(method, layer, tile, window) -> None:
+    network, x = unet(), Sliced(image())
+    whole = ns.explain(network, image(), method, "cell", layer)
+    part = explain_tiled(network, x, method, "cell", layer, tile=tile, window=window)
+    offset = np.subtract(part.grid.offset, whole.grid.offset) / whole.grid.scale
+    first = np.round(offset).astype(int)
+    np.testing.assert_allclose(offset, first, atol=1e-9)
+    cut = tuple(slice(i, i + n) for i, n in zip(first, part.values.shape, strict=True))
+    np.testing.assert_allclose(part.values, whole.values[cut], rtol=0, atol=1e-5)
+    # It holds the window, and less than a unit of the coarsest layer more.
+    for (begin, stop), start, n, step in zip(
+        window, part.grid.offset, part.values.shape, part.grid.scale, strict=True
+    ):
+        assert begin - 4 < start - (step - 1) / 2 <= begin
+        assert stop <= start - (step - 1) / 2 + n * step < stop + 4
+    assert part.image == whole.image
+    # Floats are read once for their range.
+    assert max(x.read[1:], default=0) < image().size or tile == 500
+
+
+def test_a_window_weighs_channels_by_itself_and_says_so() -> None:
+    network, x, window = unet(), image(), ((40, 101), (60, 90))
+    mask = np.zeros(x.shape[:2], bool)
+    mask[40:104, 60:92] = True
+    of_mask = ns.explain(network, x, "grad_cam", ns.Target("cell", mask), "dec2", relu=False)
+    part = explain_tiled(network, x, "grad_cam", "cell", "dec2", window=window, relu=False)
+    assert part.provenance["tiling"]["window"] == [[40, 104], [60, 92]]
+    assert "the channels' weights are of the window alone" in part.provenance["notes"]
+    (target,) = part.provenance["targets"]
+    assert target["value"] == pytest.approx(of_mask.provenance["targets"][0]["value"], rel=1e-4)
+    whole = ns.explain(network, x, "grad_cam", "cell", "dec2", relu=False)
+    assert part.values.shape == (32, 16)
+    assert not np.allclose(part.values, whole.values[20:52, 30:46], rtol=1e-3)
+
+
+@pytest.mark.parametrize("window", [((0, 10),), ((0, 200), (0, 5)), ((5, 5), (0, 9))])
+def test_a_window_beside_the_image_is_refused(window) -> None:
+    with pytest.raises(ns.NeuroscopeError, match="no part of an image of 165 × 187"):
+        explain_tiled(unet(), image(), "saliency", "cell", window=window)
+
+
+def test_the_map_so_far_is_handed_out(monkeypatch) -> None:
+    from napari_neuroscope.engine import tiling
+
+    monkeypatch.setattr(tiling, "_OFFER_EVERY_S", 0.0)
+    found: list[tuple[str, int]] = []
+    network, x = unet(), image()
+
+    def take(part: ns.Explanation) -> None:
+        found.append((part.unfinished, int(np.isfinite(part.values).sum())))
+
+    made = explain_tiled(
+        network, x, "grad_cam", "cell", "enc1", tile=120, partial=take,
+        out=lambda shape: np.full(shape, np.nan, np.float32),
+    )  # fmt: skip
+    assert [words for words, _ in found] == [f"{n} of 4 tiles" for n in (1, 2, 3)]
+    counts = [count for _, count in found]
+    assert counts == sorted(set(counts))
+    assert counts[-1] < made.values.size
+    assert made.unfinished == ""
+    assert np.isfinite(made.values).all()

@@ -20,6 +20,8 @@ from napari_neuroscope.engine.spec import ModelSpec, SizeRule
 
 Margins = tuple[tuple[int, int], ...]
 """How many pixels of a tile are thrown away, (before, after) an axis."""
+Window = tuple[tuple[int, int], ...]
+"""Which pixels of an image, (first, stop) an axis."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Geometry:
         Whether a side that is no multiple of the block is resampled by another factor.
     sees
         How far the outputs of a block see beyond it.
+    least
+        The fewest pixels that the network takes.
     """
 
     steps: dict[str, tuple[Any, ...]]
@@ -65,6 +69,7 @@ class Geometry:
     spacing: tuple[int, ...]
     even: bool
     sees: Margins
+    least: tuple[int, ...]
 
     @classmethod
     def of(cls, graph: LayerGraph, spec: ModelSpec) -> Geometry:
@@ -86,8 +91,8 @@ class Geometry:
             math.lcm(*(s.numerator for s in axis)) for axis in zip(*steps.values(), strict=True)
         )
         rule = spec.input.size
-        sizes = [n for _, n in rule.each(graph.space)] if isinstance(rule, SizeRule) else [1]
-        sizes = sizes if len(sizes) == graph.space else sizes * graph.space
+        rules = rule.each(graph.space) if isinstance(rule, SizeRule) else [(1, 1)]
+        rules = rules if len(rules) == graph.space else rules * graph.space
         end = {graph.final_activation[0]} if graph.final_activation else set()
         outputs = tuple(name for name in leaves if set(graph[name].outputs) <= end)
         fields = [beyond(graph, name, block) for name in outputs]
@@ -95,10 +100,11 @@ class Geometry:
             steps,
             outputs,
             block,
-            tuple(math.lcm(b, max(n, 1)) for b, n in zip(block, sizes, strict=True)),
+            tuple(math.lcm(b, max(n, 1)) for b, (_, n) in zip(block, rules, strict=True)),
             any(not _by_windows(graph[name].reach) for name in leaves),
             tuple((max(b for b, _ in axis), max(a for _, a in axis))
                   for axis in zip(*fields, strict=True)),
+            tuple(n for n, _ in rules),
         )  # fmt: skip
 
     def margins(self, *, gradients: bool) -> Margins:
@@ -114,8 +120,16 @@ class Geometry:
             for (before, after), b in zip(self.sees, self.block, strict=True)
         )
 
-    def tiles(self, shape: Sequence[int], tile: Sequence[int], margins: Margins) -> list[Tile]:
+    def tiles(
+        self,
+        shape: Sequence[int],
+        tile: Sequence[int],
+        margins: Margins,
+        window: Window | None = None,
+    ) -> list[Tile]:
         """Return tiles that cover an image, all of one shape of at most `tile`, their cores once.
+
+        Of a window, made by `snapped`, only what it holds is covered.
 
         Raises
         ------
@@ -123,9 +137,12 @@ class Geometry:
             Where the tile is too small, or the image's sides are no multiples of the stride and
             would be resampled by another factor in each tile.
         """
+        wanted = window or tuple((0, n) for n in shape)
         axes = [
-            self._along(n, size, margin, axis)
-            for axis, (n, size, margin) in enumerate(zip(shape, tile, margins, strict=True))
+            self._within(ends, n, size, margin, axis)
+            for axis, (ends, n, size, margin) in enumerate(
+                zip(wanted, shape, tile, margins, strict=True)
+            )
         ]
         return [
             Tile(
@@ -136,19 +153,52 @@ class Geometry:
             for places in itertools.product(*axes)
         ]
 
-    def _along(
-        self, n: int, tile: int, margin: tuple[int, int], axis: int
+    def snapped(self, window: Window, shape: Sequence[int]) -> Window:
+        """Return a window widened to whole units of all layers, within an image of `shape`."""
+        return tuple(
+            (first // b * b, min(rounded_up(stop, b), n))
+            for (first, stop), b, n in zip(window, self.block, shape, strict=True)
+        )
+
+    def _within(
+        self, ends: tuple[int, int], n: int, tile: int, margin: tuple[int, int], axis: int
     ) -> list[tuple[int, int, tuple[int, int]]]:
-        """Return (start, size, core) of the tiles of an axis."""
-        if n <= tile:
-            return [(0, n, (0, n))]
-        block, spacing = self.block[axis], self.spacing[axis]
+        """Return (start, size, core) of the tiles that cover a part of an axis."""
+        if ends == (0, n):
+            return self._along(n, tile, margin, axis)
+        spacing = self.spacing[axis]
+        # What is passed begins and ends where tiles of the whole might, so that it is of a size
+        # that the network takes.
+        start = max(0, ends[0] - rounded_up(margin[0], self.block[axis])) // spacing * spacing
+        rest = max(0, n - ends[1] - margin[1]) // spacing * spacing
+        short = rounded_up(max(0, self.least[axis] - (n - rest - start)), spacing)
+        grown = min(short, rest)
+        start, stop = max(0, start - (short - grown)), n - rest + grown
+        if stop - start < n:
+            self._check_even(n, axis)
+        return [
+            (start + s, size, (max(start + first, ends[0]), min(start + last, ends[1])))
+            for s, size, (first, last) in self._along(stop - start, tile, margin, axis)
+            if start + first < ends[1] and start + last > ends[0]
+        ]
+
+    def _check_even(self, n: int, axis: int) -> None:
+        block = self.block[axis]
         if self.even and n % block:
             raise NeuroscopeError(
                 f"A side of {n} pixels is no multiple of {block}, the network's stride, so tiles "
                 f"would be resampled otherwise than the whole; set the spec's input.size to "
                 f"{{min: {block}, step: {block}}} and input.resize to pad, or cut the image."
             )
+
+    def _along(
+        self, n: int, tile: int, margin: tuple[int, int], axis: int
+    ) -> list[tuple[int, int, tuple[int, int]]]:
+        """Return (start, size, core) of the tiles of an axis."""
+        if n <= tile:
+            return [(0, n, (0, n))]
+        self._check_even(n, axis)
+        block, spacing = self.block[axis], self.spacing[axis]
         before, after = rounded_up(margin[0], block), margin[1]
         # As the side itself, the size then is one that the network takes.
         size = n - -(-(n - tile) // spacing) * spacing
@@ -196,4 +246,14 @@ def whole_shape(
     return tuple(
         m + int((n - size) / step)
         for m, n, size, step in zip(shape, whole, tile.shape, steps, strict=True)
+    )
+
+
+def part_of(
+    window: Window, whole: Sequence[int], steps: Sequence[Any], shape: Sequence[int]
+) -> tuple[slice, ...]:
+    """Return which units of the whole's map of `shape` a window holds."""
+    return tuple(
+        slice(int(first / step), m if stop == n else int(stop / step))
+        for (first, stop), n, step, m in zip(window, whole, steps, shape, strict=True)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -28,7 +29,16 @@ from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import Prepared
 from napari_neuroscope.engine.target import Instance, Mask, ResolvedTarget, Target
 from napari_neuroscope.engine.tiled_input import TiledInput
-from napari_neuroscope.engine.tiles import Geometry, Margins, Tile, kept, rounded_up, whole_shape
+from napari_neuroscope.engine.tiles import (
+    Geometry,
+    Margins,
+    Tile,
+    Window,
+    kept,
+    part_of,
+    rounded_up,
+    whole_shape,
+)
 from napari_neuroscope.engine.trace import Trace, TraceKey
 
 # Each position of these maps hangs on what is seen from there alone.
@@ -36,6 +46,8 @@ _LOCAL = ("score_map", "activation", "saliency", "input_x_gradient", "guided_bac
           "hires_cam", "layer_cam")  # fmt: skip
 
 _TILE = {1: 1 << 20, 2: 1024, 3: 128}
+# What is finished so far is handed out a few times a second at most.
+_OFFER_EVERY_S = 0.2
 
 
 def _mean_gradient(sums: Tensor, count: int) -> Tensor:
@@ -63,9 +75,11 @@ def explain_tiled(
     tile: int | Sequence[int] | None = None,
     overlap: int | Literal["receptive field"] = "receptive field",
     weights: Literal["global", "tile"] = "global",
+    window: Sequence[tuple[int, int]] | None = None,
     ground_truth: Any = None,
     out: Any = None,
     written: Callable[[tuple[slice, ...]], None] | None = None,
+    partial: Callable[[Explanation], None] | None = None,
     progress: Progress = no_progress,
     **options: Any,
 ) -> Explanation:
@@ -97,6 +111,10 @@ def explain_tiled(
     weights
         Channels are weighted by the gradient over the whole image (``"global"``, by two passes
         over the tiles, so that there are no seams), or over each tile.
+    window
+        (first, stop) an axis: only these pixels are explained, and those of whole units of the
+        network about them. The map is that part of the whole's, but for the channels' weights of
+        Grad-CAM and X-Grad-CAM and the target's value, which are of the window alone.
     ground_truth
         Classes of the image's pixels, sliced likewise, for the region "ground_truth".
     out
@@ -104,6 +122,9 @@ def explain_tiled(
         shape and returns one. None: an array in memory.
     written
         Called with the part of the map that has just been written, a slice an axis of the map.
+    partial
+        Called a few times a second with the map so far, whose values are those that are written
+        on; its `unfinished` says how many tiles there are of it.
     progress
         Called with (done, total, what) after each tile; it may raise `Cancelled`.
     **options
@@ -127,8 +148,8 @@ def explain_tiled(
     with torch.inference_mode(False), torch.no_grad():
         job = _Job(
             network, image, methods[method], Target.of(target), layer, options, tile=sizes,
-            overlap=overlap, weights=weights, ground_truth=ground_truth, out=out,
-            written=written, progress=progress,
+            overlap=overlap, weights=weights, window=window, ground_truth=ground_truth, out=out,
+            written=written, partial=partial, progress=progress,
         )  # fmt: skip
         with job.network.undisturbed():
             return job.run(sizes)
@@ -149,9 +170,11 @@ class _Job:
         tile: tuple[int, ...],
         overlap: int | Literal["receptive field"],
         weights: Literal["global", "tile"],
+        window: Sequence[tuple[int, int]] | None,
         ground_truth: Any,
         out: Any,
         written: Callable[[tuple[slice, ...]], None] | None,
+        partial: Callable[[Explanation], None] | None,
         progress: Progress,
     ) -> None:
         if network.spec.task != "segmentation":
@@ -193,7 +216,7 @@ class _Job:
             )
         self.overlap, self.weights = overlap, weights
         self.ground_truth, self.out, self.progress = ground_truth, out, progress
-        self.written = written
+        self.written, self.partial = written, partial
         self.input = TiledInput(
             image,
             self.network.spec,
@@ -202,7 +225,28 @@ class _Job:
             lambda: progress(0, 0, chosen.title),
         )
         self.image = image
+        self.window = None if window is None else self._window(window, target)
         self.notes: list[str] = []
+
+    def _window(self, window: Sequence[tuple[int, int]], target: Target) -> Window | None:
+        """Return the window in whole units of the network; None where it is the whole image."""
+        shape = self.input.image_shape
+        if len(window) != len(shape) or any(
+            not 0 <= first < stop <= n for (first, stop), n in zip(window, shape, strict=True)
+        ):
+            raise NeuroscopeError(
+                f"The window {tuple(window)} is no part of an image of {_by(shape)} pixels; give "
+                f"(first, stop) of each axis."
+            )
+        if self.target is not None and target.reduce == "mean":
+            raise NeuroscopeError("The mean isn't known from a window alone; use reduce=“sum”.")
+        # The padding goes with the pixels that it continues.
+        ends = [
+            (int(first), m if stop == n else int(stop))
+            for (first, stop), n, m in zip(window, shape, self.input.shape, strict=True)
+        ]
+        found = self.geometry.snapped(tuple(ends), self.input.shape)
+        return None if found == tuple((0, n) for n in self.input.shape) else found
 
     def _layer(self, graph: LayerGraph, layer: str | None) -> str | None:
         if Needs.LAYER not in self.chosen.needs_with(self.options):
@@ -242,7 +286,7 @@ class _Job:
         margins = self.geometry.margins(gradients=gradients)
         if isinstance(self.overlap, int):
             margins = ((self.overlap, self.overlap),) * len(margins)
-        return self.geometry.tiles(self.input.shape, tile, margins)
+        return self.geometry.tiles(self.input.shape, tile, margins, self.window)
 
     def _explanation(self, tile: tuple[int, ...]) -> Explanation:
         gradients = self.pulled
@@ -251,9 +295,19 @@ class _Job:
         second = self._tiles(tile, gradients=False) if globally else []
         total, done = len(first) + len(second), 0
         notes = [*self.input.notes, *self.notes]
-        if total > 1 + globally:
+        if first[0].shape != self.input.shape:
             notes += self._sure(gradients=gradients)
         summary = _Summary()
+        next_offer = time.monotonic() + _OFFER_EVERY_S
+
+        def offered(tiles: list[Tile], number: int) -> None:
+            nonlocal next_offer
+            if self.partial is None or number == len(tiles) or time.monotonic() < next_offer:
+                return
+            found = self._assembled(summary, first[0], notes)
+            found.provenance["unfinished"] = {"done": number, "total": len(tiles), "of": "tiles"}
+            self.partial(found)
+            next_offer = time.monotonic() + _OFFER_EVERY_S
 
         def followed(tiles: list[Tile]) -> Iterator[Tile]:
             nonlocal done
@@ -268,8 +322,9 @@ class _Job:
             def make(trace: Trace, target: ResolvedTarget | None) -> Tensor | Map:
                 return self.chosen(trace, target, self.layer, **self.options)
 
-            for one in followed(first):
+            for number, one in enumerate(followed(first), 1):
                 self._map(one, make, summary, tell=True)
+                offered(first, number)
         else:
             sums = torch.zeros(())
             for one in followed(first):
@@ -283,8 +338,9 @@ class _Job:
                 values = weighted(trace.activation(self.layer), weights)
                 return values.relu() if self.options["relu"] else values
 
-            for one in followed(second):
+            for number, one in enumerate(followed(second), 1):
                 self._map(one, make, summary, tell=False)
+                offered(second, number)
         self._check_region(summary)
         return self._assembled(summary, first[0], notes)
 
@@ -360,14 +416,21 @@ class _Job:
             steps = self.geometry.steps[""]
         local, placed = kept(tile, self.input.shape, steps, shape)
         if summary.values is None:
-            whole = whole_shape(tile, shape, self.input.shape, steps)
-            summary.values = self._array((*leading, *whole))
+            summary.whole = whole_shape(tile, shape, self.input.shape, steps)
+            window = self.window or tuple((0, n) for n in self.input.shape)
+            summary.cut = part_of(window, self.input.shape, steps, summary.whole)
+            own = (cut.stop - cut.start for cut in summary.cut)
+            summary.values = self._array((*leading, *own))
             summary.first = replace(made, values=torch.empty(0))
         channels = [slice(None)] * len(leading)
         values = made.values[(*channels, *local)]
         if tell and self.pulled:
             values = values * summary.scale
-        part = (*(slice(0, n) for n in leading), *placed)
+        inside = (
+            slice(one.start - cut.start, one.stop - cut.start)
+            for one, cut in zip(placed, summary.cut, strict=True)
+        )
+        part = (*(slice(0, n) for n in leading), *inside)
         summary.values[part] = values.detach().float().cpu().numpy()
         if self.written is not None:
             self.written(part)
@@ -545,11 +608,23 @@ class _Job:
         if target is not None:
             labels["target"] = (spec.class_name(target.index),)
         grid = Grid.of_image(self.input.image_shape).window((0,) * space, self.input.shape)
+        grid = grid.divided(summary.whole).window(
+            [cut.start for cut in summary.cut], summary.values.shape[-space:]
+        )
+        tiling: dict[str, Any] = {
+            "tile": list(tile.shape),
+            "overlap": self.overlap,
+            "weights": self.weights,
+        }
+        if self.window is not None:
+            tiling["window"] = [list(ends) for ends in self.window]
+            if self.chosen.name in _WEIGHTS and self.weights == "global":
+                notes = [*notes, "the channels' weights are of the window alone"]
         return Explanation(
             values=summary.values,
             axes=(*first.axes, *spec.input.space),
             labels=labels,
-            grid=grid.divided(summary.values.shape[-space:]),
+            grid=grid,
             image=Grid.of_image(self.input.image_shape),
             signed=self.chosen.signed(self.options) if first.signed is None else summary.signed,
             unit=first.unit or self.chosen.title,
@@ -579,11 +654,7 @@ class _Job:
                 },
                 "spec": spec.model_dump(mode="json", exclude_defaults=True),
                 "image": {"shape": list(self.image.shape), "dtype": str(self.input.dtype)},
-                "tiling": {
-                    "tile": list(tile.shape),
-                    "overlap": self.overlap,
-                    "weights": self.weights,
-                },
+                "tiling": tiling,
                 "versions": {
                     "napari-neuroscope": version("napari-neuroscope"),
                     "torch": str(torch.__version__),
@@ -601,7 +672,9 @@ class _Summary:
     Attributes
     ----------
     values
-        The map of the whole.
+        The map of the whole, or of the window.
+    whole, cut
+        The positions of the whole's map, and which of them `values` are.
     first
         The first tile's map, for what they have in common.
     signed, notes
@@ -615,6 +688,8 @@ class _Summary:
     """
 
     values: Any = None
+    whole: tuple[int, ...] = ()
+    cut: tuple[slice, ...] = ()
     first: Map | None = None
     signed: bool = False
     notes: list[str] = field(default_factory=list)
