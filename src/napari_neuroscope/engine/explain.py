@@ -7,7 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -380,6 +380,98 @@ def _on_one_grid(rows: list[list[Map]], prepared: Grid, space: int) -> Tensor:
     return stacked.reshape(len(rows), len(rows[0]), *stacked.shape[1:])
 
 
+@dataclass(frozen=True)
+class Stacked:
+    """The maps of targets and layers as one.
+
+    Attributes
+    ----------
+    values
+        (class, layer, ..., *space), or a table; the first two as far as they were asked for.
+    axes
+        The names of its leading axes.
+    labels
+        What their steps are called, by axis.
+    signed, unit, ordered
+        As of an `Explanation`.
+    companions
+        Label maps beside it, by name.
+    placed
+        Whether it has positions.
+    """
+
+    values: Tensor
+    axes: tuple[str, ...]
+    labels: dict[str, tuple[str, ...]]
+    signed: bool
+    unit: str
+    companions: dict[str, Tensor]
+    ordered: frozenset[str]
+    placed: bool
+
+
+def stacked(
+    network: Network,
+    chosen: Method,
+    targets: list[ResolvedTarget | None],
+    layers: Sequence[str],
+    maps: list[list[Map]],
+    options: dict[str, Any],
+    prepared: Grid,
+    *,
+    class_axis: bool,
+    layer_axis: bool,
+) -> Stacked:
+    """Stack the map of each target and layer, on the finest of their grids.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the layers have different numbers of channels.
+    """
+    spec, first = network.spec, maps[0][0]
+    placed = first.values.ndim > len(first.axes)
+    if not placed:
+        # A table has all classes, whichever were asked for.
+        maps, class_axis = [maps[0]], False
+    if layer_axis and len({m.values.shape[: len(m.axes)] for m in maps[0]}) > 1:
+        raise NeuroscopeError(
+            "The chosen layers have different numbers of channels, so they make "
+            "no stack; ask for the first few with channels=8, or one layer."
+        )
+    if placed:
+        values = _on_one_grid(maps, first.grid or prepared, len(prepared.shape))
+    else:
+        values = _stack([_stack([m.values for m in row]) for row in maps])
+    axes, labels = ("class", "layer", *first.axes), dict(first.labels)
+    if len({m.labels.get("channel") for row in maps for m in row}) > 1:
+        labels["channel"] = tuple(f"rank {n + 1}" for n in range(len(labels["channel"])))
+    labels["class" if class_axis else "target"] = tuple(
+        spec.class_name(t.index) for t in targets if t is not None
+    )
+    if layer_axis:
+        labels["layer"] = tuple(layers)
+    if not layer_axis:
+        values, axes = values.squeeze(1), tuple(a for a in axes if a != "layer")
+    if not class_axis:
+        values, axes = values.squeeze(0), axes[1:]
+    signed = (
+        chosen.signed(options)
+        if first.signed is None
+        else any(m.signed for row in maps for m in row)
+    )
+    return Stacked(
+        values,
+        axes,
+        {axis: names for axis, names in labels.items() if names},
+        signed,
+        first.unit or chosen.title,
+        _companions(maps, class_axis=class_axis, layer_axis=layer_axis),
+        first.ordered,
+        placed,
+    )
+
+
 def _assemble(
     trace: Trace,
     chosen: Method,
@@ -393,80 +485,86 @@ def _assemble(
     class_axis: bool,
     layer_axis: bool,
 ) -> Explanation:
-    network, space = trace.network, trace.space
-    spec, first = network.spec, maps[0][0]
-    spatial = tuple(spec.input.space)
-    placed = first.values.ndim > len(first.axes)
-    if not placed:
-        # A table has all classes, whichever were asked for.
-        maps, class_axis = [maps[0]], False
-    if layer_axis and len({m.values.shape[: len(m.axes)] for m in maps[0]}) > 1:
-        raise NeuroscopeError(
-            "The chosen layers have different numbers of channels, so they make "
-            "no stack; ask for the first few with channels=8, or one layer."
-        )
-    if placed:
-        stacked = _on_one_grid(maps, first.grid or trace.prepared.grid, space)
-    else:
-        stacked = _stack([_stack([m.values for m in row]) for row in maps])
-    axes, labels = ("class", "layer", *first.axes), dict(first.labels)
-    if len({m.labels.get("channel") for row in maps for m in row}) > 1:
-        labels["channel"] = tuple(f"rank {n + 1}" for n in range(len(labels["channel"])))
-    labels["class" if class_axis else "target"] = tuple(
-        spec.class_name(t.index) for t in targets if t is not None
-    )
-    if layer_axis:
-        labels["layer"] = tuple(layers)
-    if not layer_axis:
-        stacked, axes = stacked.squeeze(1), tuple(a for a in axes if a != "layer")
-    if not class_axis:
-        stacked, axes = stacked.squeeze(0), axes[1:]
+    network, first = trace.network, maps[0][0]
+    made = stacked(
+        network, chosen, targets, layers, maps, options, trace.prepared.grid,
+        class_axis=class_axis, layer_axis=layer_axis,
+    )  # fmt: skip
     # The one copy to the host.
-    values = stacked.detach().to(torch.float32).cpu().contiguous().numpy()
+    values = made.values.detach().to(torch.float32).cpu().contiguous().numpy()
     if sum(len(row) for row in maps) == 1:
         # It may be a part of what is kept for the next question.
         values = values.copy()
     grid = first.grid or trace.prepared.grid
-    grid = grid.divided(values.shape[-space:]) if placed else grid
-    signed = (
-        chosen.signed(options)
-        if first.signed is None
-        else any(m.signed for row in maps for m in row)
-    )
+    grid = grid.divided(values.shape[-trace.space :]) if made.placed else grid
     of_targets = (note for target in targets if target is not None for note in target.notes)
     of_maps = (note for row in maps for m in row for note in m.notes)
-    # A map of activations alone is none the worse for it.
-    by_layer = chosen.needs_with(options) & (Needs.GRADIENTS | Needs.RESUMED)
-    of_layers = (network.layers.why_silent(name) for name in layers if by_layer)
-    zero = _zero_notes(chosen, options, values, axes, labels) if placed else ()
-    notes = [*trace.prepared.notes, *of_targets, *filter(None, of_layers), *of_maps, *zero]
+    zero: tuple[str, ...] = ()
+    if made.placed:
+        zero = zero_notes(chosen, options, _are_zero(values, made.axes), made.axes, made.labels)
+    notes = [
+        *trace.prepared.notes,
+        *of_targets,
+        *layer_notes(network, chosen, options, layers),
+        *of_maps,
+        *zero,
+    ]
     notes = list(dict.fromkeys(notes))
+    record = provenance(
+        network,
+        chosen,
+        options,
+        layers,
+        [(t, trace.value(t)) for t in targets if t is not None],
+        {"shape": list(image.shape), "dtype": str(image.dtype), "digest": trace.image_digest},
+        notes,
+        digest=trace.network_digest,
+        layer_shapes=[list(trace.activation(name).shape) for name in layers],
+    )
+    if first.table:
+        record["table"] = {"class": network.class_names, **first.table}
     return Explanation(
         values=values,
-        axes=(*axes, *spatial) if placed else axes,
-        labels={axis: names for axis, names in labels.items() if names},
+        axes=(*made.axes, *network.spec.input.space) if made.placed else made.axes,
+        labels=made.labels,
         grid=grid,
         image=trace.prepared.image,
-        signed=signed,
-        unit=first.unit or chosen.title,
-        companions=_companions(maps, class_axis=class_axis, layer_axis=layer_axis),
-        ordered=first.ordered,
+        signed=made.signed,
+        unit=made.unit,
+        companions={
+            name: found.cpu().numpy().astype(np.int32) for name, found in made.companions.items()
+        },
+        ordered=made.ordered,
         classes=tuple(zip(network.class_names, network.class_colours, strict=True)),
-        provenance=_provenance(trace, chosen, targets, layers, options, image, notes, first),
+        provenance=record,
         asked=asked,
     )
 
 
-def _zero_notes(
+def layer_notes(
+    network: Network, chosen: Method, options: dict[str, Any], layers: Sequence[str]
+) -> list[str]:
+    """Say which of the layers can't tell anything."""
+    # A map of activations alone is none the worse for it.
+    by_layer = chosen.needs_with(options) & (Needs.GRADIENTS | Needs.RESUMED)
+    return [note for name in layers if by_layer and (note := network.layers.why_silent(name))]
+
+
+def _are_zero(values: np.ndarray, axes: Sequence[str]) -> np.ndarray:
+    """Return which classes' and layers' maps are zero everywhere."""
+    own = sum(axis in ("class", "layer") for axis in axes)
+    return ~values.reshape(*values.shape[:own], -1).any(-1)
+
+
+def zero_notes(
     chosen: Method,
     options: dict[str, Any],
-    values: np.ndarray,
+    zero: np.ndarray,
     axes: Sequence[str],
     labels: dict[str, tuple[str, ...]],
 ) -> tuple[str, ...]:
-    """Say which maps are zero everywhere, and the likely reason."""
+    """Say which classes' and layers' maps are zero everywhere, and the likely reason."""
     own = [axis for axis in axes if axis in ("class", "layer")]
-    zero = ~values.reshape(*values.shape[: len(own)], -1).any(-1)
     if not zero.any():
         return ()
     which = ""
@@ -492,9 +590,7 @@ def _why_zero(chosen: Method, options: dict[str, Any]) -> str:
     return ""
 
 
-def _companions(
-    maps: list[list[Map]], *, class_axis: bool, layer_axis: bool
-) -> dict[str, np.ndarray]:
+def _companions(maps: list[list[Map]], *, class_axis: bool, layer_axis: bool) -> dict[str, Tensor]:
     """Return the label maps; of those that each class and layer has its own, stacks."""
     found = {}
     first = maps[0][0]
@@ -504,28 +600,33 @@ def _companions(
             labels = _stack([_stack([m.companions[name] for m in row]) for row in maps])
             labels = labels if layer_axis else labels.squeeze(1)
             labels = labels if class_axis else labels.squeeze(0)
-        found[name] = labels.cpu().numpy().astype(np.int32)
+        found[name] = labels
     return found
 
 
-def _provenance(
-    trace: Trace,
+def provenance(
+    network: Network,
     chosen: Method,
-    targets: list[ResolvedTarget | None],
-    layers: list[str],
     options: dict[str, Any],
-    image: np.ndarray,
+    layers: Sequence[str],
+    targets: Sequence[tuple[ResolvedTarget, float]],
+    image: dict[str, Any],
     notes: list[str],
-    first: Map,
+    *,
+    digest: str,
+    layer_shapes: Sequence[Sequence[int]],
 ) -> dict[str, Any]:
-    network = trace.network
-    record: dict[str, Any] = {
+    """Return all that is needed to make an explanation again, as plain JSON.
+
+    `targets` come with their T, `image` is what is said of the image.
+    """
+    return {
         "method": chosen.name,
         "title": chosen.title,
         "reference": chosen.reference,
         "options": {name: _plain(value) for name, value in options.items()},
-        "layers": layers,
-        "layer_shapes": [list(trace.activation(name).shape) for name in layers],
+        "layers": list(layers),
+        "layer_shapes": [list(shape) for shape in layer_shapes],
         "targets": [
             {
                 "class": network.spec.class_name(t.index),
@@ -533,24 +634,19 @@ def _provenance(
                 "region": t.region,
                 "score": t.score,
                 "reduce": t.reduce,
-                "value": _finite(trace.value(t)),
+                "value": _finite(value),
             }
-            for t in targets
-            if t is not None
+            for t, value in targets
         ],
         "network": {
             "name": network.name,
             "framework": network.framework,
-            "digest": trace.network_digest,
+            "digest": digest,
             "device": str(network.device),
             **network.origin,
         },
         "spec": network.spec.model_dump(mode="json", exclude_defaults=True),
-        "image": {
-            "shape": list(image.shape),
-            "dtype": str(image.dtype),
-            "digest": trace.image_digest,
-        },
+        "image": image,
         "versions": {
             "napari-neuroscope": _version("napari-neuroscope"),
             "torch": str(torch.__version__),
@@ -558,9 +654,6 @@ def _provenance(
         },
         "notes": notes,
     }
-    if first.table:
-        record["table"] = {"class": network.class_names, **first.table}
-    return record
 
 
 def _finite(value: float) -> float | None:
