@@ -9,12 +9,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
-from napari_neuroscope.engine.sources import SUFFIXES, Source, leading_axes, read_image
+from napari_neuroscope.engine.sources import (
+    SUFFIXES,
+    Source,
+    leading_axes,
+    name_of,
+    read_image,
+)
+from napari_neuroscope.engine.zarr_files import container_of, images_of, is_zarr
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.network import Network
@@ -65,44 +72,41 @@ class Pair:
     def planes(self, network: Network) -> Iterator[Pair]:
         """Return the pairs of a stack's planes that a network takes, or the pair itself.
 
+        Each is read by itself, when it is needed.
+
         Raises
         ------
         NeuroscopeError
             Where the image can't be read, or its ground truth is no stack like it.
         """
-        spec, data = network.spec, self.image.data
-        if self.image.path is not None or not hasattr(data, "shape"):
-            data = self.image.read()
-        elif self.image.plane:
-            data = data[self.image.plane]
-        count = leading_axes(data.shape, spec.input.space, network.channels, spec.image_axes)
+        spec, image = network.spec, self.image
+        shape = image.shape
+        count = leading_axes(shape, spec.input.space, network.channels, spec.image_axes)
         if not count:
-            yield replace(self, image=Source(self.image.name, data))
+            yield self
             return
-        stack = data.shape[:count]
+        stack = shape[:count]
         truths = self._stacked_truth(stack)
         for plane in np.ndindex(*stack):
             name = f"{self.name} [{', '.join(map(str, plane))}]"
             truth: Truth = self.truth  # a class holds for each of the planes
             if truths:
-                parts = [Source(source.name, array, plane) for source, array in truths]
+                parts = [replace(one, plane=(*one.plane, *plane)) for one in truths]
                 truth = parts[0] if isinstance(self.truth, Source) else parts
-            yield Pair(name, Source(name, data, plane), truth)
+            yield Pair(name, Source(name, image.data, (*image.plane, *plane)), truth)
 
-    def _stacked_truth(self, stack: tuple[int, ...]) -> list[tuple[Source, Any]]:
+    def _stacked_truth(self, stack: tuple[int, ...]) -> list[Source]:
         if self.truth is None or isinstance(self.truth, str | int):
             return []
-        sources = [self.truth] if isinstance(self.truth, Source) else self.truth
-        found = []
+        sources = [self.truth] if isinstance(self.truth, Source) else list(self.truth)
         for source in sources:
-            array = source.read()
-            if array.shape[: len(stack)] != stack:
+            shape = source.shape
+            if shape[: len(stack)] != stack:
                 raise NeuroscopeError(
                     f"The image is a stack of {' × '.join(map(str, stack))} planes, but the ground "
-                    f"truth “{source.name}” has shape {array.shape}; give a stack as long."
+                    f"truth “{source.name}” has shape {shape}; give a stack as long."
                 )
-            found.append((source, array))
-        return found
+        return sources
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +148,8 @@ def pairs_of(
     Parameters
     ----------
     images
-        Files, folders and patterns such as ``"scans/*.tif"``.
+        Files, folders and patterns such as ``"scans/*.tif"``. A ``.zarr`` folder is an image; an
+        OME-Zarr plate is one image a field, such as “plate.zarr/A/1/0”.
     truths
         The same of ground truth. A file goes with the image of the same stem, whatever its
         ending, or with that stem and ``_gt``, ``_mask``, ``_labels``, ... after it. Or a CSV
@@ -182,7 +187,7 @@ def pairs_of(
         raise NeuroscopeError(f"There is no image in {_in_words(images)}.")
     names = _names(paths)
     if folder_names:
-        chosen: dict[Path, Truth] = {path: path.parent.name for path in paths}
+        chosen: dict[Path, Truth] = {path: _container(path).parent.name for path in paths}
     elif table is not None:
         chosen = _classes_of(paths, names, table, skipped)
     else:
@@ -215,8 +220,9 @@ def _image_files(
     """
     files: dict[Path, None] = {}
     for place in _each(where):
-        if place.is_dir():
+        if place.is_dir() and not is_zarr(place):
             folders = [p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")]
+            folders = [p for p in folders if not is_zarr(p)]
             inside: Iterable[Path] = [
                 *place.iterdir(),
                 *(p for f in folders if within is None or f.name in within for p in f.iterdir()),
@@ -228,10 +234,17 @@ def _image_files(
         else:
             raise NeuroscopeError(f"There is no {what} {place}.")
         # Hidden files are the system's own.
-        files.update((p, None) for p in inside if p.is_file() and not p.name.startswith("."))
+        files.update(
+            (p, None) for p in inside if not p.name.startswith(".") and (p.is_file() or is_zarr(p))
+        )
     kept = []
     for path in sorted(files, key=natural_key):
-        if path.suffix.lower() not in SUFFIXES:
+        if path.is_dir():
+            try:
+                kept += images_of(path)
+            except NeuroscopeError as error:
+                skipped.append(Skipped(path.name, str(error)))
+        elif path.suffix.lower() not in SUFFIXES:
             skipped.append(Skipped(path.name, f"“{path.name}” is no image that can be read."))
         elif path.stat().st_size == 0:
             skipped.append(Skipped(path.name, f"“{path.name}” is empty."))
@@ -248,15 +261,35 @@ def natural_key(path: Path | str) -> list[tuple[int, int, str]]:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Return file names, with as much of their folders as tells them apart."""
-    depth, names = 1, [path.name for path in paths]
+    depth, names = 1, [path.name if _is_file(path) else name_of(path) for path in paths]
+    # Those of a Zarr folder have the folders in it anyway.
+    inside = [name.count("/") for name in names]
     while len(set(names)) < len(names) and depth < max(len(path.parts) for path in paths):
         depth += 1
         count = Counter(names)
         names = [
-            "/".join(path.parts[-depth:]) if count[name] > 1 else name
-            for path, name in zip(paths, names, strict=True)
+            "/".join(path.parts[-depth - below :]) if count[name] > 1 else name
+            for path, name, below in zip(paths, names, inside, strict=True)
         ]
     return names
+
+
+def _is_file(path: Path) -> bool:
+    # By its name alone, for there may be a million.
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES and suffix != ".zarr"
+
+
+def _container(path: Path) -> Path:
+    return path if _is_file(path) else container_of(path)
+
+
+def _stem(path: Path) -> str:
+    """Return what the names of an image and its ground truth share: no ending of a file."""
+    outer = _container(path)
+    inside = path.relative_to(outer).as_posix()
+    stem = outer.stem.removesuffix(".ome")
+    return stem if inside == "." else f"{inside}/{stem}"
 
 
 # --- images of ground truth -----------------------------------------------------------------------
@@ -270,11 +303,12 @@ def _base(stem: str, endings: Sequence[str]) -> str:
 
 def _without_truths(paths: list[Path], truths: set[Path]) -> list[Path]:
     """Leave out files that are ground truth of their neighbours, where both share a folder."""
-    stems = {_base(path.stem, IMAGE_ENDINGS) for path in paths}
+    stems = {_base(_stem(path), IMAGE_ENDINGS) for path in paths}
 
     def is_truth(path: Path) -> bool:
-        base = _base(path.stem, TRUTH_ENDINGS)
-        return path in truths and base != path.stem and base in stems
+        stem = _stem(path)
+        base = _base(stem, TRUTH_ENDINGS)
+        return path in truths and base != stem and base in stems
 
     return [path for path in paths if not is_truth(path)]
 
@@ -285,7 +319,7 @@ def _matched(
     whole: dict[str, list[Path]] = defaultdict(list)
     masks: dict[str, list[Path]] = defaultdict(list)
     for truth in truths:
-        stem = truth.stem
+        stem = _stem(truth)
         of_class = _class_of_mask(truth, classes)
         if of_class is not None:
             in_folder = truth.parent.name == of_class
@@ -297,10 +331,11 @@ def _matched(
     chosen: dict[Path, Truth] = {}
     used: set[Path] = set()
     for path in paths:
-        stems = list(dict.fromkeys((path.stem, _base(path.stem, IMAGE_ENDINGS))))
+        stem = _stem(path)
+        stems = list(dict.fromkeys((stem, _base(stem, IMAGE_ENDINGS))))
         near = next((whole[stem] for stem in stems if stem in whole), [])
         # The very name comes before one with an ending.
-        near = [truth for truth in near if truth.stem in stems] or near
+        near = [truth for truth in near if _stem(truth) in stems] or near
         several = next((masks[stem] for stem in stems if stem in masks), [])
         used.update(near, several)
         if len(near) > 1:
@@ -325,7 +360,7 @@ def _matched(
 def _class_of_mask(path: Path, classes: Sequence[str]) -> str | None:
     if path.parent.name in classes:
         return path.parent.name
-    ends = [name for name in classes if path.stem.endswith(f"_{name}")]
+    ends = [name for name in classes if _stem(path).endswith(f"_{name}")]
     return max(ends, key=len, default=None)
 
 
@@ -373,7 +408,7 @@ def _classes_of(
     for path, name in zip(paths, names, strict=True):
         # A table may name a file with its folders, alone, or without its ending.
         parts = path.parts
-        tried = ["/".join(parts[n:]) for n in range(len(parts))] + [name, path.stem]
+        tried = ["/".join(parts[n:]) for n in range(len(parts))] + [name, _stem(path)]
         key = next((ends[one] for one in tried if one in ends), None)
         chosen[path] = None if key is None else table[key]
         if key is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.lazy_images import LazyImage, open_image, unnamed_axes, unreadable
+from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.zarr_files import container_of, is_zarr
 
-SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy")
-"""The endings of files that are taken for images."""
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".zarr")
+"""The endings of files that are taken for images; those of ``.zarr`` are folders."""
+_LAZY = (".tif", ".tiff", ".npy")
 _WITH_PALETTE = (".png", ".gif", ".bmp")
 
 
@@ -38,7 +43,7 @@ class Paletted:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file: TIFF, PNG, JPEG and such, or ``.npy``.
+    """Read an image file: TIFF, PNG, JPEG and such, ``.npy``, or a Zarr folder.
 
     A palette is resolved to its colours; nothing in a file is run.
 
@@ -50,9 +55,13 @@ def read_image(path: str | Path) -> np.ndarray:
     path = Path(path)
     _refuse_missing(path)
     try:
+        if path.is_dir():
+            return open_image(path)[...]
         return np.asarray(_decoded(path))
+    except NeuroscopeError:
+        raise
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_truth(path: str | Path) -> np.ndarray | Paletted:
@@ -82,11 +91,11 @@ def read_truth(path: str | Path) -> np.ndarray | Paletted:
     except NeuroscopeError:
         raise
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _refuse_missing(path: Path) -> None:
-    if not path.is_file():
+    if not path.is_file() and not is_zarr(path):
         raise NeuroscopeError(f"There is no image {path}.")
 
 
@@ -103,15 +112,7 @@ def _decoded(path: Path) -> Any:
     return imread(path)
 
 
-def _shape_of_file(path: Path) -> tuple[int, ...]:
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-    if suffix in (".tif", ".tiff"):
-        import tifffile
-
-        with tifffile.TiffFile(path) as file:
-            return tuple(file.series[0].shape)
+def _shape_of_picture(path: Path) -> tuple[int, ...]:
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -121,9 +122,15 @@ def _shape_of_file(path: Path) -> tuple[int, ...]:
         return (*size, 3) if picture.mode == "P" else (*size, bands) if bands > 1 else size
 
 
-def _unreadable(path: Path, error: Exception) -> NeuroscopeError:
-    reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-    return NeuroscopeError(f"The image {path} can't be read: {shortened(reason, 300).rstrip('.')}.")
+def is_lazy(path: Path) -> bool:
+    """Whether a file is read by parts: pictures such as PNG and JPEG are decoded whole."""
+    return path.suffix.lower() in _LAZY or path.is_dir()
+
+
+def name_of(path: Path) -> str:
+    """Return what people call an image file, such as “plate.zarr/A/1/0” one of a plate."""
+    outer = container_of(path) if path.is_dir() else path
+    return path.relative_to(outer.parent).as_posix()
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,13 +158,29 @@ class Source:
             return data
         if isinstance(data, str | Path):
             data = Path(data)
-            return cls(name or data.name, data)
+            return cls(name or name_of(data), data)
         return cls(name or "image", data)
 
     @property
     def path(self) -> Path | None:
         """The file that it is read from."""
         return self.data if isinstance(self.data, Path) else None
+
+    def open(self) -> LazyImage:
+        """Return the whole image, its axes and pixel sizes, without reading its values.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read.
+        """
+        if self.path is not None:
+            return open_image(self.path)
+        if isinstance(self.data, LazyImage):
+            return self.data
+        data = self.data if hasattr(self.data, "shape") else np.asarray(self.data)
+        dims = getattr(self.data, "dims", None) or unnamed_axes(data.shape)
+        return LazyImage(self.name, (data,), Spacing.of_pixels([str(axis) for axis in dims]))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,30 +191,51 @@ class Source:
         NeuroscopeError
             Where it can't be read.
         """
-        if self.path is None:
-            whole = np.shape(self.data)
+        path = self.path
+        if path is None or is_lazy(path):
+            with _closing(self) as image:
+                whole = image.shape
         else:
-            _refuse_missing(self.path)
+            _refuse_missing(path)
             try:
-                whole = _shape_of_file(self.path)
+                whole = _shape_of_picture(path)
             except Exception as error:
-                raise _unreadable(self.path, error) from error
+                raise unreadable(path, error) from error
         return tuple(whole[len(self.plane) :])
 
+    @property
+    def spacing(self) -> Spacing:
+        """The axes of the image, or of its plane, and how far apart its pixels are.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read.
+        """
+        with _closing(self) as image:
+            return image.spacing.along(image.spacing.axes[len(self.plane) :])
+
     def read(self) -> np.ndarray:
-        """Return the image, or its plane, as an array.
+        """Return the image, or its plane, as an array; of a stack no more than the plane is read.
 
         Raises
         ------
         NeuroscopeError
             Where it can't be read, or has no such plane.
         """
-        return self._plane_of(read_image(self.data) if self.path else self.data)
+        if self.path is None:
+            return self._plane_of(self.data)
+        if not self.plane or not is_lazy(self.path):
+            return self._plane_of(read_image(self.path))
+        with open_image(self.path) as image:
+            return self._plane_of(image)
 
     def read_truth(self) -> np.ndarray | Paletted:
         """Return the ground truth, or its plane; see `read_truth`."""
         if self.path is None:
             return self._plane_of(self.data)
+        if is_lazy(self.path):
+            return self.read()
         found = read_truth(self.path)
         return found if isinstance(found, Paletted) else self._plane_of(found)
 
@@ -204,6 +248,17 @@ class Source:
             raise NeuroscopeError(
                 f"“{self.name}” can't be read: {shortened(reason, 300).rstrip('.')}."
             ) from error
+
+
+@contextmanager
+def _closing(source: Source) -> Iterator[LazyImage]:
+    """Open a source, and close what was opened for it."""
+    image = source.open()
+    try:
+        yield image
+    finally:
+        if source.path is not None:
+            image.close()
 
 
 def leading_axes(shape: Sequence[int], space: str, channels: int, axes: str | None = None) -> int:

@@ -1,0 +1,128 @@
+"""TIFF files, read page by page or tile by tile, with the axes and pixel sizes that they tell."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.lazy_images import unnamed_axes
+from napari_neuroscope.engine.spacing import Spacing
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPageSeries
+
+_UNITS = {
+    "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer",
+    "microns": "micrometer", "micrometer": "micrometer", "nm": "nanometer", "mm": "millimeter",
+    "cm": "centimeter", "m": "meter", "pm": "picometer", "å": "angstrom", "in": "inch",
+    "inch": "inch", "s": "second", "sec": "second", "ms": "millisecond", "µs": "microsecond",
+    "ns": "nanosecond", "min": "minute", "h": "hour", "d": "day",
+}  # fmt: skip
+_DEFAULT_UNITS = {"t": "s", "z": "µm", "y": "µm", "x": "µm"}
+_OME_STEPS = {
+    "t": "TimeIncrement", "z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX",
+}  # fmt: skip
+
+Known = Mapping[str, tuple[float, str]]
+"""The step and unit along each axis of which these are known."""
+
+
+def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing, Callable[[], None]]:
+    """Return the arrays of a file's first image, the finest first, its spacing, and what closes it."""
+    import tifffile
+
+    file = tifffile.TiffFile(path)
+    # What is cut out of it may outlive the image.
+    weakref.finalize(file, file.filehandle.close)
+    try:
+        if not file.series:
+            raise NeuroscopeError(f"The image {path} can't be read: it holds no picture.")
+        series = file.series[0]
+        levels = tuple(_array(path, series, number) for number in range(len(series.levels)))
+        axes = _axes(series.axes, series.shape)
+        known = _known_of_ome(file) if file.is_ome else _known_of_imagej(file)
+    except BaseException:
+        file.close()
+        raise
+    return levels, _spacing(axes, known), file.close
+
+
+def _array(path: Path, series: TiffPageSeries, level: int) -> Any:
+    """Return one level: mapped where it lies in the file as in memory, else decoded on demand."""
+    import tifffile
+
+    try:
+        return tifffile.memmap(path, series=0, level=level, mode="r")
+    except ValueError:
+        import zarr
+
+        return zarr.open_array(series.aszarr(level=level), mode="r")
+
+
+def _axes(letters: str, shape: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of a series' axes; those that mean nothing are numbered."""
+    unnamed = unnamed_axes(shape)
+    names = [
+        {"S": "c" if "C" not in letters else "s"}.get(letter, letter.lower())
+        if letter in "TCZYXS"
+        else unnamed[n]
+        for n, letter in enumerate(letters)
+    ]
+    distinct = len(set(names)) == len(names)
+    return tuple(names) if distinct else unnamed
+
+
+def _known_of_ome(file: TiffFile) -> Known:
+    """Return the steps of the first image of OME-XML; what can't be read is not known."""
+    try:
+        root = ElementTree.fromstring(file.ome_metadata or "")
+    except ElementTree.ParseError:
+        return {}
+    pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
+    if pixels is None:
+        return {}
+    return {
+        axis: (_number(pixels.get(name)), pixels.get(f"{name}Unit", _DEFAULT_UNITS[axis]))
+        for axis, name in _OME_STEPS.items()
+        if name in pixels.keys()  # noqa: SIM118  an element is no mapping
+    }
+
+
+def _known_of_imagej(file: TiffFile) -> Known:
+    """Return the steps that ImageJ wrote; a resolution without its unit says nothing."""
+    said = file.imagej_metadata
+    if not said:
+        return {}
+    unit = str(said.get("unit", "")).replace("\\u00B5", "µ")
+    known = {"t": (_number(said.get("finterval")), str(said.get("tunit", "s")))}
+    known["z"] = (_number(said.get("spacing")), unit)
+    tags = file.pages.first.tags
+    for axis, name in (("y", "YResolution"), ("x", "XResolution")):
+        value = tags[name].value if name in tags else None
+        if isinstance(value, tuple) and len(value) == 2 and all(value):
+            known[axis] = (value[1] / value[0], unit)
+    return known
+
+
+def _number(text: Any) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _spacing(axes: Sequence[str], known: Known) -> Spacing:
+    found = Spacing.of_pixels(axes)
+    steps, units = list(found.steps), list(found.units)
+    for n, axis in enumerate(axes):
+        step, said = known.get(axis, (math.nan, ""))
+        unit = _UNITS.get(said.strip().casefold())
+        # Files of microscopes often say 0, or a size without a unit: then it is not known.
+        if unit is not None and math.isfinite(step) and step > 0:
+            steps[n], units[n] = step, unit
+    return Spacing(found.axes, tuple(steps), found.origin, tuple(units))
