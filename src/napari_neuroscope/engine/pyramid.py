@@ -1,0 +1,128 @@
+"""A map at several resolutions, each half of the one before, kept up while it is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+
+Part = tuple[slice, ...]
+
+# The coarsest level has no more along an axis: it is seen at once, and lies in memory.
+_COARSEST = 512
+_CHUNK = {1: 1 << 16, 2: 512, 3: 64}
+
+
+def level_shapes(shape: Sequence[int], space: int) -> list[tuple[int, ...]]:
+    """Return the shapes of a map and its coarser levels, the last `space` axes halved each time."""
+    shapes = [tuple(shape)]
+    while max(shapes[-1][-space:]) > _COARSEST:
+        last = shapes[-1]
+        shapes.append((*last[:-space], *(-(-n // 2) for n in last[-space:])))
+    return shapes
+
+
+def coarsen(fine: Any, coarse: Any, part: Part, space: int) -> Part:
+    """Bring part of a coarser level up to what was written to a part of the finer one.
+
+    Parameters
+    ----------
+    fine, coarse
+        Arrays that can be sliced, of a shape and of half of it along the last `space` axes.
+    part
+        What was written of `fine`, a slice with ends for each axis.
+
+    Returns
+    -------
+    tuple of slice
+        What was written of `coarse`: means of the values that each cell covers.
+    """
+    leading = part[:-space]
+    own = tuple(slice(s.start // 2, -(-s.stop // 2)) for s in part[-space:])
+    sides = fine.shape[-space:]
+    read = tuple(slice(2 * s.start, min(2 * s.stop, n)) for s, n in zip(own, sides, strict=True))
+    values = np.asarray(fine[(*leading, *read)])
+    lacking = [2 * (s.stop - s.start) - n for s, n in zip(own, values.shape[-space:], strict=True)]
+    values = np.pad(values, [(0, 0)] * len(leading) + [(0, n) for n in lacking], mode="edge")
+    pairs = [size for s in own for size in (s.stop - s.start, 2)]
+    halves = tuple(range(len(leading) + 1, len(leading) + 2 * space, 2))
+    coarse[(*leading, *own)] = values.reshape(*values.shape[:-space], *pairs).mean(halves)
+    return (*leading, *own)
+
+
+class Pyramid:
+    """A map and its coarser levels, empty (NaN) until they are written.
+
+    Parameters
+    ----------
+    shape
+        (*leading, *space) of the map.
+    space
+        How many of its axes are spatial.
+    folder
+        Where all but the coarsest level are kept, as zarr; None: in memory.
+
+    Attributes
+    ----------
+    levels
+        The map first, then its coarser levels: float32 arrays that can be sliced.
+    most
+        The largest finite magnitude that was written, (*leading); 0 where there is none.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the folder's disk has too little room.
+    """
+
+    def __init__(self, shape: Sequence[int], space: int, folder: Path | None = None) -> None:
+        self._space = space
+        shapes = level_shapes(shape, space)
+        if folder is None:
+            self.levels: list[Any] = [_empty(one) for one in shapes]
+        else:
+            self.levels = [*_on_disk(shapes[:-1], space, folder), _empty(shapes[-1])]
+        self.most = np.zeros(tuple(shape[:-space]), np.float32)
+
+    def written(self, part: Part) -> None:
+        """Bring all that hangs on a part of the map up to what was just written there."""
+        values = np.asarray(self.levels[0][part])
+        axes = tuple(range(values.ndim - self._space, values.ndim))
+        largest = np.abs(values).max(axes, initial=0, where=np.isfinite(values))
+        leading = part[: -self._space]
+        self.most[leading] = np.maximum(self.most[leading], largest)
+        for fine, coarse in zip(self.levels, self.levels[1:], strict=False):
+            part = coarsen(fine, coarse, part, self._space)
+
+
+def _empty(shape: tuple[int, ...]) -> np.ndarray:
+    return np.full(shape, np.nan, np.float32)
+
+
+def _on_disk(shapes: list[tuple[int, ...]], space: int, folder: Path) -> list[Any]:
+    import zarr
+
+    needed = 4 * sum(int(np.prod(shape)) for shape in shapes)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise NeuroscopeError(
+            f"The map takes {needed / 1e9:.1f} GB, but the disk of {folder} has {free / 1e9:.1f} GB "
+            f"free; make room there, or explain a part of the image."
+        )
+    return [
+        zarr.create_array(
+            store=str(folder / str(number)),
+            shape=shape,
+            chunks=(*(1 for _ in shape[:-space]), *(min(_CHUNK[space], n) for n in shape[-space:])),
+            dtype="float32",
+            fill_value=np.nan,
+            # Numbers of a map hardly shrink, and are read as they are looked at.
+            compressors=None,
+        )
+        for number, shape in enumerate(shapes)
+    ]

@@ -1,0 +1,67 @@
+"""A map's coarser levels follow what is written, wherever its parts begin and end."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+import napari_neuroscope as ns
+from napari_neuroscope.engine import pyramid as pyramids
+from napari_neuroscope.engine.pyramid import Pyramid, level_shapes
+
+PARTS = [((0, 301), (0, 250)), ((301, 700), (0, 250)), ((0, 301), (250, 1101)),
+         ((301, 700), (250, 1101))]  # fmt: skip
+
+
+def means(values: np.ndarray) -> np.ndarray:
+    """Return the means of 2 × 2 values; the last row or column stands for one that is missing."""
+    h, w = values.shape
+    rows, columns = [np.minimum(np.arange(2 * -(-n // 2)), n - 1) for n in (h, w)]
+    even = values[rows][:, columns].astype(np.float64)
+    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_levels_are_means_of_what_is_written_part_by_part(rng, tmp_path, on_disk: bool) -> None:
+    values = rng.normal(size=(2, 700, 1101)).astype(np.float32)
+    made = Pyramid(values.shape, 2, tmp_path if on_disk else None)
+    assert [one.shape for one in made.levels] == [(2, 700, 1101), (2, 350, 551), (2, 175, 276)]
+    assert np.isnan(np.asarray(made.levels[0][0, :5, :5])).all()
+    before = made.most.copy()
+    for y, x in PARTS:
+        part = (slice(0, 2), slice(*y), slice(*x))
+        made.levels[0][part] = values[part]
+        made.written(part)
+        assert (made.most >= before).all()
+        before = made.most.copy()
+    np.testing.assert_array_equal(made.most, np.abs(values).max((1, 2)))
+    expected = values
+    for level in made.levels:
+        np.testing.assert_allclose(np.asarray(level[:]), expected, atol=1e-6)
+        expected = np.stack([means(one) for one in expected])
+    assert isinstance(made.levels[-1], np.ndarray), "the coarsest is at hand"
+    assert sorted(path.name for path in tmp_path.iterdir()) == (["0", "1"] if on_disk else [])
+
+
+def test_a_volume_is_halved_along_all_three_axes() -> None:
+    assert level_shapes((3, 40, 600, 513), 3) == [(3, 40, 600, 513), (3, 20, 300, 257)]
+    assert level_shapes((512, 512), 2) == [(512, 512)]
+
+
+def test_values_that_are_not_finite_are_no_limit() -> None:
+    made = Pyramid((2, 2), 2)
+    made.levels[0][:] = [[np.nan, np.inf], [-3, 1]]
+    made.written((slice(0, 2), slice(0, 2)))
+    assert made.most == 3
+
+
+def test_a_full_disk_is_said_before(tmp_path, monkeypatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100, 90, 10))
+    with pytest.raises(
+        ns.NeuroscopeError, match=r"takes 0.0 GB, but the disk of .* has 0.0 GB free"
+    ):
+        pyramids.Pyramid((600, 600), 2, tmp_path)
