@@ -104,9 +104,9 @@ def _decoded(path: Path) -> Any:
     if suffix == ".npy":
         return np.load(path, allow_pickle=False)
     if suffix in (".tif", ".tiff"):
-        import tifffile
+        from napari_neuroscope.engine.tiff_files import read_tiff
 
-        return tifffile.imread(path)
+        return read_tiff(path)
     from skimage.io import imread
 
     return imread(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from napari_neuroscope.engine.lazy_images import unnamed_axes
 from napari_neuroscope.engine.spacing import Spacing
 
 if TYPE_CHECKING:
+    import numpy as np
     from tifffile import TiffFile, TiffPageSeries
 
 _UNITS = {
@@ -40,9 +42,7 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing, Callable[[], None]]
     # What is cut out of it may outlive the image.
     weakref.finalize(file, file.filehandle.close)
     try:
-        if not file.series:
-            raise NeuroscopeError(f"The image {path} can't be read: it holds no picture.")
-        series = file.series[0]
+        series = _first_series(file)
         levels = tuple(_array(path, series, number) for number in range(len(series.levels)))
         axes = _axes(series.axes, series.shape)
         known = _known_of_ome(file) if file.is_ome else _known_of_imagej(file)
@@ -50,6 +50,29 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing, Callable[[], None]]
         file.close()
         raise
     return levels, _spacing(axes, known), file.close
+
+
+def read_tiff(path: Path) -> np.ndarray:
+    """Return the whole first image of a file."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return _first_series(file).asarray()
+
+
+def _first_series(file: TiffFile) -> TiffPageSeries:
+    """Return the first image; a file that was cut off is no image of fewer pages."""
+    handle, form = file.filehandle, file.tiff
+    place = file.pages.next_page_offset
+    if place is not None and not file.is_ndpi:
+        handle.seek(place)
+        held = handle.read(form.offsetsize)
+        cut = len(held) < form.offsetsize
+        if cut or struct.unpack(form.offsetformat, held)[0] >= handle.size:
+            raise NeuroscopeError(f"The image {handle.path} can't be read: it is cut off.")
+    if not file.series:
+        raise NeuroscopeError(f"The image {handle.path} can't be read: it holds no picture.")
+    return file.series[0]
 
 
 def _array(path: Path, series: TiffPageSeries, level: int) -> Any:
