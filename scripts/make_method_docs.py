@@ -102,6 +102,8 @@ def _values(option: Option) -> str:
     schema = TypeAdapter(option.limited).json_schema()
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "anyOf" in schema and schema["anyOf"][0].get("type") == "integer":
+        return f"{_numbers(schema['anyOf'][0])}, or one an axis"
     if schema.get("type") == "array":
         return f"{_numbers(schema['items'])}, several"
     return _numbers(schema)

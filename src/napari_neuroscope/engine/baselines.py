@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from napari_neuroscope.engine.trace import Trace
 
 Baseline = Literal["zero", "black", "white", "mean", "blur"]
 BASELINES: tuple[Baseline, ...] = ("zero", "black", "white", "mean", "blur")
-# Of the shorter side: blurred so far that what a pixel shows can't be told any more.
+# Of the shorter side of a plane: blurred so far that what a pixel shows can't be told any more.
 _BLUR = 0.08
 
 
@@ -53,16 +54,22 @@ def baseline_of(trace: Trace, baseline: Any) -> Tensor:
     if baseline == "mean":
         return x.flatten(1).mean(1).reshape(-1, *(1,) * (x.ndim - 1)).expand_as(x).clone()
     if baseline == "blur":
-        return _blurred(x)
+        return _blurred(x, trace.network.spec.steps)
     raise NeuroscopeError(
         f"There is no baseline “{baseline}”; {nearest_names(baseline, BASELINES)}"
     )
 
 
-def _blurred(x: Tensor) -> Tensor:
-    """Return x (channel, *space) through a Gaussian, its borders continued."""
-    sigma = max(_BLUR * min(x.shape[1:]), 1.0)
-    for axis in range(1, x.ndim):
+def _blurred(x: Tensor, steps: Sequence[float]) -> Tensor:
+    """Return x (channel, *space) through a Gaussian, its borders continued.
+
+    It is as wide along every axis, where pixels are `steps` apart. How wide, rows and columns say:
+    a stack of few planes would hardly be blurred by its depth.
+    """
+    sides = [size * step for size, step in zip(x.shape[1:], steps, strict=True)]
+    wide = max(_BLUR * min(sides[-2:]), 1.0)
+    for axis, step in enumerate(steps, start=1):
+        sigma = wide / step
         reach = min(int(np.ceil(3 * sigma)), x.shape[axis] - 1)
         at = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
         kernel = torch.exp(-0.5 * (at / sigma) ** 2)

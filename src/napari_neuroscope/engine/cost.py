@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.methods.options import lengths
 from napari_neuroscope.engine.methods.registry import Method
 from napari_neuroscope.engine.network import Network
 
@@ -98,6 +100,7 @@ def cost_of(
     graph: LayerGraph,
     shape: Sequence[int],
     *,
+    steps: Sequence[float] = (),
     layers: Sequence[str] = (),
     targets: int = 1,
 ) -> Cost | None:
@@ -111,6 +114,8 @@ def cost_of(
         The network's layers.
     shape
         The positions of the network's input.
+    steps
+        How far apart they are along each axis, the closest at 1; none: the same along all.
     layers
         Those that are asked about, where the method looks at one.
     targets
@@ -122,7 +127,8 @@ def cost_of(
         None where the card does not say it in numbers.
     """
     asked: Sequence[str | None] = layers or [None]
-    found = [_of_layer(method, options, graph, shape, layer) for layer in asked]
+    steps = steps or (1.0,) * len(shape)
+    found = [_of_layer(method, options, graph, shape, steps, layer) for layer in asked]
     known = [one for one in found if one is not None]
     if len(known) < len(found):
         return None
@@ -138,24 +144,27 @@ def _of_layer(
     options: Mapping[str, Any],
     graph: LayerGraph,
     shape: Sequence[int],
+    steps: Sequence[float],
     layer: str | None,
 ) -> tuple[int, int, int] | None:
     """Return the passes forward, behind the layer and backward of one target and layer."""
-    quantities = dict(method.check_options(options))
-    if layer is not None and graph[layer].output_shape:
-        quantities["channels"] = graph[layer].output_shape[0]
-    if {"window", "stride"} <= set(quantities):
-        window, stride = quantities["window"], quantities["stride"]
-        along = (math.ceil(max(size - window, 0) / stride) + 1 for size in shape)
-        quantities["windows"] = math.prod(along)
     try:
+        quantities = dict(method.check_options(options))
+        if layer is not None and graph[layer].output_shape:
+            quantities["channels"] = graph[layer].output_shape[0]
+        if {"window", "stride"} <= set(quantities):
+            sides, strides = (lengths(key, quantities[key], steps) for key in ("window", "stride"))
+            quantities["windows"] = math.prod(
+                math.ceil(max(size - side, 0) / stride) + 1
+                for size, side, stride in zip(shape, sides, strides, strict=True)
+            )
         said = {kind: _number(text, quantities) for kind, text in _KIND.findall(method.cost)}
         return (
             said["Forward passes"],
             said.get("Passes behind the layer", 0),
             said["Backward passes"],
         )
-    except (KeyError, SyntaxError, TypeError, ValueError):
+    except (KeyError, NeuroscopeError, SyntaxError, TypeError, ValueError):
         return None
 
 

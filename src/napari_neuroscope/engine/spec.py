@@ -316,7 +316,8 @@ class ModelSpec(_Strict):
     ignore_label
         The value in ground truth that counts as no class.
     pixel_size
-        The edge lengths of a pixel on which the network was trained, in micrometres.
+        The edge lengths of a pixel on which the network was trained, in micrometres: one for all
+        of its spatial axes, or one an axis.
     """
 
     task: Task = "classification"
@@ -338,6 +339,28 @@ class ModelSpec(_Strict):
         if twice:
             raise ValueError(f"two classes are named “{twice[0]}”")
         return self
+
+    @model_validator(mode="after")
+    def _pixel_size_fits_axes(self) -> ModelSpec:
+        sizes = self.pixel_size
+        if sizes is None:
+            return self
+        if any(size <= 0 for size in sizes):
+            raise ValueError("pixel_size needs numbers above zero")
+        if len(sizes) not in (1, len(self.input.space)):
+            raise ValueError(
+                f"pixel_size has {len(sizes)} numbers, but axes “{self.input.axes}” have "
+                f"{len(self.input.space)} spatial ones"
+            )
+        return self
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """How far apart the network's pixels are along each spatial axis, the closest at 1."""
+        axes = len(self.input.space)
+        sizes = self.pixel_size or (1.0,)
+        sizes = sizes * axes if len(sizes) == 1 else sizes
+        return tuple(size / min(sizes) for size in sizes)
 
     @property
     def class_names(self) -> list[str]:

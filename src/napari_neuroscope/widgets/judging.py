@@ -256,8 +256,9 @@ def _passes_of_map(case: Case, candidate: Explanation | Question) -> float:
     method = methods[name]
     options = {key: option.default for key, option in method.options.items()} | dict(options)
     cost = cost_of(
-        method, options, case.network.layers, case.shape, layers=layers, targets=len(targets)
-    )
+        method, options, case.network.layers, case.shape,
+        steps=case.network.spec.steps, layers=layers, targets=len(targets),
+    )  # fmt: skip
     return 1 + (cost.work if cost is not None else 1)
 
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QVBoxLay
 from superqt import QSearchableListWidget
 from superqt.utils import signals_blocked
 
+from napari_neuroscope.engine.methods.options import PerAxis
 from napari_neuroscope.engine.methods.registry import Method, Option
 from napari_neuroscope.widgets.method_tips import option_tip
 
@@ -112,7 +113,7 @@ class NumbersEdit(LineEdit):
     def get_value(self) -> Any:
         text = super().get_value()
         try:
-            return tuple(float(word) for word in text.split(",") if word.strip())
+            return tuple(_number(word) for word in text.split(",") if word.strip())
         except ValueError:
             return text
 
@@ -122,8 +123,22 @@ class NumbersEdit(LineEdit):
 
     @value.setter
     def value(self, value: Any) -> None:
-        words = value if isinstance(value, str) else ", ".join(f"{number:g}" for number in value)
+        numbers = (value,) if isinstance(value, int | float) else value
+        words = value if isinstance(value, str) else ", ".join(f"{one:g}" for one in numbers)
         self._widget._mgui_set_value(words)
+
+
+class OneOrMoreEdit(NumbersEdit):
+    """A line of one number, or of several with commas between them."""
+
+    def get_value(self) -> Any:
+        numbers = super().get_value()
+        return numbers[0] if len(numbers) == 1 and isinstance(numbers, tuple) else numbers
+
+
+def _number(word: str) -> float:
+    number = float(word)
+    return int(number) if number.is_integer() else number
 
 
 def _option_widget(option: Option) -> Any:
@@ -131,6 +146,8 @@ def _option_widget(option: Option) -> Any:
     tip = option_tip(option)
     if get_origin(option.annotation) is tuple:
         return NumbersEdit(value=option.default, tooltip=tip, **named)
+    if option.annotation == PerAxis:
+        return OneOrMoreEdit(value=option.default, tooltip=tip, **named)
     more: dict[str, Any] = {"tooltip": tip, **option.limits}
     if option.choices is not None:
         more["choices"] = option.choices

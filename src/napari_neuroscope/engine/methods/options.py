@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WrapValidator
 
 from napari_neuroscope.engine import baselines
+from napari_neuroscope.engine.errors import NeuroscopeError
+
+
+PerAxis = int | tuple[int, ...]
+"""One number for all axes that the network looks along, or one an axis."""
+
+
+def along_each(name: str, value: PerAxis, axes: int) -> tuple[int, ...]:
+    """Return an option's number along each of so many axes.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it has neither one number nor one an axis.
+    """
+    numbers = value if isinstance(value, tuple) else (value,)
+    if len(numbers) not in (1, axes):
+        raise NeuroscopeError(
+            f"The option {name} has {len(numbers)} numbers, but the network looks along {axes} "
+            f"axes; give one number, or one an axis."
+        )
+    return numbers if len(numbers) == axes else numbers * axes
+
+
+def lengths(name: str, value: PerAxis, steps: Sequence[float]) -> tuple[int, ...]:
+    """Return a length along each axis, in pixels.
+
+    Parameters
+    ----------
+    name, value
+        The option. One number counts pixels of the axis where they are closest together: the
+        length is the same along every axis, and fewer pixels where they are farther apart.
+    steps
+        How far apart pixels are along each axis, the closest at 1.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it has neither one number nor one an axis.
+    """
+    numbers = along_each(name, value, len(steps))
+    if isinstance(value, tuple) and len(value) == len(steps):
+        return numbers
+    return tuple(max(1, round(n / step)) for n, step in zip(numbers, steps, strict=True))
 
 
 def _image_or_name(value: Any, named: Callable[[Any], Any]) -> Any:

@@ -13,7 +13,13 @@ from torch.nn import functional
 
 from napari_neuroscope.engine.baselines import baseline_of
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.methods.options import Baseline, Batch, Seed
+from napari_neuroscope.engine.methods.options import (
+    Baseline,
+    Batch,
+    Seed,
+    along_each,
+    lengths,
+)
 from napari_neuroscope.engine.methods.registry import Map, Needs, Step, method
 from napari_neuroscope.engine.passes import Passes
 from napari_neuroscope.engine.target import ResolvedTarget
@@ -21,6 +27,9 @@ from napari_neuroscope.engine.trace import Trace
 
 # How many of RISE's masks are drawn at once.
 _DRAWN = 64
+_Side = Annotated[int, Field(ge=1, le=4096)]
+_Sides = _Side | Annotated[tuple[_Side, ...], Field(min_length=1)]
+_Cells = Annotated[int, Field(ge=1, le=256)]
 
 
 @method(
@@ -35,10 +44,19 @@ def occlusion(
     layer: str | None,
     *,
     window: Annotated[
-        int, Field(ge=1, le=4096, description="The side of a window, in pixels of the input.")
+        _Sides,
+        Field(
+            description="The side of a window, in pixels of the input; or one number an axis. One "
+            "number is the same length along all axes: where the spec's pixel_size says that "
+            "pixels are farther apart, it is fewer."
+        ),
     ] = 32,
     stride: Annotated[
-        int, Field(ge=1, le=4096, description="How far apart windows are; at most their side.")
+        _Sides,
+        Field(
+            description="How far apart windows are, at most their side; one number or one an axis, "
+            "as the side."
+        ),
     ] = 16,
     baseline: Baseline = "zero",
     batch: Batch = 16,
@@ -46,27 +64,31 @@ def occlusion(
     """Where the image holds evidence, by how far the score falls with a window of it hidden.
 
     T(x) − T(x_w), x_w the input with window w set to ``baseline``, averaged over the windows that
-    cover a pixel. Windows have the side ``window`` and are ``stride`` pixels apart along every axis;
-    they are cut at the far border. Returns (*space) on the input's grid.
+    cover a pixel. Windows have the side ``window`` and are ``stride`` pixels apart along every axis,
+    or along each its own; they are cut at the far border. Returns (*space) on the input's grid.
 
     Cost
     ----
     Forward passes: ``windows`` + 1. Backward passes: 0. They serve all targets. Along an axis of n
-    pixels there are ⌈(n − ``window``) / ``stride``⌉ + 1 windows.
+    pixels there are ⌈(n − ``window``) / ``stride``⌉ + 1 windows, and as many times those of the
+    next: in a volume choose large ones.
 
     Misleads
     --------
     Evidence that is there twice, or larger than the window, is missed: hiding a part of it changes
     little. The edge of the window is itself something to see.
     """
-    if stride > window:
-        raise NeuroscopeError(
-            f"Occlusion's stride of {stride} leaves pixels between windows of {window} that are "
-            f"never hidden; choose a stride of at most {window}."
-        )
+    steps = trace.network.spec.steps
+    sides, strides = lengths("window", window, steps), lengths("stride", stride, steps)
+    for side, apart in zip(sides, strides, strict=True):
+        if apart > side:
+            raise NeuroscopeError(
+                f"Occlusion's stride of {apart} leaves pixels between windows of {side} that are "
+                f"never hidden; choose a stride of at most {side}."
+            )
     x = trace.input
     b = baseline_of(trace, baseline)
-    windows = _windows(x.shape[1:], window, stride)
+    windows = _windows(x.shape[1:], sides, strides)
     passes = Passes(trace, targets, batch)
     whole = passes.scores(x[None])[:, 0]
     total = x.new_zeros(len(targets), *x.shape[1:])
@@ -86,17 +108,17 @@ def occlusion(
         yield Step(stop, len(windows), maps)
 
 
-def _windows(shape: Sequence[int], window: int, stride: int) -> Tensor:
+def _windows(shape: Sequence[int], sides: Sequence[int], strides: Sequence[int]) -> Tensor:
     """Return windows that cover all of `shape`, the last of each axis beyond the border.
 
     Their first and last position of each axis, the last excluded: (window, axis, 2).
     """
     starts = (
-        [at for at in range(0, max(size - window, 0) + stride, stride) if at < size]
-        for size in shape
+        [at for at in range(0, max(size - side, 0) + stride, stride) if at < size]
+        for size, side, stride in zip(shape, sides, strides, strict=True)
     )
     first = torch.tensor(list(itertools.product(*starts)))
-    return torch.stack([first, first + window], -1)
+    return torch.stack([first, first + torch.tensor(sides)], -1)
 
 
 def _covered(windows: Tensor, shape: Sequence[int]) -> Tensor:
@@ -122,7 +144,8 @@ def rise(
         int, Field(ge=1, le=1_000_000, description="How many masks; more give a smoother map.")
     ] = 2000,
     cells: Annotated[
-        int, Field(ge=1, le=256, description="How many cells a mask has along each axis.")
+        _Cells | Annotated[tuple[_Cells, ...], Field(min_length=1)],
+        Field(description="How many cells a mask has along each axis; or one number an axis."),
     ] = 7,
     probability: Annotated[
         float, Field(gt=0, le=1, description="How probable it is that a cell is visible.")
@@ -159,7 +182,7 @@ def rise(
     x = trace.input
     b = baseline_of(trace, baseline)
     passes = Passes(trace, targets, batch)
-    drawn = _Masks(x, cells, probability, seed)
+    drawn = _Masks(x, along_each("cells", cells, x.ndim - 1), probability, seed)
     total = x.new_zeros(len(targets), *x.shape[1:])
     seen, scored = x.new_zeros(x.shape[1:]), x.new_zeros(len(targets))
     done = 0
@@ -188,20 +211,20 @@ class _Masks:
     enlarged on the input's own.
     """
 
-    def __init__(self, x: Tensor, cells: int, probability: float, seed: int) -> None:
-        self._shape, self._cells, self._probability = x.shape[1:], cells, probability
-        self._steps = [-(-size // cells) for size in self._shape]
+    def __init__(self, x: Tensor, cells: Sequence[int], probability: float, seed: int) -> None:
+        self._shape, self._probability = x.shape[1:], probability
+        self._steps = [-(-size // n) for size, n in zip(self._shape, cells, strict=True)]
         self._generator = torch.Generator().manual_seed(seed)
-        self._coarse = x.new_empty(0, *(cells,) * len(self._shape))
+        self._coarse = x.new_empty(0, *cells)
         self._shifts = torch.empty(0, len(self._shape), dtype=torch.long, device=x.device)
         self._first = 0
         # Linear enlargement is one matrix an axis: (enlarged, cells).
-        eye = torch.eye(cells, device=x.device, dtype=x.dtype)[None]
         self._enlarged = [
             functional.interpolate(
-                eye, (cells + 1) * step, mode="linear", align_corners=False
+                torch.eye(n, device=x.device, dtype=x.dtype)[None],
+                (n + 1) * step, mode="linear", align_corners=False,
             )[0].T.contiguous()
-            for step in self._steps
+            for n, step in zip(cells, self._steps, strict=True)
         ]  # fmt: skip
 
     def between(self, start: int, stop: int) -> Tensor:
