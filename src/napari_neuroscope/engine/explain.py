@@ -105,7 +105,7 @@ def explain(
                 layer,
                 ground_truth=ground_truth,
                 keep=keep,
-                progress=_passing_errors(progress),
+                progress=passing_errors(progress),
                 partial=partial,
                 options=options,
             )
@@ -113,7 +113,7 @@ def explain(
             raise stop.reason from None
 
 
-def _passing_errors(progress: Progress) -> Progress:
+def passing_errors(progress: Progress) -> Progress:
     """Carry what a callback raises past all that tells of a network's own errors."""
 
     def passing(done: int, total: int, what: str) -> None:
@@ -140,16 +140,8 @@ def _explain(
     partial: Callable[[Explanation], None] | None,
     options: dict[str, Any],
 ) -> Explanation:
+    target, options = classes_as_option(chosen, target, options)
     several_targets = isinstance(target, list | tuple)
-    if "classes" in chosen.options and target is not None and Needs.TARGET not in chosen.needs:
-        if "classes" in options:
-            raise NeuroscopeError(
-                f"{chosen.title} takes its classes from target or from the "
-                f"option classes, not from both."
-            )
-        wanted = target if isinstance(target, list | tuple) else [target]
-        options["classes"] = [t.class_ if isinstance(t, Target) else t for t in wanted]
-        target, several_targets = None, False
     _refuse(network, chosen, options)
     checked = chosen.check_options(options)
 
@@ -157,7 +149,7 @@ def _explain(
     # Now it is known what layers there are; of attention, a pass tells more than they.
     if Needs.LAYER in chosen.needs_with(checked):
         _refuse(network, chosen, checked)
-    names = _choose_layers(network, chosen, layer, checked)
+    names = choose_layers(network, chosen, layer, checked)
     one_layer = layer is None or (isinstance(layer, str) and names == [layer])
     needed = network.layers.or_last(names)
     with network.undisturbed():
@@ -166,7 +158,7 @@ def _explain(
         )
         targets = _resolve_targets(trace, chosen, target, several_targets, ground_truth, checked)
 
-        asked = _asked(target, targets, names, checked, ground_truth, one_layer=one_layer)
+        asked = as_asked(target, targets, names, checked, ground_truth, one_layer=one_layer)
 
         def assembled(maps: list[list[Map]]) -> Explanation:
             return _assemble(
@@ -188,13 +180,29 @@ def _explain(
     return assembled(maps)
 
 
+def classes_as_option(
+    chosen: Method, target: Any, options: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Return target and options; of a method of classes that has no target, it is its option."""
+    if "classes" not in chosen.options or target is None or Needs.TARGET in chosen.needs:
+        return target, options
+    if "classes" in options:
+        raise NeuroscopeError(
+            f"{chosen.title} takes its classes from target or from the "
+            f"option classes, not from both."
+        )
+    wanted = target if isinstance(target, list | tuple) else [target]
+    classes = [t.class_ if isinstance(t, Target) else t for t in wanted]
+    return None, {**options, "classes": classes}
+
+
 def _refuse(network: Network, chosen: Method, options: dict[str, Any]) -> None:
     """Refuse a method that can't be used with the network."""
     if refusal := network.why_not(chosen, options):
         raise NeuroscopeError(refusal)
 
 
-def _asked(
+def as_asked(
     given: Any,
     targets: list[ResolvedTarget | None],
     names: list[str],
@@ -218,7 +226,7 @@ def _asked(
     )
 
 
-def _choose_layers(
+def choose_layers(
     network: Network,
     chosen: Method,
     layer: str | Sequence[str] | None,
@@ -501,7 +509,7 @@ def _assemble(
     of_maps = (note for row in maps for m in row for note in m.notes)
     zero: tuple[str, ...] = ()
     if made.placed:
-        zero = zero_notes(chosen, options, _are_zero(values, made.axes), made.axes, made.labels)
+        zero = zero_notes(chosen, options, are_zero(values, made.axes), made.axes, made.labels)
     notes = [
         *trace.prepared.notes,
         *of_targets,
@@ -550,10 +558,10 @@ def layer_notes(
     return [note for name in layers if by_layer and (note := network.layers.why_silent(name))]
 
 
-def _are_zero(values: np.ndarray, axes: Sequence[str]) -> np.ndarray:
+def are_zero(values: np.ndarray, axes: Sequence[str]) -> np.ndarray:
     """Return which classes' and layers' maps are zero everywhere."""
     own = sum(axis in ("class", "layer") for axis in axes)
-    return ~values.reshape(*values.shape[:own], -1).any(-1)
+    return np.asarray(~values.reshape(*values.shape[:own], -1).any(-1))
 
 
 def zero_notes(

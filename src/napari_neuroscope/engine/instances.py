@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, Stopped, no_progress
-from napari_neuroscope.engine.explain import _choose_layers, _passing_errors
+from napari_neuroscope.engine.explain import choose_layers, passing_errors
 from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
@@ -129,7 +129,7 @@ def explain_instances(
                     score,
                     margin,
                     strongest,
-                    _passing_errors(progress),
+                    passing_errors(progress),
                     options,
                 )
             )
@@ -160,7 +160,7 @@ def _answers(
     checked = chosen.check_options(options)
     network.discover(array, progress)
     needs_layer = Needs.LAYER in chosen.needs_with(checked)
-    names = _choose_layers(network, chosen, layer if needs_layer else None, checked)
+    names = choose_layers(network, chosen, layer if needs_layer else None, checked)
     if not needs_layer and (layer := layer or network.layers.last_with_positions()):
         # The map needs none, but its channels can be told all the same.
         names = network.layers.select(layer)

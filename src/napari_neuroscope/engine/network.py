@@ -336,6 +336,33 @@ class Network:
         """
         return self._adapter.run(x, self.spec, self.layers, layers, no_progress)
 
+    def trace_of_part(
+        self, prepared: Prepared, layers: Sequence[str] = (), *, gradients: bool = True
+    ) -> Trace:
+        """Pass a part of an image forward, of which nothing is kept for another question.
+
+        Parameters
+        ----------
+        prepared
+            The part.
+        layers
+            The layers whose activations are needed.
+        gradients
+            Whether gradients are pulled back.
+        """
+        x = prepared.input[None]
+        run = (
+            self.passed(x, layers)
+            if gradients
+            else self._adapter.seen(x, self.spec, self.layers, layers)
+        )
+        key = TraceKey("", tuple(prepared.input.shape), "f4", self.spec, None)
+        return Trace(self, prepared, run, key=key, everything=False)
+
+    def on_cpu(self) -> AbstractContextManager[None] | None:
+        """Return what holds the model on the CPU meanwhile; None where it can't be moved there."""
+        return self._adapter.on_cpu()
+
     def resumed(self, prepared: Prepared, layer: str) -> Callable[[Tensor, int], Tensor]:
         """Return what goes on from a layer's output, running what comes after it alone.
 

@@ -16,7 +16,13 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, device, dtype
 
 from napari_neuroscope.engine import files
-from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, Progress, shortened
+from napari_neuroscope.engine.errors import (
+    NeuroscopeError,
+    NeuroscopeWarning,
+    Progress,
+    no_progress,
+    shortened,
+)
 from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec
@@ -248,6 +254,17 @@ class Framework(ABC):
         progress: Progress,
     ) -> Run:
         """Pass `x` (1, channel, *space) forward, keeping the outputs of the layers in `keep`."""
+
+    def seen(self, x: Tensor, spec: ModelSpec, layers: LayerGraph, keep: Collection[str]) -> Run:
+        """Pass `x` forward as `run`, where no gradient is asked for: it need hold no more."""
+        return self.run(x, spec, layers, keep, no_progress)
+
+    def on_cpu(self) -> AbstractContextManager[None] | None:
+        """Return what holds the model on the CPU meanwhile; None where it is there already.
+
+        None, too, where a framework can't move it.
+        """
+        return None
 
     @abstractmethod
     def output(

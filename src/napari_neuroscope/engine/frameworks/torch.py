@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as fields_of
 from functools import partial
@@ -1176,12 +1176,29 @@ class TorchFramework(Framework):
                 "The network's weights were made under torch.inference_mode(), which keeps them "
                 "from every gradient; make or load the network outside of it."
             )
+        return self._passed(x, spec, layers, keep, progress, gradients=True)
+
+    def seen(
+        self, x: Tensor, spec: ModelSpec, layers: LayerGraph, keep: Collection[str]
+    ) -> TorchRun:
+        return self._passed(x, spec, layers, keep, None, gradients=False)
+
+    def _passed(
+        self,
+        x: Tensor,
+        spec: ModelSpec,
+        layers: LayerGraph,
+        keep: Collection[str],
+        progress: Progress | None,
+        *,
+        gradients: bool,
+    ) -> TorchRun:
         copy = {name for name in keep if layers[name].overwritten}
         cut = layers.final_activation[0] if layers.final_activation else None
         while True:
             keeper = _Keeper(keep, copy, cut)
-            with self.lock, torch.inference_mode(False), torch.enable_grad():
-                leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
+            with self.lock, torch.inference_mode(False), torch.set_grad_enabled(gradients):
+                leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_(gradients)
                 output = self._forward(
                     leaf, spec, keeper, progress, total=len(layers), only=self._paths(keep, cut)
                 )
@@ -1196,6 +1213,21 @@ class TorchFramework(Framework):
             if not changed:
                 return TorchRun(self, spec, leaf, output, keeper)
             copy |= changed
+
+    @contextmanager
+    def _moved_to_cpu(self) -> Iterator[None]:
+        with self.lock:
+            device = self.device
+            self.model.to("cpu")
+            self.device = torch.device("cpu")
+            try:
+                yield
+            finally:
+                self.device = device
+                self.model.to(device)
+
+    def on_cpu(self) -> AbstractContextManager[None] | None:
+        return None if self.device.type == "cpu" else self._moved_to_cpu()
 
     def _paths(self, keep: Collection[str], cut: str | None) -> set[str] | None:
         """Return the modules whose calls are all that is needed; None where there is more."""
