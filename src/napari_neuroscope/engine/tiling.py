@@ -65,6 +65,10 @@ _WEIGHTS: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 
 
+TILED = (*_LOCAL, *_WEIGHTS)
+"""The methods that can be run tile by tile."""
+
+
 def explain_tiled(
     network: Network,
     image: Any,
@@ -190,9 +194,9 @@ class _Job:
             raise NeuroscopeError(
                 f"The overlap is a number of pixels or “receptive field”, not {overlap!r:.60}."
             )
-        if chosen.name not in (*_LOCAL, *_WEIGHTS):
+        if chosen.name not in TILED:
             raise NeuroscopeError(
-                f"{chosen.title} can't be made tile by tile; {', '.join((*_LOCAL, *_WEIGHTS))} can."
+                f"{chosen.title} can't be made tile by tile; {', '.join(TILED)} can."
             )
         # Layers found anew, with a size whose divisions leave no rest, and no pass kept.
         self.network = network.with_spec(network.spec)
