@@ -236,7 +236,7 @@ class Session:
         layers = [name for name in self.layers if name in graph] if Needs.LAYER in needs else []
         return cost_of(
             method, self.options, graph, findings.pace.shape,
-            layers=layers, targets=max(len(self.classes), 1),
+            steps=findings.network.spec.steps, layers=layers, targets=max(len(self.classes), 1),
         )  # fmt: skip
 
     def seconds(self) -> float:
