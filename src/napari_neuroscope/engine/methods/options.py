@@ -10,7 +10,6 @@ from pydantic import Field, WrapValidator
 from napari_neuroscope.engine import baselines
 from napari_neuroscope.engine.errors import NeuroscopeError
 
-
 PerAxis = int | tuple[int, ...]
 """One number for all axes that the network looks along, or one an axis."""
 
