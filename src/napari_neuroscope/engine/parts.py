@@ -1,0 +1,120 @@
+"""Parts of an image: how large an image is passed as a whole, and a part as an image of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import Progress, no_progress
+from napari_neuroscope.engine.explain import explain
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.preprocessing import guess_image_axes
+from napari_neuroscope.engine.target import Instance, Mask, Target
+from napari_neuroscope.engine.tiles import Window
+
+ONE_PASS = 1 << 22
+"""So many pixels of an image go through a segmenter at once at most; larger ones go in tiles."""
+
+
+def is_large(network: Network, shape: Sequence[int]) -> bool:
+    """Whether an image of `shape` (*space) is too large for one pass of a segmenter.
+
+    Classifiers bring an image to their own size.
+    """
+    return network.spec.task == "segmentation" and math.prod(shape) > ONE_PASS
+
+
+def centre(shape: Sequence[int], most: int = 1024) -> Window:
+    """Return the window in the middle of an image, of at most so many pixels a side."""
+    sizes = [min(n, most) for n in shape]
+    return tuple(
+        ((n - size) // 2, (n - size) // 2 + size) for n, size in zip(shape, sizes, strict=True)
+    )
+
+
+def explain_crop(
+    network: Network,
+    image: Any,
+    window: Window,
+    method: str,
+    target: Any = None,
+    layer: Any = None,
+    *,
+    progress: Progress = no_progress,
+    partial: Any = None,
+    **options: Any,
+) -> Explanation:
+    """Explain a part of an image as if it were an image of its own.
+
+    The network sees nothing of what lies around it, so this differs from that part of the whole
+    image's explanation; its record says so.
+
+    Parameters
+    ----------
+    network, method, target, layer, progress, partial, **options
+        As `explain` takes them; regions are of the whole image.
+    image
+        What can be sliced, of axes as the spec's ``image_axes``.
+    window
+        (first, stop) of each spatial axis.
+
+    Returns
+    -------
+    Explanation
+        It lies on the whole image.
+    """
+    space = network.spec.input.space
+    axes = network.spec.image_axes or guess_image_axes(image.shape, space, network.channels)
+    ends = dict(zip(space, window, strict=True))
+    cut = tuple(slice(*ends[axis]) if axis in ends else slice(None) for axis in axes)
+    several = isinstance(target, list | tuple)
+    targets = [_cropped(Target.of(one), window) for one in (target if several else [target])]
+    sizes = [image.shape[axes.index(axis)] for axis in space]
+
+    def moved(found: Explanation) -> Explanation:
+        offset = [first for first, _ in window]
+        grid = replace(
+            found.grid,
+            offset=tuple(o + first for o, first in zip(found.grid.offset, offset, strict=True)),
+        )
+        words = " × ".join(f"{first} to {stop}" for first, stop in window)
+        note = f"the pixels {words} were explained as an image of their own"
+        record = {**found.provenance, "crop": [list(ends) for ends in window]}
+        record["notes"] = [*record["notes"], note]
+        return replace(found, grid=grid, image=Grid.of_image(sizes), provenance=record)
+
+    found = explain(
+        network,
+        np.array(image[cut]),
+        method,
+        targets if several else None if target is None else targets[0],
+        layer,
+        keep="fit",
+        progress=progress,
+        partial=None if partial is None else lambda so_far: partial(moved(so_far)),
+        **options,
+    )
+    return moved(found)
+
+
+def _cropped(target: Target, window: Window) -> Target:
+    """Return a target with its region, given on the whole image, on a part of it."""
+    region = target.region
+    cut = tuple(slice(*ends) for ends in window)
+    if isinstance(region, str):
+        return target
+    if isinstance(region, Instance):
+        region = replace(region, labels=np.asarray(region.labels[cut]))
+    elif isinstance(region, Mask):
+        region = replace(region, values=np.asarray(region.values[cut]))
+    elif np.ndim(region) == 1:
+        region = tuple(at - first for at, (first, _) in zip(region, window, strict=True))
+    else:
+        region = np.asarray(region[cut])
+    return replace(target, region=region)
