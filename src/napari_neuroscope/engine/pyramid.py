@@ -13,14 +13,21 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 
 Part = tuple[slice, ...]
 
-# The coarsest level has no more along an axis: it is seen at once, and lies in memory.
+# A map of no more along an axis is seen at once, so it has no coarser levels.
+_ALONE = {1: 1 << 20, 2: 2048, 3: 512}
+# The coarsest level has no more along an axis, and lies in memory.
 _COARSEST = 512
 _CHUNK = {1: 1 << 16, 2: 512, 3: 64}
 
 
 def level_shapes(shape: Sequence[int], space: int) -> list[tuple[int, ...]]:
-    """Return the shapes of a map and its coarser levels, the last `space` axes halved each time."""
+    """Return the shapes of a map and its coarser levels, the last `space` axes halved each time.
+
+    A small map has none.
+    """
     shapes = [tuple(shape)]
+    if max(shape[-space:]) <= _ALONE[space]:
+        return shapes
     while max(shapes[-1][-space:]) > _COARSEST:
         last = shapes[-1]
         shapes.append((*last[:-space], *(-(-n // 2) for n in last[-space:])))

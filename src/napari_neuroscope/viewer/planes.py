@@ -72,3 +72,27 @@ class Shown:
     def image(self, network: Network) -> np.ndarray:
         """Return a copy of the plane that a network takes, read from where it lies."""
         return np.array(self.data[self.plane(network)])
+
+    def lazily(self, network: Network) -> Plane:
+        """Return the plane that a network takes, of which only what is sliced is read."""
+        return Plane(self.data, self.plane(network))
+
+
+class Plane:
+    """A plane of an array, of which only what is sliced is read.
+
+    Parameters
+    ----------
+    data
+        What can be sliced, of NumPy, dask, zarr or xarray.
+    index
+        The step on each of its first axes.
+    """
+
+    def __init__(self, data: Any, index: tuple[int, ...]) -> None:
+        self._data, self._index = data, index
+        self.shape = tuple(int(n) for n in data.shape[len(index) :])
+        self.dtype = np.dtype(data.dtype)
+
+    def __getitem__(self, cut: Any) -> np.ndarray:
+        return np.asarray(self._data[(*self._index, *cut)])

@@ -1,0 +1,106 @@
+"""Large maps as multiscale layers, which are looked at while they are still written."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.pyramid import Pyramid
+from napari_neuroscope.viewer.overlays import LayerData, layer_data
+
+# Larger maps are kept on the disk.
+_IN_MEMORY_BYTES = 500_000_000
+
+
+def make_room(shape: Sequence[int], space: int) -> Pyramid:
+    """Return an empty map of `shape`, in memory or, where it is large, in a folder of its own.
+
+    The folder is removed when nothing shows the map any more, or the program ends.
+    """
+    if 4 * math.prod(shape) <= _IN_MEMORY_BYTES:
+        return Pyramid(shape, space)
+    folder = Path(tempfile.mkdtemp(prefix="neuroscope-"))
+    try:
+        made = Pyramid(shape, space, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
+    return made
+
+
+class Level:
+    """A level of a pyramid as a layer takes it: an array that can be sliced.
+
+    Parameters
+    ----------
+    pyramid, number
+        Which level of what.
+    leading, plane
+        How many axes the map has before the spatial ones, and how many axes of one step come
+        between: where on the image's other axes the map lies.
+    """
+
+    def __init__(self, pyramid: Pyramid, number: int, leading: int, plane: int) -> None:
+        self._pyramid, self._array = pyramid, pyramid.levels[number]
+        self._leading, self._plane = leading, plane
+        self.shape = self._with_plane(self._array.shape)
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+        self.dtype = np.dtype(self._array.dtype)
+        chunks = getattr(self._array, "chunks", None)
+        self.chunks = None if chunks is None else self._with_plane(chunks)
+
+    def _with_plane(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        return (*sizes[: self._leading], *(1,) * self._plane, *sizes[self._leading :])
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        key = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in key:
+            at = key.index(Ellipsis)
+            key = (*key[:at], *(slice(None),) * (self.ndim - len(key) + 1), *key[at + 1 :])
+        first, last = self._leading, self._leading + self._plane
+        values = np.asarray(self._array[(*key[:first], *key[last:])])
+        # An axis of one step is there or not, as it is sliced or indexed.
+        at = sum(isinstance(one, slice) for one in key[:first])
+        for one in key[first:last]:
+            if isinstance(one, slice):
+                values = np.expand_dims(values, at)
+                at += 1
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        # Of a level in memory not a copy: napari keeps the coarsest, which goes on growing.
+        return np.asarray(self._array, dtype).reshape(self.shape)
+
+    def limits(self, steps: Sequence[int], *, signed: bool) -> tuple[float, float]:
+        """Return the contrast limits of some steps of its first axes, by what was written so far."""
+        most = float(self._pyramid.most[tuple(steps)].max()) or 1.0
+        return (-most if signed else 0.0, most)
+
+
+def grown_data(
+    explanation: Explanation, pyramid: Pyramid, source: Any = None, plane: Sequence[int] = ()
+) -> list[LayerData]:
+    """Return an explanation whose values a pyramid holds as layer data, as `layer_data` does.
+
+    Nothing of the map is read. What is small enough to be seen at once is no multiscale layer.
+    """
+    if len(pyramid.levels) == 1:
+        return layer_data(explanation, source, plane)
+    leading = len(explanation.leading)
+    # How a map looks hangs on its axes and its record, not on its values.
+    small = np.zeros((1,) * len(explanation.axes), np.float32)
+    ((_, attributes, kind),) = layer_data(replace(explanation, values=small), source, plane)
+    levels = [Level(pyramid, n, leading, len(plane)) for n in range(len(pyramid.levels))]
+    attributes["multiscale"] = True
+    attributes["contrast_limits"] = levels[0].limits((), signed=explanation.signed)
+    return [(levels, attributes, kind)]
