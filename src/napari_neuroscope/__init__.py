@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_neuroscope.engine.batch.run import BatchEvent, BatchResult, run_batch
     from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, NeuroscopeWarning
     from napari_neuroscope.engine.evaluation.confusion import Confusion
     from napari_neuroscope.engine.evaluation.consensus import Consensus, consensus
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.explain import explain
     from napari_neuroscope.engine.explanation import Explanation
     from napari_neuroscope.engine.images import pairs_of
+    from napari_neuroscope.engine.lazy_images import open_image
     from napari_neuroscope.engine.loading import load
     from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
     from napari_neuroscope.engine.network import Network, Prediction, wrap
     from napari_neuroscope.engine.recipe import Recipe
     from napari_neuroscope.engine.spec import ModelSpec
+    from napari_neuroscope.engine.stacks import explain_stack
     from napari_neuroscope.engine.target import Instance, Target
     from napari_neuroscope.engine.tiling import explain_tiled
     from napari_neuroscope.engine.trace import Trace
 
 _PLACES = {
+    "BatchEvent": "batch.run",
+    "BatchResult": "batch.run",
     "Cancelled": "errors",
     "Confusion": "evaluation.confusion",
     "Consensus": "evaluation.consensus",
@@ -47,16 +52,21 @@ _PLACES = {
     "consensus": "evaluation.consensus",
     "evaluate": "evaluation.evaluate",
     "explain": "explain",
+    "explain_stack": "stacks",
     "explain_tiled": "tiling",
     "load": "loading",
     "method": "methods.registry",
     "methods": "methods.registry",
+    "open_image": "lazy_images",
     "pairs_of": "images",
+    "run_batch": "batch.run",
     "score_images": "evaluation.scoring",
     "wrap": "network",
 }
 
 __all__ = [
+    "BatchEvent",
+    "BatchResult",
     "Cancelled",
     "Confusion",
     "Consensus",
@@ -77,11 +87,14 @@ __all__ = [
     "consensus",
     "evaluate",
     "explain",
+    "explain_stack",
     "explain_tiled",
     "load",
     "method",
     "methods",
+    "open_image",
     "pairs_of",
+    "run_batch",
     "score_images",
     "wrap",
 ]

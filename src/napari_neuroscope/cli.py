@@ -1,4 +1,4 @@
-"""The command line: ``napari-neuroscope demo | explain | run | evaluate | layers | check``."""
+"""The command line: ``napari-neuroscope demo | explain | run | batch | evaluate | layers | check``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from napari_neuroscope import cli_batch
 from napari_neuroscope.cli_evaluate import add_arguments, evaluate_images
 from napari_neuroscope.engine.errors import (
     NeuroscopeError,
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parsed = _parser().parse_args(arguments)
     try:
-        parsed.run(parsed)
+        status = parsed.run(parsed)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output, such as “head”, has read enough; Python would complain at its end.
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    else:
+        return status or 0
     return 0
 
 
@@ -117,6 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_out(run, "; a folder: what the recipe says, named as the image")
     run.set_defaults(run=_run)
+
+    batch = commands.add_parser("batch", help="explain many images as a recipe says")
+    cli_batch.add_arguments(batch)
+    _add_device_and_trust(batch)
+    batch.set_defaults(run=cli_batch.run)
 
     evaluate = commands.add_parser(
         "evaluate", help="measure which explanations of images can be believed, into a table"

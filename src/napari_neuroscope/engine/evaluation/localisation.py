@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.measured import Measured
+from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import resample_nearest
 
 
@@ -60,8 +61,29 @@ def energy_in_mask(measured: Measured, ground_truth: Any) -> float:
 
     Wang et al., CVPR workshops 2020. NaN where no value is above zero.
     """
-    values, inside = _fine(measured), _inside(measured, ground_truth)
-    positive = np.nan_to_num(values, nan=0.0).clip(min=0).astype(np.float64)
+    inside = _inside(measured, ground_truth)
+    return energy_inside(measured.explanation, measured.values, inside)
+
+
+def energy_inside(explanation: Explanation, values: np.ndarray, inside: np.ndarray) -> float:
+    """Return the share of positive values that lies inside a region of the image, 0 to 1.
+
+    Parameters
+    ----------
+    explanation
+        Tells where the map lies.
+    values
+        One map of it (*space), on its own grid.
+    inside
+        The region, bool (*space), on the image.
+
+    Returns
+    -------
+    float
+        NaN where no value is above zero.
+    """
+    fine = resample_nearest(values, explanation.grid, explanation.image, outside=np.nan)
+    positive = np.nan_to_num(fine, nan=0.0).clip(min=0).astype(np.float64)
     whole = positive.sum()
     return float(positive[inside].sum() / whole) if whole > 0 else float("nan")
 

@@ -1,0 +1,255 @@
+"""The work of a batch on Dask: processes of this machine, or any cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import dask.config
+import torch
+from dask.system import CPU_COUNT
+from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster, WorkerPlugin
+from distributed.worker import get_worker
+
+from napari_neuroscope.engine.batch.folder import OWN, Record
+from napari_neuroscope.engine.batch.work import Job, Work, failed
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.network import Network
+
+_PLUGIN = "napari-neuroscope batch"
+# What decides which numbers come out.
+_SAME_VERSIONS = ("napari-neuroscope", "torch")
+_LOOK_EVERY_S = 0.25
+_COUNT_WORKERS_EVERY_S = 5.0
+
+
+def threads_each(workers: int) -> int:
+    """Return how many threads each worker of this machine computes with."""
+    return max(1, CPU_COUNT // workers)
+
+
+@contextmanager
+def connected(scheduler: str | None, workers: int, device: str) -> Iterator[Client]:
+    """Connect to a cluster, or start one of processes of this machine that ends with it.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where there is no scheduler at the address.
+    """
+    with ExitStack() as stack:
+        if scheduler is None:
+            address: Any = stack.enter_context(_local(workers, device))
+        else:
+            address = scheduler
+        try:
+            client = stack.enter_context(Client(address, timeout=20, set_as_default=False))
+        except (OSError, ValueError) as error:
+            raise NeuroscopeError(
+                f"No Dask scheduler answers at {scheduler}; give the address that it printed when "
+                f"it began, such as tcp://10.0.0.1:8786."
+            ) from error
+        yield client
+
+
+@contextmanager
+def _local(workers: int, device: str) -> Iterator[SpecCluster]:
+    """Start processes that work on one image at a time each."""
+    options = {
+        "nthreads": 1,
+        # The machine's memory is shared as it comes.
+        "memory_limit": 0,
+        "host": "127.0.0.1",
+        "dashboard": False,
+        "silence_logs": logging.CRITICAL,
+    }
+    nannies = {
+        number: {"cls": Nanny, "options": {**options, "env": _environment(number, device)}}
+        for number in range(workers)
+    }
+    scheduler = {
+        "cls": Scheduler,
+        "options": {
+            "host": "127.0.0.1",
+            "dashboard": True,
+            "dashboard_address": "127.0.0.1:0",
+            # An image whose worker dies twice is the likely reason.
+            "allowed_failures": 1,
+        },
+    }
+    # An image waits at the scheduler and not at a worker, with which it might be taken for dead.
+    settings = {"distributed.scheduler.worker-saturation": 1.0}
+    with (
+        dask.config.set(settings),
+        SpecCluster(workers=nannies, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
+    ):
+        yield cluster
+
+
+def _environment(number: int, device: str) -> dict[str, str]:
+    """Give each process a GPU of its own; more processes than GPUs share them."""
+    count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    if count == 0:
+        return {}
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name for name in seen.split(",") if name] or [str(n) for n in range(count)]
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
+
+
+# --- on a worker ----------------------------------------------------------------------------------
+
+
+class _Worker(WorkerPlugin):
+    """Tells each worker, also those that come later, what is to be done."""
+
+    def __init__(self, work: Work, threads: int | None) -> None:
+        self.work, self.threads = work, threads
+        self.versions = {name: version(name) for name in _SAME_VERSIONS}
+
+    def setup(self, worker: Any) -> None:
+        self.lock = threading.Lock()
+        self.network: Network | None = None
+        self.notes: list[str] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: vars(self)[name] for name in ("work", "threads", "versions")}
+
+    def done(self, job: Job) -> Record:
+        """Do the work on an image; the first loads the network."""
+        with self.lock:  # a worker of a cluster may have several threads
+            if self.network is None:
+                self._refuse(job)
+                if self.threads is not None:
+                    torch.set_num_threads(self.threads)
+                self.network, self.notes = self.work.fitted()
+            return self.work.done(job, self.network, self.notes)
+
+    def _refuse(self, job: Job) -> None:
+        here = f"The worker on {socket.gethostname()}"
+        for name, wanted in self.versions.items():
+            if (found := version(name)) != wanted:
+                raise NeuroscopeError(
+                    f"{here} has {name} {found}, but this machine {wanted}; install the same, so "
+                    f"that it makes the same maps."
+                )
+        for path in (self.work.out / OWN, Path(job.path)):
+            if not path.exists():
+                raise NeuroscopeError(
+                    f"{here} does not see {path}; images, network and output must lie where all "
+                    f"machines reach them by the same paths."
+                )
+
+
+def _done(job: Job) -> Record:
+    plugin: Any = get_worker().plugins[_PLUGIN]
+    return plugin.done(job)
+
+
+# --- on this machine ------------------------------------------------------------------------------
+
+
+def records(
+    client: Client,
+    work: Work,
+    jobs: Sequence[Job],
+    threads: int | None,
+    cancel: threading.Event | None,
+) -> Iterator[Record]:
+    """Do the work on a cluster, and yield what became of each image as it comes.
+
+    An image with which a worker dies is tried again at the end, by itself: another one may have
+    taken the memory.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where a worker can't begin, nothing can be written any more, or the cluster is lost.
+    """
+    try:
+        client.register_plugin(_Worker(work, threads), name=_PLUGIN)
+    except ImportError as error:
+        raise NeuroscopeError(
+            f"The scheduler's machine lacks {error.name}; install napari-neuroscope there, and on "
+            f"all workers, in the version that is here."
+        ) from error
+    try:
+        suspects: list[Job] = []
+        for job, record in _results(client, jobs, cancel):
+            if record is None:
+                suspects.append(job)
+            else:
+                yield record
+        for suspect in suspects:
+            for job, record in _results(client, [suspect], cancel):
+                yield record or failed(job, _KILLED)
+    finally:
+        # A cluster that is lost knows of no plugin.
+        if client.status == "running":
+            client.unregister_worker_plugin(_PLUGIN)
+
+
+_KILLED = (
+    "Each process that worked on the image was killed, likely for want of memory; explain it tile "
+    "by tile, or with fewer workers."
+)
+
+
+def _results(
+    client: Client, jobs: Iterable[Job], cancel: threading.Event | None
+) -> Iterator[tuple[Job, Record | None]]:
+    """Yield each image with what became of it; None where workers died of it.
+
+    The scheduler knows of a few images at a time, however many there are.
+    """
+    left = iter(jobs)
+    waiting: dict[Future, Job] = {}
+    ready: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    most, counted = 0, -_COUNT_WORKERS_EVERY_S
+    try:
+        while True:
+            if time.monotonic() >= counted + _COUNT_WORKERS_EVERY_S:
+                most, counted = 2 * sum(client.nthreads().values()) + 2, time.monotonic()
+            while len(waiting) < most and (job := next(left, None)) is not None:
+                future = client.submit(_done, job, pure=False)
+                waiting[future] = job
+                future.add_done_callback(ready.put)
+            if not waiting or (cancel is not None and cancel.is_set()):
+                return
+            try:
+                future = ready.get(timeout=_LOOK_EVERY_S)
+            except queue.Empty:
+                if client.status not in ("running", "connecting"):
+                    raise _lost() from None
+                continue
+            yield waiting.pop(future), _result(future)
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _result(future: Future) -> Record | None:
+    if future.status == "cancelled":
+        raise _lost()
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, KilledWorker):
+        return None
+    if isinstance(error, NeuroscopeError):
+        raise error
+    raise NeuroscopeError(
+        f"A worker failed unexpectedly ({type(error).__name__}: {error})."
+    ) from error
+
+
+def _lost() -> NeuroscopeError:
+    return NeuroscopeError("The Dask scheduler is lost; run the batch again to go on.")

@@ -1,0 +1,141 @@
+"""What a summary says of one image: scores, predictions, the map's values, and how right they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.evaluation.confusion import Confusion
+from napari_neuroscope.engine.evaluation.localisation import energy_inside
+from napari_neuroscope.engine.evaluation.metrics import METRICS, true_rank
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.network import Network, Prediction
+from napari_neuroscope.engine.recipe import Recipe
+
+# A summary of more is read by nobody; figures of single classes are left out then.
+_MOST_CLASSES = 40
+_MOST_MAPS = 200
+
+
+def figures_of(
+    recipe: Recipe, network: Network, explanation: Explanation, prediction: Prediction, truth: Any
+) -> dict[str, Any]:
+    """Return the figures of an image, by the names of their columns.
+
+    Parameters
+    ----------
+    recipe, network
+        How it was explained.
+    explanation
+        Of the image.
+    prediction
+        What the network says of it.
+    truth
+        The true class of each pixel, int32 (*space), −1 for void; of a classification, the true
+        class by name or number; None: not known.
+
+    Returns
+    -------
+    dict
+        Text, whole numbers and finite floats; None where there is no such figure.
+    """
+    found: dict[str, Any] = {}
+    found |= _targets(recipe, explanation)
+    found |= _predicted(network, prediction)
+    if truth is not None:
+        found |= _rightness(network, prediction, truth)
+    if not explanation.is_table:
+        found |= _maps(recipe, explanation, prediction, truth)
+    return {name: _finite(value) for name, value in found.items()}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _targets(recipe: Recipe, explanation: Explanation) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for target in explanation.provenance["targets"]:
+        score = target["score"].replace("_", " ")
+        if recipe.several:
+            found[f"{score}: {target['class']}"] = target["value"]
+        else:
+            found["class"] = target["class"]
+            found["region"] = target["region"]
+            found[score] = target["value"]
+    return found
+
+
+def _predicted(network: Network, prediction: Prediction) -> dict[str, Any]:
+    names = network.class_names
+    if prediction.grid is None:
+        best = int(prediction.labels)
+        return {"predicted": names[best], "probability": float(prediction.probabilities[best])}
+    if len(names) > _MOST_CLASSES:
+        return {}
+    labels = prediction.labels
+    counts = np.bincount(labels[labels >= 0].ravel(), minlength=len(names))
+    seen = max(int(counts.sum()), 1)
+    return {f"share: {name}": int(n) / seen for name, n in zip(names, counts, strict=True)}
+
+
+def _rightness(network: Network, prediction: Prediction, truth: Any) -> dict[str, Any]:
+    names = network.class_names
+    if prediction.grid is None:
+        index = network.spec.class_index(truth, len(names))
+        return {
+            "true class": names[index],
+            "right": int(index == int(prediction.labels)),
+            "rank of the true class": int(true_rank(prediction.scores, np.asarray(index))),
+        }
+    confusion = Confusion.of(truth, prediction.labels, names)
+    found: dict[str, Any] = {
+        METRICS[name].title: METRICS[name](confusion)
+        for name in ("accuracy", "mean_iou", "mean_dice")
+    }
+    if len(names) <= _MOST_CLASSES:
+        each = METRICS["iou"](confusion)
+        found |= {f"IoU: {name}": float(value) for name, value in zip(names, each, strict=True)}
+    return found
+
+
+def _maps(
+    recipe: Recipe, explanation: Explanation, prediction: Prediction, truth: Any
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    regions = [target.region for target in recipe.targets]
+    indices = [target["index"] for target in explanation.provenance["targets"]]
+    for name, values, which in _each_map(explanation):
+        behind = f": {name}" if name else ""
+        known = values[np.isfinite(values)].astype(np.float64)
+        found |= {
+            f"map least{behind}": float(known.min()) if known.size else None,
+            f"map most{behind}": float(known.max()) if known.size else None,
+            f"map sum{behind}": float(known.sum()),
+            f"map positive share{behind}": float((known > 0).mean()) if known.size else None,
+        }
+        if which >= len(indices) or values.ndim != len(explanation.image.shape):
+            continue
+        if prediction.grid is not None and regions[which] == "predicted":
+            inside = prediction.labels == indices[which]
+            found[f"map share in prediction{behind}"] = energy_inside(explanation, values, inside)
+        if prediction.grid is not None and truth is not None:
+            inside = truth == indices[which]
+            found[f"map share in truth{behind}"] = energy_inside(explanation, values, inside)
+    return found
+
+
+def _each_map(explanation: Explanation) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Yield what each map is called, its values, and the place of its target."""
+    values, axes = explanation.values, list(explanation.axes)
+    leading = [axis for axis in axes if axis in ("class", "layer")]
+    steps = values.shape[: len(leading)]
+    if math.prod(steps) > _MOST_MAPS:
+        leading, steps = [], ()
+    for at in np.ndindex(*steps):
+        place = dict(zip(leading, at, strict=True))
+        names = [explanation.labels[axis][step] for axis, step in place.items()]
+        yield ", ".join(names), values[at], place.get("class", 0)

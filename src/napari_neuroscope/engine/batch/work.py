@@ -1,0 +1,202 @@
+"""The work on one image: read, explained, written, and what is to be said of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.batch.figures import figures_of
+from napari_neuroscope.engine.batch.folder import (
+    MAPS,
+    THUMBNAILS,
+    OutputError,
+    Record,
+    size_of,
+    stops_the_batch,
+)
+from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
+from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress, no_progress
+from napari_neuroscope.engine.evaluation.scoring import read_truth_of
+from napari_neuroscope.engine.ground_truth import TruthReader
+from napari_neuroscope.engine.images import Pair
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.recipe import Recipe
+from napari_neuroscope.engine.saving import save
+from napari_neuroscope.engine.sources import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One image of a batch.
+
+    Attributes
+    ----------
+    pair
+        The image and its ground truth.
+    path
+        Where it is read from.
+    name
+        What its outputs are called, without an ending.
+    stamp
+        What the image and its ground truth are, as `stamp_of` tells it.
+    """
+
+    pair: Pair
+    path: str
+    name: str
+    stamp: str
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What is done with each image, wherever it is done.
+
+    Attributes
+    ----------
+    recipe
+        How it is explained.
+    out
+        The batch's folder.
+    kinds
+        The endings of the files that are written.
+    reader
+        What reads the ground truth; None where there is none.
+    device, trust, allow_changed
+        As `Recipe.run` takes them.
+    """
+
+    recipe: Recipe
+    out: Path
+    kinds: tuple[str, ...]
+    reader: TruthReader | None = None
+    device: str = "auto"
+    trust: bool = False
+    allow_changed: bool = False
+
+    def fitted(self) -> tuple[Network, list[str]]:
+        """Return the network, and what is to be noted of it."""
+        return self.recipe.fitted(
+            None, device=self.device, trust=self.trust, allow_changed=self.allow_changed
+        )
+
+    def done(
+        self, job: Job, network: Network, notes: list[str], progress: Progress = no_progress
+    ) -> Record:
+        """Do the work on one image, and return what became of it.
+
+        Raises
+        ------
+        OutputError
+            Where nothing can be written any more.
+        Cancelled
+            Where `progress` stops it.
+        """
+        begun = time.perf_counter()
+        try:
+            return self._done(job, network, notes, progress, begun)
+        except (Cancelled, OutputError):
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, the other images are done
+            return failed(job, in_a_sentence(error))
+        finally:
+            # The next image is another one.
+            network.traces.clear()
+
+    def _done(
+        self, job: Job, network: Network, notes: list[str], progress: Progress, begun: float
+    ) -> Record:
+        image = job.pair.image.read()
+        truth, more = self._truth(job, network, image)
+        explanation = self.recipe.explained(
+            network, image, notes, ground_truth=truth, progress=progress
+        )
+        # The pass is kept: this takes none.
+        prediction = network.predict(image)
+        outputs = {}
+        try:
+            for kind in self.kinds:
+                place = f"{MAPS}/{job.name}{kind}"
+                (self.out / place).parent.mkdir(parents=True, exist_ok=True)
+                save(explanation, image, self.out / place)
+                outputs[place] = size_of(self.out / place) or 0
+            place = f"{THUMBNAILS}/{job.name}.jpg"
+            if write_thumbnail(explanation, image, self.out / place):
+                outputs[place] = size_of(self.out / place) or 0
+        except (NeuroscopeError, OSError) as error:
+            if stops_the_batch(error):
+                raise OutputError(str(error)) from error
+            raise
+        row = {
+            "shape": " × ".join(map(str, image.shape)),
+            **figures_of(self.recipe, network, explanation, prediction, truth),
+            "notes": "; ".join([*explanation.provenance["notes"], *more]),
+            "device": str(network.device),
+            "seconds": round(time.perf_counter() - begun, 4),
+        }
+        return Record(job.path, job.stamp, job.name, outputs, [row])
+
+    def _truth(self, job: Job, network: Network, image: np.ndarray) -> tuple[Any, list[str]]:
+        """Return the true classes of an image, and what is to be noted of them."""
+        if job.pair.truth is None or self.reader is None:
+            return None, []
+        if network.spec.task == "classification":
+            return job.pair.truth, []
+        try:
+            prepared = network.prepare(image)
+            found = self.reader.labels(
+                read_truth_of(job.pair, network.class_names), prepared.image.shape
+            )
+        except NeuroscopeError as error:
+            if self.recipe.needs_ground_truth:
+                raise
+            # The map can be made without.
+            return None, [str(error)]
+        return found.labels, list(found.notes)
+
+
+def failed(job: Job, problem: str) -> Record:
+    """Return the record of an image that could not be done."""
+    return Record(job.path, job.stamp, job.name, problem=problem)
+
+
+def in_a_sentence(error: Exception) -> str:
+    """Say for a person what went wrong."""
+    if isinstance(error, NeuroscopeError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return (
+            "The image needs more memory than there is; explain it tile by tile, or a smaller one."
+        )
+    text = (str(error).strip() or "no more is known").splitlines()[0][:300]
+    return f"It failed unexpectedly ({type(error).__name__}: {text})."
+
+
+def stamp_of(pair: Pair) -> str:
+    """Return what tells an image and its ground truth from others, or from what they were.
+
+    It is made of their paths, sizes and times of change.
+    """
+    truth = pair.truth
+    parts: list[Any] = [_stamp(pair.image.path)]
+    if isinstance(truth, str | int) or truth is None:
+        parts.append(truth)
+    else:
+        sources = [truth] if isinstance(truth, Source) else truth
+        parts += [[one.name, _stamp(one.path)] for one in sources]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
+
+
+def _stamp(path: Path | None) -> list[Any]:
+    if path is None:
+        return []
+    try:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    except OSError:
+        return [str(path)]  # it is told of when it is read
