@@ -18,6 +18,10 @@ class OutOfMemoryError(NeuroscopeError):
     """A pass that does not fit the memory; fewer inputs at once, or a smaller image, may."""
 
 
+class EmptyRegionError(NeuroscopeError):
+    """A target's region that has no position on an image, such as a class that is nowhere seen."""
+
+
 class NeuroscopeWarning(UserWarning):
     """A result that stands, but not for what one might take it."""
 

@@ -61,6 +61,10 @@ class Grid:
             ),
         )
 
+    def without_first(self, count: int) -> Grid:
+        """Return the grid along all axes but the first ones."""
+        return Grid(self.shape[count:], self.scale[count:], self.offset[count:])
+
     def within(self, other: Grid) -> tuple[slice, ...]:
         """Return which cells of this grid have their centre on another."""
         found = []
@@ -115,6 +119,11 @@ def resample(values: Tensor, grid: Grid, onto: Grid, *, outside: float = float("
         (..., *onto.shape); borders are continued, so nothing rings and nothing is negative that
         was not before.
     """
+    # First axes that are the same are as good as others: no plane of a stack says what is beside it.
+    cells = [list(zip(g.shape, g.scale, g.offset, strict=True)) for g in (grid, onto)]
+    alike = [a == b for a, b in zip(*cells, strict=True)]
+    same = alike.index(False) if False in alike else len(alike) - 1
+    grid, onto = grid.without_first(same), onto.without_first(same)
     first = values.ndim - len(grid.shape)
     if grid.covers_like(onto) and len(grid.shape) <= len(_LINEAR):
         fine = functional.interpolate(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.errors import EmptyRegionError, NeuroscopeError, nearest_names
 from napari_neuroscope.engine.grid import Grid, resample_nearest
 
 Score = Literal["logit", "probability", "log_probability"]
@@ -181,7 +181,7 @@ def resolve_region(
         chosen = labels == region.label
         words = f"instance {region.label}"
         if not chosen.any():
-            raise NeuroscopeError(f"The label image has no instance {region.label}.")
+            raise EmptyRegionError(f"The label image has no instance {region.label}.")
         mask = _to_output(chosen, image, output, predicted)
     elif _is_point(region):
         mask, words = _point(region, image, output, predicted)
@@ -194,7 +194,7 @@ def resolve_region(
         if named:
             words = f"{region.words}, {words}"
     if not bool(mask.any()):
-        raise NeuroscopeError(
+        raise EmptyRegionError(
             f"The region ({words}) has no positions on the network's output of "
             f"{' × '.join(map(str, output.shape))}; choose a larger one, or “everywhere”."
         )
