@@ -92,7 +92,7 @@ def test_axes_are_taken_as_the_network_and_the_spec_say() -> None:
         ("all", (range(3), range(2))),
         ("t=1", (range(1, 2), range(2))),
         ("t=0:2, z=-1", (range(2), range(1, 2))),
-        ("t=::2 z=all", (range(0, 3, 2), range(2))),
+        ("t=::2, z=all", (range(0, 3, 2), range(2))),
         ("t=1:99", (range(1, 3), range(2))),
         ({"z": 0, "t": range(1, 3)}, (range(1, 3), range(1))),
         ({"z": slice(1, None)}, (range(3), range(1, 2))),
@@ -398,3 +398,25 @@ def test_a_file_tells_its_axes(tmp_path: Path) -> None:
     assert found.axes == ("t", "z", "y", "x")
     whole = ns.explain_stack(network, FILM, "saliency", "a", axes="tzyx")
     np.testing.assert_array_equal(found.values[0], whole.values[1])
+
+
+# --- recipes --------------------------------------------------------------------------------------
+
+
+def test_a_recipe_makes_a_stack_s_map_again(tmp_path: Path) -> None:
+    network = ns.load("demo:nuclei", device="cpu")
+    film = (np.random.default_rng(6).random((3, 2, 64, 64)) * 255).astype(np.uint8)
+    first = ns.explain_stack(network, film, "grad_cam", "nucleus", "dec1", planes="axis 0=1:")
+    recipe = ns.Recipe.from_yaml(ns.Recipe.of(first).to_yaml())
+    assert recipe.planes == "axis 0=1:3"
+    again = recipe.run(network, film)
+    np.testing.assert_array_equal(again.values, first.values)
+    assert again.grid == first.grid
+    whole = recipe.run(network, film, planes="all")
+    assert whole.values.shape[:2] == (3, 2)
+    assert ns.Recipe.of(whole).planes == "all"
+    assert ns.Recipe.of(ns.explain(network, film[0, 0], "grad_cam", "nucleus")).planes is None
+    np.save(tmp_path / "film.npy", film)
+    script: dict[str, Any] = {}
+    exec(recipe.as_python(tmp_path / "film.npy"), script)
+    np.testing.assert_array_equal(script["explanation"].values, first.values)

@@ -32,6 +32,8 @@ class Asked:
         The classes of the image's pixels, where they were given.
     several
         Whether the targets were given as a list.
+    planes
+        Which planes of a stack, as `explain_stack` takes them; None: the image was no stack.
     """
 
     targets: tuple[Target, ...]
@@ -39,6 +41,7 @@ class Asked:
     options: Mapping[str, Any]
     ground_truth: Any = None
     several: bool = False
+    planes: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,14 +149,23 @@ class Stack:
             found.append(steps)
         return tuple(found)
 
+    def in_words(self, chosen: Sequence[range]) -> str:
+        """Return planes that are chosen as a text that chooses them again."""
+        said = [
+            f"{axis}={steps.start}:{steps.stop}" + (f":{steps.step}" if steps.step > 1 else "")
+            for axis, size, steps in zip(self.axes, self.shape, chosen, strict=True)
+            if steps != range(size)
+        ]
+        return ", ".join(said) or "all"
+
     def _parsed(self, text: str) -> dict[str, str]:
         """Return the ranges of a text by axis."""
-        parts = [part for part in re.split(r"[,\s]+", text.strip()) if part]
+        parts = [part for said in text.split(",") if (part := said.strip())]
         if parts == ["all"]:
             return {}
         found = {}
         for part in parts:
-            axis, equals, said = part.rpartition("=")
+            axis, equals, said = (word.strip() for word in part.rpartition("="))
             if not equals:
                 long = [axis for axis, n in zip(self.axes, self.shape, strict=True) if n > 1]
                 if len(parts) > 1 or len(long) > 1:

@@ -30,12 +30,13 @@ from napari_neuroscope.engine.errors import (
     Progress,
     no_progress,
 )
-from napari_neuroscope.engine.explain import explain
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.loading import load
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.planes import Planes
 from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.stacks import explain_stack
 from napari_neuroscope.engine.target import Score, Target
 from napari_neuroscope.engine.trust import TrustStore, UntrustedError, digest_of
 from napari_neuroscope.engine.writing import write_whole
@@ -171,6 +172,9 @@ class Recipe(_Strict):
         Whether the values have an axis "class" for them.
     layer
         A name or a pattern, or several, as `explain` takes it.
+    planes
+        Which planes of a stack, as `explain_stack` takes them; None: all, and of an image that is
+        no stack itself.
     outputs
         The kinds of file that are written of an image, by their endings.
     versions
@@ -185,6 +189,7 @@ class Recipe(_Strict):
     targets: tuple[RecipeTarget, ...] = ()
     several: bool = False
     layer: str | tuple[str, ...] | None = None
+    planes: str | None = None
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)] = (".tif",)
     versions: dict[str, str] = {}
 
@@ -250,6 +255,7 @@ class Recipe(_Strict):
             targets=tuple(RecipeTarget.of(target, spec) for target in asked.targets),
             several=asked.several,
             layer=tuple(asked.layer) if isinstance(asked.layer, list) else asked.layer,
+            planes=asked.planes,
             outputs=tuple(outputs),
             versions=record["versions"],
         )
@@ -394,6 +400,7 @@ class Recipe(_Strict):
         image: Any,
         *,
         ground_truth: Any = None,
+        planes: Planes = None,
         device: str = "auto",
         trust: bool = False,
         allow_changed: bool = False,
@@ -410,9 +417,11 @@ class Recipe(_Strict):
         network
             The network, where it is loaded already; None: it is loaded from its file.
         image
-            As `explain` takes it.
+            As `explain_stack` takes it.
         ground_truth
             For targets of the region "ground_truth".
+        planes
+            Which planes of a stack, in place of the recipe's.
         device, trust
             As `load_network` takes them.
         allow_changed
@@ -432,7 +441,13 @@ class Recipe(_Strict):
             network, device=device, trust=trust, allow_changed=allow_changed
         )
         return self.explained(
-            network, image, notes, ground_truth=ground_truth, progress=progress, partial=partial
+            network,
+            image,
+            notes,
+            ground_truth=ground_truth,
+            planes=planes,
+            progress=progress,
+            partial=partial,
         )
 
     def fitted(
@@ -460,18 +475,25 @@ class Recipe(_Strict):
         notes: Sequence[str] = (),
         *,
         ground_truth: Any = None,
+        planes: Planes = None,
+        out: Any = None,
         progress: Progress = no_progress,
         partial: Callable[[Explanation], None] | None = None,
     ) -> Explanation:
-        """Explain an image with a network that `fitted` returned, and its notes."""
+        """Explain an image with a network that `fitted` returned, and its notes.
+
+        The other parameters are those of `explain_stack`.
+        """
         targets = [target.target() for target in self.targets]
-        found = explain(
+        found = explain_stack(
             network,
             image,
             self.method,
             targets if self.several else next(iter(targets), None),
             list(self.layer) if isinstance(self.layer, tuple) else self.layer,
+            planes=self.planes if planes is None else planes,
             ground_truth=ground_truth,
+            out=out,
             progress=progress,
             partial=partial,
             **self._checked_options(),
@@ -551,12 +573,16 @@ class Recipe(_Strict):
             "",
             f"image = read_image({str(image)!r})",
         ]
+        if self.planes is not None:
+            lines[-1] = f"image = ns.open_image({str(image)!r})"
+            asking.append(f"planes={self.planes!r}")
         if self.needs_ground_truth:
             lines.append(f"ground_truth = read_image({str(ground_truth)!r})")
             asking.append("ground_truth=ground_truth")
         asking += [f"{name}={value!r}" for name, value in options.items()]
+        explaining = "ns.explain" if self.planes is None else "ns.explain_stack"
         lines += [f"network = {_call('ns.load', loading)}",
-                  f"explanation = {_call('ns.explain', asking)}"]  # fmt: skip
+                  f"explanation = {_call(explaining, asking)}"]  # fmt: skip
         return "\n".join(lines) + "\n"
 
     def as_command(

@@ -300,7 +300,8 @@ class _Found:
             replace(Target.of(one), class_=None if Target.of(one).class_ is None else found.class_)
             for one, found in zip(given, first.asked.targets, strict=False)
         ]
-        return replace(first.asked, targets=tuple(asked), ground_truth=ground_truth)
+        planes = self.stack.in_words(self.chosen) if self.stack.axes else None
+        return replace(first.asked, targets=tuple(asked), ground_truth=ground_truth, planes=planes)
 
     def _record(self, first: Explanation) -> dict[str, Any]:
         record = {name: held for name, held in first.provenance.items() if name != "table"}
