@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,9 @@ from napari_neuroscope.widgets.long_work import CostNote, TimeLeft
 from napari_neuroscope.widgets.method_tips import method_tip
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.pickers import PickList, options_widget
-from napari_neuroscope.widgets.refining import Refining
+from napari_neuroscope.widgets.recipe_menu import RecipeMenu
+from napari_neuroscope.widgets.refining import Answer, Refining
+from napari_neuroscope.widgets.replay import Replay
 from napari_neuroscope.widgets.session import (
     Findings,
     Question,
@@ -83,6 +85,7 @@ class Inspector(Dock):
         self._trouble = ""
         self._suggested_batch = 0
         self._time_left = TimeLeft()
+        self._replay = Replay(self, self._viewer, self._show, self._show_failure)
         self._opening: tuple[str, Path, str | None, dict[str, Any] | None] | None = None
         self._build()
         self._live.setChecked(self.session.live)
@@ -162,6 +165,9 @@ class Inspector(Dock):
             self._say,
             self._show_failure,
         )
+        self.recipe_menu = RecipeMenu(
+            self._viewer, self.session, self.open_recipe, self._say, self._show_failure
+        )
         self._cost_note = CostNote()
         self._reason = _note()
         self._progress = QProgressBar()
@@ -210,7 +216,7 @@ class Inspector(Dock):
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
 
         buttons = QHBoxLayout()
-        for button in (self._run, self._cancel, self._keep):
+        for button in (self._run, self._cancel, self._keep, self.recipe_menu):
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
@@ -265,7 +271,7 @@ class Inspector(Dock):
         self.follow(layers.removed, self._refining.stop_if_removed)
         self.follow(self._viewer.dims.events.current_step, self._plane_changed)
         self.at_end(self._shower.close)
-        for part in (self._target_part, self.ask_tool):
+        for part in (self._target_part, self.ask_tool, self.recipe_menu):
             self.at_end(weakref.WeakMethod(part.close_work))
 
     # --- what is chosen ---
@@ -286,6 +292,10 @@ class Inspector(Dock):
         if self._network_box.currentText() == title:
             self._choose_network()
         self._network_box.setCurrentText(title)
+
+    def open_recipe(self, path: Path) -> None:
+        """Explain the current image as the recipe in a file says, and choose what it says."""
+        self._replay.open(path)
 
     def _open_file(self) -> None:
         path = ask_for_file(self)
@@ -339,6 +349,10 @@ class Inspector(Dock):
         """Choose where: "everywhere", "predicted", "ground_truth", or what a layer holds."""
         self._target_part.choose_region(region)
 
+    def choose_score(self, score: str) -> None:
+        """Choose the score that is explained, by its name."""
+        self._target_part.choose_score(score)
+
     def choose_labels(self, layer: Any) -> None:
         """Choose the labels that say the ground truth or the instances; None for none."""
         self._target_part.choose_labels(layer)
@@ -367,7 +381,7 @@ class Inspector(Dock):
 
     def _list_images(self, *_: Any) -> None:
         chosen = self.image_layer()
-        images = [layer for layer in self._viewer.layers if _is_image(layer)]
+        images = self.images()
         with signals_blocked(self._image_box):
             self._image_box.clear()
             for layer in images:
@@ -382,6 +396,10 @@ class Inspector(Dock):
     def _rename_images(self, *_: Any) -> None:
         for row in range(self._image_box.count()):
             self._image_box.setItemText(row, self._image_box.itemData(row).name)
+
+    def images(self) -> list[napari.layers.Image]:
+        """Return the image layers that can be explained."""
+        return [layer for layer in self._viewer.layers if _is_image(layer)]
 
     def image_layer(self) -> napari.layers.Image | None:
         """Return the image layer that is chosen."""
@@ -400,6 +418,25 @@ class Inspector(Dock):
 
     def _choose_image(self, *_: Any) -> None:
         self.session.image = self.image_layer()
+        self._changed()
+
+    def take_findings(self, title: str, findings: Findings, layer: Any) -> None:
+        """Choose a network that is offered and an image, that were looked at together already."""
+        with signals_blocked(self._network_box):
+            # The image is not looked at once more.
+            self._network_box.setCurrentIndex(0)
+        self._image_box.setCurrentIndex(self._image_box.findText(layer.name))
+        with signals_blocked(self._network_box):
+            self._network_box.setCurrentText(title)
+        self._trouble, self._inspected = "", ()
+        self.session.explanation = None
+        self.session.network = findings.network
+        self.session.findings = findings
+
+    def look_again(self) -> None:
+        """Look at what is chosen, where something else was done before that had ended."""
+        if self.session.findings is None and self._network_box.currentIndex() > 0:
+            self._inspect()
         self._changed()
 
     def _take_layers(self, layers: tuple[str, ...], *_: Any) -> None:
@@ -647,16 +684,33 @@ class Inspector(Dock):
         except NeuroscopeError as error:
             self._show_failure(error)
             return
+        self.have_answered(question, question.answer, lambda answer: self._show(question, answer))
+
+    def have_answered(
+        self, question: Question, answer: Answer, done: Callable[[Explanation], None]
+    ) -> None:
+        """Have a question answered, in a way of its own, in the place of what is computed.
+
+        Parameters
+        ----------
+        question
+            What is asked.
+        answer
+            Called in the compute thread with the progress, and with what takes maps so far.
+        done
+            Called with the answer.
+        """
         self._inspected = (question.network, question.source, *question.plane())
-        title = methods[question.method].title
         self._refining.submit(
-            title,
+            methods[question.method].title,
             question,
-            question.answer,
+            answer,
             _slot(question),
-            lambda answer: self._show(question, answer),
+            done,
             self._show_failure,
         )
+        # Nothing that was chosen before is asked anew.
+        self._soon.cancel()
 
     def cancel(self) -> None:
         """Stop what is computed, at its next step."""
@@ -675,7 +729,7 @@ class Inspector(Dock):
 
     # --- what is shown ---
 
-    def _show(self, question: Question, answer: Explanation) -> None:
+    def _show(self, question: Question, answer: Explanation, words: str = "") -> None:
         if question.source not in self._viewer.layers:
             self._answer.setText("The image was removed while its explanation was computed.")
             return
@@ -688,7 +742,7 @@ class Inspector(Dock):
         self._mark_methods()
         if question.network is self.session.network:
             self.session.explanation = answer
-        self._say(answer)
+        self._say("\n".join(filter(None, (words, _in_words(answer)))))
 
     def _say(self, answer: Explanation | str) -> None:
         self._answer.setText(answer if isinstance(answer, str) else _in_words(answer))

@@ -102,8 +102,13 @@ class SecondNetwork(Inspector):
         self._column.insertWidget(0, self._same)
         self._column.addWidget(row)
         self._column.addWidget(self._said)
-        # These docks, and questions by clicking, are of the first network.
-        for widget in (self._options_button, self._graph_button, self.ask_tool):
+        # These docks, questions by clicking and recipes are of the first network.
+        for widget in (
+            self._options_button,
+            self._graph_button,
+            self.ask_tool,
+            self.recipe_menu,
+        ):
             widget.setVisible(False)
 
     # --- what the first chose ---
@@ -198,9 +203,9 @@ class SecondNetwork(Inspector):
 
     # --- what differs ---
 
-    def _show(self, question: Question, answer: Explanation) -> None:
+    def _show(self, question: Question, answer: Explanation, words: str = "") -> None:
         self._place = (question.source, question.place())
-        super()._show(question, answer)
+        super()._show(question, answer, words)
 
     def _look_at_both(self, *_: Any) -> None:
         if not self.closed:

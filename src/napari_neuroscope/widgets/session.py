@@ -155,12 +155,21 @@ class Session:
         other.events.networks.connect_setattr(self, "networks", maxargs=1)
         return other
 
-    def add_network(self, network: Network) -> str:
-        """Offer a network that exists in memory; return the title it is offered under."""
-        title, number = network.name, 1
+    def add_network(self, network: Network, name: str = "") -> str:
+        """Offer a network that exists in memory; return the title it is offered under.
+
+        Parameters
+        ----------
+        network
+            The network.
+        name
+            What it is offered as; its own name if not given.
+        """
+        name = name or network.name
+        title, number = name, 1
         while title in self._open and self._loaded.get(title) is not network:
             number += 1
-            title = f"{network.name} {number}"
+            title = f"{name} {number}"
         self._open[title] = lambda: network
         self._loaded[title] = network
         if title not in self.networks:
@@ -190,9 +199,26 @@ class Session:
             self._loaded[title] = self._open[title]()
         return self._loaded[title]
 
+    def loaded(self) -> tuple[Network, ...]:
+        """Return the networks that have been opened so far."""
+        return tuple(self._loaded.values())
+
     def title(self) -> str:
         """Return the title under which the chosen network is offered; "" where none is."""
-        titles = (title for title, network in self._loaded.items() if network is self.network)
+        return "" if self.network is None else self.title_of(self.network)
+
+    def title_of(self, network: Network) -> str:
+        """Return the title under which a network is offered; "" where it is not."""
+        titles = (title for title, one in self._loaded.items() if one is network)
+        return next(titles, "")
+
+    def title_for(self, source: str | None) -> str:
+        """Return the title under which a file, or such as "demo:nuclei", is offered; or ""."""
+        if source is None:
+            return ""
+        if source.startswith("demo:"):
+            return DEMO_TITLES.get(source.removeprefix("demo:"), "")
+        titles = (title for title, path in self._paths.items() if path == Path(source))
         return next(titles, "")
 
     def replace_network(self, findings: Findings) -> None:

@@ -107,6 +107,10 @@ class TargetPart(QCollapsible):
         _choose(self.labels_box, layer)
         self.expand(animate=False)
 
+    def choose_score(self, score: str) -> None:
+        """Choose the score that is explained, by its name."""
+        _choose(self.score_box, score)
+
     def take(self, session: Session) -> None:
         """Choose what is chosen in another session, as far as it is offered here."""
         _choose(self.labels_box, session.labels)

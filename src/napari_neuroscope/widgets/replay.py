@@ -1,0 +1,328 @@
+"""A recipe made again in the inspector: its network opened, its choices made, its map shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtWidgets import QMessageBox
+
+from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, Progress
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.methods.registry import Needs, methods
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.recipe import (
+    SUFFIX,
+    ChangedNetworkError,
+    MissingNetworkError,
+    Recipe,
+)
+from napari_neuroscope.engine.trust import UntrustedError
+from napari_neuroscope.viewer.explained import explained_by
+from napari_neuroscope.viewer.planes import Shown
+from napari_neuroscope.viewer.regions import Truth
+from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
+from napari_neuroscope.widgets.session import Findings, Offer, Question, Session, inspect
+from napari_neuroscope.widgets.settings import configured
+
+if TYPE_CHECKING:
+    from napari_neuroscope.widgets.inspector import Inspector
+
+
+@dataclass
+class _Attempt:
+    """A recipe that is to be made again of an image, and what is known of it so far."""
+
+    recipe: Recipe
+    name: str
+    layer: Any
+    shown: Shown
+    network: Network | None = None
+    allow_changed: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+class Replay:
+    """Explains the current image as a recipe says, with what has to be asked before.
+
+    Parameters
+    ----------
+    inspector
+        Whose choices become the recipe's.
+    viewer
+        The inspector's.
+    show
+        Shows an answer, and some words with it.
+    fail
+        Shows what went wrong.
+    """
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        viewer: Any,
+        show: Callable[[Question, Explanation, str], None],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        self._inspector, self._viewer = inspector, viewer
+        self._show, self._fail = show, fail
+
+    def open(self, path: Path) -> None:
+        """Read a recipe's file, and make it again of the current image."""
+        name = path.name.removesuffix(SUFFIX)
+        self._inspector.jobs.submit(
+            "Reading the recipe",
+            lambda _: Recipe.load(path),
+            lambda recipe: self.run(recipe, name),
+            self._failed,
+        )
+
+    def run(self, recipe: Recipe, name: str) -> None:
+        """Make a recipe, of some name, again of the current image."""
+        layer = self._current_image()
+        if layer is None:
+            self._failed(
+                NeuroscopeError(
+                    f"There is no image to explain as the recipe “{name}” says; open one, then "
+                    f"open the recipe again."
+                )
+            )
+            return
+        self._try(_Attempt(recipe, name, layer, Shown.of(layer, self._viewer)))
+
+    def _current_image(self) -> Any:
+        """Return the image layer that is selected, or that the selected map is of, or is chosen."""
+        active = self._viewer.layers.selection.active
+        images = self._inspector.images()
+        if active in images:
+            return active
+        shown = None if active is None else explained_by(active)
+        if shown is not None and shown.source in images:
+            return shown.source
+        return self._inspector.image_layer()
+
+    # --- the network ------------------------------------------------------------------------------
+
+    def _try(self, attempt: _Attempt) -> None:
+        session = self._inspector.session
+
+        def work(progress: Progress) -> Findings:
+            recipe = attempt.recipe
+            # What can't be asked is refused before anything is opened.
+            methods[recipe.method].check_options(recipe.options)
+            settings = configured()
+            known = attempt.network or _open_already(recipe, session)
+            network, attempt.notes = recipe.fitted(
+                known, device=settings.device, allow_changed=attempt.allow_changed
+            )
+            if known is None:
+                network.traces.limit = settings.cache_bytes
+            return inspect(network, attempt.shown.image(network), progress)
+
+        self._inspector.jobs.submit(
+            "Opening the recipe's network",
+            work,
+            lambda findings: self._explain(attempt, findings),
+            lambda error: self._ask_on(attempt, error),
+        )
+
+    def _ask_on(self, attempt: _Attempt, error: Exception) -> None:
+        """Ask what the network needs to be opened, and try again; or say what went wrong."""
+        if isinstance(error, UntrustedError):
+            agreed = ask_for_trust(self._inspector, error)
+        elif isinstance(error, MissingNetworkError):
+            agreed = self._ask_for_network(attempt, error)
+        elif isinstance(error, ChangedNetworkError):
+            agreed = self._ask_about_change(attempt)
+        elif isinstance(error, FactoryNeededError):
+            agreed = self._ask_for_factory(attempt)
+        else:
+            agreed = False
+        if agreed:
+            self._try(attempt)
+        else:
+            self._failed(error)
+
+    def _ask_for_network(self, attempt: _Attempt, error: MissingNetworkError) -> bool:
+        made, chosen = attempt.recipe.network, self._inspector.session.network
+        box = _question(self._inspector, "Where is the network?")
+        where = f"in {made.source}, which is not there" if made.source else "in memory"
+        box.setText(f"The recipe “{attempt.name}” is of the network “{made.name}”, {where}.")
+        file = box.addButton("Choose its file…", QMessageBox.ButtonRole.AcceptRole)
+        use = None
+        if chosen is not None:
+            use = box.addButton(f"Use “{chosen.name}”", QMessageBox.ButtonRole.AcceptRole)
+        box.exec()
+        if box.clickedButton() is file and (path := ask_for_file(self._inspector)) is not None:
+            attempt.recipe = attempt.recipe.model_copy(update={"network": made.with_source(path)})
+            return True
+        if use is not None and box.clickedButton() is use:
+            attempt.network = chosen
+            return True
+        return False
+
+    def _ask_about_change(self, attempt: _Attempt) -> bool:
+        name = (attempt.network or attempt.recipe.network).name
+        box = _question(self._inspector, "Another network")
+        box.setText(
+            f"The network “{name}” has other weights than the one that the recipe "
+            f"“{attempt.name}” was made with."
+        )
+        box.setInformativeText("The map will be another, and its record will say why.")
+        go_on = box.addButton("Explain with it", QMessageBox.ButtonRole.AcceptRole)
+        box.exec()
+        attempt.allow_changed = box.clickedButton() is go_on
+        return attempt.allow_changed
+
+    def _ask_for_factory(self, attempt: _Attempt) -> bool:
+        made = attempt.recipe.network
+        try:
+            answer = ask_for_factory(self._inspector, made.path or Path(made.name))
+        except NeuroscopeError as mistake:
+            self._fail(mistake)
+            return False
+        if answer is None:
+            return False
+        factory, arguments = answer
+        network = made.model_copy(update={"factory": factory, "arguments": arguments})
+        attempt.recipe = attempt.recipe.model_copy(update={"network": network})
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self._fail(error)
+        self._inspector.look_again()
+
+    # --- the map ----------------------------------------------------------------------------------
+
+    def _explain(self, attempt: _Attempt, findings: Findings) -> None:
+        recipe, layer, network = attempt.recipe, attempt.layer, findings.network
+        inspector = self._inspector
+        if layer not in self._viewer.layers:
+            self._failed(NeuroscopeError("The image was removed before it was explained."))
+            return
+        session = inspector.session
+        title = session.title_of(network) or session.add_network(
+            network, f"{network.name}, as in {attempt.name}"
+        )
+        inspector.take_findings(title, findings, layer)
+        try:
+            left_out = self._choose(recipe, network)
+            truth = self._ground_truth(recipe, network)
+        except NeuroscopeError as error:
+            self._fail(error)
+            return
+        question = Question(
+            network,
+            attempt.shown,
+            layer,
+            recipe.method,
+            dict(recipe.options),
+            (),
+            tuple(target.target() for target in recipe.targets),
+        )
+
+        def answer(progress: Progress, offer: Offer) -> Explanation:
+            return recipe.explained(
+                network,
+                question.shown.image(network),
+                attempt.notes,
+                ground_truth=truth,
+                progress=progress,
+                partial=offer,
+            )
+
+        words = f"Made as the recipe “{attempt.name}” says."
+        if left_out:
+            words += f" The choices above can't show its {', '.join(left_out)}."
+        inspector.have_answered(question, answer, lambda found: self._show(question, found, words))
+
+    def _choose(self, recipe: Recipe, network: Network) -> list[str]:
+        """Choose what a recipe says; return what of it the inspector has no place for."""
+        inspector, session = self._inspector, self._inspector.session
+        method = methods[recipe.method]
+        inspector.choose_method(recipe.method)
+        inspector.choose_options(recipe.options)
+        options = method.check_options(recipe.options)
+        asked = method.check_options(session.options)
+        left_out = [
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in options.items()
+            if name != "classes" and asked[name] != value
+        ]
+        if Needs.LAYER in method.needs_with(options) and recipe.layer is not None:
+            which = list(recipe.layer) if isinstance(recipe.layer, tuple) else recipe.layer
+            inspector.choose_layers(network.layers.select(which, positions=False))
+        classes = options.get("classes") or [target.class_ for target in recipe.targets]
+        count = len(network.class_names)
+        found = [network.spec.class_index(one, count) for one in classes if one is not None]
+        if found:
+            inspector.choose_classes(found)
+        if recipe.targets:
+            left_out += self._choose_target(recipe)
+        return left_out
+
+    def _choose_target(self, recipe: Recipe) -> list[str]:
+        left_out = []
+        regions = {target.region for target in recipe.targets}
+        scores = {target.score for target in recipe.targets}
+        named = [region for region in regions if isinstance(region, str)]
+        if len(regions) == 1 and named:
+            self._inspector.choose_region(named[0])
+        else:
+            points = [r for r in regions if not isinstance(r, str)]
+            left_out.append("regions" if len(regions) > 1 else f"point {points[0]}")
+        if len(scores) == 1:
+            self._inspector.choose_score(*scores)
+        else:
+            left_out.append("scores")
+        if any(target.reduce != "sum" for target in recipe.targets):
+            left_out.append("mean over the region")
+        return left_out
+
+    def _ground_truth(self, recipe: Recipe, network: Network) -> np.ndarray | None:
+        """Return the classes of the image's pixels, as far as the recipe asks for them."""
+        session = self._inspector.session
+        if not recipe.needs_ground_truth:
+            return None
+        if session.labels is None:
+            raise NeuroscopeError(
+                "The recipe asks where its class truly is: choose the labels that say so, under "
+                "Target, and open the recipe again."
+            )
+        truth = Truth.of(session.labels, session.pixels(network, self._viewer), self._viewer)
+        names = network.class_names
+        indices = {network.spec.class_index(target.class_, len(names))
+                   for target in recipe.targets
+                   if target.region == "ground_truth" and target.class_ is not None}  # fmt: skip
+        masks = {index: truth.mask(index, names).values for index in sorted(indices)}
+        classes = np.full(next(iter(masks.values())).shape, -1, np.int32)
+        for index, mask in masks.items():
+            classes[mask] = index
+        return classes
+
+
+def _open_already(recipe: Recipe, session: Session) -> Network | None:
+    """Return a recipe's network where it is offered in the session; may take a while."""
+    made = recipe.network
+    if made.digest is not None:
+        # That with the recipe's options first.
+        networks = sorted(session.loaded(), key=lambda network: network.spec != recipe.spec)
+        for network in networks:
+            if recipe.is_of(network):
+                return network
+    if (title := session.title_for(made.source)) and made.factory is None:
+        network = session.open_network(title)
+        if recipe.is_of(network):
+            return network
+    return None
+
+
+def _question(parent: Any, title: str) -> QMessageBox:
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle(title)
+    box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+    return box
