@@ -39,6 +39,12 @@ def close(tiled: ns.Explanation, whole: ns.Explanation) -> None:
     assert tiled.image == whole.image
     assert (tiled.axes, tiled.unit, tiled.signed) == (whole.axes, whole.unit, whole.signed)
     assert dict(tiled.labels) == dict(whole.labels)
+    notes = [note for note in tiled.provenance["notes"] if "tiles" not in note]
+    assert notes == whole.provenance["notes"]
+    assert tiled.provenance["layer_shapes"] == whole.provenance["layer_shapes"]
+    assert set(tiled.companions) == set(whole.companions)
+    for name, labels in whole.companions.items():
+        assert np.mean(tiled.companions[name] != labels) < 1e-4
     for one, other in zip(tiled.provenance["targets"], whole.provenance["targets"], strict=True):
         assert one["value"] == pytest.approx(other["value"], rel=1e-4, abs=1e-4)
 
@@ -72,17 +78,61 @@ class Sliced:
         ("grad_cam", None, {"relu": False}),
         ("grad_cam", "enc1", {"relu": False}),
         ("x_grad_cam", "bottom", {"relu": False}),
+        ("grad_cam_plus_plus", "dec2", {}),
+        ("guided_grad_cam", "bottom", {"channels": "keep"}),
+        ("eigen_cam", "enc2", {}),
         ("hires_cam", "up2", {}),
         ("layer_cam", "dec2", {}),
+        ("fusion_score_map", None, {"classes": ("cell", 2)}),
     ],
 )
 def test_tiles_equal_the_whole(method: str, layer: str | None, options: dict) -> None:
     network, x = unet(), image()
-    target = None if method == "activation" else ns.Target("cell", "predicted")
+    without = ("activation", "eigen_cam", "fusion_score_map")
+    target = None if method in without else ns.Target("cell", "predicted")
     whole = ns.explain(network, x, method, target, layer, **options)
-    tiled = explain_tiled(network, x, method, target, layer, tile=120, **options)
-    assert tiled.provenance["tiling"]["tile"] == [120, 120]
+    tiled = explain_tiled(network, x, method, target, layer, tile=140, **options)
+    assert max(tiled.provenance["tiling"]["tile"]) <= 140
     close(tiled, whole)
+
+
+@pytest.mark.parametrize(
+    ("method", "layers"),
+    [
+        ("grad_cam", ["enc1", "bottom", "dec2"]),
+        ("grad_cam_plus_plus", "dec*"),
+        ("layer_cam", ["bottom", "enc2"]),
+        ("saliency", None),
+        ("guided_grad_cam", ["enc2", "bottom"]),
+    ],
+)
+def test_several_targets_and_layers(method: str, layers: list[str] | str | None) -> None:
+    network, x = unet(), image((165, 187, 3))
+    targets = [
+        "cell",
+        ns.Target("edge", "predicted", "probability", "mean"),
+        ns.Target("background", reduce="mean"),
+    ]
+    whole = ns.explain(network, x, method, targets, layers)
+    tiled = explain_tiled(network, x, method, targets, layers, tile=150)
+    assert tiled.axes[0] == "class"
+    close(tiled, whole)
+    # Each of the maps by itself is much smaller than the largest.
+    for one, other in zip(tiled.values, whole.values, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(other).max())
+
+
+def test_layers_are_passed_once_more_where_they_are_not_kept() -> None:
+    model, x = settled(UNet()), image()
+    network = as_network(model, "segmentation", CLASSES, **PADDED)
+    calls = []
+    model.register_forward_pre_hook(lambda module, args: calls.append(1))
+    kept = explain_tiled(network, x, "grad_cam", "cell", "enc1", tile=120)
+    few, network.traces.limit = len(calls), 0
+    calls.clear()
+    again = explain_tiled(network, x, "grad_cam", "cell", "enc1", tile=120)
+    assert len(calls) > 1.5 * few
+    np.testing.assert_array_equal(kept.values, again.values)
 
 
 def regions() -> list[ns.Target]:
@@ -342,10 +392,11 @@ def test_what_is_not_fully_convolutional_is_refused(kind: type[nn.Module], words
         ("2 sizes", {"tile": (1, 2, 3)}),
         ("can't be made tile by tile", {"method": "rise"}),
         ("no layer", {"layer": "bottom"}),
-        ("one target", {"target": ["cell", "edge"]}),
-        ("one layer", {"method": "grad_cam", "layer": "enc*"}),
+        ("list of targets is empty", {"target": []}),
+        ("No layer fits", {"method": "grad_cam", "layer": "encoder*"}),
         ("ranked", {"method": "activation", "rank": "mean"}),
-        ("reduce", {"target": ns.Target("cell", "predicted", reduce="mean")}),
+        ("window alone", {"window": ((0, 9), (0, 9)), "target": ns.Target(1, reduce="mean")}),
+        ("no positions", {"target": ns.Target("cell", np.zeros((165, 187)), reduce="mean")}),
         ("overlap", {"overlap": "halo"}),
         ("global", {"weights": "none"}),
         ("ground_truth=", {"target": ns.Target("cell", "ground_truth")}),
@@ -372,12 +423,14 @@ def test_sizes_that_tiles_cannot_have() -> None:
     network = as_network(settled(UNet()), "segmentation", CLASSES)
     with pytest.raises(ns.NeuroscopeError, match="no multiple of 4"):
         explain_tiled(network, x, "score_map", "cell", tile=120)
-    for sizes, words in (
-        ({"size": {"min": 16, "step": 4}}, "pad"),
-        ({"size": (64, 64)}, "one size"),
+    for sizes, words, tile in (
+        ({"size": {"min": 16, "step": 4}}, "pad", 120),
+        ({"size": (64, 64)}, "pad", 64),
+        ({"size": (64, 64)}, "leave tile out", 120),
+        ({"size": {"min": (64, 64), "step": (0, 4)}}, "one size", 120),
     ):
         with pytest.raises(ns.NeuroscopeError, match=words):
-            explain_tiled(unet(resize="stretch", **sizes), x, "score_map", "cell", tile=120)
+            explain_tiled(unet(resize="stretch", **sizes), x, "score_map", "cell", tile=tile)
 
 
 def test_progress_can_stop_it() -> None:
@@ -456,7 +509,9 @@ def test_the_map_so_far_is_handed_out(monkeypatch) -> None:
         network, x, "grad_cam", "cell", "enc1", tile=120, partial=take,
         out=lambda shape: np.full(shape, np.nan, np.float32),
     )  # fmt: skip
-    assert [words for words, _ in found] == [f"{n} of 4 tiles" for n in (1, 2, 3)]
+    count = len(found) + 1
+    assert count > 3
+    assert [words for words, _ in found] == [f"{n} of {count} tiles" for n in range(1, count)]
     counts = [count for _, count in found]
     assert counts == sorted(set(counts))
     assert counts[-1] < made.values.size

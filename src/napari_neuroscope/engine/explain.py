@@ -211,6 +211,7 @@ def as_asked(
     *,
     one_layer: bool,
 ) -> Asked:
+    """Return what was asked for, so that it can be asked again."""
     several = isinstance(given, list | tuple)
     wanted = given if several else [given]
     return Asked(
@@ -232,6 +233,7 @@ def choose_layers(
     layer: str | Sequence[str] | None,
     options: dict[str, Any],
 ) -> list[str]:
+    """Return the names of the layers that a method is to look at; none where it looks at none."""
     needs = chosen.needs_with(options)
     if Needs.LAYER not in needs:
         if layer is not None:

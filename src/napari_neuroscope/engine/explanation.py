@@ -12,6 +12,7 @@ import torch
 from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
 from napari_neuroscope.engine.target import Target
+from napari_neuroscope.engine.tiles import Tiling, Window
 
 _SPACE = frozenset("zyx")
 
@@ -34,6 +35,10 @@ class Asked:
         Whether the targets were given as a list.
     planes
         Which planes of a stack, as `explain_stack` takes them; None: the image was no stack.
+    tiling
+        How the image was cut into tiles; None: it was not, or as the network's spec says.
+    window
+        Which of its pixels were looked at, (first, stop) an axis; None: all.
     """
 
     targets: tuple[Target, ...]
@@ -42,6 +47,8 @@ class Asked:
     ground_truth: Any = None
     several: bool = False
     planes: str | None = None
+    tiling: Tiling | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +159,13 @@ class Explanation:
         """
         if self.is_table:
             return self.values
-        fine = resample(torch.from_numpy(self.values), self.grid, self.image).numpy()
+        fine = resample(torch.from_numpy(np.asarray(self.values)), self.grid, self.image).numpy()
         # Equal grids need no resampling; what is returned is still no part of this.
         return fine.copy() if np.may_share_memory(fine, self.values) else fine
 
     def companion_on_image(self, name: str) -> np.ndarray:
         """Return a label map at the image's own pixels, by nearest neighbour; −1 outside."""
-        return resample_nearest(self.companions[name], self.grid, self.image, outside=-1)
+        return resample_nearest(np.asarray(self.companions[name]), self.grid, self.image, outside=-1)
 
     def to_layer_data(self, source: Any = None) -> list[tuple[Any, dict[str, Any], str]]:
         """Return napari layer data, (data, attributes, type), that lies exactly over the image.
@@ -181,3 +188,18 @@ def unfinished_in_words(record: Mapping[str, Any]) -> str:
     if not reached:
         return ""
     return f"{reached['done']:,} of {reached['total']:,} {reached.get('of', 'passes')}"
+
+
+def title_of(record: Mapping[str, Any]) -> str:
+    """Return what a record is of: the method, the class and the layer."""
+    parts = [str(record["title"])]
+    targets = list(dict.fromkeys(target["class"] for target in record["targets"]))
+    if targets:
+        parts.append(targets[0] if len(targets) == 1 else f"{len(targets)} classes")
+    layers = record["layers"]
+    if layers:
+        parts.append(layers[0] if len(layers) == 1 else f"{len(layers)} layers")
+    if (reached := record.get("unfinished")) is not None:
+        # Short, for the list of layers is narrow.
+        parts[-1] += f" ({reached['done']:,} of {reached['total']:,})"
+    return " · ".join(parts)

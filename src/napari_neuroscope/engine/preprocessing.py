@@ -87,7 +87,7 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
     if order == "bgr":
         tensor, unit = tensor.flip(0), unit[::-1]
     tensor, gain, shift = _normalised(tensor, unit, spec.input.normalization, channels)
-    if spec.input.resize == "pad":
+    if spec.input.resize in ("pad", "tile"):
         tensor = _pad(tensor, grid, spec.input)
         grid = grid.window([0] * len(grid.shape), tensor.shape[1:])
     return Prepared(
@@ -232,7 +232,7 @@ def _match_channels(values: np.ndarray, has: int, needs: int, order: str | None)
 def _resize(values: Tensor, spec: InputSpec) -> tuple[Tensor, Grid]:
     """Return the values (channel, *space) at a size that the network takes, and their grid."""
     image = Grid.of_image(values.shape[1:])
-    if spec.size is None or spec.resize == "pad":
+    if spec.size is None or spec.resize in ("pad", "tile"):
         return values, image
     wanted = _wanted(spec.size, image.shape)
     if spec.resize == "stretch":

@@ -232,7 +232,9 @@ def strides(graph: LayerGraph) -> dict[str, tuple[Fraction, ...]]:
     return found
 
 
-def beyond(graph: LayerGraph, layer: str, block: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def beyond(
+    graph: LayerGraph, layer: str, block: Sequence[int], of: str = ""
+) -> tuple[tuple[int, int], ...]:
     """Return how far beyond a block of pixels the layer's units in it see, (before, after) an axis.
 
     Parameters
@@ -243,6 +245,9 @@ def beyond(graph: LayerGraph, layer: str, block: Sequence[int]) -> tuple[tuple[i
         Which of them.
     block
         The block's shape, a multiple of the stride of each layer.
+    of
+        What they see: a layer before it, whose units are counted as the pixels that they cover;
+        "": the input.
 
     Raises
     ------
@@ -253,6 +258,19 @@ def beyond(graph: LayerGraph, layer: str, block: Sequence[int]) -> tuple[tuple[i
     start = tuple(
         (Fraction(0), Fraction(n) / step - 1) for n, step in zip(block, steps, strict=True)
     )
+    if of:
+        if _source(graph, of) not in _before(graph, layer):
+            return ((0, 0),) * graph.space
+        ranges = _back(graph, layer, start, bounded=False, of=_source(graph, of))
+        sees = []
+        for n, step, seen in zip(block, strides(graph)[of], ranges, strict=True):
+            if seen is None:
+                raise _not_by_parts(layer, graph[layer].operation, "sees the whole image")
+            first, last = seen
+            sees.append(
+                (max(0, math.ceil(-first * step)), max(0, math.ceil((last + 1) * step) - n))
+            )
+        return tuple(sees)
     found = []
     for n, seen in zip(block, _back(graph, layer, start, bounded=False), strict=True):
         if seen is None or seen[0] > 0 or seen[1] < n - 1:
@@ -316,13 +334,15 @@ def _at(graph: LayerGraph, axis: int, unit: int) -> _Ranges:
     return tuple((place, place) for place in places)
 
 
-def _back(graph: LayerGraph, layer: str, start: _Ranges, *, bounded: bool) -> _Ranges:
-    """Follow ranges of a layer's units back to the input."""
+def _back(graph: LayerGraph, layer: str, start: _Ranges, *, bounded: bool, of: str = "") -> _Ranges:
+    """Follow ranges of a layer's units back to the input, or to a layer `of` which it comes."""
     order = _before(graph, layer)
     ranges: dict[str, _Ranges] = {order[0]: start}
     at_input: _Ranges | None = None
     for name in order:
         here = ranges.pop(name)
+        if name == of:
+            return here
         for source, shape in _sources(graph, name):
             found = _reached(graph, name, here, shape, bounded=bounded)
             if source:

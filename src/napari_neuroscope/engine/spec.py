@@ -28,7 +28,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.writing import write_whole
 
 Task = Literal["classification", "segmentation"]
-Resize = Literal["stretch", "fit", "crop", "pad"]
+Resize = Literal["stretch", "fit", "crop", "pad", "tile"]
 Order = Literal["rgb", "bgr", "gray", "n"]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = Annotated[tuple[Byte, Byte, Byte], Field(description="red, green, blue of 0..255")]
@@ -196,7 +196,12 @@ class InputSpec(_Strict):
     resize
         How an image of another size is brought to a valid one: ``stretch`` ignores its aspect;
         ``fit`` keeps it and pads; ``crop`` keeps it and cuts the centre; ``pad`` keeps every
-        pixel as it is and pads (on the right and below).
+        pixel as it is and pads (on the right and below); ``tile`` does so too, and runs a fully
+        convolutional segmenter tile by tile where the image is larger than a tile: than the fixed
+        size, or 1024 pixels (128 of a volume).
+    halo
+        How many pixels on each side of a tile are thrown away; None: as many as the layers see
+        beyond it, so that the result is that of the whole image.
     value_range
         Which values become 0 and 1: ``auto`` (the whole range of whole-number types; floats as
         they are, or their own minimum to maximum where they leave 0..1), ``data`` (minimum to
@@ -210,6 +215,7 @@ class InputSpec(_Strict):
     channels: int | None = Field(default=None, ge=1)
     order: Order | None = None
     resize: Resize = "stretch"
+    halo: int | None = Field(default=None, ge=0)
     value_range: Literal["auto", "data"] | tuple[float, float] = "auto"
     normalization: Normalization = Normalization()
 

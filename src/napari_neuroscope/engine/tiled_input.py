@@ -38,9 +38,13 @@ class TiledInput:
         The shape (*space) in which the image is read for what hangs on all of it.
     step
         Called before each of these reads; it may raise.
+    stride
+        What distances of tiles are multiples of, for a network of one size alone.
 
     Attributes
     ----------
+    given_shape
+        The image's, along all of its axes.
     image_shape
         The image's pixels along the spatial axes.
     shape
@@ -61,6 +65,8 @@ class TiledInput:
         channels: int,
         block: Sequence[int],
         step: Callable[[], None] = lambda: None,
+        *,
+        stride: Sequence[int] = (1, 1, 1),
     ) -> None:
         lazy = all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__"))
         if isinstance(image, Tensor) or not lazy:
@@ -79,7 +85,8 @@ class TiledInput:
             )
         self._space = space
         self.image_shape = tuple(int(image.shape[self._axes.index(axis)]) for axis in space)
-        self.shape = _padded(self.image_shape, spec)
+        self.given_shape = tuple(int(n) for n in image.shape)
+        self.shape = _padded(self.image_shape, spec, stride)
         self.notes: list[str] = []
         self._block = tuple(block)
         self._lowest = 0.0
@@ -277,21 +284,28 @@ def _with_input(spec: ModelSpec, **changes: Any) -> ModelSpec:
     return spec.model_copy(update={"input": spec.input.model_copy(update=changes)})
 
 
-def _padded(shape: tuple[int, ...], spec: ModelSpec) -> tuple[int, ...]:
+def _padded(shape: tuple[int, ...], spec: ModelSpec, stride: Sequence[int]) -> tuple[int, ...]:
     """Return the size to which an image is padded, refusing one that would be resized."""
     rule = spec.input.size
     if rule is None:
         return shape
     sizes = " × ".join(map(str, shape))
-    if not isinstance(rule, SizeRule) or any(step == 0 for _, step in rule.each(len(shape))):
-        if rule == shape:
+    if isinstance(rule, SizeRule) and any(step == 0 for _, step in rule.each(len(shape))):
+        if rule.smallest_shape(shape) == shape:
             return shape
         raise NeuroscopeError(
-            "The network takes images of one size alone, so a larger one can't be run tile by tile; "
-            "explain parts of the image of that size."
+            "The network takes images of one size alone along an axis, so a larger one can't be run "
+            "tile by tile; explain parts of the image of that size."
         )
-    wanted = rule.smallest_shape(shape)
-    if wanted != shape and spec.input.resize != "pad":
+    if isinstance(rule, SizeRule):
+        wanted = rule.smallest_shape(shape)
+    else:
+        # Tiles of the one size end with the image.
+        wanted = tuple(
+            size + max(0, -(-(n - size) // block)) * block
+            for n, size, block in zip(shape, rule, stride, strict=False)
+        )
+    if wanted != shape and spec.input.resize not in ("pad", "tile"):
         raise NeuroscopeError(
             f"An image of {sizes} is brought to {' × '.join(map(str, wanted))} for this network, "
             f"which tiles can't; set the spec's input.resize to pad, or cut the image."

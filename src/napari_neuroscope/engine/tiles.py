@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.layers import LayerGraph
@@ -22,6 +22,78 @@ Margins = tuple[tuple[int, int], ...]
 """How many pixels of a tile are thrown away, (before, after) an axis."""
 Window = tuple[tuple[int, int], ...]
 """Which pixels of an image, (first, stop) an axis."""
+
+
+DEFAULT_TILE = {1: 1 << 20, 2: 1024, 3: 128}
+"""The most pixels of a tile along each axis, by how many axes there are."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How an image is to be cut into tiles, as `explain_tiled` takes it.
+
+    Attributes
+    ----------
+    tile
+        The most pixels of a tile, one number or one an axis; None: the only size that the network
+        takes, or `DEFAULT_TILE`.
+    overlap
+        How many pixels are thrown away on each side; ``"receptive field"``: as many as it takes;
+        None: the spec's halo, or these.
+    weights
+        Whether channels are weighed by the whole image or by each tile.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where one of them is none of these.
+    """
+
+    tile: int | tuple[int, ...] | None = None
+    overlap: int | Literal["receptive field"] | None = None
+    weights: Literal["global", "tile"] = "global"
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("global", "tile"):
+            raise NeuroscopeError(f"Weights are “global” or “tile”, not “{self.weights!s:.60}”.")
+        stated = isinstance(self.overlap, int) and self.overlap >= 0
+        if not stated and self.overlap not in ("receptive field", None):
+            raise NeuroscopeError(
+                f"The overlap is a number of pixels or “receptive field”, not {self.overlap!r:.60}."
+            )
+
+    def sizes(self, spec: ModelSpec) -> tuple[int, ...]:
+        """Return the most pixels of a tile, one number an axis.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where they are no sizes, or the network takes another alone.
+        """
+        space, fixed = len(spec.input.space), spec.input.size
+        one_size = fixed if isinstance(fixed, tuple) else None
+        if self.tile is None:
+            return one_size or (DEFAULT_TILE[space],) * space
+        sizes = (self.tile,) * space if isinstance(self.tile, int) else self.tile
+        if len(sizes) != space or any(n < 1 for n in sizes):
+            raise NeuroscopeError(f"A tile has {space} sizes of 1 pixel at least, not {self.tile}.")
+        if one_size and sizes != one_size:
+            raise NeuroscopeError(
+                f"The network takes images of {' × '.join(map(str, one_size))} pixels alone, so "
+                f"tiles have that size; leave tile out."
+            )
+        return tuple(sizes)
+
+    def overlap_of(self, spec: ModelSpec) -> int | Literal["receptive field"]:
+        """Return how many pixels are thrown away on each side."""
+        halo = spec.input.halo
+        return (
+            self.overlap
+            if self.overlap is not None
+            else "receptive field"
+            if halo is None
+            else halo
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +133,10 @@ class Geometry:
         How far the outputs of a block see beyond it.
     least
         The fewest pixels that the network takes.
+    fixed
+        The only size that it takes; None: it takes several.
+    graph
+        The layers.
     """
 
     steps: dict[str, tuple[Any, ...]]
@@ -70,6 +146,8 @@ class Geometry:
     even: bool
     sees: Margins
     least: tuple[int, ...]
+    fixed: tuple[int, ...] | None
+    graph: LayerGraph
 
     @classmethod
     def of(cls, graph: LayerGraph, spec: ModelSpec) -> Geometry:
@@ -105,19 +183,37 @@ class Geometry:
             tuple((max(b for b, _ in axis), max(a for _, a in axis))
                   for axis in zip(*fields, strict=True)),
             tuple(n for n, _ in rules),
+            rule if isinstance(rule, tuple) else None,
+            graph,
         )  # fmt: skip
 
-    def margins(self, *, gradients: bool) -> Margins:
+    def margins(self, pulled: Iterable[str] = (), *, more: int = 0) -> Margins:
         """Return what is thrown away of tiles.
 
-        A gradient at a pixel comes from all units that see it, and each is right where all that it
-        sees is in the tile.
+        Parameters
+        ----------
+        pulled
+            The layers that gradients are pulled back to, "" the input. A gradient at a unit comes
+            from all outputs that see it, and each is right where all that it sees is in the tile.
+        more
+            How many blocks more.
         """
-        if not gradients:
-            return self.sees
+        back = [self._back(name) for name in pulled]
         return tuple(
-            (before + rounded_up(after, b), after + rounded_up(before, b))
-            for (before, after), b in zip(self.sees, self.block, strict=True)
+            (
+                before + rounded_up(max((to[axis][1] for to in back), default=0), b) + more * b,
+                after + rounded_up(max((to[axis][0] for to in back), default=0), b) + more * b,
+            )
+            for axis, ((before, after), b) in enumerate(zip(self.sees, self.block, strict=True))
+        )
+
+    def _back(self, name: str) -> Margins:
+        """Return how far beyond a block the outputs in it see units of a layer."""
+        if not name:
+            return self.sees
+        fields = [beyond(self.graph, output, self.block, of=name) for output in self.outputs]
+        return tuple(
+            (max(b for b, _ in axis), max(a for _, a in axis)) for axis in zip(*fields, strict=True)
         )
 
     def tiles(
@@ -127,7 +223,7 @@ class Geometry:
         margins: Margins,
         window: Window | None = None,
     ) -> list[Tile]:
-        """Return tiles that cover an image, all of one shape of at most `tile`, their cores once.
+        """Return tiles of at most `tile` that cover an image, their cores each pixel of it once.
 
         Of a window, made by `snapped`, only what it holds is covered.
 
@@ -164,8 +260,12 @@ class Geometry:
         self, ends: tuple[int, int], n: int, tile: int, margin: tuple[int, int], axis: int
     ) -> list[tuple[int, int, tuple[int, int]]]:
         """Return (start, size, core) of the tiles that cover a part of an axis."""
-        if ends == (0, n):
-            return self._along(n, tile, margin, axis)
+        if ends == (0, n) or self.fixed:
+            return [
+                (start, size, (max(first, ends[0]), min(last, ends[1])))
+                for start, size, (first, last) in self._along(n, tile, margin, axis)
+                if first < ends[1] and last > ends[0]
+            ]
         spacing = self.spacing[axis]
         # What is passed begins and ends where tiles of the whole might, so that it is of a size
         # that the network takes.
@@ -194,26 +294,36 @@ class Geometry:
     def _along(
         self, n: int, tile: int, margin: tuple[int, int], axis: int
     ) -> list[tuple[int, int, tuple[int, int]]]:
-        """Return (start, size, core) of the tiles of an axis."""
+        """Return (start, size, core) of the tiles of an axis: all cores but the last are alike."""
         if n <= tile:
             return [(0, n, (0, n))]
         self._check_even(n, axis)
-        block, spacing = self.block[axis], self.spacing[axis]
+        block, spacing, least = self.block[axis], self.spacing[axis], self.least[axis]
         before, after = rounded_up(margin[0], block), margin[1]
-        # As the side itself, the size then is one that the network takes.
-        size = n - -(-(n - tile) // spacing) * spacing
-        step = (size - before - after) // spacing * spacing
-        if step < spacing:
+        # As the side itself, a size that differs from it by a multiple is one that the network
+        # takes.
+        most = n - rounded_up(n - tile, spacing)
+        step = (most - before - max(after, spacing - block)) // block * block
+        if step < block or most < least:
             raise NeuroscopeError(
                 f"A tile of {tile} pixels is too small: of each side {before} and {after} are "
-                f"thrown away; give {before + after + 2 * spacing} at least."
+                f"thrown away; give {max(before + after + 2 * spacing, least)} at least."
             )
-        starts = [*range(0, n - size, step), n - size]
-        cores = [0, *(start + before for start in starts[1:]), n]
-        return [
-            (start, size, core)
-            for start, core in zip(starts, itertools.pairwise(cores), strict=True)
-        ]
+
+        def last_start(core: int) -> int:
+            if self.fixed:
+                return n - tile
+            return max(0, min(core - before, n - least) // spacing * spacing)
+
+        places, core = [], 0
+        while core == 0 or core - before < last_start(core) or n - last_start(core) > most:
+            start = max(0, core - before)
+            needed = max(core + step + after - start, least)
+            size = tile if self.fixed else n - max(0, n - needed) // spacing * spacing
+            places.append((start, size, (core, core + step)))
+            core += step
+        start = last_start(core)
+        return [*places, (start, n - start, (core, n))]
 
 
 def _by_windows(reach: Any) -> bool:
