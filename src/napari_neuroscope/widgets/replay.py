@@ -225,7 +225,8 @@ class Replay:
         )
 
         def answer(progress: Progress, offer: Offer) -> Explanation:
-            return recipe.explained(
+            # What is shown is one plane, whichever the recipe was made of.
+            return recipe.model_copy(update={"planes": None}).explained(
                 network,
                 question.shown.image(network),
                 attempt.notes,
@@ -262,6 +263,8 @@ class Replay:
             inspector.choose_classes(found)
         if recipe.targets:
             left_out += self._choose_target(recipe)
+        if recipe.planes is not None:
+            left_out.append(f"planes {recipe.planes}: the shown one is explained")
         return left_out
 
     def _choose_target(self, recipe: Recipe) -> list[str]:
