@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Layer
 from torch import nn
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.colours import limits
 from napari_neuroscope.viewer.overlays import KEY, class_colours, layer_data, prediction_data
 
 
@@ -194,3 +195,39 @@ def test_the_input_is_shown_as_an_image(shape: tuple[int, ...], rng: np.random.G
     made = Layer.create(data, attributes, kind)
     assert made.rgb is (channels == 3)
     np.testing.assert_allclose(np.asarray(made.data).squeeze(), image / 255, atol=1e-6)
+
+
+# --- stacks ---------------------------------------------------------------------------------------
+
+
+def test_a_stack_s_map_lies_where_its_planes_do() -> None:
+    """Its axes come before those of a plane that the network takes whole, such as channels."""
+    network = ns.wrap(torch.nn.Conv2d(2, 3, 1), {"task": "segmentation"}, device="cpu")
+    film = np.random.default_rng(0).random((5, 2, 8, 9))
+    found = ns.explain_stack(network, film, "fusion_score_map", axes="tcyx", planes="t=1:5:2")
+    source = {"scale": (3, 1, 0.5, 0.5), "translate": (10, 0, 1, 2), "units": ("s", "pixel", "um", "um"),
+              "axis_labels": ("time", "channel", "y", "x")}  # fmt: skip
+    layers = layer_data(found, source, (1,))
+    assert [kind for *_, kind in layers] == ["image", "labels"]
+    for data, attributes, _ in layers:
+        assert data.shape == (2, 1, 8, 9)
+        np.testing.assert_allclose(attributes["scale"], (6, 1, 0.5, 0.5))
+        np.testing.assert_allclose(attributes["translate"], (13, 1, 1, 2))
+        assert attributes["axis_labels"] == ("time", "channel", "y", "x")
+        assert attributes["units"] == ("s", "pixel", "um", "um")
+    bare = layer_data(found, None, (1,))[0][1]
+    assert bare["axis_labels"] == ("t", "axis 1", "y", "x")
+
+
+def test_the_contrast_of_a_stack_is_that_of_all_its_planes() -> None:
+    network = ns.wrap(torch.nn.Conv2d(1, 3, 1), {"task": "segmentation"}, device="cpu")
+    film = np.random.default_rng(0).random((5, 8, 9)) * np.array([1, 9, 1, 1, 1])[:, None, None]
+    spec = network.spec.model_copy(
+        update={"input": network.spec.input.model_copy(update={"value_range": (0, 1)})}
+    )
+    found = ns.explain_stack(network.with_spec(spec), film, "score_map", 1)
+    (_, attributes, _), *_ = found.to_layer_data()
+    assert attributes["contrast_limits"][1] == pytest.approx(np.abs(found.values).max())
+    large = np.zeros((3, 1500, 1500), np.float32)
+    large[1, ::4, ::4] = 7
+    assert limits(large, signed=True) == (-7, 7)

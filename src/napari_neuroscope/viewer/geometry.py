@@ -26,7 +26,9 @@ class Placement:
     units, axis_labels
         One word an axis.
     plane
-        The index on each leading axis that the network does not look along.
+        The index on each axis that the network does not look along, before the spatial ones.
+    stack
+        How many of the grid's axes are those of a stack; they come before the plane's.
     """
 
     scale: np.ndarray
@@ -37,9 +39,12 @@ class Placement:
     units: tuple[str, ...]
     axis_labels: tuple[str, ...]
     plane: tuple[int, ...] = ()
+    stack: int = 0
 
     @classmethod
-    def of(cls, source: Any, axes: Sequence[str], plane: Sequence[int] = ()) -> Placement:
+    def of(
+        cls, source: Any, axes: Sequence[str], plane: Sequence[int] = (), stack: int = 0
+    ) -> Placement:
         """Read the transform of a napari layer, of attributes as a mapping, or of nothing.
 
         Parameters
@@ -47,9 +52,12 @@ class Placement:
         source
             The layer, a mapping with some of ``scale``, ``translate``, ..., or None.
         axes
-            The names of the spatial axes, used where the source gives none.
+            The names of the grid's axes, used where the source gives none.
         plane
-            The index on each of the source's axes before the spatial ones.
+            The index on each of the source's axes before the spatial ones, and after those of a
+            stack.
+        stack
+            How many of the grid's axes are those of a stack.
         """
 
         def get(name: str) -> Any:
@@ -59,7 +67,8 @@ class Placement:
         labels = get("axis_labels")
         if labels is None or all(str(label).lstrip("-").isdigit() for label in labels):
             # napari's own defaults are numbers; a name says more.
-            labels = (*(f"axis {n}" for n in range(len(plane))), *axes)
+            named = (f"axis {n}" for n in range(stack, stack + len(plane)))
+            labels = (*axes[:stack], *named, *axes[stack:])
         units = get("units")
         return cls(
             scale=_or(get("scale"), np.ones(ndim)),
@@ -70,6 +79,7 @@ class Placement:
             units=tuple(str(unit) for unit in units) if units is not None else ("pixel",) * ndim,
             axis_labels=tuple(str(label) for label in labels),
             plane=tuple(plane),
+            stack=stack,
         )
 
     def attributes(self, grid: Grid, leading: Sequence[str] = ()) -> dict[str, Any]:
@@ -79,9 +89,8 @@ class Placement:
         image's own transform then carries on: so scales multiply, and the offset goes through
         rotation, shear and scale into the translation.
         """
-        behind = len(self.plane)
-        step = np.concatenate([np.ones(behind), grid.scale])
-        offset = np.concatenate([np.asarray(self.plane, float), grid.offset])
+        step = np.insert(np.asarray(grid.scale, float), self.stack, np.ones(len(self.plane)))
+        offset = np.insert(np.asarray(grid.offset, float), self.stack, self.plane)
         linear = self.rotate @ self.shear @ np.diag(self.scale)
         first = len(leading)
         return {

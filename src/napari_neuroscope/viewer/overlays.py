@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.colours import is_background, limits, stops
-from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.explanation import Explanation, title_of
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.engine.recipe import recorded
@@ -66,11 +66,15 @@ def labels_data(
 def _labels(
     labels: np.ndarray, attributes: dict[str, Any], placement: Placement, leading: int = 0
 ) -> LayerData:
-    labels = labels.reshape(
-        labels.shape[:leading] + (1,) * len(placement.plane) + labels.shape[leading:]
-    )
+    labels = _with_plane(labels, leading, placement)
     look = {"opacity": 0.5, "blending": "translucent_no_depth"}
     return (labels, {**look, **attributes}, "labels")
+
+
+def _with_plane(values: np.ndarray, leading: int, placement: Placement) -> np.ndarray:
+    """Return values with an axis of one step for each of the plane's, after those of a stack."""
+    cut = leading + placement.stack
+    return values.reshape(values.shape[:cut] + (1,) * len(placement.plane) + values.shape[cut:])
 
 
 def _order_data(
@@ -82,7 +86,7 @@ def _order_data(
     labels = explanation.companions[name]
     leading = explanation.axes[: labels.ndim - len(explanation.grid.shape)]
     features = {"index": np.unique(labels)}
-    if not leading:
+    if not leading and not placement.stack:
         # One map: each region's value is told where the cursor is.
         first = np.unique(labels, return_index=True)[1]
         features[explanation.unit] = explanation.values.reshape(-1)[first]
@@ -98,18 +102,7 @@ def _order_data(
 
 def title(explanation: Explanation) -> str:
     """Return a layer's name: what is shown of which class and layer."""
-    made = explanation.provenance
-    parts = [made["title"]]
-    targets = list(dict.fromkeys(target["class"] for target in made["targets"]))
-    if targets:
-        parts.append(targets[0] if len(targets) == 1 else f"{len(targets)} classes")
-    layers = made["layers"]
-    if layers:
-        parts.append(layers[0] if len(layers) == 1 else f"{len(layers)} layers")
-    if (reached := made.get("unfinished")) is not None:
-        # Short, for the list of layers is narrow.
-        parts[-1] += f" ({reached['done']:,} of {reached['total']:,})"
-    return " · ".join(parts)
+    return title_of(explanation.provenance)
 
 
 def layer_data(
@@ -124,8 +117,8 @@ def layer_data(
     source
         The image's layer, attributes of one as a mapping, or None.
     plane
-        The index on each axis of the source before those that the network looks along: the map
-        then lies on that plane alone.
+        The index on each axis of the source before those that the network looks along, and after
+        those of a stack: the map then lies on that plane alone.
 
     Returns
     -------
@@ -135,7 +128,8 @@ def layer_data(
     if explanation.is_table:
         return []
     spatial, leading = explanation.space, list(explanation.leading)
-    placement = Placement.of(source, spatial, plane)
+    stack = len(explanation.provenance.get("planes", {}).get("axes", ()))
+    placement = Placement.of(source, spatial, plane, stack)
     values = explanation.values
     metadata = {**explanation.provenance, "axes": list(explanation.axes), "space": list(spatial),
                 "labels": {axis: list(names) for axis, names in explanation.labels.items()},
@@ -144,9 +138,7 @@ def layer_data(
     rgb = explanation.method == "input" and len(values) == 3
     if rgb:
         values, leading = np.clip(np.moveaxis(values, 0, -1), 0, 1), []
-    # The plane's axes come between the map's own leading axes and the spatial ones.
-    cut = values.ndim - len(spatial) - rgb
-    values = values.reshape(values.shape[:cut] + (1,) * len(plane) + values.shape[cut:])
+    values = _with_plane(values, len(leading), placement)
     attributes = {
         "name": title(explanation),
         "rgb": rgb,
