@@ -12,6 +12,7 @@ import pytest
 import tifffile
 
 from napari_neuroscope.cli import main
+from napari_neuroscope.engine.saving import read_result
 
 SAMPLES = Path(str(files("napari_neuroscope.samples")))
 NUCLEI = SAMPLES / "nuclei" / "images" / "02903040e19d.png"
@@ -27,10 +28,10 @@ def test_explain_writes_values_with_metadata(tmp_path: Path, capsys: pytest.Capt
     status = run("explain", "demo:nuclei", NUCLEI, "--method", "grad_cam", "--layer", "enc*",
                  "--layer", "dec1", "--class", "nucleus", "--class", "border", "-o", out)  # fmt: skip
     assert status == 0
-    with tifffile.TiffFile(out) as file:
-        assert file.asarray().shape == (2, 5, 360, 360)
-        record = file.shaped_metadata[0]["neuroscope"]
-    assert record["layers"] == ["enc1", "enc2", "enc3", "enc4", "dec1"]
+    assert tifffile.imread(out).shape == (10, 360, 360)
+    found = read_result(out).explanation
+    assert found.values.shape == (2, 5, 360, 360)
+    assert found.labels["layer"] == ("enc1", "enc2", "enc3", "enc4", "dec1")
     assert "nucleus, everywhere: logit" in capsys.readouterr().out
 
 

@@ -154,7 +154,7 @@ def _add_out(command: argparse.ArgumentParser, more: str = "") -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help=f".tif: values with metadata; .npy: values; .png: a picture{more}",
+        help=f".tif: OME-TIFF; .zarr: OME-Zarr; .npy: NumPy; .png: a picture with its bars{more}",
     )
 
 
@@ -276,7 +276,7 @@ def _explain(parsed: argparse.Namespace) -> None:
             progress=progress,
             **options,
         )
-    save(explanation, image, parsed.out)
+    save(explanation, image, parsed.out, overwrite=parsed.force)
     print(_summary(explanation, parsed.out))
     if parsed.save_recipe is not None:
         from napari_neuroscope.engine.recipe import Recipe
@@ -347,7 +347,7 @@ def _run(parsed: argparse.Namespace) -> None:
         piped = parsed.recipe == "-"
         recipe = Recipe.from_yaml(_piped()) if piped else Recipe.load(parsed.recipe)
     outs = [parsed.out]
-    if parsed.out.is_dir():
+    if parsed.out.is_dir() and parsed.out.suffix.lower() != ".zarr":
         outs = [parsed.out / f"{parsed.image.stem}{kind}" for kind in recipe.outputs]
     for out in outs:
         _refuse_out(out, force=parsed.force)
@@ -364,7 +364,7 @@ def _run(parsed: argparse.Namespace) -> None:
             progress=progress,
         )
     for out in outs:
-        save(explanation, image, out)
+        save(explanation, image, out, overwrite=parsed.force)
     print(_summary(explanation, *outs))
 
 

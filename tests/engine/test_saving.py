@@ -1,4 +1,4 @@
-"""Explanations as files."""
+"""Explanations as files: what all kinds have in common."""
 
 from __future__ import annotations
 
@@ -7,95 +7,187 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
-from skimage.io import imread
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine import saving
-from napari_neuroscope.engine.saving import save
-from napari_neuroscope.viewer.samples import nuclei
+from napari_neuroscope.engine.recipe import recipe_in
+from napari_neuroscope.engine.saving import is_result, read_result, save
+from napari_neuroscope.engine.spacing import Spacing
+from results import explanation_of, of_stack, with_regions
+
+KINDS = [".tif", ".zarr", ".npy"]
+SPACING = Spacing(("y", "x"), (0.5, 0.25), (10.0, -3.0), ("micrometer", "micrometer"))
 
 
-@pytest.fixture(scope="module")
-def network() -> ns.Network:
-    return ns.load("demo:nuclei", device="cpu")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_saved_is_read_back(kind: str, tmp_path: Path) -> None:
+    made = explanation_of(("class", "layer", "y", "x"), (2, 3, 5, 4), scale=2.0, offset=0.5)
+    path = tmp_path / f"Größe μ 1{kind}"
+    save(made, None, path, spacing=SPACING)
+    result = read_result(path)
+    found = result.explanation
+    on_pixels = kind == ".tif"
+    wanted = made.on_image() if on_pixels else made.values
+    np.testing.assert_array_equal(np.asarray(found.values), wanted)
+    assert found.grid == (made.image if on_pixels else made.grid)
+    np.testing.assert_array_equal(found.on_image(), made.on_image())
+    for name in ("axes", "labels", "image", "signed", "unit", "classes", "ordered"):
+        assert getattr(found, name) == getattr(made, name)
+    assert made.provenance.items() <= found.provenance.items()
+    assert result.spacing == SPACING
 
 
-@pytest.fixture(scope="module")
-def image() -> np.ndarray:
-    return nuclei()[0][0]
+@pytest.mark.parametrize("kind", KINDS)
+def test_label_maps_are_read_back(kind: str, tmp_path: Path) -> None:
+    made = with_regions()
+    save(made, None, tmp_path / f"map{kind}")
+    found = read_result(tmp_path / f"map{kind}").explanation
+    assert found.ordered == {"order"}
+    for name in ("prediction", "order"):
+        wanted = made.companion_on_image(name) if kind == ".tif" else made.companions[name]
+        np.testing.assert_array_equal(np.asarray(found.companions[name]), wanted)
 
 
-def test_tif_holds_the_values_and_the_record(
-    network: ns.Network, image: np.ndarray, tmp_path: Path
+@pytest.mark.parametrize("kind", KINDS)
+def test_stacks_of_times_and_channels_are_read_back(kind: str, tmp_path: Path) -> None:
+    made, spacing = of_stack()
+    save(made, None, tmp_path / f"map{kind}", spacing=spacing)
+    result = read_result(tmp_path / f"map{kind}")
+    np.testing.assert_array_equal(np.asarray(result.explanation.values), made.values)
+    assert result.explanation.axes == ("class", "c", "t", "z", "y", "x")
+    assert result.spacing == spacing
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unfinished_map_stays_so(kind: str, tmp_path: Path) -> None:
+    made = explanation_of(("y", "x"), (3, 4))
+    made.provenance["unfinished"] = {"done": 312, "total": 2000}
+    save(made, None, tmp_path / f"map{kind}")
+    found = read_result(tmp_path / f"map{kind}").explanation
+    assert found.unfinished == "312 of 2,000 passes"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_recipe_goes_along(kind: str, tmp_path: Path) -> None:
+    network = ns.load("demo:nuclei", device="cpu")
+    image = np.random.default_rng(0).integers(0, 255, (32, 48), np.uint8)
+    made = ns.explain(network, image, "grad_cam", "nucleus", "dec1")
+    save(made, image, tmp_path / f"map{kind}")
+    found = read_result(tmp_path / f"map{kind}").explanation
+    again = recipe_in(found.provenance).run(network, image)
+    np.testing.assert_array_equal(again.values, made.values)
+    # It goes along when what was read is saved again.
+    save(found, image, tmp_path / f"again{kind}")
+    second = read_result(tmp_path / f"again{kind}").explanation
+    assert recipe_in(second.provenance) == recipe_in(found.provenance)
+    np.testing.assert_array_equal(np.asarray(second.values), np.asarray(found.values))
+
+
+def test_why_there_is_no_recipe_is_said(tmp_path: Path) -> None:
+    save(explanation_of(("y", "x"), (3, 4)), None, tmp_path / "map.npy")
+    found = read_result(tmp_path / "map.npy").explanation
+    with pytest.raises(ns.NeuroscopeError, match="was not asked for by itself"):
+        recipe_in(found.provenance)
+
+
+@pytest.mark.parametrize("axes", [("class",), ("class", "score"), ("layer", "class", "score")])
+@pytest.mark.parametrize("kind", [".tif", ".npy"])
+def test_a_table_is_read_back(kind: str, axes: tuple[str, ...], tmp_path: Path) -> None:
+    made = explanation_of(axes, (2, 3, 4)[: len(axes)], space=0)
+    save(made, None, tmp_path / f"table{kind}")
+    found = read_result(tmp_path / f"table{kind}").explanation
+    assert found.is_table
+    assert found.axes == axes
+    np.testing.assert_array_equal(found.values, made.values)
+
+
+@pytest.mark.parametrize("kind", [".zarr", ".png"])
+def test_a_table_has_no_picture(kind: str, tmp_path: Path) -> None:
+    made = explanation_of(("class",), (2,), space=0)
+    with pytest.raises(ns.NeuroscopeError, match=r"save it as \.npy or \.tif"):
+        save(made, None, tmp_path / f"table{kind}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_written_over_what_is_there(kind: str, tmp_path: Path) -> None:
+    first = explanation_of(("y", "x"), (3, 4))
+    second = explanation_of(("y", "x"), (5, 6))
+    path = tmp_path / f"map{kind}"
+    save(first, None, path)
+    with pytest.raises(ns.NeuroscopeError, match="is there already"):
+        save(second, None, path)
+    if kind != ".png":
+        assert read_result(path).explanation.values.shape == (3, 4)
+    save(second, None, path, overwrite=True)
+    if kind != ".png":
+        assert read_result(path).explanation.values.shape == (5, 6)
+    assert {one.name for one in tmp_path.iterdir()} <= {path.name, "map.json"}
+
+
+def test_someones_json_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text("mine")
+    with pytest.raises(ns.NeuroscopeError, match=r"map\.json is there already"):
+        save(explanation_of(("y", "x"), (3, 4)), None, tmp_path / "map.npy")
+
+
+def test_someones_folder_is_not_written_over(tmp_path: Path) -> None:
+    mine = tmp_path / "map.zarr" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(ns.NeuroscopeError, match="holds no Zarr, so it stays"):
+        save(explanation_of(("y", "x"), (3, 4)), None, mine.parent, overwrite=True)
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", [".tif", ".zarr"])
+def test_a_failed_write_leaves_the_old(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explanation = ns.explain(network, image, "grad_cam", "nucleus", ["enc2", "dec1"])
-    save(explanation, image, tmp_path / "map.tif")
-    with tifffile.TiffFile(tmp_path / "map.tif") as file:
-        values, record = file.asarray(), file.shaped_metadata[0]["neuroscope"]
-    assert values.dtype == np.float32
-    np.testing.assert_array_equal(values, explanation.on_image())
-    assert record["layers"] == ["enc2", "dec1"]
-    assert record["targets"][0]["class"] == "nucleus"
+    made, path = explanation_of(("y", "x"), (3, 4)), tmp_path / f"map{kind}"
+    save(made, None, path)
+    write = saving.SUFFIXES[kind]
 
-
-def test_npy_holds_raw_values_and_its_record_lies_beside(
-    network: ns.Network, image: np.ndarray, tmp_path: Path
-) -> None:
-    explanation = ns.explain(network, image, "grad_cam", "nucleus", "enc4")
-    save(explanation, image, tmp_path / "map.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), explanation.values)
-    record = json.loads((tmp_path / "map.json").read_text("utf-8"))
-    assert record["grid"]["scale"] == [8.0, 8.0]
-
-
-@pytest.mark.parametrize(
-    ("method", "layer", "size"),
-    [("grad_cam", "enc3", (360, 360)), ("saliency", None, (360, 360)), ("input", None, (360, 360))],
-)
-def test_png_is_a_picture_of_the_image_size(
-    network: ns.Network, image: np.ndarray, tmp_path: Path, method: str, layer: str, size: tuple
-) -> None:
-    explanation = ns.explain(network, image, method, None if layer is None and method == "input"
-                             else "nucleus", layer)  # fmt: skip
-    save(explanation, image, tmp_path / "map.png")
-    picture = imread(tmp_path / "map.png")
-    assert picture.shape == (*size, 3)
-    assert len(np.unique(picture)) > 20
-
-
-def test_the_map_in_a_picture_lies_on_the_nuclei(
-    network: ns.Network, image: np.ndarray, tmp_path: Path
-) -> None:
-    truth = nuclei()[1][0] > 0
-    explanation = ns.explain(network, image, "grad_cam", "nucleus", "dec1")
-    save(explanation, image, tmp_path / "map.png")
-    picture = imread(tmp_path / "map.png").astype(float)
-    # The heat is red where the image is gray.
-    heat = picture[..., 0] - picture[..., 2]
-    assert heat[truth].mean() > 20 * max(heat[~truth].mean(), 0.1)
-
-
-def test_a_stack_is_tiled(network: ns.Network, image: np.ndarray, tmp_path: Path) -> None:
-    explanation = ns.explain(network, image, "grad_cam", "nucleus", ["enc1", "enc2", "enc3"])
-    save(explanation, image, tmp_path / "map.png")
-    height, width, _ = imread(tmp_path / "map.png").shape
-    gap = 360 // 64
-    assert (height, width) == (2 * 360 + gap, 2 * 360 + gap)
-
-
-def test_a_failed_write_leaves_the_old_file(
-    network: ns.Network, image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "map.tif"
-    path.write_bytes(b"mine")
-    explanation = ns.explain(network, image, "saliency", "nucleus")
-
-    def full(*_: object) -> None:
+    def full(*args: object) -> None:
+        write(*args)  # type: ignore[arg-type]
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(saving.SUFFIXES, ".tif", full)
+    monkeypatch.setitem(saving.SUFFIXES, kind, full)
     with pytest.raises(ns.NeuroscopeError, match="can't be written: No space left"):
-        save(explanation, image, path)
-    assert path.read_bytes() == b"mine"
+        save(explanation_of(("y", "x"), (5, 6)), None, path, overwrite=True)
+    assert read_result(path).explanation.values.shape == (3, 4)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_files_are_none_of_ours(tmp_path: Path) -> None:
+    import tifffile
+    import zarr
+
+    values = np.zeros((4, 5), np.float32)
+    np.save(tmp_path / "a.npy", values)
+    np.save(tmp_path / "b.npy", values)
+    (tmp_path / "b.json").write_text(json.dumps({"axes": ["y", "x"]}))
+    np.save(tmp_path / "c.npy", values)
+    (tmp_path / "c.json").write_bytes(b"\xff\xfe not json")
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    tifffile.imwrite(tmp_path / "b.ome.tif", values, metadata={"axes": "YX"})
+    (tmp_path / "c.tif").write_bytes(b"II*\0 broken")
+    zarr.save_array(str(tmp_path / "a.zarr"), values)
+    zarr.open_group(str(tmp_path / "b.zarr"), mode="w")
+    (tmp_path / "c.zarr").mkdir()
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "folder.tif").mkdir()
+    for path in tmp_path.iterdir():
+        assert not is_result(path), path
+        with pytest.raises(ns.NeuroscopeError):
+            read_result(path)
+    with pytest.raises(ns.NeuroscopeError, match="There is no file"):
+        read_result(tmp_path / "missing.tif")
+
+
+def test_a_record_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    save(explanation_of(("y", "x"), (3, 4)), None, tmp_path / "map.npy")
+    record = json.loads((tmp_path / "map.json").read_text("utf-8"))
+    (tmp_path / "map.json").write_text(json.dumps({**record, "format": 99}), "utf-8")
+    with pytest.raises(ns.NeuroscopeError, match="format 99, newer than"):
+        read_result(tmp_path / "map.npy")

@@ -111,6 +111,11 @@ class Explanation:
         return unfinished_in_words(self.provenance)
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is of a part of the image alone."""
+        return "crop" in self.provenance or "window" in self.provenance.get("tiling", {})
+
+    @property
     def is_table(self) -> bool:
         """Whether the values have no place on the image."""
         # A map's last axis is one that the network looks along.
@@ -159,13 +164,16 @@ class Explanation:
         """
         if self.is_table:
             return self.values
-        fine = resample(torch.from_numpy(np.asarray(self.values)), self.grid, self.image).numpy()
+        values = np.asarray(self.values)
+        fine = resample(torch.from_numpy(values), self.grid, self.image).numpy()
         # Equal grids need no resampling; what is returned is still no part of this.
-        return fine.copy() if np.may_share_memory(fine, self.values) else fine
+        return fine.copy() if np.may_share_memory(fine, values) else fine
 
     def companion_on_image(self, name: str) -> np.ndarray:
         """Return a label map at the image's own pixels, by nearest neighbour; −1 outside."""
-        return resample_nearest(np.asarray(self.companions[name]), self.grid, self.image, outside=-1)
+        return resample_nearest(
+            np.asarray(self.companions[name]), self.grid, self.image, outside=-1
+        )
 
     def to_layer_data(self, source: Any = None) -> list[tuple[Any, dict[str, Any], str]]:
         """Return napari layer data, (data, attributes, type), that lies exactly over the image.

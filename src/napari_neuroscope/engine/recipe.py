@@ -30,6 +30,7 @@ from napari_neuroscope.engine.errors import (
     Progress,
     no_progress,
 )
+from napari_neuroscope.engine.explain import versions
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.loading import load
 from napari_neuroscope.engine.methods.registry import methods
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".neuroscope-recipe.yaml"
 """How the name of a recipe's file ends."""
-Output = Literal[".tif", ".npy", ".png"]
+Output = Literal[".tif", ".zarr", ".npy", ".png"]
 """The kinds of file that a recipe may write, by their endings."""
 FORMAT = 1
 """The newest format of recipes that is understood here."""
@@ -90,6 +91,15 @@ class RecipeNetwork(_Strict):
     factory: str | None = None
     arguments: dict[str, JsonValue] = {}
     device: str | None = None
+
+    @classmethod
+    def of(cls, made: Mapping[str, Any], *, hashed: bool) -> Self:
+        """Return a network of which a record says these; `hashed` as `Recipe.of` takes it."""
+        network = cls(**{name: made[name] for name in cls.model_fields if name in made})
+        path = network.path
+        if not hashed or path is None or not path.exists():
+            return network
+        return network.model_copy(update={"sha256": digest_of(path)})
 
     @property
     def path(self) -> Path | None:
@@ -233,19 +243,8 @@ class Recipe(_Strict):
                 f"“{title}” was not asked for by itself; make recipes of the explanations that it "
                 f"is made of."
             )
-        for name, value in asked.options.items():
-            if not _is_plain(value):
-                raise NeuroscopeError(
-                    f"The option “{name}” of {title} is an image or a number without end, which a "
-                    f"recipe can't hold; choose it by name."
-                )
-        made = record["network"]
-        network = RecipeNetwork(
-            **{name: made[name] for name in RecipeNetwork.model_fields if name in made}
-        )
-        path = network.path
-        if hashed and path is not None and path.exists():
-            network = network.model_copy(update={"sha256": digest_of(path)})
+        _refuse_options(title, asked.options)
+        network = RecipeNetwork.of(record["network"], hashed=hashed)
         spec = ModelSpec.parse(record["spec"])
         return cls(
             network=network,
@@ -258,6 +257,51 @@ class Recipe(_Strict):
             planes=asked.planes,
             outputs=tuple(outputs),
             versions=record["versions"],
+        )
+
+    @classmethod
+    def asking(
+        cls,
+        network: Network,
+        method: str,
+        targets: Sequence[Target] = (),
+        layers: Sequence[str] = (),
+        options: Mapping[str, Any] | None = None,
+        *,
+        hashed: bool = True,
+    ) -> Self:
+        """Return the recipe of an explanation that is still to be made.
+
+        Parameters
+        ----------
+        network
+            The network.
+        method, options
+            The method by name, and its options.
+        targets, layers
+            The targets and the layers by name, as far as the method needs some. Several make an
+            axis of the map, one makes none.
+        hashed
+            As `of` takes it.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it hangs on what a recipe can't hold, as for `of`.
+        """
+        checked = methods[method].check_options(options or {})
+        _refuse_options(methods[method].title, checked)
+        made = {"name": network.name, "digest": network.digest(), "device": str(network.device)}
+        spec = ModelSpec.parse(network.spec.model_dump(mode="json", exclude_defaults=True))
+        return cls(
+            network=RecipeNetwork.of({**made, **network.origin}, hashed=hashed),
+            spec=spec,
+            method=method,
+            options=checked,
+            targets=tuple(RecipeTarget.of(target, spec) for target in targets),
+            several=len(targets) > 1,
+            layer=tuple(layers) if len(layers) > 1 else next(iter(layers), None),
+            versions=versions(),
         )
 
     # --- files ------------------------------------------------------------------------------------
@@ -665,6 +709,15 @@ def _what_is_wrong(error: ValidationError | RecursionError) -> str:
     more = error.error_count() - 1
     said = first["msg"].removeprefix("Value error, ")
     return f"at “{place}”: {said}{f' (and {more} more)' if more else ''}"
+
+
+def _refuse_options(title: str, options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if not _is_plain(value):
+            raise NeuroscopeError(
+                f"The option “{name}” of {title} is an image or a number without end, which a "
+                f"recipe can't hold; choose it by name."
+            )
 
 
 def _is_plain(value: Any) -> bool:

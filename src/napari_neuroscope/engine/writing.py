@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -44,6 +45,42 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def write_whole_folder(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a folder beside, then rename: an interruption leaves no half folder.
+
+    Parameters
+    ----------
+    path
+        The folder; one that is there is replaced, when the new one is whole.
+    write
+        Fills the empty folder that it is given, of the same ending.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it can't be written.
+    """
+    part = old = None
+    try:
+        part, old = (
+            Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix))
+            for _ in range(2)
+        )
+        write(part)
+        part.chmod(0o777 & ~_umask())
+        if path.exists():
+            path.rename(old / path.name)
+        part.rename(path)
+    except OSError as error:
+        raise NeuroscopeError(
+            f"{path} can't be written: {error.strerror or error}; choose another folder."
+        ) from error
+    finally:
+        for one in (part, old):
+            if one is not None:
+                shutil.rmtree(one, ignore_errors=True)
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[Any]], *, overwrite: bool = False) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,21 @@ from napari_neuroscope.engine.batch.folder import (
     size_of,
     stops_the_batch,
 )
+from napari_neuroscope.engine.batch.planes import opened, planes_of
 from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.evaluation.scoring import read_truth_of
+from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.ground_truth import TruthReader
 from napari_neuroscope.engine.images import Pair
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.planes import Stack
 from napari_neuroscope.engine.recipe import Recipe
 from napari_neuroscope.engine.saving import save
 from napari_neuroscope.engine.sources import Source
+
+Plane = tuple[tuple[int, ...], Explanation]
+"""The index of a plane of a stack, and what was found of it; () of what is no stack."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,53 +118,95 @@ class Work:
     def _done(
         self, job: Job, network: Network, notes: list[str], progress: Progress, begun: float
     ) -> Record:
-        image = job.pair.image.read()
-        truth, more = self._truth(job, network, image)
-        explanation = self.recipe.explained(
-            network, image, notes, ground_truth=truth, progress=progress
-        )
-        # The pass is kept: this takes none.
-        prediction = network.predict(image)
-        outputs = {}
-        try:
-            for kind in self.kinds:
-                place = f"{MAPS}/{job.name}{kind}"
-                (self.out / place).parent.mkdir(parents=True, exist_ok=True)
-                save(explanation, image, self.out / place)
-                outputs[place] = size_of(self.out / place) or 0
-            place = f"{THUMBNAILS}/{job.name}.jpg"
-            if write_thumbnail(explanation, image, self.out / place):
-                outputs[place] = size_of(self.out / place) or 0
-        except (NeuroscopeError, OSError) as error:
-            if stops_the_batch(error):
-                raise OutputError(str(error)) from error
-            raise
-        row = {
-            "shape": " × ".join(map(str, image.shape)),
-            **figures_of(self.recipe, network, explanation, prediction, truth),
-            "notes": "; ".join([*explanation.provenance["notes"], *more]),
-            "device": str(network.device),
-            "seconds": round(time.perf_counter() - begun, 4),
-        }
-        return Record(job.path, job.stamp, job.name, outputs, [row])
-
-    def _truth(self, job: Job, network: Network, image: np.ndarray) -> tuple[Any, list[str]]:
-        """Return the true classes of an image, and what is to be noted of them."""
-        if job.pair.truth is None or self.reader is None:
-            return None, []
-        if network.spec.task == "classification":
-            return job.pair.truth, []
-        try:
-            prepared = network.prepare(image)
-            found = self.reader.labels(
-                read_truth_of(job.pair, network.class_names), prepared.image.shape
+        with opened(job.pair.image, network) as stack:
+            truth, more = self._truth(job, network, stack)
+            explanation = self.recipe.explained(
+                network, stack.image, notes, ground_truth=truth, progress=progress
             )
+            planes = list(planes_of(explanation, stack))
+            outputs = self._written(job, explanation, stack, planes)
+            rows = [self._row(network, stack, index, plane, truth) for index, plane in planes]
+        seconds = round((time.perf_counter() - begun) / len(rows), 4)
+        said = "; ".join([*explanation.provenance["notes"], *more])
+        rows = [
+            {**row, "notes": said, "device": str(network.device), "seconds": seconds}
+            for row in rows
+        ]
+        return Record(job.path, job.stamp, job.name, outputs, rows)
+
+    def _truth(self, job: Job, network: Network, stack: Stack) -> tuple[Any, list[str]]:
+        """Return the true classes of an image, and what is to be noted of them."""
+        truth = job.pair.truth
+        if truth is None or self.reader is None:
+            return None, []
+        if network.spec.task == "classification" or isinstance(truth, str | int):
+            return truth, []
+        try:
+            shape = network.prepare(stack.read((0,) * len(stack.axes))).image.shape
+            found = [
+                self.reader.labels(
+                    read_truth_of(replace(job.pair, truth=plane), network.class_names), shape
+                )
+                for plane in _planes_of_truth(truth, stack)
+            ]
         except NeuroscopeError as error:
             if self.recipe.needs_ground_truth:
                 raise
             # The map can be made without.
             return None, [str(error)]
-        return found.labels, list(found.notes)
+        labels = np.stack([one.labels for one in found]).reshape(*stack.shape, *shape)
+        return labels, list(dict.fromkeys(note for one in found for note in one.notes))
+
+    def _written(
+        self, job: Job, explanation: Explanation, stack: Stack, planes: list[Plane]
+    ) -> dict[str, int]:
+        """Write the image's files, and return their sizes by their place."""
+        outputs: dict[str, int] = {}
+        try:
+            for kind in self.kinds:
+                place = self.out / MAPS / f"{job.name}{kind}"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                save(explanation, stack.image, place, spacing=stack.image.spacing, overwrite=True)
+                for path in _files_of(explanation, place):
+                    outputs[path.relative_to(self.out).as_posix()] = size_of(path) or 0
+            index, plane = planes[len(planes) // 2]
+            place = self.out / THUMBNAILS / f"{job.name}.jpg"
+            if write_thumbnail(plane, stack.read(index), place):
+                outputs[place.relative_to(self.out).as_posix()] = size_of(place) or 0
+        except (NeuroscopeError, OSError) as error:
+            if stops_the_batch(error):
+                raise OutputError(str(error)) from error
+            raise
+        return outputs
+
+    def _row(
+        self, network: Network, stack: Stack, index: tuple[int, ...], plane: Explanation, truth: Any
+    ) -> dict[str, Any]:
+        if isinstance(truth, np.ndarray):
+            truth = truth[index]
+        # The pass of what was explained last is kept: this takes none.
+        prediction = network.predict(stack.read(index))
+        named = {"plane": stack.named(index)} if index else {}
+        shape = " × ".join(map(str, stack.image.shape))
+        figures = figures_of(self.recipe, network, plane, prediction, truth)
+        return {"shape": shape, **named, **figures}
+
+
+def _files_of(explanation: Explanation, path: Path) -> list[Path]:
+    """Return what `save` wrote: of a NumPy file, there are files beside it."""
+    if path.suffix != ".npy":
+        return [path]
+    labels = [path.with_name(f"{path.stem}.{name}.npy") for name in explanation.companions]
+    return [path, path.with_suffix(".json"), *labels]
+
+
+def _planes_of_truth(truth: Source | Sequence[Source], stack: Stack) -> Iterator[Any]:
+    """Yield the ground truth of each plane of an image; of a stack it is a stack as well."""
+    for index in np.ndindex(*stack.shape):
+        if isinstance(truth, Source):
+            yield replace(truth, plane=(*truth.plane, *index))
+        else:
+            yield [replace(one, plane=(*one.plane, *index)) for one in truth]
 
 
 def failed(job: Job, problem: str) -> Record:

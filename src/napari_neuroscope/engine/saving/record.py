@@ -2,19 +2,137 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.recipe import recorded
+from napari_neuroscope.engine.saving.layout import Layout
+from napari_neuroscope.engine.spacing import Spacing
+
+KEY = "neuroscope"
+"""Under what name files and layers keep the record."""
+FORMAT = 1
+"""The newest form of records that is understood here."""
+# What is said of the values; the rest of a record is how they were made.
+_OF_VALUES = ("format", "axes", "shape", "space", "labels", "signed", "unit", "grid", "image_grid",
+              "classes", "companions", "spacing", "look", "growing")  # fmt: skip
 
 
-def record_of(explanation: Explanation) -> dict[str, Any]:
-    """Return the record of an explanation, as plain JSON."""
-    grid = explanation.grid
-    return {
+def record_of(
+    explanation: Explanation, spacing: Spacing | None = None, *, hashed: bool = True
+) -> dict[str, Any]:
+    """Return the record of an explanation, as plain JSON.
+
+    Parameters
+    ----------
+    explanation
+        What is recorded.
+    spacing
+        How far apart the image's pixels are, where that is known.
+    hashed
+        Whether the recipe holds the hash of the network's file, which takes time.
+    """
+    record = {
         **explanation.provenance,
+        "format": FORMAT,
         "axes": list(explanation.axes),
+        "shape": list(explanation.values.shape),
+        "space": list(explanation.space),
         "labels": {axis: list(names) for axis, names in explanation.labels.items()},
         "signed": explanation.signed,
         "unit": explanation.unit,
-        "grid": {"shape": grid.shape, "scale": grid.scale, "offset": grid.offset},
+        "grid": _plain_grid(explanation.grid),
+        "image_grid": _plain_grid(explanation.image),
+        "classes": [[name, list(colour)] for name, colour in explanation.classes],
+        "companions": {
+            name: {"ordered": name in explanation.ordered, "shape": list(labels.shape)}
+            for name, labels in explanation.companions.items()
+        },
     }
+    if "recipe" not in record and (explanation.asked is not None or "no_recipe" not in record):
+        # What was read from a file has its recipe in its record.
+        record.pop("no_recipe", None)
+        record |= recorded(explanation, hashed=hashed)
+    if spacing is not None:
+        record["spacing"] = {
+            name: list(getattr(spacing, name)) for name in ("axes", "steps", "origin", "units")
+        }
+    return record
+
+
+def layouts_of(record: Mapping[str, Any]) -> list[Layout]:
+    """Return how the values and then each of the label maps are laid out in files."""
+    axes, space = tuple(record["axes"]), tuple(record["space"])
+    if not space:
+        # The last axes of a table are written as those of a picture.
+        axes = (*axes[:-2], *"yx"[-min(len(axes), 2) :])
+    found = [Layout(axes, tuple(record["shape"]))]
+    for one in record["companions"].values():
+        shape = tuple(one["shape"])
+        # A label map may lack the last of the axes before those of space.
+        found.append(Layout((*axes[: len(shape) - len(space)], *space), shape))
+    return found
+
+
+def explanation_in(
+    record: Mapping[str, Any], values: Any, companions: Mapping[str, Any]
+) -> Explanation:
+    """Return the explanation that a record and its arrays were made from.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        Where the record is none.
+    """
+    if int(record["format"]) > FORMAT:
+        raise ValueError(f"its record is of format {record['format']}, newer than {FORMAT}")
+    ordered = frozenset(name for name, one in record["companions"].items() if one["ordered"])
+    made = {name: value for name, value in record.items() if name not in _OF_VALUES}
+    for name in ("method", "title", "layers", "targets", "notes"):
+        made[name]
+    return Explanation(
+        values=values,
+        axes=tuple(map(str, record["axes"])),
+        labels={axis: tuple(names) for axis, names in record["labels"].items()},
+        grid=grid_in(record["grid"]),
+        image=grid_in(record["image_grid"]),
+        signed=bool(record["signed"]),
+        unit=str(record["unit"]),
+        provenance=made,
+        companions=companions,
+        ordered=ordered & companions.keys(),
+        classes=tuple((str(name), _rgb(colour)) for name, colour in record["classes"]),
+    )
+
+
+def spacing_in(record: Mapping[str, Any]) -> Spacing | None:
+    """Return the spacing of the image that a record tells; None where it is not known."""
+    said = record.get("spacing")
+    if said is None:
+        return None
+    return Spacing(
+        tuple(map(str, said["axes"])),
+        tuple(map(float, said["steps"])),
+        tuple(map(float, said["origin"])),
+        tuple(map(str, said["units"])),
+    )
+
+
+def _plain_grid(grid: Grid) -> dict[str, Any]:
+    return {"shape": list(grid.shape), "scale": list(grid.scale), "offset": list(grid.offset)}
+
+
+def grid_in(said: Mapping[str, Any]) -> Grid:
+    """Return the grid that a record tells."""
+    return Grid(
+        tuple(map(int, said["shape"])),
+        tuple(map(float, said["scale"])),
+        tuple(map(float, said["offset"])),
+    )
+
+
+def _rgb(colour: Any) -> tuple[int, int, int]:
+    red, green, blue = map(int, colour)
+    return red, green, blue

@@ -1,36 +1,116 @@
-"""Explanations as TIFF files."""
+"""Explanations as OME-TIFF files, which Fiji, QuPath and Bio-Formats read."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.saving.record import record_of
+from napari_neuroscope.engine.explanation import Explanation, title_of
+from napari_neuroscope.engine.saving.record import layouts_of, record_of
+from napari_neuroscope.engine.saving.units import unit_of
 from napari_neuroscope.engine.spacing import Spacing
 
-_AXES = {"z": "Z", "y": "Y", "x": "X", "channel": "C"}
+NAMESPACE = "napari-neuroscope.record"
+"""Of the annotation that holds the record."""
+# A classic TIFF file ends at 4 GB.
+_MOST_CLASSIC = 2**32 - 2**25
 
 
-def save_tiff(
-    explanation: Explanation, image: np.ndarray, path: Path, spacing: Spacing | None
-) -> None:
-    """Write the values on the image's own pixels, as 32-bit floats."""
+def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing | None) -> None:
+    """Write the values on the image's own pixels, as 32-bit floats, and the label maps after them."""
     import tifffile
 
-    record = record_of(explanation)
-    if not explanation.is_table:
-        # The values of the file lie on the image's own pixels.
-        shape = explanation.image.shape
-        record["grid"] = {"shape": shape, "scale": [1.0] * len(shape), "offset": [0.0] * len(shape)}
-    tifffile.imwrite(
-        path,
-        explanation.on_image(),
-        photometric="minisblack",
-        compression="zlib",
-        metadata={
-            "axes": "".join(_AXES.get(axis, "Q") for axis in explanation.axes),
-            "neuroscope": record,
-        },
-    )
+    record = record_of(explanation, spacing)
+    # The values of the file lie on the image's own pixels.
+    record["grid"] = record["image_grid"]
+    arrays = [explanation.on_image()]
+    for name in explanation.companions:
+        arrays.append(explanation.companion_on_image(name).astype(np.int32))
+    record["shape"] = list(arrays[0].shape)
+    for said, array in zip(record["companions"].values(), arrays[1:], strict=True):
+        said["shape"] = list(array.shape)
+    layouts = layouts_of(record)
+    names = [title_of(explanation.provenance), *explanation.companions]
+    along = (spacing or Spacing.of_pixels(explanation.space)).along(explanation.space)
+    big = sum(one.nbytes for one in arrays) > _MOST_CLASSIC
+    with tifffile.TiffWriter(path, ome=True, bigtiff=big) as file:
+        for number, (name, array, layout) in enumerate(zip(names, arrays, layouts, strict=True)):
+            metadata: dict[str, Any] = {
+                "Name": name,
+                "axes": "".join(layout.file_axes).upper(),
+                **_physical_sizes(along),
+            }
+            if layout.folded:
+                metadata["Channel"] = {"Name": layout.channel_names(explanation.labels)}
+            if number == 0:
+                text = json.dumps(record, ensure_ascii=False)
+                metadata["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": text}
+            file.write(
+                layout.arranged(array),
+                photometric="minisblack",
+                compression="zlib",
+                metadata=metadata,
+                **_resolution(along),
+            )
+
+
+def _physical_sizes(spacing: Spacing) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for axis, step, name in zip(spacing.axes, spacing.steps, spacing.units, strict=True):
+        unit = unit_of(name)
+        if unit is None:
+            continue
+        if axis in ("z", "y", "x") and unit.kind == "length":
+            found[f"PhysicalSize{axis.upper()}"] = step
+            found[f"PhysicalSize{axis.upper()}Unit"] = unit.symbol
+        elif axis == "t" and unit.kind == "time":
+            found["TimeIncrement"], found["TimeIncrementUnit"] = step, unit.symbol
+    return found
+
+
+def _resolution(spacing: Spacing) -> dict[str, Any]:
+    """Return pixels a centimetre along x and y, for programs that read no OME-XML."""
+    per_cm = []
+    for axis in ("x", "y"):
+        one = spacing.along([axis])
+        unit = unit_of(one.units[0])
+        if unit is None or unit.kind != "length" or not one.steps[0] > 0:
+            return {}
+        per_cm.append(0.01 / (one.steps[0] * unit.size))
+    return {"resolution": tuple(per_cm), "resolutionunit": "CENTIMETER"}
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def record_in_tiff(path: Path) -> dict[str, Any] | None:
+    """Return the record of a file; None where it is none of ours. No values are read."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        text = file.pages.first.description
+    if NAMESPACE not in text:
+        return None
+    root = ElementTree.fromstring(text)
+    for one in root.iter():
+        if one.tag.endswith("CommentAnnotation") and one.get("Namespace") == NAMESPACE:
+            value = next((inner.text for inner in one if inner.tag.endswith("Value")), None)
+            return json.loads(value or "null")
+    return None
+
+
+def arrays_in_tiff(path: Path, record: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the values and the label maps of a file."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        stored = [series.asarray() for series in file.series]
+    arrays = [
+        layout.restored(array.reshape(layout.file_shape))
+        for layout, array in zip(layouts_of(record), stored, strict=True)
+    ]
+    return arrays[0], dict(zip(record["companions"], arrays[1:], strict=True))

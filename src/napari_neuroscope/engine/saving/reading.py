@@ -1,0 +1,97 @@
+"""Saved explanations, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.saving.npy import arrays_in_npy, record_in_npy
+from napari_neuroscope.engine.saving.ome_zarr import arrays_in_zarr, record_in_zarr
+from napari_neuroscope.engine.saving.record import explanation_in, spacing_in
+from napari_neuroscope.engine.saving.tiff import arrays_in_tiff, record_in_tiff
+from napari_neuroscope.engine.spacing import Spacing
+
+_READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path, Any], Any]]] = {
+    ".tif": (record_in_tiff, arrays_in_tiff),
+    ".tiff": (record_in_tiff, arrays_in_tiff),
+    ".npy": (record_in_npy, arrays_in_npy),
+    ".zarr": (record_in_zarr, arrays_in_zarr),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A saved explanation.
+
+    Attributes
+    ----------
+    explanation
+        As it was saved; of OME-Zarr its values are dask arrays, which read what is looked at. It
+        holds its recipe in its record (`recipe_in`).
+    spacing
+        How far apart the pixels of its image are, where that was known.
+    look
+        How its layer looked, where a layer was saved.
+    """
+
+    explanation: Explanation
+    spacing: Spacing | None = None
+    look: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_result(path: str | Path) -> bool:
+    """Whether a file or a folder holds an explanation that was saved; its values are not read."""
+    path = Path(path)
+    try:
+        return path.exists() and _record_in(path) is not None
+    except Exception:  # noqa: BLE001  whatever is wrong with a stranger's file, it is not ours
+        return False
+
+
+def read_result(path: str | Path) -> Result:
+    """Read an explanation that `save` wrote.
+
+    Parameters
+    ----------
+    path
+        A file ``.tif`` or ``.npy``, or a folder ``.zarr``.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is missing, damaged, or holds no explanation.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise NeuroscopeError(f"There is no file {path}.")
+    try:
+        record = _record_in(path)
+        if record is None:
+            raise NeuroscopeError(
+                f"“{path.name}” holds no explanation: it was not saved by napari-neuroscope, or "
+                f"what was saved with it is gone."
+            )
+        values, companions = _READERS[path.suffix.lower()][1](path, record)
+        if record.get("growing"):
+            record["notes"] = [*record["notes"], "its writing was interrupted: parts are missing"]
+        return Result(
+            explanation_in(record, values, companions), spacing_in(record), record.get("look", {})
+        )
+    except NeuroscopeError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NeuroscopeError(
+            f"The explanation in {path} can't be read: {shortened(reason, 200).rstrip('.')}."
+        ) from error
+
+
+def _record_in(path: Path) -> Any:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None or path.is_dir() is not (path.suffix.lower() == ".zarr"):
+        return None
+    return reader[0](path)
