@@ -308,6 +308,21 @@ def test_what_is_made_of_others_is_refused(asked: ns.Explanation) -> None:
 # --- files ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_the_recipe_of_what_is_still_to_be_explained(
+    several: bool, nuclei: ns.Network, image: np.ndarray
+) -> None:
+    targets = [ns.Target(index, "predicted") for index in (1, 2)[: 1 + several]]
+    layers = ["enc1", "dec1"][: 1 + several]
+    recipe = ns.Recipe.asking(nuclei, "grad_cam", targets, layers, {"relu": False})
+    asked = (targets, layers) if several else (targets[0], layers[0])
+    first = ns.explain(nuclei, image, "grad_cam", *asked, relu=False)
+    assert recipe == ns.Recipe.of(first)
+    assert_same(recipe.run(nuclei, image), first)
+    with pytest.raises(ns.NeuroscopeError, match="region is a mask"):
+        ns.Recipe.asking(nuclei, "saliency", [ns.Target(1, np.ones((64, 80)))])
+
+
 def test_a_record_holds_the_recipe_or_why_not(asked: ns.Explanation) -> None:
     record = json.loads(json.dumps(recorded(asked)))
     assert recipe_in(record) == ns.Recipe.of(asked)

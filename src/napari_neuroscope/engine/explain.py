@@ -657,12 +657,17 @@ def provenance(
         },
         "spec": network.spec.model_dump(mode="json", exclude_defaults=True),
         "image": image,
-        "versions": {
-            "napari-neuroscope": _version("napari-neuroscope"),
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "notes": notes,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return with what an explanation is made here."""
+    return {
+        "napari-neuroscope": _version("napari-neuroscope"),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
     }
 
 
