@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".neuroscope-recipe.yaml"
 """How the name of a recipe's file ends."""
-Output = Literal[".tif", ".npy", ".png"]
+Output = Literal[".tif", ".zarr", ".npy", ".png"]
 """The kinds of file that a recipe may write, by their endings."""
 FORMAT = 1
 """The newest format of recipes that is understood here."""
