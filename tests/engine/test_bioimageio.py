@@ -199,6 +199,7 @@ def test_format_0_4(chain: str, image: np.ndarray, tmp_path: Path) -> None:
         {"input": {"size": {"min": 16, "step": 8}}}
     ).input.size  # fmt: skip
     assert (network.spec.task, network.spec.input.resize) == ("segmentation", "pad")
+    assert network.spec.input.halo == 4
 
 
 def test_statistics_of_a_data_set_are_said_to_be_missing(tmp_path: Path) -> None:
@@ -392,6 +393,7 @@ config:
     description = read(yaml.safe_load(text), "It")
     spec, notes = spec_of(description, "It")
     assert (spec.input.size, spec.input.resize, spec.input.axes) == ((512, 512), "fit", "bcyx")
+    assert spec.input.halo == 32
     assert spec.input.normalization.std == (1000.0,)
     assert (spec.output.activation, spec.output.multi_label) == ("none", True)
     assert description.tolerance("probability", "torchscript").absolute_tolerance == 0.01

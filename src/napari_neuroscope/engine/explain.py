@@ -29,6 +29,7 @@ from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, 
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.target import ResolvedTarget, Target
+from napari_neuroscope.engine.tiles import by_tiles
 from napari_neuroscope.engine.trace import Trace
 
 # What is found so far is offered so rarely that making it takes a small part of the time.
@@ -61,7 +62,8 @@ def explain(
         Made by `load` or `wrap`.
     image
         An array of axes as the spec's ``image_axes`` say, of any real type and size: it is
-        resized and normalised as the spec says.
+        resized and normalised as the spec says. Where that is tile by tile (``input.resize``), one
+        larger than a tile is read window by window; see `explain_tiled`.
     method
         The name of a method; `methods` lists them.
     target
@@ -94,6 +96,13 @@ def explain(
     NeuroscopeError
         Where something asked for does not exist or does not go together: one sentence.
     """
+    if by_tiles(network, image):
+        from napari_neuroscope.engine.tiling import explain_tiled
+
+        return explain_tiled(
+            network, image, method, target, layer, ground_truth=ground_truth, partial=partial,
+            progress=progress, **options,
+        )  # fmt: skip
     # Passes turn gradients on where they need them; nothing else here is to be followed.
     with torch.inference_mode(False), torch.no_grad():
         try:

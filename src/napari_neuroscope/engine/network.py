@@ -28,6 +28,7 @@ from napari_neuroscope.engine.inference import infer
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
 from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
+from napari_neuroscope.engine.tiles import by_tiles
 from napari_neuroscope.engine.trace import Outputs, Trace, TraceCache, TraceKey
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ class Network:
 
     def discover(self, image: Any, progress: Progress = no_progress) -> None:
         """Find the layers with this image, unless they are known."""
-        if self._layers is None:
+        if self._layers is None and not by_tiles(self, image):
             self._discover(self.prepare(image).input[None], progress)
 
     def _fits_whole(self, x: Tensor) -> bool:
@@ -404,13 +405,18 @@ class Network:
         Parameters
         ----------
         image
-            An array with the spec's ``image_axes``, of any real type.
+            An array with the spec's ``image_axes``, of any real type. Where the spec says tile by
+            tile, one larger than a tile is read window by window.
 
         Returns
         -------
         Prediction
             Scores, probabilities and labels on the image's own grid.
         """
+        if by_tiles(self, image):
+            from napari_neuroscope.engine.tiled_prediction import predict_tiled
+
+            return predict_tiled(self, image)
         array = as_array(image)
         held = self.traces.get(self._key(array))
         if held is not None:
@@ -449,7 +455,19 @@ class Network:
             everything where that takes a quarter of the cache at most.
         progress
             Follows the work, and may stop it.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the image does not fit the network, or is larger than a tile of one that is run
+            tile by tile.
         """
+        if by_tiles(self, image):
+            raise NeuroscopeError(
+                "The image is larger than a tile, as which the spec has the network run, and this "
+                "asks for the whole at once; take a part of it, or set the spec's input.resize to "
+                "pad."
+            )
         array = as_array(image)
         key = self._key(array)
         held = self.traces.get(key)

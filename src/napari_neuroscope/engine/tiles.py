@@ -10,13 +10,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.preprocessing import guess_image_axes
 from napari_neuroscope.engine.receptive_field import beyond, strides
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.network import Network
 
 Margins = tuple[tuple[int, int], ...]
 """How many pixels of a tile are thrown away, (before, after) an axis."""
@@ -38,8 +44,8 @@ class Tiling:
         The most pixels of a tile, one number or one an axis; None: the only size that the network
         takes, or `DEFAULT_TILE`.
     overlap
-        How many pixels are thrown away on each side; ``"receptive field"``: as many as it takes;
-        None: the spec's halo, or these.
+        How many pixels are thrown away on each side; ``"receptive field"``: as many as make the
+        result that of the whole; None: the spec's halo, or these.
     weights
         Whether channels are weighed by the whole image or by each tile.
 
@@ -84,16 +90,30 @@ class Tiling:
             )
         return tuple(sizes)
 
-    def overlap_of(self, spec: ModelSpec) -> int | Literal["receptive field"]:
-        """Return how many pixels are thrown away on each side."""
-        halo = spec.input.halo
-        return (
-            self.overlap
-            if self.overlap is not None
-            else "receptive field"
-            if halo is None
-            else halo
-        )
+    def margins(
+        self, geometry: Geometry, spec: ModelSpec, pulled: Iterable[str] = (), *, more: int = 0
+    ) -> Margins:
+        """Return what is thrown away of tiles; see `Geometry.margins`."""
+        axes = len(geometry.sees)
+        if isinstance(self.overlap, int):
+            return ((self.overlap, self.overlap),) * axes
+        if self.overlap is None and spec.input.halo is not None:
+            halo = spec.input.halo
+            geometry = replace(geometry, sees=((halo, halo),) * axes)
+        return geometry.margins(pulled, more=more)
+
+
+def by_tiles(network: Network, image: Any) -> bool:
+    """Whether a network is to be run tile by tile on an image: its spec says so, and it is larger."""
+    spec = network.spec
+    if spec.input.resize != "tile" or spec.task != "segmentation":
+        return False
+    shape, space = np.shape(image), spec.input.space
+    axes = spec.image_axes or guess_image_axes(shape, space, network.channels)
+    sizes = dict(zip(axes, shape, strict=False))
+    return any(
+        sizes.get(axis, 0) > most for axis, most in zip(space, Tiling().sizes(spec), strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -305,9 +325,14 @@ class Geometry:
         most = n - rounded_up(n - tile, spacing)
         step = (most - before - max(after, spacing - block)) // block * block
         if step < block or most < least:
+            advice = (
+                "set the spec's input.halo to less"
+                if self.fixed
+                else f"give {max(before + after + 2 * spacing, least)} at least"
+            )
             raise NeuroscopeError(
                 f"A tile of {tile} pixels is too small: of each side {before} and {after} are "
-                f"thrown away; give {max(before + after + 2 * spacing, least)} at least."
+                f"thrown away; {advice}."
             )
 
         def last_start(core: int) -> int:

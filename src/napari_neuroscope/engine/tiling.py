@@ -326,10 +326,9 @@ class _Job:
     # --- passes ---
 
     def _tiles(self, tile: Sequence[int], pulled: Sequence[str]) -> list[Tile]:
-        margins = self.geometry.margins(pulled, more=int(self._resamples))
-        overlap = self.how.overlap_of(self.network.spec)
-        if isinstance(overlap, int):
-            margins = ((overlap, overlap),) * len(margins)
+        margins = self.how.margins(
+            self.geometry, self.network.spec, pulled, more=int(self._resamples)
+        )
         return self.geometry.tiles(self.input.shape, tile, margins, self.window)
 
     @property
@@ -495,14 +494,15 @@ class _Job:
 
     def _sure(self) -> list[str]:
         """Refuse a network whose tiles differ from the whole; say so of an overlap that was given."""
-        overlap = self.how.overlap_of(self.network.spec)
-        if not isinstance(overlap, int):
+        own = self.how.margins(self.geometry, self.network.spec, self.pulled)
+        needed = self.geometry.margins(self.pulled)
+        if own == needed:
             check_by_noise(self.network, self.geometry, self.input.shape, self.layers, self.pulled)
             return []
-        most = max(n for axis in self.geometry.margins(self.pulled) for n in axis)
-        said = "was asked" if self.how.overlap is not None else "the spec's halo says"
+        overlap, most = (max(n for axis in margins for n in axis) for margins in (own, needed))
         if overlap >= most:
             return []
+        said = "the spec's halo says" if self.how.overlap is None else "was asked"
         return [
             f"tiles overlap by {overlap} pixels, as {said}; {most} make the result that of the "
             f"whole image"
@@ -534,7 +534,7 @@ class _Job:
         )
         tiling: dict[str, Any] = {
             "tile": [max(tile.shape[axis] for tile in tiles) for axis in range(space)],
-            "overlap": self.how.overlap_of(spec),
+            "overlap": self._overlap,
             "weights": self.how.weights,
         }
         notes = [
@@ -574,6 +574,13 @@ class _Job:
             provenance=record,
             asked=self._asked(),
         )
+
+    @property
+    def _overlap(self) -> int | str:
+        halo = self.network.spec.input.halo if self.how.overlap is None else None
+        if halo is not None:
+            return halo
+        return "receptive field" if self.how.overlap is None else self.how.overlap
 
     def _asked(self) -> Asked:
         found = as_asked(

@@ -61,6 +61,27 @@ class Outputs:
                 self.ends_in = final = "softmax"
         self.multi_label = self.one_output or final == "sigmoid" or spec.output.multi_label
 
+    @classmethod
+    def of_arranged(cls, values: Tensor, like: Outputs) -> Outputs:
+        """Return outputs of which `arranged` is given, that mean what those of a part mean."""
+        spec = like._spec
+        axes = {"axes": f"bc{spec.input.space}"}
+        spec = spec.model_copy(
+            update={
+                "input": spec.input.model_copy(update=axes),
+                "output": spec.output.model_copy(update=axes),
+            }
+        )
+        made = cls.__new__(cls)
+        made._spec, made.raw = spec, values[None]
+        made.ends_in, made.multi_label = like.ends_in, like.multi_label
+        return made
+
+    @property
+    def arranged(self) -> Tensor:
+        """What the network answers, `raw`, as (channel, *space)."""
+        return self._arranged(self.raw)
+
     def _looks_like_softmax(self, output: Tensor) -> bool:
         values = self._arranged(output).float()
         if values.shape[0] < 2 or bool((values < 0).any()):

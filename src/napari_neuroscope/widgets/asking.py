@@ -15,6 +15,7 @@ from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.instances import InstanceAnswer, explain_instances
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.target import Score, Target
+from napari_neuroscope.engine.tiles import by_tiles
 from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.viewer.regions import Painting
 from napari_neuroscope.widgets.session import Offer, Question
@@ -50,8 +51,9 @@ class Clicked:
         image = question.shown.image(network)
         network.discover(image, progress)
         needed = network.layers.or_last(question.layers)
-        # The prediction comes from the pass that the explanation then uses.
-        network.trace(image, needed, keep="fit", progress=progress)
+        if not by_tiles(network, image):
+            # The prediction comes from the pass that the explanation then uses.
+            network.trace(image, needed, keep="fit", progress=progress)
         predicted = network.predict(image).labels
         region, note = self._region()
         seen = predicted[self.pixel] if isinstance(region, tuple) else predicted[region.values]

@@ -52,6 +52,7 @@ _RESIZES = {
     "fit": "Fit within it, pad the rest",
     "crop": "Fill it, cut off the rest",
     "pad": "Keep the pixels, pad to it",
+    "tile": "Keep the pixels, tile by tile",
 }
 _ORDERS = {None: "Found out", "rgb": "RGB", "bgr": "BGR", "gray": "Gray", "n": "Other channels"}
 _ENDS = {None: "Found out", "none": "Scores (logits)", "softmax": "Softmax", "sigmoid": "Sigmoid"}

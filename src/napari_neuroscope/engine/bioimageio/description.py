@@ -87,6 +87,7 @@ class Axis(_Node):
     size: _Size | Sizes | SizeReference | None = None
     channel_names: tuple[str, ...] | str | None = None
     scale: float = 1.0
+    halo: int = Field(default=0, ge=0)
 
     @property
     def letter(self) -> str:
@@ -265,6 +266,7 @@ class _OldTensor(_Node):
     axes: _OldAxes
     shape: tuple[int, ...] | _OldRule | _OldReference
     data_type: str | None = None
+    halo: tuple[int, ...] = ()
     preprocessing: tuple[Step, ...] = ()
     postprocessing: tuple[Step, ...] = ()
 
@@ -275,6 +277,8 @@ class _OldTensor(_Node):
             axis: dict[str, Any] = {"type": kind, "id": letter if kind == "space" else kind}
             if kind != "batch":
                 axis["size"] = self._size(index, letter)
+            if kind == "space" and self.halo:
+                axis["halo"] = self.halo[index]
             axes.append(axis)
         return {
             "id": self.name,

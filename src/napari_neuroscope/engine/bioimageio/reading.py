@@ -72,6 +72,8 @@ def spec_of(description: Description, where: str) -> tuple[ModelSpec, list[str]]
         "classes": _class_names(answered.axis("c")),
     }
     if segments:
+        if halo := max(axis.halo for axis in answered.axes):
+            of_input["halo"] = halo
         spec["output"]["axes"] = _renamed(answered.letters, renamed)
     notes = steps.notes + _notes(description, answered)
     if axes != letters:
