@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +99,8 @@ def explain_instances(
     score
         As in `Target`.
     margin
-        How far around an instance is near, in pixels.
+        How far around an instance is near, in pixels; where the spec's pixel_size says that they
+        are farther apart along some axis, fewer of them there.
     strongest
         How many channels are named.
     progress
@@ -284,16 +285,21 @@ class _Asker:
         if not total > 0:
             return math.nan, math.nan
         inside = float(weights[one.box][one.pixels].sum(dtype=np.float64))
-        wide, pixels = _dilated(one, self.margin, image)
+        wide, pixels = _dilated(one, self.margin, image, trace.network.spec.steps)
         return inside / total, float(weights[wide][pixels].sum(dtype=np.float64)) / total
 
 
-def _dilated(one: _Seen, margin: float, image: Grid) -> tuple[tuple[slice, ...], np.ndarray]:
-    """Return an instance grown by all pixels that are no farther from it than the margin."""
-    by = math.ceil(margin)
+def _dilated(
+    one: _Seen, margin: float, image: Grid, steps: Sequence[float]
+) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Return an instance grown by all pixels that are no farther from it than the margin.
+
+    Pixels are `steps` apart along each axis.
+    """
+    each = [math.ceil(margin / step) for step in steps]
     wide = tuple(
         slice(max(part.start - by, 0), min(part.stop + by, size))
-        for part, size in zip(one.box, image.shape, strict=True)
+        for part, size, by in zip(one.box, image.shape, each, strict=True)
     )
     pixels = np.zeros([part.stop - part.start for part in wide], bool)
     inner = tuple(
@@ -301,4 +307,4 @@ def _dilated(one: _Seen, margin: float, image: Grid) -> tuple[tuple[slice, ...],
         for part, outer in zip(one.box, wide, strict=True)
     )
     pixels[inner] = one.pixels
-    return wide, ndimage.distance_transform_edt(~pixels) <= margin
+    return wide, ndimage.distance_transform_edt(~pixels, sampling=steps) <= margin

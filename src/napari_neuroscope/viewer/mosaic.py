@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +37,15 @@ class Mosaic:
     signed: bool
 
     @classmethod
-    def of(cls, channels: np.ndarray, names: tuple[str, ...]) -> Mosaic:
+    def of(cls, channels: np.ndarray, names: tuple[str, ...], plane: Sequence[int] = ()) -> Mosaic:
         """Arrange channels (channel, *space), at most as large as a tile needs; not none.
 
-        Of a volume the middle plane is shown.
+        Of a volume a plane is shown: that of an index on each axis before the last two, or the
+        middle one.
         """
-        while channels.ndim > 3:
-            channels = channels[:, channels.shape[1] // 2]
+        for step in range(channels.ndim - 3):
+            at = plane[step] if step < len(plane) else channels.shape[1] // 2
+            channels = channels[:, at]
         step = max(1, -(-max(channels.shape[1:]) // _LONGEST))
         channels = channels[:, ::step, ::step].astype(np.float32)
         values, corners = arranged(np.stack([_scaled(channel) for channel in channels]))

@@ -151,9 +151,14 @@ class Painting:
         return Painting(self.name, self.pixels, self.data, self.matrix, self.offset, label)
 
     @cached_property
+    def _values(self) -> np.ndarray:
+        """The layer's labels, read once where they lie in a file."""
+        return np.asarray(self.data)
+
+    @cached_property
     def numbers(self) -> np.ndarray:
         """The label at the centre of each of the image's pixels (*space); 0 outside."""
-        return self._read(np.asarray(self.data), outside=0)
+        return self._read(self._values, outside=0)
 
     def _read(self, data: np.ndarray, outside: int) -> np.ndarray:
         shape = self.pixels.shape
@@ -186,7 +191,7 @@ class Painting:
         else:
             values, words = self.numbers == self.label, f"label {self.label} of “{self.name}”"
         if not values.any():
-            data = np.asarray(self.data)
+            data = self._values
             exists = (data > 0).any() if self.label is None else (data == self.label).any()
             if exists:
                 raise NeuroscopeError(_outside(words, self.pixels.name))
@@ -211,7 +216,7 @@ class Painting:
         NeuroscopeError
             Where the labels count something else, or the class is nowhere.
         """
-        numbers = self._read(np.asarray(self.data).astype(np.int64), outside=-1)
+        numbers = self._read(self._values.astype(np.int64), outside=-1)
         if known:
             wanted = [label for label, name in known.items() if name == names[index]]
             values = np.isin(numbers, wanted) & (numbers >= 0)
@@ -233,7 +238,7 @@ class Painting:
     def _notes(self) -> tuple[str, ...]:
         if self.matrix.shape[0] != self.matrix.shape[1]:
             return ()
-        data = np.asarray(self.data)
+        data = self._values
         painted = np.argwhere(data > 0 if self.label is None else data == self.label)
         at = np.linalg.solve(self.matrix, (painted - self.offset).T)
         return _PARTLY if _leaves(at.T, self.pixels.shape) else ()

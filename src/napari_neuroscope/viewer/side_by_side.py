@@ -51,8 +51,13 @@ class SideBySide:
             Whether the colours mean the same in all tiles; else each is scaled to its own greatest
             value.
         """
-        if values.ndim != 3:
-            raise NeuroscopeError("Volumes can't be laid side by side; look at one plane.")
+        if values.ndim < 3:
+            raise NeuroscopeError("Maps along one axis can't be laid side by side.")
+        # Of volumes the plane that is shown.
+        deep = values.ndim - 3
+        seen = Pixels.of(stack, 2, self._viewer).plane
+        for index in seen[len(seen) - deep :]:
+            values = values[:, index]
         if len(values) > MOST:
             chosen = np.unique(np.linspace(0, len(values) - 1, MOST).round().astype(int))
             values, names = values[chosen], [names[number] for number in chosen]

@@ -23,6 +23,7 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.statistics import ChannelStatistics, channel_statistics
 from napari_neuroscope.viewer.mosaic import Mosaic
 from napari_neuroscope.viewer.overlays import heat, layer_data
+from napari_neuroscope.viewer.pixels import shown_index
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.channel_table import ChannelTable
@@ -55,6 +56,7 @@ class ActivationBrowser(Dock):
         self._shower = Shower(napari_viewer)
         self._asked: Question | None = None
         self._measured: Question | None = None
+        self._tiled: tuple[int, ...] = ()
         self._build()
         self._soon = self.debounced(self._measure, _DELAY_MS)
         self._tile_soon = self.debounced(self._tile, _DELAY_MS)
@@ -156,6 +158,13 @@ class ActivationBrowser(Dock):
             return
         if Shown.of(asked.source, self._viewer).plane(asked.network) != asked.plane():
             self._soon()
+        elif self._seen_plane(asked) != self._tiled:
+            self._tile_soon()
+
+    def _seen_plane(self, question: Question) -> tuple[int, ...]:
+        """Return where in a volume the sliders stand, on its axes before the last two."""
+        layer, space = question.source, len(question.network.spec.input.space)
+        return shown_index(layer, self._viewer)[layer.ndim - space : max(layer.ndim - 2, 0)]
 
     def _measure(self) -> None:
         if self.closed:
@@ -273,6 +282,7 @@ class ActivationBrowser(Dock):
         if self.closed:
             return
         measured = self._measured
+        self._tiled = seen = () if measured is None else self._seen_plane(measured)
         if measured is None or not self._show_tiles.isChecked() or not self._has_positions():
             self.tiling.cancel()
             self.mosaic = None
@@ -283,7 +293,8 @@ class ActivationBrowser(Dock):
 
         def work(progress: Any) -> Mosaic:
             answer = question.answer(progress)
-            return Mosaic.of(answer.values, answer.labels["channel"])
+            cells = answer.grid.cells_at(seen)
+            return Mosaic.of(answer.values, answer.labels["channel"], cells)
 
         def done(mosaic: Mosaic) -> None:
             self.mosaic = mosaic

@@ -35,6 +35,7 @@ from napari_neuroscope.engine.trust import UntrustedError
 from napari_neuroscope.viewer.doubts import doubts_of, with_warning
 from napari_neuroscope.viewer.explained import remember
 from napari_neuroscope.viewer.overlays import layer_data, prediction_data
+from napari_neuroscope.viewer.pixel_size import size_note
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
@@ -60,6 +61,11 @@ if TYPE_CHECKING:
     import napari.layers
 
 _PATIENCE_MS = 200
+# Rendering takes one value along each line of sight, and the highest is never below zero.
+_SIGNED_IN_3D = (
+    "\nIn 3D the highest values are seen: the layer's rendering “minip” shows those that speak "
+    "against the class."
+)
 _WARNING = QStyle.StandardPixmap.SP_MessageBoxWarning
 
 
@@ -117,6 +123,7 @@ class Inspector(Dock):
         self._trust_button.setVisible(False)
         self._image_box = _narrow(QComboBox())
         self._image_box.setAccessibleName("Image")
+        self._size_note = _note()
         self._method_box = _narrow(QComboBox())
         self._method_box.setAccessibleName("Method")
         for name, method in methods.items():
@@ -186,6 +193,7 @@ class Inspector(Dock):
         top.addRow("", self._network_note)
         top.addRow("", self._trust_button)
         top.addRow("Image", self._image_box)
+        top.addRow("", self._size_note)
         top.addRow("Method", self._method_box)
         top.addRow("", self._method_note)
         inside = QWidget()
@@ -390,6 +398,8 @@ class Inspector(Dock):
                 self._image_box.setCurrentIndex(images.index(chosen))
         for layer in images:
             self.follow(layer.events.name, self._rename_images)
+            for event in (layer.events.scale, layer.events.units, layer.events.affine):
+                self.follow(event, self._tell_size)
         if self.image_layer() is not chosen:
             self._choose_image()
 
@@ -472,6 +482,13 @@ class Inspector(Dock):
     def _tell_method(self) -> None:
         row = self._method_box.currentIndex()
         self._method_box.setToolTip(self._method_box.itemData(row, Qt.ItemDataRole.ToolTipRole))
+
+    def _tell_size(self, *_: Any) -> None:
+        """Warn where the image's pixels are of another size than those the network learnt from."""
+        layer, network = self.image_layer(), self.session.network
+        words = "" if layer is None or network is None else size_note(network, layer)
+        self._size_note.setText(words)
+        self._size_note.setVisible(bool(words))
 
     def _choose_method(self, *_: Any) -> None:
         name = self._method_box.currentData()
@@ -582,6 +599,7 @@ class Inspector(Dock):
         self.ask_tool.refresh()
         self._reason.setText(problem or "")
         self._reason.setVisible(bool(problem))
+        self._tell_size()
         long = self._cost_note.tell(self.session)
         if problem is None and self.session.live and not long:
             self._soon()
@@ -742,10 +760,14 @@ class Inspector(Dock):
         self._mark_methods()
         if question.network is self.session.network:
             self.session.explanation = answer
-        self._say("\n".join(filter(None, (words, _in_words(answer)))))
+        self._say("\n".join(filter(None, (words, self._words(answer)))))
+
+    def _words(self, answer: Explanation) -> str:
+        signed_in_3d = answer.signed and self._viewer.dims.ndisplay == 3
+        return _in_words(answer) + (_SIGNED_IN_3D if signed_in_3d else "")
 
     def _say(self, answer: Explanation | str) -> None:
-        self._answer.setText(answer if isinstance(answer, str) else _in_words(answer))
+        self._answer.setText(answer if isinstance(answer, str) else self._words(answer))
         self._answer.setVisible(True)
 
     def show_prediction(self) -> None:

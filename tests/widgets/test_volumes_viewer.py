@@ -1,0 +1,297 @@
+"""Networks of volumes in the viewer: where maps lie, in 2D and 3D, and every dock on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import napari_neuroscope as ns
+from napari_neuroscope.engine.evolution import Evolution
+from napari_neuroscope.viewer.overlays import KEY
+from napari_neuroscope.viewer.regions import LayerRegion
+from napari_neuroscope.widgets.inspector import Inspector
+
+SHAPE = (6, 16, 20)
+STEPS = (2.0, 0.5, 0.5)
+CLASSES = ("background", "cell", "disc")
+
+
+class Volume(nn.Module):
+    """A 3-D network with a pooling over rows and columns alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv3d(1, 4, 3, padding=1), nn.ReLU()
+        self.pool = nn.MaxPool3d((1, 2, 2))
+        self.deep = nn.Conv3d(4, 4, (1, 3, 3), padding=(0, 1, 1))
+        self.up = nn.Upsample(scale_factor=(1, 2, 2))
+        self.head = nn.Conv3d(4, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.deep(self.pool(self.relu(self.conv(x)))))
+        return self.head(self.up(y))
+
+
+@pytest.fixture(scope="module")
+def network() -> ns.Network:
+    torch.manual_seed(1)
+    spec = {
+        "task": "segmentation",
+        "classes": CLASSES,
+        "pixel_size": STEPS,
+        "input": {"axes": "bczyx", "value_range": (0, 1)},
+    }
+    return ns.wrap(Volume().eval(), spec, device="cpu")
+
+
+@pytest.fixture
+def volume(rng: np.random.Generator) -> np.ndarray:
+    return rng.random(SHAPE, dtype=np.float32)
+
+
+@pytest.fixture
+def at_work(viewer, opened, network, qtbot) -> Callable[..., Inspector]:
+    """Open the inspector on a volume, with a network of volumes."""
+
+    def open_on(data: Any, **place: Any) -> Inspector:
+        viewer.add_image(data, name="Volume", rgb=False, **place)
+        inspector = opened(None, None)
+        inspector.add_network(network)
+        qtbot.waitUntil(inspector.ready, timeout=30_000)
+        inspector.choose_layers(["deep"])
+        inspector.choose_classes([1])
+        return inspector
+
+    return open_on
+
+
+@pytest.fixture
+def dock(viewer, qtbot) -> Iterator[Callable[[str], Any]]:
+    made: list[Any] = []
+
+    def open_dock(name: str) -> Any:
+        _, widget = viewer.window.add_plugin_dock_widget("napari-neuroscope", name)
+        made.append(getattr(widget, "__wrapped__", widget))
+        return made[-1]
+
+    yield open_dock
+    for one in made:
+        one.close_work()
+
+
+def maps(viewer) -> list[Any]:
+    return [layer for layer in viewer.layers if KEY in layer.metadata]
+
+
+def assert_over(layer: Any, image: Any, leading: int = 0) -> None:
+    """Check that a map's corners are the image's, along the axes that it covers."""
+    space = len(SHAPE)
+    for corner in np.ndindex(*(2,) * space):
+        ends = []
+        for one in (layer, image):
+            sizes = np.array(one.data.shape[-space:])
+            at = np.zeros(one.ndim)
+            at[-space:] = np.where(corner, sizes - 0.5, -0.5)
+            ends.append(np.asarray(one.data_to_world(at))[-space:])
+        np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=1e-9)
+
+
+PLACES = {
+    "scale": {"scale": STEPS, "translate": (3, -2, 8), "units": ("um",) * 3,
+              "axis_labels": ("z", "y", "x")},
+    "turned": {"scale": STEPS, "rotate": np.array([[0, -1, 0], [0.8, 0, -0.6], [0.6, 0, 0.8]]),
+               "shear": (0.1, 0.2, -0.1)},
+    "affine": {"scale": STEPS, "affine": np.array([[1, 0.1, 0, 4], [0, 2, 0.3, 0], [0, 0, 1, -7],
+                                                   [0, 0, 0, 1]])},
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
+@pytest.mark.parametrize("place", PLACES)
+def test_a_map_lies_over_its_volume(place: str, viewer, at_work, explained, network, volume):
+    inspector = at_work(volume, **PLACES[place])
+    image = viewer.layers["Volume"]
+    for method, layer in (("grad_cam", "deep"), ("saliency", None)):
+        inspector.choose_method(method)
+        explained(inspector)
+        shown = maps(viewer)[-1]
+        assert_over(shown, image)
+        assert shown.units == image.units
+        assert shown.axis_labels[-3:] == ("z", "y", "x")
+        expected = ns.explain(network, volume, method, 1, layer).values
+        np.testing.assert_allclose(shown.data, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_volumes_over_time(viewer, at_work, explained, network, volume, qtbot) -> None:
+    series = np.stack([volume, 1 - volume, volume**2])
+    place = {"scale": (30, *STEPS), "units": ("s", "um", "um", "um"),
+             "axis_labels": ("t", "z", "y", "x"), "translate": (5, 1, 2, 3)}  # fmt: skip
+    inspector = at_work(series, **place)
+    viewer.dims.set_current_step(0, 2)
+    explained(inspector)
+    (layer,) = maps(viewer)
+    assert layer.data.shape == (1, 6, 8, 10)
+    expected = ns.explain(network, series[2], "grad_cam", 1, "deep").values
+    np.testing.assert_allclose(layer.data[0], expected, rtol=1e-4, atol=1e-6)
+    assert layer.data_to_world((0, 0, 0, 0))[0] == 5 + 2 * 30
+    assert_over(layer, viewer.layers["Volume"])
+    # Along z there is nothing to explain anew, along t there is.
+    inspector.session.live = True
+    qtbot.wait(400)
+    qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
+    asked: list[str] = []
+    inspector.jobs.started.connect(asked.append)
+    viewer.dims.set_current_step(1, 1)
+    qtbot.wait(400)
+    assert not asked
+    viewer.dims.set_current_step(0, 0)
+    qtbot.waitUntil(lambda: bool(asked) and not inspector.jobs.busy, timeout=30_000)
+    expected = ns.explain(network, series[0], "grad_cam", 1, "deep").values
+    np.testing.assert_allclose(maps(viewer)[0].data[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_three_dimensions_are_shown(viewer, at_work, explained, volume) -> None:
+    inspector = at_work(volume, scale=STEPS)
+    viewer.dims.ndisplay = 3
+    told = {}
+    for method in ("grad_cam", "integrated_gradients", "fusion_score_map"):
+        inspector.choose_method(method)
+        explained(inspector)
+        told[method] = inspector._answer.text()
+    assert {layer.ndim for layer in maps(viewer)} == {3}
+    assert {layer.rendering for layer in maps(viewer) if hasattr(layer, "colorbar")} == {"mip"}
+    # What is below zero is never the highest along a line of sight.
+    assert "“minip”" in told["integrated_gradients"]
+    assert "“minip”" not in told["grad_cam"]
+
+
+def test_pixels_of_another_size_are_told(viewer, at_work, volume) -> None:
+    inspector = at_work(volume, scale=STEPS, units=("um",) * 3)
+    note, image = inspector._size_note, viewer.layers["Volume"]
+    assert note.isHidden()
+    image.scale = (2.1, 0.5, 0.5)
+    assert note.isHidden()
+    image.scale = (2.0, 1.0, 1.0)
+    assert not note.isHidden()
+    assert "“Volume” are 2 × 1 × 1 µm, but the network learnt from 2 × 0.5 × 0.5" in note.text()
+    assert "to 1 × 2 × 2 times as many" in note.text()
+    image.scale = (0.002, 0.0005, 0.0005)
+    assert not note.isHidden()
+    image.units = ("mm",) * 3
+    assert note.isHidden()
+    image.units = ("pixel",) * 3
+    assert note.isHidden()
+
+
+def test_a_shape_is_a_region_of_its_own_plane(viewer, at_work, explained, network, volume) -> None:
+    inspector = at_work(volume, scale=STEPS)
+    corners = [(4.0, y, x) for y, x in ((1, 1), (1, 6), (5, 6), (5, 1))]  # plane 2 of 2 µm
+    shapes = viewer.add_shapes([corners], shape_type="polygon", name="ROI")
+    inspector.choose_region(LayerRegion(shapes))
+    explained(inspector)
+    mask = np.zeros(SHAPE, bool)
+    mask[2, 2:11, 2:13] = True
+    expected = ns.explain(network, volume, "grad_cam", ns.Target(1, mask), "deep").values
+    (layer,) = maps(viewer)
+    np.testing.assert_allclose(layer.data, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_click_asks_about_a_voxel(viewer, at_work, network, volume, qtbot) -> None:
+    inspector = at_work(volume, scale=STEPS)
+    inspector.ask_tool.ask_at((6.0, 4.0, 5.0))
+    qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
+    questions = viewer.layers["Questions"]
+    assert questions.data.tolist() == [[3, 8, 10]]
+    predicted = int(network.predict(volume).labels[3, 8, 10])
+    expected = ns.explain(
+        network, volume, "grad_cam", ns.Target(predicted, (3, 8, 10)), "deep"
+    ).values
+    layer = next(one for one in maps(viewer) if one is not questions)
+    np.testing.assert_allclose(layer.data, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_every_instance_of_a_volume(viewer, at_work, network, volume, qtbot) -> None:
+    inspector = at_work(volume, scale=STEPS)
+    instances = np.zeros(SHAPE, int)
+    instances[1:3, 2:6, 2:6], instances[3:6, 8:14, 9:18] = 1, 2
+    labels = viewer.add_labels(instances, name="Cells", scale=STEPS)
+    inspector.choose_labels(labels)
+    inspector.ask_tool.ask_about_all()
+    qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
+    found = labels.features.set_index("index")["Neuroscope class"]
+    predicted = network.predict(volume).labels
+    for label in (1, 2):
+        counts = np.bincount(predicted[instances == label], minlength=3)
+        assert found[label] == CLASSES[counts.argmax()]
+
+
+def settle(widget: Any, qtbot: Any) -> None:
+    qtbot.wait(250)
+    qtbot.waitUntil(lambda: not getattr(widget, "busy", widget.jobs.busy), timeout=30_000)
+    qtbot.wait(50)
+
+
+def test_the_activation_browser_shows_the_plane_that_is_seen(
+    viewer, at_work, dock, network, volume, qtbot
+) -> None:
+    at_work(volume, scale=STEPS)
+    browser = dock("Activations")
+    viewer.dims.set_current_step(0, 4)
+    settle(browser, qtbot)
+    assert len(browser.statistics) == 4
+    browser._show_tiles.setChecked(True)
+    settle(browser, qtbot)
+    values = ns.explain(network, volume, "activation", layer="deep").values
+    channel = int(browser.mosaic.names[0])
+    top, left = browser.mosaic.corners[0]
+    tile = browser.mosaic.values[top : top + 8, left : left + 10]
+    expected = values[channel, 4] / np.abs(values[channel, 4]).max()
+    np.testing.assert_allclose(tile, expected, rtol=1e-4, atol=1e-6)
+    viewer.dims.set_current_step(0, 1)
+    settle(browser, qtbot)
+    tile = browser.mosaic.values[top : top + 8, left : left + 10]
+    expected = values[channel, 1] / np.abs(values[channel, 1]).max()
+    np.testing.assert_allclose(tile, expected, rtol=1e-4, atol=1e-6)
+    browser.add([channel])
+    settle(browser, qtbot)
+    (layer,) = maps(viewer)
+    np.testing.assert_allclose(layer.data[0], values[channel], rtol=1e-4, atol=1e-6)
+    assert_over(layer, viewer.layers["Volume"])
+
+
+def test_a_stack_of_layers_and_its_evolution(viewer, at_work, explained, dock, volume, qtbot):
+    inspector = at_work(volume, scale=STEPS)
+    cells = np.zeros(SHAPE, int)
+    cells[2:5, 4:12, 3:9] = 1
+    viewer.add_labels(cells, name="Cells", scale=STEPS)
+    plot = dock("Evolution")
+    inspector.choose_layers(["conv", "deep", "up"])
+    explained(inspector)
+    settle(plot, qtbot)
+    (layer,) = maps(viewer)
+    assert layer.data.shape == (3, *SHAPE)
+    assert_over(layer, viewer.layers["Volume"])
+    expected = Evolution.of(layer.data, ["conv", "deep", "up"], cells > 0)
+    np.testing.assert_allclose(plot.evolution.share, expected.share, rtol=1e-5)
+    viewer.dims.set_current_step(1, 4)
+    plot.show_side_by_side()
+    pictures = [one for one in viewer.layers if one.name.startswith("Side by side: image")]
+    assert [one.ndim for one in pictures] == [2]
+    tile = pictures[0].data[: -(-pictures[0].data.shape[0] // 3)]
+    assert np.nanmin(tile) >= volume[4].min() - 1e-6
+    assert abs(np.nanmean(tile) - volume[4].mean()) < 0.05
+
+
+def test_the_architecture_shows_maps_of_volumes(viewer, at_work, explained, dock, volume, qtbot):
+    inspector = at_work(volume, scale=STEPS)
+    graph = dock("Architecture")
+    inspector.choose_layers(["conv", "deep"])
+    explained(inspector)
+    settle(graph, qtbot)
+    assert inspector.session.explanation is not None
+    assert set(graph._scene.pictures) == {"conv", "deep"}
