@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "explain", help="explain what a network says about an image, and save the map"
     )
     _add_network(explain)
-    explain.add_argument("image", type=Path, metavar="IMAGE", help="TIFF, PNG, JPEG or .npy")
+    _add_image(explain)
     explain.add_argument("--method", default="grad_cam", help="default: %(default)s")
     explain.add_argument(
         "--layer",
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="explain an image as a recipe says, and save the map")
     run.add_argument("recipe", metavar="RECIPE", help="a .neuroscope-recipe.yaml; -: what is piped")
-    run.add_argument("image", type=Path, metavar="IMAGE", help="TIFF, PNG, JPEG or .npy")
+    _add_image(run)
     run.add_argument(
         "--ground-truth",
         type=Path,
@@ -144,6 +144,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_network(check)
     check.set_defaults(run=_check)
     return parser
+
+
+def _add_image(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "image", type=Path, metavar="IMAGE", help="TIFF, OME-Zarr, PNG, JPEG or .npy"
+    )
+    command.add_argument(
+        "--planes",
+        metavar="PLANES",
+        help="of a stack: all, 0:10 or 't=0:10:2, z=3'; counted from 0, without the last",
+    )
 
 
 def _add_out(command: argparse.ArgumentParser, more: str = "") -> None:
@@ -245,18 +256,18 @@ def _refuse_out(out: Path, *, force: bool) -> None:
 
 
 def _explain(parsed: argparse.Namespace) -> None:
+    from napari_neuroscope.engine.lazy_images import open_image
     from napari_neuroscope.engine.saving import save
-    from napari_neuroscope.engine.sources import read_image
 
     _refuse_out(parsed.out, force=parsed.force)
     if parsed.save_recipe is not None:
         from napari_neuroscope.engine.recipe import refuse_path
 
         refuse_path(parsed.save_recipe, overwrite=parsed.force)
-    image = read_image(parsed.image)
+    image = open_image(parsed.image)
 
-    from napari_neuroscope.engine.explain import explain
     from napari_neuroscope.engine.methods.registry import Needs, methods
+    from napari_neuroscope.engine.stacks import explain_stack
     from napari_neuroscope.engine.target import Target
 
     network = _load(parsed)
@@ -267,16 +278,17 @@ def _explain(parsed: argparse.Namespace) -> None:
     if not targets and Needs.TARGET in method.needs and network.spec.task == "classification":
         targets = [Target(None, region, parsed.score)]
     with _bar() as progress:
-        explanation = explain(
+        explanation = explain_stack(
             network,
             image,
             method.name,
             _one_or_many(targets),
             _one_or_many(parsed.layer),
+            planes=parsed.planes,
             progress=progress,
             **options,
         )
-    save(explanation, image, parsed.out, overwrite=parsed.force)
+    save(explanation, image, parsed.out, spacing=image.spacing, overwrite=parsed.force)
     print(_summary(explanation, parsed.out))
     if parsed.save_recipe is not None:
         from napari_neuroscope.engine.recipe import Recipe
@@ -339,9 +351,9 @@ def _summary(explanation: Explanation, *outs: Path) -> str:
 
 
 def _run(parsed: argparse.Namespace) -> None:
+    from napari_neuroscope.engine.lazy_images import open_image
     from napari_neuroscope.engine.recipe import Recipe
     from napari_neuroscope.engine.saving import save
-    from napari_neuroscope.engine.sources import read_image
 
     with _telling_warnings():
         piped = parsed.recipe == "-"
@@ -351,20 +363,21 @@ def _run(parsed: argparse.Namespace) -> None:
         outs = [parsed.out / f"{parsed.image.stem}{kind}" for kind in recipe.outputs]
     for out in outs:
         _refuse_out(out, force=parsed.force)
-    image = read_image(parsed.image)
-    truth = None if parsed.ground_truth is None else read_image(parsed.ground_truth)
+    image = open_image(parsed.image)
+    truth = None if parsed.ground_truth is None else open_image(parsed.ground_truth)
     with _telling_warnings(), _bar() as progress:
         explanation = recipe.run(
             None,
             image,
             ground_truth=truth,
+            planes=parsed.planes,
             device=parsed.device,
             trust=parsed.trust,
             allow_changed=parsed.allow_changed,
             progress=progress,
         )
     for out in outs:
-        save(explanation, image, out, overwrite=parsed.force)
+        save(explanation, image, out, spacing=image.spacing, overwrite=parsed.force)
     print(_summary(explanation, *outs))
 
 

@@ -58,6 +58,7 @@ class Counted:
         ((5, 16, 20), ("channel", "y", "x"), 5, {}, (5, 16, 20)),
         ((5, 16, 20), ("layer", "y", "x"), 1, {"layer of the image": 5}, (16, 20)),
         ((16, 20), None, 1, {}, (16, 20)),
+        ((64, 64, 2), None, 1, {}, (64, 64, 2)),
     ],
 )
 def test_the_axes_of_a_stack(
@@ -94,6 +95,7 @@ def test_axes_are_taken_as_the_network_and_the_spec_say() -> None:
         ("t=0:2, z=-1", (range(2), range(1, 2))),
         ("t=::2, z=all", (range(0, 3, 2), range(2))),
         ("t=1:99", (range(1, 3), range(2))),
+        ("axis 0=1, axis 1=0:1", (range(1, 2), range(1))),
         ({"z": 0, "t": range(1, 3)}, (range(1, 3), range(1))),
         ({"z": slice(1, None)}, (range(3), range(1, 2))),
     ],

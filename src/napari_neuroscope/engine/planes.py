@@ -83,16 +83,19 @@ class Stack:
         else:
             count = leading_axes(shape, space, network.channels, wanted)
             order = list(range(count, len(shape)))
-        positions = tuple(n for n in range(len(shape)) if n not in order)
-        return cls(
-            image,
-            tuple(
-                f"{name} of the image" if (name := names[n]) in _TAKEN else name for n in positions
-            ),
-            tuple(shape[n] for n in positions),
-            positions,
-            tuple(order),
-        )
+        return cls._of(image, names, order)
+
+    @classmethod
+    def of_first(cls, image: Any, axes: Sequence[str]) -> Stack:
+        """Return a stack along the first axes of an image, whose names are given."""
+        return cls._of(image, axes, list(range(len(axes), len(image.shape))))
+
+    @classmethod
+    def _of(cls, image: Any, names: Sequence[str], order: Sequence[int]) -> Stack:
+        positions = tuple(n for n in range(len(image.shape)) if n not in order)
+        named = (f"{names[n]} of the image" if names[n] in _TAKEN else names[n] for n in positions)
+        sizes = (int(image.shape[n]) for n in positions)
+        return cls(image, tuple(named), tuple(sizes), positions, tuple(order))
 
     def read(self, index: Sequence[int]) -> np.ndarray:
         """Read one plane, with the axes that the network takes, in its order.
@@ -134,7 +137,12 @@ class Stack:
         NeuroscopeError
             Where there is no such axis or plane.
         """
-        asked: Mapping[str, Any] = self._parsed(planes) if isinstance(planes, str) else planes or {}
+        said: Mapping[str, Any] = self._parsed(planes) if isinstance(planes, str) else planes or {}
+        # The same image may be without names elsewhere: then its axes are known by their numbers.
+        numbered = {f"axis {n}": axis for n, axis in zip(self._positions, self.axes, strict=True)}
+        asked = {
+            axis if axis in self.axes else numbered.get(axis, axis): said[axis] for axis in said
+        }
         for axis in asked:
             if axis not in self.axes:
                 known = nearest_names(axis, self.axes) if self.axes else "it is no stack."

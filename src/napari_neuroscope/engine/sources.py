@@ -276,6 +276,8 @@ def leading_axes(shape: Sequence[int], space: str, channels: int, axes: str | No
     behind = len(shape) - (len(axes) if axes else len(space))
     if axes or behind <= 0:
         return max(behind, 0)
-    coloured = shape[-1] in (3, 4)
+    # So few pixels beside so many are channels, also where the network takes other ones.
+    few = shape[-1] <= 8 and 4 * shape[-1] <= min(shape[behind - 1 : -1])
+    coloured = shape[-1] in (3, 4) or few
     of_channels = channels > 1 and channels in (shape[-1], shape[behind - 1])
     return behind - (coloured or of_channels)

@@ -55,7 +55,8 @@ def explain_stack(
     network
         Made by `load` or `wrap`.
     image
-        What can be sliced, of NumPy, dask, zarr, xarray or h5py, or what `open_image` returns.
+        What can be sliced, of NumPy, dask, zarr, xarray or h5py, or what `open_image` returns; or
+        a `Stack`, which says itself what its axes are.
     method, target, layer
         As `explain` takes them. Without a target each plane of a classifier is explained for its
         own top prediction. Masks and labels as regions may be of one plane, and then hold for all,
@@ -91,7 +92,7 @@ def explain_stack(
     NeuroscopeError
         Where a plane can't be explained: it is named.
     """
-    stack = Stack.of(image, network, axes)
+    stack = image if isinstance(image, Stack) else Stack.of(image, network, axes)
     chosen = stack.chosen(planes)
     found = _Found(network, stack, chosen, target, layer, out)
     total = math.prod(map(len, chosen))
