@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -24,14 +25,21 @@ SPEC = {
 DEADLY, DEADLY_ONCE = 251, 252
 """The value of an image's first pixel: a process that looks at it dies; each time, or once."""
 
+_UUID = re.compile(rb'UUID="urn:uuid:[0-9a-f-]+"')
+
 
 class Bright(nn.Module):
-    """Scores how bright a pixel's surroundings are."""
+    """Scores how bright a pixel's surroundings are, and a little of what is drawn by chance."""
 
     def __init__(self) -> None:
         super().__init__()
         self.around = nn.Conv2d(1, 3, 3, padding=1)
         self.score = nn.Conv2d(3, 2, 1)
+        with torch.no_grad():
+            self.around.weight[0], self.around.bias[0] = 1 / 9, 0
+            self.score.weight[:, 0] = torch.tensor([[-1.0], [1.0]])[..., None]
+            self.score.weight[:, 1:] *= 0.1
+            self.score.bias[:] = torch.tensor([0.45, -0.45])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.score(torch.relu(self.around(x)))
@@ -65,9 +73,9 @@ def recipe_in(folder: Path, *, seed: int = 0, deadly: bool = False, **asked: obj
         name, arguments = "Deadly", {"alive": str(folder / "alive")}
     network = ns.load(weights, SPEC, device="cpu", trust=True, factory=f"batches:{name}",
                       arguments=arguments)  # fmt: skip
-    image = np.arange(12 * 10, dtype=np.uint8).reshape(12, 10)
+    image = 2 * np.arange(12 * 10, dtype=np.uint8).reshape(12, 10)
     asked = {"method": "grad_cam", "target": "bright", "layer": "around", **asked}
-    found = ns.explain(network, image, **asked)
+    found = ns.explain(network, image, **asked, ground_truth=network.predict(image).labels)
     path = folder / f"mine{SUFFIX}"
     ns.Recipe.of(found).save(path, overwrite=True)
     return path
@@ -86,9 +94,9 @@ def images_in(folder: Path, count: int, *, first: int = 0) -> list[Path]:
 
 
 def written(out: Path) -> dict[str, bytes]:
-    """Return what a batch wrote of its images, by place; the summary without its times."""
+    """Return what a batch wrote of its images, by place, but for times and identifiers of files."""
     kept = {
-        path.relative_to(out).as_posix(): path.read_bytes()
+        path.relative_to(out).as_posix(): _UUID.sub(b"", path.read_bytes())
         for part in ("maps", "thumbnails")
         for path in sorted((out / part).rglob("*"))
         if path.is_file()

@@ -145,6 +145,24 @@ class Journal:
         self._writing.close()
 
 
+def records_in(out: Path) -> list[Record]:
+    """Return what has become of a batch's images so far; its folder is only read.
+
+    There are none where the folder holds no batch.
+    """
+    found: dict[str, Record] = {}
+    try:
+        lines = (out / OWN / "journal.jsonl").read_bytes().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        # One may be cut off, or just being written.
+        with suppress(ValueError, TypeError):
+            record = Record.of_line(line)
+            found[record.path] = record
+    return list(found.values())
+
+
 class BatchFolder:
     """The folder that a batch writes into, held against other batches while it is open.
 

@@ -12,7 +12,8 @@ from napari_neuroscope.engine.batch.folder import CSV, PARQUET, BatchFolder, Rec
 from napari_neuroscope.engine.images import natural_key
 from napari_neuroscope.engine.writing import write_csv, write_whole
 
-_FIRST, _LAST = ("image", "shape"), ("notes", "problem", "device", "seconds", "file")
+_FIRST = ("image", "shape")
+_LAST = ("notes", "problem", "device", "seconds", "file")
 _TEXTS = ("image", "shape", "notes", "problem", "device", "file")
 _ROWS_AT_ONCE = 10_000
 

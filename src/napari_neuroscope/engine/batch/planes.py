@@ -1,0 +1,80 @@
+"""The planes of one image of a batch: most images are one plane, and stacks have many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.lazy_images import LazyImage
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.planes import Stack
+from napari_neuroscope.engine.sources import Source
+
+
+@contextmanager
+def opened(source: Source, network: Network) -> Iterator[Stack]:
+    """Open an image as a network takes it; a stack is read plane by plane, all else once.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it can't be read.
+    """
+    if source.plane:
+        image = LazyImage(source.name, (source.read(),), source.spacing)
+    else:
+        image = source.open()
+    with image:
+        stack = Stack.of(image, network)
+        if not stack.axes:
+            stack = Stack.of(replace(image, levels=(image[...],)), network)
+        yield stack
+
+
+def planes_of(
+    explanation: Explanation, stack: Stack
+) -> Iterator[tuple[tuple[int, ...], Explanation]]:
+    """Yield the explanation of each plane of a stack that has one, and the plane's index."""
+    record = explanation.provenance
+    if not stack.axes:
+        yield (), explanation
+        return
+    of_planes, count = record["planes"], len(stack.axes)
+    for number, found in enumerate(of_planes["indices"]):
+        index = tuple(found)
+        place = tuple(
+            (n - first) // step
+            for n, first, step in zip(index, of_planes["first"], of_planes["step"], strict=True)
+        )
+        targets = [
+            {**target, "index": which, "class": explanation.classes[which][0], "value": value}
+            for target, which, value in zip(
+                record["targets"],
+                of_planes["classes"][number],
+                of_planes["values"][number],
+                strict=True,
+            )
+        ]
+        before = 0 if explanation.is_table else len(explanation.leading)
+        axes = explanation.axes[:before] + explanation.axes[before + count :]
+        yield (
+            index,
+            replace(
+                explanation,
+                values=np.asarray(explanation.values[(*(slice(None),) * before, *place)]),
+                axes=axes,
+                grid=_of_plane(explanation.grid, count),
+                image=_of_plane(explanation.image, count),
+                companions={},
+                provenance={**record, "targets": targets},
+            ),
+        )
+
+
+def _of_plane(grid: Grid, count: int) -> Grid:
+    return Grid(grid.shape[count:], grid.scale[count:], grid.offset[count:])
