@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 import torch
+import xarray
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
@@ -18,6 +23,7 @@ from napari_neuroscope.widgets.inspector import Inspector
 
 SHAPE = (6, 16, 20)
 STEPS = (2.0, 0.5, 0.5)
+OURS = "src/napari_neuroscope"
 CLASSES = ("background", "cell", "disc")
 
 
@@ -59,7 +65,8 @@ def at_work(viewer, opened, network, qtbot) -> Callable[..., Inspector]:
     """Open the inspector on a volume, with a network of volumes."""
 
     def open_on(data: Any, **place: Any) -> Inspector:
-        viewer.add_image(data, name="Volume", rgb=False, **place)
+        if data is not None:
+            viewer.add_image(data, name="Volume", rgb=False, **place)
         inspector = opened(None, None)
         inspector.add_network(network)
         qtbot.waitUntil(inspector.ready, timeout=30_000)
@@ -295,3 +302,64 @@ def test_the_architecture_shows_maps_of_volumes(viewer, at_work, explained, dock
     settle(graph, qtbot)
     assert inspector.session.explanation is not None
     assert set(graph._scene.pictures) == {"conv", "deep"}
+
+
+class Blocks:
+    """A lazy series of volumes that knows which were read, and what of ours held the window up."""
+
+    def __init__(self, series: np.ndarray) -> None:
+        self.read: set[int] = set()
+        self.held_up: list[str] = []
+
+        def load(block_info: Any = None) -> np.ndarray:
+            at = block_info[None]["array-location"][0][0]
+            self.read.add(at)
+            if threading.current_thread() is threading.main_thread():
+                ours = [one.line for one in traceback.extract_stack() if OURS in one.filename]
+                self.held_up += ours[-1:]
+            return series[at : at + 1]
+
+        chunks = ((1,) * len(series), *((n,) for n in series.shape[1:]))
+        self.data = da.map_blocks(load, chunks=chunks, dtype=series.dtype, meta=series[:0])
+
+
+@pytest.mark.parametrize("kind", ["dask", "xarray", "multiscale"])
+def test_of_a_lazy_series_only_the_volume_that_is_seen_is_read(
+    kind: str, viewer, at_work, explained, dock, network, volume, qtbot, monkeypatch
+) -> None:
+    series = np.stack([volume * (n + 1) / 8 for n in range(7)])
+    blocks, truth = Blocks(series), Blocks((series > 0.2).astype(np.int32))
+    data: Any = blocks.data
+    if kind == "xarray":
+        data = xarray.DataArray(data, dims=("t", "z", "y", "x"))
+    elif kind == "multiscale":
+        data = [data, data[..., ::2, ::2]]
+    labels = viewer.add_labels(truth.data, name="Truth", scale=(1, *STEPS))
+    viewer.add_image(
+        data, name="Volume", scale=(1, *STEPS), contrast_limits=(0, 1),
+        multiscale=kind == "multiscale", rgb=False,
+    )  # fmt: skip
+    viewer.dims.set_current_step(0, 5)
+    blocks.read.clear()
+    truth.read.clear()
+    # Blocks are then read by who asks for them.
+    monkeypatch.setitem(dask.config.config, "scheduler", "synchronous")
+    inspector = at_work(None)
+    browser, _ = dock("Activations"), dock("Evolution")
+    judge = dock("Evaluation")
+    inspector.choose_labels(labels)
+    inspector.choose_region("ground_truth")
+    explained(inspector)
+    expected = ns.explain(
+        network, series[5], "grad_cam", ns.Target(1, series[5] > 0.2), "deep"
+    ).values
+    np.testing.assert_allclose(maps(viewer)[-1].data[0], expected, rtol=1e-4, atol=1e-6)
+    inspector.ask_tool.ask_at((5.0, 6.0, 4.0, 5.0))
+    inspector.ask_tool.ask_about_all()
+    qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
+    for one in (browser, judge):
+        settle(one, qtbot)
+    assert len(browser.statistics) == 4
+    assert blocks.read == {5}
+    assert truth.read == {5}
+    assert not blocks.held_up + truth.held_up
