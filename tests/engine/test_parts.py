@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.parts import centre, explain_crop, is_large
+from napari_neuroscope.engine.parts import explain_crop, is_large, middle
 from napari_neuroscope.engine.target import Mask
 from networks import UNet, Vgg, as_network, settled
 
@@ -68,4 +68,4 @@ def test_what_is_large_is_so_for_segmenters_alone() -> None:
     assert is_large(segmenter, (2049, 2048))
     assert not is_large(segmenter, (2048, 2048))
     assert not is_large(as_network(settled(Vgg()), "classification", names), (9000, 9000))
-    assert centre((4000, 100)) == ((1488, 2512), (0, 100))
+    assert middle((4000, 100)) == ((1488, 2512), (0, 100))

@@ -20,6 +20,7 @@ from napari_neuroscope.engine.tiles import Window
 
 ONE_PASS = 1 << 22
 """So many pixels of an image go through a segmenter at once at most; larger ones go in tiles."""
+_MIDDLE = {1: 1 << 16, 2: 1024, 3: 96}
 
 
 def is_large(network: Network, shape: Sequence[int]) -> bool:
@@ -30,12 +31,27 @@ def is_large(network: Network, shape: Sequence[int]) -> bool:
     return network.spec.task == "segmentation" and math.prod(shape) > ONE_PASS
 
 
-def centre(shape: Sequence[int], most: int = 1024) -> Window:
-    """Return the window in the middle of an image, of at most so many pixels a side."""
-    sizes = [min(n, most) for n in shape]
+def middle(shape: Sequence[int]) -> Window:
+    """Return the window in the middle of a large image that says what there is in it."""
+    sizes = [min(n, _MIDDLE[len(shape)]) for n in shape]
     return tuple(
         ((n - size) // 2, (n - size) // 2 + size) for n, size in zip(shape, sizes, strict=True)
     )
+
+
+def cut_of(network: Network, shape: Sequence[int], window: Window) -> tuple[slice, ...]:
+    """Return what a window is of an image of `shape`, of axes as the network takes them."""
+    space = network.spec.input.space
+    axes = network.spec.image_axes or guess_image_axes(shape, space, network.channels)
+    ends = dict(zip(space, window, strict=True))
+    return tuple(slice(*ends[axis]) if axis in ends else slice(None) for axis in axes)
+
+
+def sides_of(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the pixels of an image of `shape` along the axes that the network looks along."""
+    space = network.spec.input.space
+    axes = network.spec.image_axes or guess_image_axes(shape, space, network.channels)
+    return tuple(int(shape[axes.index(axis)]) for axis in space)
 
 
 def explain_crop(
@@ -69,25 +85,18 @@ def explain_crop(
     Explanation
         It lies on the whole image.
     """
-    space = network.spec.input.space
-    axes = network.spec.image_axes or guess_image_axes(image.shape, space, network.channels)
-    ends = dict(zip(space, window, strict=True))
-    cut = tuple(slice(*ends[axis]) if axis in ends else slice(None) for axis in axes)
+    cut, sides = cut_of(network, image.shape, window), sides_of(network, image.shape)
     several = isinstance(target, list | tuple)
     targets = [_cropped(Target.of(one), window) for one in (target if several else [target])]
-    sizes = [image.shape[axes.index(axis)] for axis in space]
 
     def moved(found: Explanation) -> Explanation:
-        offset = [first for first, _ in window]
-        grid = replace(
-            found.grid,
-            offset=tuple(o + first for o, first in zip(found.grid.offset, offset, strict=True)),
-        )
+        grid = moved_by(found.grid, window)
         words = " × ".join(f"{first} to {stop}" for first, stop in window)
         note = f"the pixels {words} were explained as an image of their own"
         record = {**found.provenance, "crop": [list(ends) for ends in window]}
         record["notes"] = [*record["notes"], note]
-        return replace(found, grid=grid, image=Grid.of_image(sizes), provenance=record)
+        # Asked so of the whole image, the answer would be another.
+        return replace(found, grid=grid, image=Grid.of_image(sides), provenance=record, asked=None)
 
     found = explain(
         network,
@@ -101,6 +110,13 @@ def explain_crop(
         **options,
     )
     return moved(found)
+
+
+def moved_by(grid: Grid, window: Window) -> Grid:
+    """Return a grid over a window of an image as one over the image."""
+    starts = [first for first, _ in window]
+    offset = tuple(o + first for o, first in zip(grid.offset, starts, strict=True))
+    return replace(grid, offset=offset)
 
 
 def _cropped(target: Target, window: Window) -> Target:

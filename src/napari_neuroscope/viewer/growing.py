@@ -51,7 +51,7 @@ class Level:
     """
 
     def __init__(self, pyramid: Pyramid, number: int, leading: int, plane: int) -> None:
-        self._pyramid, self._array = pyramid, pyramid.levels[number]
+        self.pyramid, self._array = pyramid, pyramid.levels[number]
         self._leading, self._plane = leading, plane
         self.shape = self._with_plane(self._array.shape)
         self.ndim, self.size = len(self.shape), math.prod(self.shape)
@@ -83,7 +83,7 @@ class Level:
 
     def limits(self, steps: Sequence[int], *, signed: bool) -> tuple[float, float]:
         """Return the contrast limits of some steps of its first axes, by what was written so far."""
-        most = float(self._pyramid.most[tuple(steps)].max()) or 1.0
+        most = float(self.pyramid.most[tuple(steps)].max()) or 1.0
         return (-most if signed else 0.0, most)
 
 
@@ -104,3 +104,16 @@ def grown_data(
     attributes["multiscale"] = True
     attributes["contrast_limits"] = levels[0].limits((), signed=explanation.signed)
     return [(levels, attributes, kind)]
+
+
+def goes_on(layer: Any, data: Any) -> bool:
+    """Whether a layer already shows the map that new data are of, and need only be drawn anew."""
+    if not getattr(layer, "multiscale", False) or not isinstance(data, list):
+        return False
+    old, new = (getattr(one, "__wrapped__", one) for one in (layer.data[0], data[0]))
+    return (
+        isinstance(old, Level)
+        and isinstance(new, Level)
+        and old.shape == new.shape
+        and old.pyramid is new.pyramid
+    )

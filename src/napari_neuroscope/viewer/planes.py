@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,12 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.parts import cut_of, is_large, middle, sides_of
+from napari_neuroscope.engine.tiles import Window
 from napari_neuroscope.viewer.pixels import shown_index
+
+# Of more pixels no segmenter's pass fits a memory.
+_MOST = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +77,30 @@ class Shown:
         return (*plane, *(min(max(self.steps[n], 0), self.data.shape[n] - 1) for n in rest))
 
     def image(self, network: Network) -> np.ndarray:
-        """Return a copy of the plane that a network takes, read from where it lies."""
+        """Return a copy of the plane that a network takes, read from where it lies.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where a segmenter would have to take far too many pixels at once.
+        """
+        plane = self.lazily(network)
+        sides = sides_of(network, plane.shape)
+        if network.spec.task == "segmentation" and math.prod(sides) > _MOST:
+            raise NeuroscopeError(
+                f"“{self.name}” has {by(sides)} pixels, too many to be looked at at once; crop it, "
+                f"or use the Neuroscope dock, which can explain it tile by tile or what is in view."
+            )
         return np.array(self.data[self.plane(network)])
+
+    def glance(self, network: Network) -> tuple[np.ndarray, Window | None]:
+        """Return the plane that a network takes, or its middle and where that is of a large one."""
+        plane = self.lazily(network)
+        sides = sides_of(network, plane.shape)
+        if not is_large(network, sides):
+            return self.image(network), None
+        window = middle(sides)
+        return np.array(plane[cut_of(network, plane.shape, window)]), window
 
     def lazily(self, network: Network) -> Plane:
         """Return the plane that a network takes, of which only what is sliced is read."""
@@ -96,3 +125,8 @@ class Plane:
 
     def __getitem__(self, cut: Any) -> np.ndarray:
         return np.asarray(self._data[(*self._index, *cut)])
+
+
+def by(sides: Sequence[int]) -> str:
+    """Return sizes in words, such as “16,384 × 16,384”."""
+    return " × ".join(f"{n:,}" for n in sides)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.viewer.growing import goes_on
 from napari_neuroscope.viewer.overlays import KEY, LayerData, heat
 from napari_neuroscope.viewer.stacks import StackFollower, steps_of
 
@@ -87,7 +88,10 @@ class Shower:
 
     @staticmethod
     def _fits(layer: Any, attributes: dict[str, Any]) -> bool:
-        return getattr(layer, "rgb", False) == attributes.get("rgb", False)
+        return all(
+            getattr(layer, name, False) == attributes.get(name, False)
+            for name in ("rgb", "multiscale")
+        )
 
     def _update(self, layer: Any, data: Any, attributes: dict[str, Any]) -> None:
         before = layer.metadata[KEY]
@@ -111,14 +115,18 @@ class Shower:
         with ExitStack() as untold:
             for name in ("data", *_PLACE):
                 untold.enter_context(getattr(layer.events, name).blocker())
-            layer.data = data
+            if not goes_on(layer, data):
+                layer.data = data
             for name in _PLACE:
                 if not _is_equal(getattr(layer, name), attributes[name]):
                     setattr(layer, name, attributes[name])
                     moved.append(name)
         for name in moved:
             getattr(layer.events, name)()
-        layer.events.data(value=layer.data)
+        if goes_on(layer, data):
+            layer.refresh(extent=False, highlight=False)
+        else:
+            layer.events.data(value=layer.data)
 
     def _start_at_the_end(self, layer: Any) -> None:
         """Move the sliders of new stack axes to the last step: napari begins in the middle."""

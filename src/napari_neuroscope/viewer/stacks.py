@@ -96,6 +96,8 @@ class StackFollower:
     def _fitting(self, layer: Any, steps: dict[str, int]) -> tuple[float, float]:
         """Return the contrast of the step that is shown, or of all layers of its class."""
         signed = layer.metadata[KEY]["signed"]
+        if layer.multiscale:
+            return layer.data[0].limits(tuple(steps.values()), signed=signed)
         if "layer" not in steps or not self._contrast.common:
             return limits(np.asarray(layer.data[tuple(steps.values())]), signed=signed)
         key = layer.unique_id, steps.get("class", 0)

@@ -34,13 +34,15 @@ from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.trust import UntrustedError
 from napari_neuroscope.viewer.doubts import doubts_of, with_warning
 from napari_neuroscope.viewer.explained import remember
-from napari_neuroscope.viewer.overlays import layer_data, prediction_data
+from napari_neuroscope.viewer.in_view import camera_of
+from napari_neuroscope.viewer.overlays import prediction_data
 from napari_neuroscope.viewer.pixel_size import size_note
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.ask_tool import AskTool
 from napari_neuroscope.widgets.dock import Dock, in_a_sentence
+from napari_neuroscope.widgets.extent import Extent
 from napari_neuroscope.widgets.long_work import CostNote, TimeLeft
 from napari_neuroscope.widgets.method_tips import method_tip
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     import napari.layers
 
 _PATIENCE_MS = 200
+_SETTLED_MS = 250
 # Rendering takes one value along each line of sight, and the highest is never below zero.
 _SIGNED_IN_3D = (
     "\nIn 3D the highest values are seen: the layer's rendering “minip” shows those that speak "
@@ -124,6 +127,7 @@ class Inspector(Dock):
         self._image_box = _narrow(QComboBox())
         self._image_box.setAccessibleName("Image")
         self._size_note = _note()
+        self.extent = Extent(self._viewer, self.session)
         self._method_box = _narrow(QComboBox())
         self._method_box.setAccessibleName("Method")
         for name, method in methods.items():
@@ -193,6 +197,7 @@ class Inspector(Dock):
         top.addRow("", self._network_note)
         top.addRow("", self._trust_button)
         top.addRow("Image", self._image_box)
+        top.addRow("Extent", self.extent)
         top.addRow("", self._size_note)
         top.addRow("Method", self._method_box)
         top.addRow("", self._method_note)
@@ -265,7 +270,7 @@ class Inspector(Dock):
         self.follow(self._doubts.changed, self._mark_methods)
         self.follow(events.layers, self._take_layers)
         for signal in (events.network, events.method, events.options, events.layers,
-                       events.classes, events.region, events.labels, events.score,
+                       events.classes, events.region, events.labels, events.score, events.extent,
                        events.live):  # fmt: skip
             self.follow(signal, self._changed)
 
@@ -278,6 +283,11 @@ class Inspector(Dock):
             self.follow(event, self._list_images)
         self.follow(layers.removed, self._refining.stop_if_removed)
         self.follow(self._viewer.dims.events.current_step, self._plane_changed)
+        # A move of the camera is many events, and what is in view is explained where it ends.
+        self._view_settled = self.debounced(self._view_changed, _SETTLED_MS)
+        camera = camera_of(self._viewer).events
+        for event in (camera.center, camera.zoom):
+            self.follow(event, self._view_changes)
         self.at_end(self._shower.close)
         for part in (self._target_part, self.ask_tool, self.recipe_menu):
             self.at_end(weakref.WeakMethod(part.close_work))
@@ -600,7 +610,7 @@ class Inspector(Dock):
         self._reason.setText(problem or "")
         self._reason.setVisible(bool(problem))
         self._tell_size()
-        long = self._cost_note.tell(self.session)
+        long = self._cost_note.tell(self.session) | self.extent.refresh()
         if problem is None and self.session.live and not long:
             self._soon()
 
@@ -609,6 +619,14 @@ class Inspector(Dock):
         if layer is None or self.session.network is None or not self.session.live:
             return
         if Shown.of(layer, self._viewer).plane(self.session.network) != self._inspected[2:]:
+            self._changed()
+
+    def _view_changes(self, *_: Any) -> None:
+        if self.extent.follows_camera():
+            self._view_settled()
+
+    def _view_changed(self) -> None:
+        if self.extent.follows_camera():
             self._changed()
 
     # --- what is computed ---
@@ -621,7 +639,10 @@ class Inspector(Dock):
 
         def work(progress: Any) -> Findings:
             network = self.session.open_network(title)
-            return inspect(network, None if shown is None else shown.image(network), progress)
+            if shown is None:
+                return inspect(network, None, progress)
+            image, window = shown.glance(network)
+            return inspect(network, image, progress, window)
 
         def done(findings: Findings) -> None:
             self.session.network = findings.network
@@ -685,7 +706,7 @@ class Inspector(Dock):
         options = dict(self.session.options)
         needs = method.needs_with(options)
         uses_target = with_target and (Needs.TARGET in needs or "classes" in method.options)
-        return Question(
+        question = Question(
             network,
             shown,
             layer,
@@ -694,6 +715,8 @@ class Inspector(Dock):
             self.session.layers if Needs.LAYER in needs else (),
             self.session.targets(network, self._viewer) if uses_target else (),
         )
+        # A click asks about the whole image.
+        return self.extent.question(question) if with_target else question
 
     def explain(self) -> None:
         """Compute what is chosen, and show it when it is there."""
@@ -723,7 +746,7 @@ class Inspector(Dock):
             methods[question.method].title,
             question,
             answer,
-            _slot(question),
+            question.slot,
             done,
             self._show_failure,
         )
@@ -752,13 +775,12 @@ class Inspector(Dock):
             self._answer.setText("The image was removed while its explanation was computed.")
             return
         record = answer.provenance
-        layers = layer_data(answer, question.source, question.place())
-        layers = with_warning(layers, self._doubts.about(record))
-        shown = self._shower.show(layers, _slot(question))
+        layers = with_warning(question.layer_data(answer), self._doubts.about(record))
+        shown = self._shower.show(layers, question.slot)
         remember(shown[:1], question.explained(answer))
-        self._digests = (record["network"]["digest"], record["image"]["digest"])
+        self._digests = (record["network"]["digest"], record["image"].get("digest", ""))
         self._mark_methods()
-        if question.network is self.session.network:
+        if question.network is self.session.network and type(question) is Question:
             self.session.explanation = answer
         self._say("\n".join(filter(None, (words, self._words(answer)))))
 
@@ -821,11 +843,6 @@ class Inspector(Dock):
         self._answer.setText(text)
         self._answer.setVisible(True)
         show_error(text)
-
-
-def _slot(question: Question) -> tuple[str, ...]:
-    """Return where the shower shows an answer: a layer for each network, image and method."""
-    return (question.network.name, str(question.source.unique_id), question.method)
 
 
 def _note() -> QLabel:

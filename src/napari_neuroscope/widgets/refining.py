@@ -7,7 +7,6 @@ from typing import Any
 
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.viewer.explained import remember
-from napari_neuroscope.viewer.overlays import layer_data
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.session import Offer, Question
@@ -63,8 +62,7 @@ class Refining:
             if question.source in self._viewer.layers:
                 # What the shower itself removes stops nothing.
                 self.forget()
-                layers = layer_data(found, question.source, question.place())
-                self._layers = self._shower.show(layers, slot)
+                self._layers = self._shower.show(question.layer_data(found), slot)
                 remember(self._layers[:1], question.explained(found))
 
         def finish(found: Any) -> None:

@@ -19,8 +19,11 @@ from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.loading import DEMOS, load
 from napari_neuroscope.engine.methods.registry import Method, Needs, methods
 from napari_neuroscope.engine.network import Network, Prediction
+from napari_neuroscope.engine.parts import moved_by
 from napari_neuroscope.engine.target import Target
+from napari_neuroscope.engine.tiles import Window
 from napari_neuroscope.viewer.explained import Explained
+from napari_neuroscope.viewer.overlays import LayerData, layer_data
 from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import Drawing, LayerRegion, Painting, Truth
@@ -61,13 +64,22 @@ class Question:
             self.network,
             self.shown.image(self.network),
             self.method,
-            _one_or_many(tuple(self.resolved(target) for target in self.targets)),
-            _one_or_many(self.layers),
+            one_or_many(tuple(self.resolved(target) for target in self.targets)),
+            one_or_many(self.layers),
             keep="fit",
             progress=progress,
             partial=offer,
             **self.options,
         )
+
+    def layer_data(self, found: Explanation) -> list[LayerData]:
+        """Return an answer, or what is found so far, as layer data."""
+        return layer_data(found, self.source, self.place())
+
+    @property
+    def slot(self) -> tuple[str, ...]:
+        """Where the shower shows it: a layer for each network, image and method."""
+        return (self.network.name, str(self.source.unique_id), self.method)
 
     def explained(self, answer: Explanation) -> Explained:
         """Return an answer with what it is of."""
@@ -83,7 +95,8 @@ class Question:
         return replace(target, region=region)
 
 
-def _one_or_many(items: tuple[Any, ...]) -> Any:
+def one_or_many(items: tuple[Any, ...]) -> Any:
+    """Return items as explanations are asked for: a list of several, one alone, or None."""
     return list(items) if len(items) > 1 else next(iter(items), None)
 
 
@@ -130,6 +143,7 @@ class Session:
     labels: Any = None
     margin: int = 5
     score: str = "logit"
+    extent: str = "whole"
     live: bool = False
     explanation: Explanation | None = None
     scores: Scores | None = None
@@ -343,8 +357,13 @@ def _loader(
     return open_it
 
 
-def inspect(network: Network, image: np.ndarray | None, progress: Progress) -> Findings:
-    """Find a network's layers, and its classes with the share or probability of each."""
+def inspect(
+    network: Network, image: np.ndarray | None, progress: Progress, window: Window | None = None
+) -> Findings:
+    """Find a network's layers, and its classes with the share or probability of each.
+
+    The image may be a window of a large one: its prediction then lies there.
+    """
     if image is None:
         classes = tuple((i, name, 0.0) for i, name in enumerate(network.class_names))
         return Findings(network, None, classes)
@@ -359,4 +378,10 @@ def inspect(network: Network, image: np.ndarray | None, progress: Progress) -> F
     else:
         shares = prediction.probabilities
     classes = tuple((i, name, float(shares[i])) for i, name in enumerate(network.class_names))
+    if window is not None:
+        prediction = replace(
+            prediction,
+            grid=prediction.grid and moved_by(prediction.grid, window),
+            image=moved_by(prediction.image, window),
+        )
     return Findings(network, prediction, classes, pace, network.digests(image))

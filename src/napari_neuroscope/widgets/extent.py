@@ -1,0 +1,130 @@
+"""The inspector's choice of how much of an image is explained: all, or what is in view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.methods.registry import methods
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.parts import is_large
+from napari_neuroscope.engine.tiles import Window
+from napari_neuroscope.engine.tiling import TILED
+from napari_neuroscope.viewer.in_view import window_in_view
+from napari_neuroscope.viewer.planes import by
+from napari_neuroscope.widgets.part_question import about_part, can_tile, why_crop
+from napari_neuroscope.widgets.session import Question, Session
+
+_CHOICES = {
+    "whole": ("Whole image", "Large images are passed tile by tile, with the result of the whole."),
+    "in view": (
+        "What is in view",
+        "Only the pixels that the canvas shows now. Zoom and move; with “Update as I choose” "
+        "the map follows.",
+    ),
+}
+
+
+class Extent(QWidget):
+    """Chooses a session's extent, and says how that is computed.
+
+    Parameters
+    ----------
+    viewer, session
+        The dock's.
+    """
+
+    def __init__(self, viewer: Any, session: Session) -> None:
+        super().__init__()
+        self._viewer, self._session = viewer, session
+        self.box = QComboBox()
+        self.box.setAccessibleName("Extent")
+        for row, (value, (text, tip)) in enumerate(_CHOICES.items()):
+            self.box.addItem(text, value)
+            self.box.setItemData(row, tip, 3)
+        self.box.setToolTip("\n\n".join(f"{text}: {tip}" for text, tip in _CHOICES.values()))
+        self.box.setCurrentIndex(self.box.findData(session.extent))
+        self.box.currentIndexChanged.connect(
+            lambda: setattr(session, "extent", self.box.currentData())
+        )
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.box)
+        layout.addWidget(self.note)
+
+    def choose(self, extent: str) -> None:
+        """Choose "whole" or "in view"."""
+        self.box.setCurrentIndex(self.box.findData(extent))
+
+    def question(self, question: Question) -> Question:
+        """Return a question about the whole image as one about what is chosen of it.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where nothing of the image is in view.
+        """
+        sides, window = self._looked_at(question.network)
+        if self._session.extent == "in view" and window is None:
+            raise NeuroscopeError(self._nothing_in_view())
+        return about_part(question, sides, window)
+
+    def refresh(self) -> bool:
+        """Say how what is chosen is computed; return whether it begins only when it is asked for."""
+        session, words, long = self._session, "", False
+        network = session.network
+        if network is not None and session.findings is not None and session.image is not None:
+            try:
+                words, long = self._in_words(network)
+            except NeuroscopeError:
+                # The image has too few axes, which the dock says by itself.
+                words = ""
+        if long and session.live:
+            words += " It begins with Explain, not as you choose."
+        if words != self.note.text():
+            self.note.setText(words)
+        self.note.setVisible(bool(words))
+        return long
+
+    def follows_camera(self) -> bool:
+        """Whether what is explained changes with the camera."""
+        return self._session.extent == "in view"
+
+    def _looked_at(self, network: Network) -> tuple[tuple[int, ...], Window | None]:
+        """Return the image's pixels, and which of them are looked at; None: all, or none in view."""
+        pixels = self._session.pixels(network, self._viewer)
+        if self._session.extent == "whole":
+            return pixels.shape, None
+        return pixels.shape, window_in_view(pixels, self._viewer)
+
+    def _in_words(self, network: Network) -> tuple[str, bool]:
+        sides, window = self._looked_at(network)
+        method = self._session.method
+        if self._session.extent == "whole":
+            if not is_large(network, sides):
+                return "", False
+            if method in TILED and can_tile(network):
+                return f"{by(sides)} pixels, tile by tile; the map grows in its layer.", True
+            title = methods[method].title
+            return (
+                f"{title} takes all {by(sides)} pixels at once, which may not fit the memory; "
+                f"choose what is in view, or another method."
+            ), True
+        if window is None:
+            return self._nothing_in_view(), False
+        own = tuple(stop - first for first, stop in window)
+        if own == sides:
+            return "All of the image is in view.", is_large(network, sides)
+        words = f"{by(own)} of {by(sides)} pixels"
+        if reason := why_crop(method, network):
+            return f"{words}, as an image of their own: {reason}.", False
+        return f"{words}, as in the map of the whole.", is_large(network, own)
+
+    def _nothing_in_view(self) -> str:
+        name = self._session.image.name
+        return f"Nothing of “{name}” is in view; move there, or choose the whole image."

@@ -1,0 +1,147 @@
+"""Questions about images that are not passed as a whole: tile by tile, or a part of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.methods.registry import methods
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.parts import explain_crop, is_large
+from napari_neuroscope.engine.pyramid import Part, Pyramid
+from napari_neuroscope.engine.tiles import Geometry, Window
+from napari_neuroscope.engine.tiling import TILED, explain_tiled
+from napari_neuroscope.viewer.growing import grown_data, make_room
+from napari_neuroscope.viewer.overlays import LayerData
+from napari_neuroscope.widgets.session import Offer, Question, one_or_many
+
+
+@dataclass(frozen=True, eq=False)
+class TiledQuestion(Question):
+    """A question about an image, or a window of it, that is answered tile by tile.
+
+    Its map grows in its layer.
+    """
+
+    window: Window | None = None
+    _rooms: list[Pyramid] = field(default_factory=list)
+
+    def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
+        """Compute it, offering the map while it grows."""
+        space = len(self.network.spec.input.space)
+
+        def room(shape: tuple[int, ...]) -> Any:
+            self._rooms[:] = [make_room(shape, space)]
+            return self._rooms[0].levels[0]
+
+        def written(part: Part) -> None:
+            self._rooms[0].written(part)
+
+        def in_tiles(done: int, total: int, what: str) -> None:
+            progress(done, total, f"{what} · %v of %m tiles" if total else what)
+
+        return explain_tiled(
+            self.network,
+            self.shown.lazily(self.network),
+            self.method,
+            one_or_many(tuple(self.resolved(target) for target in self.targets)),
+            one_or_many(self.layers),
+            window=self.window,
+            out=room,
+            written=written,
+            partial=offer,
+            progress=in_tiles,
+            **self.options,
+        )
+
+    def layer_data(self, found: Explanation) -> list[LayerData]:
+        """Return what was found, perhaps not yet all, as layer data."""
+        return _named(grown_data(found, self._rooms[0], self.source, self.place()), self.window)
+
+    @property
+    def slot(self) -> tuple[str, ...]:
+        """Where it is shown: what is in view in a layer of its own, beside that of the whole."""
+        return super().slot if self.window is None else (*super().slot, "in view")
+
+
+@dataclass(frozen=True, eq=False)
+class CropQuestion(Question):
+    """A question about a part of an image, taken as an image of its own."""
+
+    window: Window = ()
+
+    def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
+        """Compute it."""
+        return explain_crop(
+            self.network,
+            self.shown.lazily(self.network),
+            self.window,
+            self.method,
+            one_or_many(tuple(self.resolved(target) for target in self.targets)),
+            one_or_many(self.layers),
+            progress=progress,
+            partial=offer,
+            **self.options,
+        )
+
+    def layer_data(self, found: Explanation) -> list[LayerData]:
+        """Return what was found as layer data."""
+        return _named(super().layer_data(found), self.window)
+
+    @property
+    def slot(self) -> tuple[str, ...]:
+        """Where it is shown: in a layer of its own, beside that of the whole."""
+        return (*super().slot, "in view")
+
+
+def _named(layers: list[LayerData], window: Window | None) -> list[LayerData]:
+    """Say in a layer's name that it shows a part of the image."""
+    for _, attributes, _ in layers if window is not None else ():
+        attributes["name"] += " · in view"
+    return layers
+
+
+def about_part(question: Question, sides: tuple[int, ...], window: Window | None) -> Question:
+    """Return a question as one about a part of its image, or about a large image in tiles.
+
+    Parameters
+    ----------
+    question
+        About the whole image.
+    sides
+        The image's pixels.
+    window
+        Which of them; None: all.
+    """
+    values = {name: getattr(question, name) for name in Question.__dataclass_fields__}
+    if window == tuple((0, n) for n in sides):
+        window = None
+    tiled = question.method in TILED and can_tile(question.network)
+    if window is None:
+        large = is_large(question.network, sides)
+        return TiledQuestion(**values) if tiled and large else question
+    if tiled:
+        return TiledQuestion(**values, window=window)
+    return CropQuestion(**values, window=window)
+
+
+def can_tile(network: Network) -> bool:
+    """Whether a network that has looked at an image can be run tile by tile."""
+    if network.spec.task != "segmentation":
+        return False
+    try:
+        Geometry.of(network.layers, network.spec)
+    except NeuroscopeError:
+        return False
+    return True
+
+
+def why_crop(question_method: str, network: Network) -> str:
+    """Return why a part is taken as an image of its own; empty where it isn't."""
+    if network.spec.task != "segmentation":
+        return "a classifier answers once for an image"
+    if question_method not in TILED:
+        return f"{methods[question_method].title} looks at an image as a whole"
+    return "" if can_tile(network) else "the network looks at an image as a whole"
