@@ -1,0 +1,122 @@
+"""Batches on Dask: as many workers as there are, the maps are the same; also where some die."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from skimage.io import imread, imsave
+
+import napari_neuroscope as ns
+from batches import DEADLY, DEADLY_ONCE, images_in, recipe_in, written
+from napari_neuroscope.engine.batch.cluster import _environment
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by signals")
+
+
+@pytest.fixture(autouse=True)
+def _workers_find_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent), prepend=os.pathsep)
+
+
+def run(recipe: Path, images: Path, out: Path, **more: Any) -> ns.BatchResult:
+    return ns.run_batch(recipe, images, out, device="cpu", trust=True, threads=1, **more)
+
+
+def marked(path: Path, value: int) -> Path:
+    image = imread(path)
+    image[0, 0] = value
+    imsave(path, image, check_contrast=False)
+    return path
+
+
+def test_two_workers_of_which_some_die_make_what_one_makes(tmp_path: Path) -> None:
+    """One image kills its worker once, one each time; the others are done."""
+    recipe, images = recipe_in(tmp_path / "recipe", deadly=True), tmp_path / "images"
+    paths = images_in(images, 8)
+    once, deadly = marked(paths[2], DEADLY_ONCE), marked(paths[5], DEADLY)
+    events: list[ns.BatchEvent] = []
+    result = run(recipe, images, tmp_path / "two", workers=2, progress=events.append)
+    assert (tmp_path / "recipe" / "alive").exists()
+    assert (result.done, result.left) == (7, 0)
+    assert [(one.name, "was killed" in one.reason) for one in result.failed] == [
+        (str(deadly), True)
+    ]
+    assert events[0].dashboard.startswith("http://127.0.0.1:")
+    assert (events[-1].kind, events[-1].done, events[-1].failed) == ("finished", 7, 1)
+    # Alone, and without what kills it: the image that did so once is among those compared.
+    deadly.unlink()
+    one = run(recipe, images, tmp_path / "one")
+    assert (one.done, one.failed) == (7, ())
+    found, expected = written(tmp_path / "two"), written(tmp_path / "one")
+    problem = [line for line in found["summary"].splitlines() if b"was killed" in line]
+    assert len(problem) == 1
+    found["summary"] = b"\n".join(
+        line for line in found["summary"].splitlines() if line not in problem
+    )
+    assert once.exists()
+    assert found == expected
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[str]:
+    """A cluster of one worker that is no part of this process."""
+    code = (
+        "import sys, time\n"
+        "from distributed import LocalCluster\n"
+        "if __name__ == '__main__':\n"
+        "    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None,\n"
+        "                      host='127.0.0.1', silence_logs=50) as cluster:\n"
+        "        print(cluster.scheduler_address, flush=True)\n"
+        "        sys.stdin.read()\n"
+    )
+    script = tmp_path / "cluster.py"
+    script.write_text(code)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_a_cluster_elsewhere_does_the_work(
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, images = recipe_in(tmp_path / "recipe"), tmp_path / "images"
+    images_in(images, 3)
+    (images / "broken.png").write_bytes(b"no image")
+    result = run(recipe, images, tmp_path / "there", scheduler=scheduler)
+    assert (result.done, len(result.failed)) == (3, 1)
+    run(recipe, images, tmp_path / "here")
+    assert written(tmp_path / "there") == written(tmp_path / "here")
+    # What is wrong with the workers is told before anything is made.
+    monkeypatch.setattr("napari_neuroscope.engine.batch.cluster.version", lambda name: "0.0.7")
+    with pytest.raises(
+        ns.NeuroscopeError, match=r"has napari-neuroscope .*, but this machine 0.0.7"
+    ):
+        run(recipe, images, tmp_path / "other", scheduler=scheduler)
+    assert not (tmp_path / "other" / "maps").exists()
+
+
+def test_an_address_where_no_scheduler_is(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path / "recipe")
+    images_in(tmp_path / "images", 1)
+    with pytest.raises(ns.NeuroscopeError, match="No Dask scheduler answers at nowhere"):
+        run(recipe, tmp_path / "images", tmp_path / "out", scheduler="nowhere")
+
+
+def test_each_worker_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [_environment(n, "auto")["CUDA_VISIBLE_DEVICES"] for n in range(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert [_environment(n, "cuda")["CUDA_VISIBLE_DEVICES"] for n in range(2)] == ["5", "7"]
+    assert _environment(0, "cpu") == {}
+    assert _environment(0, "cuda:1") == {}
