@@ -35,6 +35,7 @@ def test_commands_are_used_and_uses_are_declared() -> None:
     declared = {command.id for command in CONTRIBUTIONS.commands}
     used = {widget.command for widget in CONTRIBUTIONS.widgets}
     used |= {reader.command for reader in CONTRIBUTIONS.readers}
+    used |= {writer.command for writer in CONTRIBUTIONS.writers}
     used |= {sample.command for sample in CONTRIBUTIONS.sample_data}
     used |= {item.command for items in CONTRIBUTIONS.menus.values() for item in items}
     assert used == declared

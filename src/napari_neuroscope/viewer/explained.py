@@ -69,6 +69,17 @@ def explained_by(layer: Any) -> Explained | None:
     return replace(held, network=found, source=image)
 
 
+def image_under(data: Any) -> Any:
+    """Return the image that the map of a layer is of, by the layer's data; None: not known."""
+    layer = next((one for one in list(_explained) if one.data is data), None)
+    shows = None if layer is None else explained_by(layer)
+    if shows is None:
+        return None
+    if "planes" in shows.explanation.provenance:
+        return shows.shown.data
+    return shows.shown.image(shows.network)
+
+
 def _itself(layer: Any) -> Any:
     # A plugin is given proxies of layers, new ones each time.
     return getattr(layer, "__wrapped__", layer)

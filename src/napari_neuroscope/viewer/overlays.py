@@ -11,12 +11,10 @@ from napari_neuroscope.engine.colours import is_background, limits, stops
 from napari_neuroscope.engine.explanation import Explanation, title_of
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network, Prediction
-from napari_neuroscope.engine.recipe import recorded
+from napari_neuroscope.engine.saving.record import KEY, record_of
 from napari_neuroscope.viewer.geometry import Placement
 
 LayerData = tuple[Any, dict[str, Any], str]
-KEY = "neuroscope"
-"""Where a layer's metadata keeps what it shows."""
 
 
 def heat(*, signed: bool) -> Any:
@@ -131,10 +129,7 @@ def layer_data(
     stack = len(explanation.provenance.get("planes", {}).get("axes", ()))
     placement = Placement.of(source, spatial, plane, stack)
     values = explanation.values
-    metadata = {**explanation.provenance, "axes": list(explanation.axes), "space": list(spatial),
-                "labels": {axis: list(names) for axis, names in explanation.labels.items()},
-                "signed": explanation.signed, "unit": explanation.unit,
-                **recorded(explanation, hashed=False)}  # fmt: skip
+    metadata = record_of(explanation, hashed=False)
     rgb = explanation.method == "input" and len(values) == 3
     if rgb:
         values, leading = np.clip(np.moveaxis(values, 0, -1), 0, 1), []

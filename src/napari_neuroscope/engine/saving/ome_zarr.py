@@ -182,7 +182,7 @@ class Store:
         return dict(zip(self._layout.file_axes, self._layout.file_shape, strict=True)).get("c", 1)
 
     def _describe(self, *, growing: bool) -> None:
-        record = dict(self._record)
+        record = {**self._record, "most": float(self._most.max())}
         if growing:
             record["growing"] = True
         names = self._layout.channel_names(record["labels"]) or [title_of(record)]

@@ -10,7 +10,11 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.saving.npy import arrays_in_npy, record_in_npy
-from napari_neuroscope.engine.saving.ome_zarr import arrays_in_zarr, record_in_zarr
+from napari_neuroscope.engine.saving.ome_zarr import (
+    arrays_in_zarr,
+    levels_in_zarr,
+    record_in_zarr,
+)
 from napari_neuroscope.engine.saving.record import explanation_in, spacing_in
 from napari_neuroscope.engine.saving.tiff import arrays_in_tiff, record_in_tiff
 from napari_neuroscope.engine.spacing import Spacing
@@ -36,11 +40,17 @@ class Result:
         How far apart the pixels of its image are, where that was known.
     look
         How its layer looked, where a layer was saved.
+    levels
+        The values and then coarser ones, of OME-Zarr.
+    most
+        The largest magnitude of the values, of OME-Zarr.
     """
 
     explanation: Explanation
     spacing: Spacing | None = None
     look: Mapping[str, Any] = field(default_factory=dict)
+    levels: tuple[Any, ...] = ()
+    most: float = 0.0
 
 
 def is_result(path: str | Path) -> bool:
@@ -79,7 +89,11 @@ def read_result(path: str | Path) -> Result:
         if record.get("growing"):
             record["notes"] = [*record["notes"], "its writing was interrupted: parts are missing"]
         return Result(
-            explanation_in(record, values, companions), spacing_in(record), record.get("look", {})
+            explanation_in(record, values, companions),
+            spacing_in(record),
+            record.get("look", {}),
+            tuple(levels_in_zarr(path, record)) if path.is_dir() else (),
+            float(record.get("most", 0.0)),
         )
     except NeuroscopeError:
         raise

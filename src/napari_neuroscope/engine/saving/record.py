@@ -17,7 +17,7 @@ FORMAT = 1
 """The newest form of records that is understood here."""
 # What is said of the values; the rest of a record is how they were made.
 _OF_VALUES = ("format", "axes", "shape", "space", "labels", "signed", "unit", "grid", "image_grid",
-              "classes", "companions", "spacing", "look", "growing")  # fmt: skip
+              "classes", "companions", "spacing", "look", "growing", "most")  # fmt: skip
 
 
 def record_of(

@@ -1,0 +1,35 @@
+"""napari's readers of saved explanations: overlays as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.saving import is_result, read_result
+from napari_neuroscope.viewer.overlays import LayerData
+from napari_neuroscope.viewer.saved_layers import layers_of
+
+Paths = str | Sequence[str]
+
+
+def result_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Return what reads saved explanations; None where a file is none, which is others' to read."""
+    paths = [path] if isinstance(path, str) else list(path)
+    return read if paths and all(map(is_result, paths)) else None
+
+
+def read(path: Paths, **_: Any) -> list[LayerData]:
+    """Return saved explanations as layers, the label maps above."""
+    paths = [path] if isinstance(path, str) else list(path)
+    layers: list[LayerData] = []
+    for one in paths:
+        result = read_result(one)
+        if result.explanation.is_table:
+            raise NeuroscopeError(
+                f"“{result.explanation.provenance['title']}” is a table of scores, which has no "
+                f"place on an image; read it in Python with ns.read_result."
+            )
+        # The first is the topmost in a dock, and the last in napari.
+        layers += layers_of(result)[::-1]
+    return layers

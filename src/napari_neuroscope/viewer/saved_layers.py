@@ -1,0 +1,211 @@
+"""Between layers and saved explanations: what a layer shows as an explanation, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.colours import limits
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.saving.reading import Result
+from napari_neuroscope.engine.saving.record import KEY, explanation_in
+from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.viewer.geometry import Placement
+from napari_neuroscope.viewer.overlays import LayerData, layer_data
+
+_LOOKS = {
+    "image": ("name", "visible", "opacity", "blending", "contrast_limits", "gamma",
+              "interpolation2d"),
+    "labels": ("name", "visible", "opacity", "blending"),
+}  # fmt: skip
+_TURNED = ("rotate", "shear", "affine")
+# A larger map is read piece by piece, as it is looked at.
+_IN_MEMORY_BYTES = 500_000_000
+
+
+def is_map(layer: LayerData) -> bool:
+    """Whether layer data are the map of an explanation."""
+    _, attributes, kind = layer
+    record = attributes.get("metadata", {}).get(KEY, {})
+    return kind == "image" and {"axes", "grid", "image_grid"} <= record.keys()
+
+
+def result_of(layer: LayerData, labels: Sequence[LayerData] = ()) -> Result:
+    """Return what a layer shows as an explanation, with how the layer looks.
+
+    Parameters
+    ----------
+    layer
+        The layer data of a map (`is_map`).
+    labels
+        Those of its label maps.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the layer's data are no longer those of its record, or a label map isn't of it.
+    """
+    data, attributes, _ = layer
+    record = dict(attributes["metadata"][KEY])
+    values = data[0] if isinstance(data, list | tuple) else data
+    rgb = bool(attributes.get("rgb", False))
+    first = len(record["axes"]) - len(record["space"])
+    if rgb:
+        values = np.moveaxis(np.asarray(values), -1, 0)
+    plane = _plane_axes(record, values.ndim, attributes, 0 if rgb else first)
+    record = _with_plane(record, plane, first)
+    grid = record["grid"]["shape"]
+    if list(values.shape[first:]) != grid:
+        raise NeuroscopeError(
+            f"The layer “{attributes['name']}” no longer holds what was explained; explain it anew."
+        )
+    companions, looks = {}, {}
+    for one in labels:
+        name = one[1].get("metadata", {}).get(KEY, {}).get("companion")
+        if name not in record["companions"] or list(one[0].shape[-len(grid) :]) != grid:
+            raise NeuroscopeError(
+                f"The labels “{one[1]['name']}” don't belong to “{attributes['name']}”; select the "
+                f"map alone, or with its own label maps."
+            )
+        companions[name], looks[name] = np.asarray(one[0]), _look(one)
+    record["companions"] = {name: record["companions"][name] for name in companions}
+    source = _source(attributes, record)
+    spacing = Spacing(
+        tuple(record["space"]), tuple(source.scale), tuple(source.translate), source.units
+    )
+    turned = {
+        name: np.asarray(getattr(source, name)).tolist()
+        for name in _TURNED
+        if not np.array_equal(getattr(source, name), np.eye(len(getattr(source, name))))
+    }
+    look = {**_look(layer), **turned, "axis_labels": list(source.axis_labels), "companions": looks}
+    return Result(explanation_in(record, values, companions), spacing, look)
+
+
+def layers_of(result: Result) -> list[LayerData]:
+    """Return a saved explanation as layer data, which look as they did when they were saved."""
+    explanation, look = result.explanation, dict(result.look)
+    spacing = (result.spacing or Spacing.of_pixels(explanation.space)).along(explanation.space)
+    source: dict[str, Any] = {
+        "scale": spacing.steps,
+        "translate": spacing.origin,
+        "units": spacing.units,
+        **{name: look.pop(name) for name in (*_TURNED, "axis_labels") if name in look},
+    }
+    companions = look.pop("companions", {})
+    large = 4 * math.prod(explanation.values.shape) > _IN_MEMORY_BYTES
+    if large:
+        # How a map looks hangs on its axes and its record, not on its values.
+        shown = np.zeros((1,) * len(explanation.axes), np.float32)
+    else:
+        shown = np.asarray(explanation.values)
+    labels = {name: np.asarray(one) for name, one in explanation.companions.items()}
+    layers = layer_data(replace(explanation, values=shown, companions=labels), source)
+    if large:
+        _, attributes, kind = layers[0]
+        signed = explanation.signed
+        attributes["contrast_limits"] = limits(np.array([result.most]), signed=signed)
+        several = len(result.levels) > 1
+        attributes["multiscale"] = several
+        layers[0] = (list(result.levels) if several else explanation.values, attributes, kind)
+    for _, attributes, kind in layers:
+        name = attributes["metadata"][KEY].get("companion")
+        saved = look if kind == "image" else companions.get(name, {})
+        attributes.update({one: saved[one] for one in _LOOKS[kind] if one in saved})
+        if kind == "image" and "colormap" in saved and not attributes["rgb"]:
+            attributes["colormap"] = _colours(saved["colormap"])
+    return layers
+
+
+def _plane_axes(
+    record: Mapping[str, Any], ndim: int, attributes: Mapping[str, Any], first: int
+) -> list[str]:
+    """Return the names of a layer's axes that its map has one step of: on which plane it lies."""
+    count = ndim - len(record["axes"])
+    stack = len(record.get("planes", {}).get("axes", ()))
+    labels = [str(one) for one in attributes.get("axis_labels") or ()]
+    names = labels[first + stack : first + stack + count]
+    distinct = len(names) == count and not set(names) & set(record["axes"])
+    numbered = [f"axis {n}" for n in range(count)]
+    return names if distinct and not any(n.lstrip("-").isdigit() for n in names) else numbered
+
+
+def _with_plane(record: dict[str, Any], plane: Sequence[str], first: int) -> dict[str, Any]:
+    """Return a record whose grid has the axes of the plane, too, of one step each."""
+    if not plane:
+        return record
+    at = len(record.get("planes", {}).get("axes", ()))
+
+    def grown(said: Mapping[str, Any]) -> dict[str, Any]:
+        of_plane = {"shape": 1, "scale": 1.0, "offset": 0.0}
+        return {
+            name: [*said[name][:at], *[one] * len(plane), *said[name][at:]]
+            for name, one in of_plane.items()
+        }
+
+    axes = record["axes"]
+    return {
+        **record,
+        "axes": [*axes[: first + at], *plane, *axes[first + at :]],
+        "space": [*record["space"][:at], *plane, *record["space"][at:]],
+        "grid": grown(record["grid"]),
+        "image_grid": grown(record["image_grid"]),
+    }
+
+
+def _source(attributes: Mapping[str, Any], record: Mapping[str, Any]) -> Placement:
+    """Return where the image lies whose map a layer is: the layer's place without that of the grid."""
+    said = record["grid"]
+    count = len(said["shape"])
+    names = [*("" for _ in attributes["scale"][count:]), *record["space"]]
+    whole = Placement.of(attributes, names)
+    last = slice(len(whole.scale) - count, None)
+    square = (last, last)
+    scale = whole.scale[last] / np.asarray(said["scale"], float)
+    rotate, shear = whole.rotate[square], whole.shear[square]
+    moved = rotate @ shear @ np.diag(scale) @ np.asarray(said["offset"], float)
+    corner = slice(len(whole.affine) - count - 1, None)
+    return Placement(
+        scale=scale,
+        translate=whole.translate[last] - moved,
+        rotate=rotate,
+        shear=shear,
+        affine=whole.affine[corner, corner],
+        units=whole.units[last],
+        axis_labels=whole.axis_labels[last],
+    )
+
+
+def _look(layer: LayerData) -> dict[str, Any]:
+    """Return how a layer looks, as plain JSON."""
+    _, attributes, kind = layer
+    found = {name: _plain(attributes[name]) for name in _LOOKS[kind] if name in attributes}
+    if kind == "image" and isinstance(colours := attributes.get("colormap"), Mapping):
+        found["colormap"] = {
+            "name": str(colours["name"]),
+            "colors": np.asarray(colours["colors"], float).tolist(),
+            "controls": np.asarray(colours["controls"], float).tolist(),
+            "interpolation": str(_plain(colours["interpolation"])),
+        }
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple | np.ndarray):
+        return [float(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else getattr(value, "value", value)
+
+
+def _colours(said: Mapping[str, Any]) -> Any:
+    from napari.utils import Colormap
+
+    return Colormap(
+        said["colors"],
+        name=str(said["name"]),
+        controls=said["controls"],
+        interpolation=said["interpolation"],
+    )

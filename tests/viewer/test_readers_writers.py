@@ -1,0 +1,197 @@
+"""Explanations saved from layers, and opened as the overlays that they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+
+import napari_neuroscope as ns
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.recipe import recipe_in
+from napari_neuroscope.engine.saving import read_result, save
+from napari_neuroscope.viewer import saved_layers
+from napari_neuroscope.viewer.overlays import KEY, layer_data
+from napari_neuroscope.viewer.readers import result_reader
+from napari_neuroscope.viewer.writers import write_npy, write_picture, write_tiff, write_zarr
+from results import explanation_of, of_stack, with_regions
+
+WRITERS = {".neuroscope.tif": write_tiff, ".ome.zarr": write_zarr, ".neuroscope.npy": write_npy}
+PLACE = ("scale", "translate", "rotate", "shear", "units", "axis_labels")
+LOOK = ("name", "opacity", "blending", "visible")
+
+
+def layers_over(made: Explanation, source: Any = None, plane: tuple[int, ...] = ()) -> list[Layer]:
+    return [Layer.create(*one) for one in layer_data(made, source, plane)]
+
+
+def tuples(layers: list[Layer]) -> list[tuple]:
+    return [layer.as_layer_data_tuple() for layer in layers]
+
+
+def opened(path: Path) -> list[Layer]:
+    """Return the layers of a file, the map first."""
+    reader = result_reader(str(path))
+    assert reader is not None
+    return [Layer.create(*one) for one in reader(str(path))][::-1]
+
+
+def assert_alike(first: Layer, second: Layer) -> None:
+    for name in PLACE + LOOK:
+        one, other = getattr(first, name), getattr(second, name)
+        if isinstance(one, str | bool) or name in ("units", "axis_labels"):
+            assert one == other, name
+        else:
+            np.testing.assert_allclose(one, other, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(first.affine.affine_matrix, second.affine.affine_matrix)
+    assert type(first) is type(second)
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_map_on_a_turned_plane_comes_back(ending: str, tmp_path: Path) -> None:
+    made = explanation_of(("class", "layer", "y", "x"), (2, 3, 5, 4))
+    source = Image(
+        np.zeros((7, 5, 4)), scale=(3, 0.5, 0.25), translate=(1, -2, 9), rotate=20,
+        shear=(0.1, 0, 0.2), units=("um",) * 3, axis_labels=("depth", "y", "x"),
+    )  # fmt: skip
+    source.affine = np.diag([2.0, 1.0, 1.0, 1.0])
+    (layer,) = layers_over(made, source, (4,))
+    layer.name, layer.opacity, layer.blending = "mein Käse", 0.4, "additive"
+    layer.contrast_limits, layer.colormap, layer.gamma = (-3, 2), "viridis", 0.7
+    (path,) = WRITERS[ending](str(tmp_path / f"größe 1{ending}"), tuples([layer]))
+    (found,) = opened(Path(path))
+    assert_alike(layer, found)
+    np.testing.assert_array_equal(found.data, layer.data)
+    assert found.contrast_limits == [-3, 2]
+    assert found.gamma == 0.7
+    np.testing.assert_allclose(found.colormap.colors, layer.colormap.colors)
+    assert found.metadata[KEY]["labels"] == layer.metadata[KEY]["labels"]
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".neuroscope.npy"])
+def test_a_coarse_map_stays_coarse(ending: str, tmp_path: Path) -> None:
+    made = explanation_of(("y", "x"), (5, 4), scale=8.0, offset=3.5)
+    (layer,) = layers_over(made, {"scale": (2.0, 3.0), "translate": (1.0, 5.0)})
+    (path,) = WRITERS[ending](str(tmp_path / f"map{ending}"), tuples([layer]))
+    (found,) = opened(Path(path))
+    assert_alike(layer, found)
+    np.testing.assert_array_equal(found.data, made.values)
+    np.testing.assert_allclose(found.scale, (16, 24))
+    np.testing.assert_allclose(found.translate, (1 + 3.5 * 2, 5 + 3.5 * 3))
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_label_maps_that_are_selected_come_back(ending: str, tmp_path: Path) -> None:
+    layers = layers_over(with_regions())
+    order = next(one for one in layers if one.metadata[KEY].get("companion") == "order")
+    order.visible, order.opacity = True, 0.9
+    (path,) = WRITERS[ending](str(tmp_path / f"map{ending}"), tuples(layers))
+    found = opened(Path(path))
+    assert [one.name for one in found] == [one.name for one in layers]
+    for one, other in zip(layers, found, strict=True):
+        if ending != ".neuroscope.tif":
+            assert_alike(one, other)
+            np.testing.assert_array_equal(other.data, one.data)
+        assert [one.opacity, one.visible] == [other.opacity, other.visible]
+    classes = found[1].features["class"].tolist()
+    assert classes == [name for name, _ in with_regions().classes]
+    (alone,) = WRITERS[ending](str(tmp_path / f"alone{ending}"), tuples(layers[:1]))
+    assert len(opened(Path(alone))) == 1
+
+
+def test_a_stack_comes_back(tmp_path: Path) -> None:
+    made, spacing = of_stack()
+    save(made, None, tmp_path / "map.zarr", spacing=spacing)
+    (found,) = opened(tmp_path / "map.zarr")
+    np.testing.assert_array_equal(found.data, made.values)
+    np.testing.assert_allclose(found.scale, (1, *spacing.steps))
+    np.testing.assert_allclose(found.translate, (0, *spacing.origin))
+    assert found.axis_labels == made.axes
+    assert [str(unit) for unit in found.units] == ["pixel", *spacing.units]
+    write_npy(str(tmp_path / "map.npy"), tuples([found]))
+    assert read_result(tmp_path / "map.npy").spacing == spacing
+
+
+def test_what_the_network_sees_comes_back(tmp_path: Path) -> None:
+    network = ns.load("demo:blood-cells", device="cpu")
+    image = np.random.default_rng(0).integers(0, 255, (60, 70, 3), np.uint8)
+    (layer,) = layers_over(ns.explain(network, image, "input"))
+    (path,) = write_npy(str(tmp_path / "input.neuroscope.npy"), tuples([layer]))
+    (found,) = opened(Path(path))
+    assert found.rgb
+    assert_alike(layer, found)
+    recipe = recipe_in(found.metadata[KEY])
+    assert recipe.method == "input"
+
+
+def test_an_unfinished_map_stays_marked(tmp_path: Path) -> None:
+    made = explanation_of(("y", "x"), (5, 4))
+    made.provenance["unfinished"] = {"done": 312, "total": 2000}
+    (layer,) = layers_over(made)
+    write_zarr(str(tmp_path / "map.ome.zarr"), tuples([layer]))
+    (found,) = opened(tmp_path / "map.ome.zarr")
+    assert found.name.endswith("(312 of 2,000)")
+    assert read_result(tmp_path / "map.ome.zarr").explanation.unfinished
+
+
+def test_a_large_map_is_read_as_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = explanation_of(("class", "y", "x"), (2, 2100, 30))
+    save(made, None, tmp_path / "map.zarr")
+    monkeypatch.setattr(saved_layers, "_IN_MEMORY_BYTES", 1000)
+    viewer = ViewerModel()
+    ((levels, attributes, _),) = result_reader(str(tmp_path / "map.zarr"))(  # type: ignore[misc]
+        str(tmp_path / "map.zarr")
+    )
+    assert not any(isinstance(one, np.ndarray) for one in levels)
+    layer = viewer.add_image(levels, **attributes)
+    assert layer.multiscale
+    assert [one.shape for one in levels] == [(2, 2100, 30), (2, 1050, 15), (2, 525, 8), (2, 263, 4)]
+    most = float(np.abs(made.values).max())
+    assert layer.contrast_limits == [-most, most]
+    np.testing.assert_array_equal(np.asarray(levels[0]), made.values)
+
+
+def test_other_layers_are_told(tmp_path: Path) -> None:
+    picture = Image(np.zeros((4, 5)), name="cells")
+    (first,) = layers_over(explanation_of(("y", "x"), (5, 4)))
+    strangers = Labels(np.zeros((5, 4), int), name="nuclei")
+    path = str(tmp_path / "map.neuroscope.tif")
+    with pytest.raises(ns.NeuroscopeError, match="“cells” is no explanation"):
+        write_tiff(path, tuples([picture]))
+    with pytest.raises(ns.NeuroscopeError, match="“nuclei” don't belong to"):
+        write_tiff(path, tuples([first, strangers]))
+    with pytest.raises(ns.NeuroscopeError, match="Select one explanation"):
+        write_tiff(path, tuples([first, first]))
+    first.data = np.zeros((3, 3))
+    with pytest.raises(ns.NeuroscopeError, match="no longer holds what was explained"):
+        write_tiff(path, tuples([first]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_ending_is_added_and_a_folder_stays(tmp_path: Path) -> None:
+    layers = tuples(layers_over(explanation_of(("y", "x"), (5, 4))))
+    assert write_tiff(str(tmp_path / "a map"), layers) == [str(tmp_path / "a map.neuroscope.tif")]
+    with pytest.raises(ns.NeuroscopeError, match="doesn't end in"):
+        write_picture(str(tmp_path / "map.tif"), layers)
+    write_zarr(str(tmp_path / "map.zarr"), layers)
+    with pytest.raises(ns.NeuroscopeError, match="is there already"):
+        write_zarr(str(tmp_path / "map.zarr"), layers)
+
+
+def test_files_of_others_are_left_to_others(tmp_path: Path) -> None:
+    np.save(tmp_path / "other.npy", np.zeros((4, 5)))
+    (tmp_path / "tiffs").mkdir()
+    made = explanation_of(("class",), (2,), space=0)
+    save(made, None, tmp_path / "table.npy")
+    for name in ("other.npy", "tiffs", "missing.tif"):
+        assert result_reader(str(tmp_path / name)) is None
+    assert result_reader([str(tmp_path / "table.npy"), str(tmp_path / "other.npy")]) is None
+    reader = result_reader(str(tmp_path / "table.npy"))
+    with pytest.raises(ns.NeuroscopeError, match="is a table of scores"):
+        reader(str(tmp_path / "table.npy"))  # type: ignore[misc]
