@@ -99,7 +99,7 @@ def test_the_spec_says_how_far_tiles_overlap() -> None:
 
 def test_what_needs_the_whole_is_refused() -> None:
     tiny = network(resize="tile", size=(64, 64))
-    with pytest.raises(ns.NeuroscopeError, match="input.halo to less"):
+    with pytest.raises(ns.NeuroscopeError, match=r"input\.halo to less"):
         ns.explain(tiny, image(), "saliency", "cell")
     tiled = network(Watched(), resize="tile")
     with pytest.raises(ns.NeuroscopeError, match="RISE can't be made tile by tile"):

@@ -509,9 +509,13 @@ class Network:
         return self._adapter.randomised(self.layers, seed)
 
     def _key(self, image: np.ndarray) -> TraceKey:
-        content = np.ascontiguousarray(image).data if image.size else b""
-        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        return TraceKey(digest, image.shape, image.dtype.str, self.spec, self._adapter.state())
+        return TraceKey(image_digest(image), image.shape, image.dtype.str, self.spec, self._adapter.state())
+
+
+def image_digest(image: np.ndarray) -> str:
+    """Return a hash of an image's values."""
+    content = np.ascontiguousarray(image).data if image.size else b""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def wrap(

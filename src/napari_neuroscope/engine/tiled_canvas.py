@@ -49,6 +49,7 @@ class Canvas:
 
     def __init__(self, out: Out, written: Callable[[Part], None] | None = None) -> None:
         self._out, self._written = out, written
+        self._folder: Callable[[Part], None] | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -56,6 +57,15 @@ class Canvas:
         self.values: Any = None
         self.companions: dict[str, np.ndarray] = {}
         self.nonzero: Any = None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is an array in memory, and label maps are kept beside it."""
+        return self._out is None
+
+    def open(self, array: Writable, written: Callable[[Part], None]) -> None:
+        """Take the array that is written on, and who is told of it before all others."""
+        self._out, self._folder = array, written
 
     def write(
         self,
@@ -86,13 +96,14 @@ class Canvas:
             self.nonzero = np.zeros(tuple(shape)[:own_axes], bool)
         self.values[part] = values
         self.nonzero |= values.reshape(*values.shape[:own_axes], -1).any(-1)
-        for name, labels in companions.items() if self._out is None else ():
+        for name, labels in companions.items() if self.in_memory else ():
             space = labels.ndim
             if name not in self.companions:
                 self.companions[name] = np.zeros(tuple(shape)[-space:], np.int32)
             self.companions[name][part[-space:]] = labels
-        if self._written is not None:
-            self._written(part)
+        for tell in (self._folder, self._written):
+            if tell is not None:
+                tell(part)
 
     def _array(self, shape: tuple[int, ...]) -> Any:
         if self._out is None:

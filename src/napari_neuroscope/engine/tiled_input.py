@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.network import image_digest
 from napari_neuroscope.engine.preprocessing import (
     Prepared,
     as_array,
@@ -43,8 +45,9 @@ class TiledInput:
 
     Attributes
     ----------
-    given_shape
-        The image's, along all of its axes.
+    record
+        What is said of the image: its shape and type, and a hash: of one that is not in memory that
+        of its windows, as they were read first.
     image_shape
         The image's pixels along the spatial axes.
     shape
@@ -85,7 +88,13 @@ class TiledInput:
             )
         self._space = space
         self.image_shape = tuple(int(image.shape[self._axes.index(axis)]) for axis in space)
-        self.given_shape = tuple(int(n) for n in image.shape)
+        self.record: dict[str, Any] = {
+            "shape": [int(n) for n in image.shape],
+            "dtype": str(self.dtype),
+        }
+        self._read_so_far: Any = hashlib.blake2b(digest_size=16)
+        if isinstance(image, np.ndarray):
+            self.record["digest"], self._read_so_far = image_digest(image), None
         self.shape = _padded(self.image_shape, spec, stride)
         self.notes: list[str] = []
         self._block = tuple(block)
@@ -120,8 +129,21 @@ class TiledInput:
             prepared.order,
         )
 
+    def begin(self) -> None:
+        """Forget what was read, where not all of it was."""
+        if self._read_so_far is not None:
+            self._read_so_far = hashlib.blake2b(digest_size=16)
+
+    def end_of_pass(self) -> None:
+        """Tell that all windows were read."""
+        if self._read_so_far is not None:
+            self.record["digest"], self._read_so_far = self._read_so_far.hexdigest(), None
+
     def _prepared(self, first: Sequence[int], last: Sequence[int]) -> Prepared:
-        return prepare(self._read(first, last), self._spec, self._channels)
+        values = self._read(first, last)
+        if self._read_so_far is not None:
+            self._read_so_far.update(np.ascontiguousarray(values).data)
+        return prepare(values, self._spec, self._channels)
 
     def _read(self, first: Sequence[int], last: Sequence[int]) -> np.ndarray:
         values = self._raw(first, last)

@@ -8,8 +8,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,9 +42,11 @@ from napari_neuroscope.engine.methods.cams import weighted
 from napari_neuroscope.engine.methods.gradients import guided, input_map
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.target import ResolvedTarget, Target
 from napari_neuroscope.engine.tiled_canvas import Canvas, Out, Part
 from napari_neuroscope.engine.tiled_check import check_by_noise
+from napari_neuroscope.engine.tiled_folder import GrowingFolder
 from napari_neuroscope.engine.tiled_input import TiledInput
 from napari_neuroscope.engine.tiled_targets import TiledTargets, steps_of_output
 from napari_neuroscope.engine.tiled_weights import WEIGHINGS, Stage, Weighing
@@ -79,7 +83,8 @@ def explain_tiled(
     weights: Literal["global", "tile"] = "global",
     window: Sequence[tuple[int, int]] | None = None,
     ground_truth: Any = None,
-    out: Out = None,
+    out: Out | str | Path = None,
+    spacing: Spacing | None = None,
     written: Callable[[Part], None] | None = None,
     partial: Callable[[Explanation], None] | None = None,
     progress: Progress = no_progress,
@@ -123,8 +128,12 @@ def explain_tiled(
     ground_truth
         Classes of the image's pixels, sliced likewise, for the region "ground_truth".
     out
-        Where the map is written, tile by tile: an array of its shape, or a function that takes the
-        shape and returns one. None: an array in memory.
+        Where the map is written, tile by tile: an array of its shape; a function that takes the
+        shape and returns one; or the name of an OME-Zarr folder, ``….ome.zarr``, which is not there
+        yet. It can be looked at while it grows, with its coarser levels; until all is written its
+        record says so. None: an array in memory.
+    spacing
+        How far apart the image's pixels are, for the folder.
     written
         Called with the part of the map that has just been written, a slice an axis of the map.
     partial
@@ -138,7 +147,7 @@ def explain_tiled(
     Returns
     -------
     Explanation
-        Its values are `out` where that was given.
+        Its values are `out` where that was given, the map of a folder as an array of zarr.
 
     Raises
     ------
@@ -147,12 +156,14 @@ def explain_tiled(
     """
     size = tuple(tile) if isinstance(tile, Sequence) else tile
     how = Tiling(size, overlap, weights)
+    folder = GrowingFolder(Path(out), spacing) if isinstance(out, str | Path) else None
     # Passes turn gradients on where they need them; nothing else here is to be followed.
     with torch.inference_mode(False), torch.no_grad():
         try:
             job = _Job(
                 network, image, methods[method], target, layer, dict(options), how=how,
-                window=window, ground_truth=ground_truth, canvas=Canvas(out, written),
+                window=window, ground_truth=ground_truth, canvas=Canvas(None if folder else out, written),  # type: ignore[arg-type]
+                folder=folder,
                 partial=partial, progress=passing_errors(progress),
             )  # fmt: skip
             with job.network.undisturbed():
@@ -199,6 +210,7 @@ class _Job:
         window: Sequence[tuple[int, int]] | None,
         ground_truth: Any,
         canvas: Canvas,
+        folder: GrowingFolder | None,
         partial: Callable[[Explanation], None] | None,
         progress: Progress,
     ) -> None:
@@ -227,7 +239,8 @@ class _Job:
         wanted = (target if self.several else [target]) if Needs.TARGET in needs else []
         targets = [Target.of(one) for one in wanted]
         self.how, self.ground_truth = how, ground_truth
-        self.canvas, self.partial, self.progress = canvas, partial, progress
+        self.canvas, self.folder = canvas, folder
+        self.partial, self.progress = partial, progress
         self.tile = how.sizes(self.network.spec)
         self.input = TiledInput(
             image,
@@ -341,6 +354,7 @@ class _Job:
 
     def _explanation(self, tile: tuple[int, ...]) -> Explanation:
         self.canvas.begin()
+        self.input.begin()
         self.targets.begin()
         self.made, self.map_notes = None, []
         far = self._tiles(tile, self.pulled)
@@ -359,7 +373,11 @@ class _Job:
                 if number == len(passes) and place < len(one.tiles):
                     offer(place, len(one.tiles))
             self.targets.end_of_pass()
-        return self._assembled(far, notes)
+            self.input.end_of_pass()
+        found = self._assembled(far, notes)
+        if self.folder is not None:
+            self.folder.finish(found)
+        return found
 
     def _visit(self, one: _Pass, tile: Tile) -> None:
         # A trace ends with this: the next one takes as much memory.
@@ -447,8 +465,13 @@ class _Job:
             window = self.window or tuple((0, n) for n in self.input.shape)
             self.cut = part_of(window, self.input.shape, steps, self.whole)
             self.made = replace(made, values=torch.empty(0), companions={})
+            if self.folder is not None:
+                self._open_folder((*leading, *(cut.stop - cut.start for cut in self.cut)), placed)
         self.made = replace(self.made, signed=self.made.signed or made.signed)
-        notes = (note for row in rows for one in row for note in one.notes)
+        notes = [note for row in rows for one in row for note in one.notes]
+        if made.companions and not self.canvas.in_memory:
+            names = "”, “".join(made.companions)
+            notes.append(f"the label map “{names}” is left out where a map is not kept in memory")
         self.map_notes = list(dict.fromkeys([*self.map_notes, *notes]))
         inside = (
             slice(one.start - cut.start, one.stop - cut.start)
@@ -461,6 +484,13 @@ class _Job:
             {name: labels[local].cpu().numpy() for name, labels in made.companions.items()},
             own_axes=sum(axis in ("class", "layer") for axis in made.axes),
         )
+
+    def _open_folder(self, shape: tuple[int, ...], first: Sequence[slice]) -> None:
+        """Make the folder, its chunks as large as the cores of the tiles, or parts of them."""
+        assert self.folder is not None
+        empty = self._assembled([], [], np.broadcast_to(np.float32(np.nan), shape))
+        array = self.folder.open(empty, [one.stop - one.start for one in first])
+        self.canvas.open(array, self.folder.written)
 
     def _found(self) -> list[ResolvedTarget | None]:
         return [tally.found for tally in self.targets.tallies] or [None]
@@ -523,17 +553,26 @@ class _Job:
 
         return offer
 
-    def _assembled(self, tiles: list[Tile], notes: list[str]) -> Explanation:
+    def _assembled(
+        self, tiles: list[Tile], notes: list[str], values: np.ndarray | None = None
+    ) -> Explanation:
+        """Return the explanation so far; of `values` where none are written yet."""
         made, spec, network = self.made, self.network.spec, self.network
         assert made is not None
-        tallies, values = self.targets.tallies, self.canvas.values
+        tallies = self.targets.tallies
+        zero: tuple[str, ...] = ()
+        if values is None:
+            values, zero = (
+                self.canvas.values,
+                zero_notes(self.chosen, self.options, ~self.canvas.nonzero, made.axes, made.labels),
+            )
         space = len(self.input.shape)
         grid = Grid.of_image(self.input.image_shape).window((0,) * space, self.input.shape)
         grid = grid.divided(self.whole).window(
             [cut.start for cut in self.cut], values.shape[-space:]
         )
         tiling: dict[str, Any] = {
-            "tile": [max(tile.shape[axis] for tile in tiles) for axis in range(space)],
+            "tile": [max((t.shape[axis] for t in tiles), default=0) for axis in range(space)],
             "overlap": self._overlap,
             "weights": self.how.weights,
         }
@@ -542,7 +581,7 @@ class _Job:
             *(note for tally in tallies for note in tally.notes),
             *layer_notes(network, self.chosen, self.options, self.layers),
             *self.map_notes,
-            *zero_notes(self.chosen, self.options, ~self.canvas.nonzero, made.axes, made.labels),
+            *zero,
         ]
         if self.window is not None:
             tiling["window"] = [list(ends) for ends in self.window]
@@ -554,7 +593,7 @@ class _Job:
             self.options,
             self.layers,
             [(t.found, t.value * t.scale) for t in tallies if t.found is not None],
-            {"shape": list(self.input.given_shape), "dtype": str(self.input.dtype)},
+            dict(self.input.record),
             list(dict.fromkeys(notes)),
             digest=network.digest(),
             layer_shapes=self.layer_shapes,
