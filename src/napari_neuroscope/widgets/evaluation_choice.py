@@ -257,6 +257,8 @@ def _why_not(layer: Any) -> str:
         return "It explains no class, so nothing tells whether it is right."
     if explained.explanation.unfinished:
         return f"It was stopped after {explained.explanation.unfinished}."
+    if "planes" in explained.explanation.provenance:
+        return "It is of a stack; explain the slice that is to be judged."
     if set(explained.explanation.leading) - {"class", "layer"}:
         return "It has several values a position."
     return ""

@@ -57,6 +57,7 @@ from napari_neuroscope.widgets.session import (
     inspect,
 )
 from napari_neuroscope.widgets.soon import Soon
+from napari_neuroscope.widgets.stack_part import StackPart
 from napari_neuroscope.widgets.target_part import TargetPart
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class Inspector(Dock):
         self._image_box.setAccessibleName("Image")
         self._size_note = _note()
         self.extent = Extent(self._viewer, self.session)
+        self.slices = StackPart(self._viewer, self.session)
         self._method_box = _narrow(QComboBox())
         self._method_box.setAccessibleName("Method")
         for name, method in methods.items():
@@ -198,6 +200,7 @@ class Inspector(Dock):
         top.addRow("", self._trust_button)
         top.addRow("Image", self._image_box)
         top.addRow("Extent", self.extent)
+        top.addRow(self.slices.title, self.slices)
         top.addRow("", self._size_note)
         top.addRow("Method", self._method_box)
         top.addRow("", self._method_note)
@@ -255,6 +258,7 @@ class Inspector(Dock):
         self._layer_list.changed.connect(lambda names: setattr(self.session, "layers", names))
         self._class_list.changed.connect(lambda found: setattr(self.session, "classes", found))
         self._target_part.edited.connect(self._changed)
+        self.slices.changed.connect(self._changed)
         self._live.toggled.connect(lambda on: setattr(self.session, "live", on))
         self._run.clicked.connect(self.explain)
         self._cancel.clicked.connect(self.cancel)
@@ -600,7 +604,8 @@ class Inspector(Dock):
         if self._listed != self.session.chosen_method().needs_with(self.session.options):
             # An option may ask for a layer.
             self._list_layers()
-        problem = self.session.problem(self.image_layer())
+        several = self.slices.refresh()
+        problem = self.session.problem(self.image_layer()) or self.slices.problem() or None
         if problem is None and self.session.findings is None:
             problem = "The network looks at the image."
         if self._trouble:
@@ -610,7 +615,7 @@ class Inspector(Dock):
         self._reason.setText(problem or "")
         self._reason.setVisible(bool(problem))
         self._tell_size()
-        long = self._cost_note.tell(self.session) | self.extent.refresh()
+        long = self._cost_note.tell(self.session) | self.extent.refresh() | several
         if problem is None and self.session.live and not long:
             self._soon()
 
@@ -716,7 +721,11 @@ class Inspector(Dock):
             self.session.targets(network, self._viewer) if uses_target else (),
         )
         # A click asks about the whole image.
-        return self.extent.question(question) if with_target else question
+        if not with_target:
+            return question
+        if self.slices.asks_several():
+            return self.slices.question(question)
+        return self.extent.question(question)
 
     def explain(self) -> None:
         """Compute what is chosen, and show it when it is there."""

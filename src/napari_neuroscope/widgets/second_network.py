@@ -102,6 +102,7 @@ class SecondNetwork(Inspector):
         self._column.insertWidget(0, self._same)
         self._column.addWidget(row)
         self._column.addWidget(self._said)
+        self.slices.offered = False
         # These docks, questions by clicking and recipes are of the first network.
         for widget in (
             self._options_button,

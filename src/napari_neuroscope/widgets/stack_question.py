@@ -1,0 +1,115 @@
+"""Questions about several planes of a stack."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.planes import Stack
+from napari_neuroscope.engine.stacks import explain_stack
+from napari_neuroscope.viewer.overlays import LayerData
+from napari_neuroscope.viewer.planes import Shown
+from napari_neuroscope.widgets.session import Offer, Question, one_or_many
+
+# So often the map that grows is drawn anew.
+_OFFER_EVERY_S = 0.3
+# Larger maps than this are not for the memory of a viewer.
+_MOST_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class StackQuestion(Question):
+    """A question about several planes of a stack; its map grows in its layer, plane by plane.
+
+    Attributes
+    ----------
+    chosen
+        Which steps of each of the stack's axes.
+    """
+
+    chosen: tuple[range, ...] = ()
+
+    @classmethod
+    def about(cls, question: Question, chosen: Sequence[range]) -> StackQuestion:
+        """Return a question about the shown plane as one about several."""
+        values = {name: getattr(question, name) for name in Question.__dataclass_fields__}
+        return cls(**values, chosen=tuple(chosen))
+
+    def place(self) -> tuple[int, ...]:
+        """Return where the map lies along the axes that the network takes whole."""
+        return super().place()[len(self.chosen) :]
+
+    def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
+        """Compute it, offering the map while it grows."""
+        stack = stack_of(self.shown, self.source, self.network)
+        count, offered = math.prod(map(len, self.chosen)), -math.inf
+
+        def by_plane(done: int, total: int, what: str) -> None:
+            number = min(done * count // max(total, 1) + 1, count)
+            progress(done, total, f"{what} · {number:,} of {count:,} slices")
+
+        def partly(found: Explanation) -> None:
+            nonlocal offered
+            if offer is not None and time.monotonic() - offered > _OFFER_EVERY_S:
+                offer(found)
+                offered = time.monotonic()
+
+        return explain_stack(
+            self.network,
+            stack,
+            self.method,
+            one_or_many(tuple(self.resolved(target) for target in self.targets)),
+            one_or_many(self.layers),
+            planes=dict(zip(stack.axes, self.chosen, strict=True)),
+            out=_room,
+            progress=by_plane,
+            partial=partly,
+            **self.options,
+        )
+
+    def layer_data(self, found: Explanation) -> list[LayerData]:
+        """Return what was found, perhaps not yet all, as layer data."""
+        layers = super().layer_data(found)
+        for _, attributes, _ in layers:
+            attributes["name"] += f" · {math.prod(map(len, self.chosen)):,} slices"
+        return layers
+
+    @property
+    def slot(self) -> tuple[str, ...]:
+        """Where it is shown: in a layer of its own, beside that of the shown plane."""
+        return (*super().slot, "slices")
+
+
+def stack_of(shown: Shown, layer: Any, network: Network) -> Stack:
+    """Return an image layer as a stack along the axes that a network does not take.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the image has too few axes.
+    """
+    count = len(shown.plane(network))
+    labels = [str(label) for label in layer.axis_labels[:count]]
+    # napari's own names are numbers.
+    named = [
+        f"axis {n}" if label.lstrip("-").isdigit() else label for n, label in enumerate(labels)
+    ]
+    return Stack.of_first(shown.data, named if len(set(named)) == count else
+                          [f"axis {n}" for n in range(count)])  # fmt: skip
+
+
+def _room(shape: tuple[int, ...]) -> np.ndarray:
+    size = 4 * math.prod(shape)
+    if size > _MOST_BYTES:
+        raise NeuroscopeError(
+            f"The maps of so many slices take {size / (1 << 30):.1f} GB; choose a range of them."
+        )
+    return np.full(shape, np.nan, np.float32)
