@@ -150,8 +150,11 @@ class _Found:
         self.companions: dict[str, np.ndarray] = {}
         self.signed = False
         self.left_out: list[tuple[tuple[int, ...], tuple[int, ...], EmptyRegionError]] = []
-        # Of each plane: its index, and the class and value of each target.
-        self.targets: list[tuple[tuple[int, ...], list[tuple[int, float | None]]]] = []
+        # Of each plane that is done: its index, and the class and the score of each target.
+        self.indices: list[list[int]] = []
+        self.classes: list[list[int]] = []
+        self.scores: list[list[float | None]] = []
+        self.sums: list[_Sum] = []
         self.notes: dict[str, list[tuple[int, ...]]] = {}
         self.channels: set[tuple[str, ...]] = set()
         self.digest = hashlib.blake2b(digest_size=16)
@@ -205,7 +208,12 @@ class _Found:
         self.signed = self.signed or plane.signed
         self.channels.add(plane.labels.get("channel", ()))
         record = plane.provenance
-        self.targets.append((index, [(t["index"], t["value"]) for t in record["targets"]]))
+        self.indices.append(list(index))
+        self.classes.append([target["index"] for target in record["targets"]])
+        self.scores.append([target["value"] for target in record["targets"]])
+        self.sums = self.sums or [_Sum() for _ in record["targets"]]
+        for one, which, score in zip(self.sums, self.classes[-1], self.scores[-1], strict=True):
+            one.add(which, score)
         for note in record["notes"]:
             self.notes.setdefault(note, []).append(index)
         self.digest.update(record["image"]["digest"].encode())
@@ -315,34 +323,24 @@ class _Found:
         }
         if not self.stack.axes:
             return {**first.provenance, "image": record["image"]}
-        record["targets"] = [self._of_all(n, one) for n, one in enumerate(record["targets"])]
+        record["targets"] = [
+            {**target, **one.record(target["class"])}
+            for target, one in zip(record["targets"], self.sums, strict=True)
+        ]
         record["planes"] = {
             "axes": list(self.stack.axes),
             "first": [steps.start for steps in self.chosen],
             "count": [len(steps) for steps in self.chosen],
             "step": [steps.step for steps in self.chosen],
-            "indices": [list(index) for index, _ in self.targets],
-            "classes": [[index for index, _ in targets] for _, targets in self.targets],
-            "values": [[value for _, value in targets] for _, targets in self.targets],
+            "indices": list(self.indices),
+            "classes": list(self.classes),
+            "values": list(self.scores),
         }
         record["notes"] = self._notes()
         return record
 
-    def _of_all(self, number: int, target: dict[str, Any]) -> dict[str, Any]:
-        """Return the record of a target of all planes, its value the mean of theirs."""
-        classes = {targets[number][0] for _, targets in self.targets}
-        values = [targets[number][1] for _, targets in self.targets]
-        known = [value for value in values if value is not None]
-        one = len(classes) == 1
-        return {
-            **target,
-            "class": target["class"] if one else EACH,
-            "index": target["index"] if one else None,
-            "value": sum(known) / len(known) if known else None,
-        }
-
     def _notes(self) -> list[str]:
-        named, count = self.stack.named, len(self.targets)
+        named, count = self.stack.named, len(self.indices)
         found = []
         for note, where in list(self.notes.items())[:_MOST_NOTES]:
             more = f" and {len(where) - 1:,} more" if len(where) > 1 else ""
@@ -356,6 +354,27 @@ class _Found:
         if self.first is not None and self.first.provenance["targets"] and count > 1:
             found.append(f"the score is the mean of {count:,} planes")
         return found
+
+
+class _Sum:
+    """The classes of a target on the planes so far, and the mean of its scores."""
+
+    def __init__(self) -> None:
+        self.classes: set[int] = set()
+        self.total, self.count = 0.0, 0
+
+    def add(self, which: int, score: float | None) -> None:
+        """Take those of one more plane."""
+        self.classes.add(which)
+        if score is not None:
+            self.total, self.count = self.total + score, self.count + 1
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Return what is told of all planes, where the class of the first has a name."""
+        value = self.total / self.count if self.count else None
+        if len(self.classes) > 1:
+            return {"class": EACH, "index": None, "value": value}
+        return {"class": name, "value": value}
 
 
 def _with(shape: Sequence[int], counts: Sequence[int], before: int) -> tuple[int, ...]:
