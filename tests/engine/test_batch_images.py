@@ -152,11 +152,21 @@ def test_outputs_are_named_as_their_images_whatever_these_are_called(tmp_path: P
 
 def test_no_two_images_share_a_name() -> None:
     paths = [Path(f"/data/{name}") for name in
-             ("a/x.png", "a/x.tif", "A/X.png", "b/x.png", "x.png", "a/x_png.png", "nul.tif")]  # fmt: skip
+             ("a/x.png", "a/x.tif", "A/X.png", "b/x.png", "x.png", "a/x_png.png", "nul.tif",
+              ".hidden/x.png")]  # fmt: skip
     root = common_folder(paths)
     names = output_names(paths, root)
     assert root == Path("/data")
-    assert names == ["a/x_png", "a/x_tif", "A/X_png-2", "b/x", "x", "a/x_png-3", "_nul"]
+    assert names == [
+        "a/x_png",
+        "a/x_tif",
+        "A/X_png-2",
+        "b/x",
+        "x",
+        "a/x_png-3",
+        "_nul",
+        "_.hidden/x",
+    ]
     assert len({name.casefold() for name in names}) == len(names)
     # They keep theirs, whatever comes later or is left out.
     known = dict(zip(map(str, paths), names, strict=True))

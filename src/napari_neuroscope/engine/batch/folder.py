@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -17,6 +19,11 @@ MAPS, THUMBNAILS, OWN = "maps", "thumbnails", ".batch"
 RECIPE = "recipe.neuroscope-recipe.yaml"
 CSV, PARQUET, REPORT = "summary.csv", "summary.parquet", "report.html"
 _FORMAT = 1
+# What `write_whole` calls our own files while it writes them.
+_UNFINISHED = re.compile(
+    rf"\.({'|'.join(re.escape(Path(name).stem) for name in (CSV, REPORT, RECIPE, 'batch.json'))})"
+    r"-\w{8}\.(csv|parquet|html|yaml|json)"
+)
 # What is wrong with one name or one file alone; all else is wrong with the place.
 _OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOMEM, errno.EFBIG)
 
@@ -194,6 +201,8 @@ class BatchFolder:
         from filelock import FileLock, Timeout
 
         self.path, self._journal = path, path / OWN / "journal.jsonl"
+        # It is there while a batch runs, and after one that could not come to its end.
+        self._running = path / OWN / "running"
         state = path / OWN / "batch.json"
         if not force and not state.exists():
             self._refuse_others()
@@ -206,17 +215,14 @@ class BatchFolder:
                 f"Another batch is writing into {path}; wait for its end, or choose another folder."
             ) from error
         except OSError as error:
-            raise OutputError(
-                f"{path} can't be written: {error.strerror or error}; choose another folder."
-            ) from error
+            raise _unwritable(path, error) from error
         try:
             self.root = self._begun(state, recipe, root, force=force)
-            try:
-                self.journal = Journal(self._journal)
-            except OSError as error:
-                raise OutputError(
-                    f"{path} can't be written: {error.strerror or error}; choose another folder."
-                ) from error
+            self._tidy()
+            self.journal = Journal(self._journal)
+        except OSError as error:
+            self._lock.release()
+            raise _unwritable(path, error) from error
         except BaseException:
             self._lock.release()
             raise
@@ -278,6 +284,17 @@ class BatchFolder:
         journal.close()
         self._journal.unlink()
 
+    def _tidy(self) -> None:
+        """Remove what an interrupted run was writing, under names that say so."""
+        if self._running.exists():
+            for part in (MAPS, THUMBNAILS):
+                _remove_hidden(self.path / part)
+            for place in (self.path, self.path / OWN):
+                for path in list(place.iterdir()):
+                    if _UNFINISHED.fullmatch(path.name):
+                        remove(path)
+        self._running.touch()
+
     def is_complete(self, record: Record, stamp: str, kinds: tuple[str, ...]) -> bool:
         """Whether all that is asked for of an image is there, of this very image."""
         wanted = {f"{MAPS}/{record.name}{kind}" for kind in kinds}
@@ -291,6 +308,8 @@ class BatchFolder:
     def close(self) -> None:
         """Let other batches write here."""
         self.journal.close()
+        with suppress(OSError):
+            self._running.unlink(missing_ok=True)
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -298,6 +317,21 @@ class BatchFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} can't be written: {error.strerror or error}; choose another folder."
+    )
+
+
+def _remove_hidden(folder: Path) -> None:
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if name.startswith("."):
+                remove(Path(place, name))
+        # What is in a Zarr is its own business.
+        folders[:] = [name for name in folders if not name.startswith(".") and name[-5:] != ".zarr"]
 
 
 def size_of(path: Path) -> int | None:

@@ -77,7 +77,8 @@ def _relative(path: Path, root: Path) -> str:
 def _safe(part: str) -> str:
     """Return a name that any file system takes."""
     name = unicodedata.normalize("NFC", _FORBIDDEN.sub("_", part)).rstrip(" .") or "_"
-    if name.split(".")[0].casefold() in _RESERVED:
+    # What is unfinished has a name that begins with a dot.
+    if name.startswith(".") or name.split(".")[0].casefold() in _RESERVED:
         name = f"_{name}"
     # What is no text in UTF-8 is none in a table either.
     raw = name.encode("utf-8", "replace")

@@ -1,0 +1,99 @@
+"""Batches that are killed, and disks that are full or can't be written: nothing is lost or half."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import napari_neuroscope as ns
+from batches import images_in, recipe_in, written
+from napari_neuroscope.engine.batch.folder import OutputError
+
+TESTS = Path(__file__).parent.parent
+
+
+def run(recipe: Path, images: Path, out: Path) -> ns.BatchResult:
+    return ns.run_batch(recipe, images, out, device="cpu", trust=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes can't be forked here")
+def test_a_batch_that_is_killed_again_and_again_is_complete_in_the_end(tmp_path: Path) -> None:
+    recipe, images = recipe_in(tmp_path / "recipe"), tmp_path / "images"
+    images_in(images, 10)
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    answer = subprocess.run(
+        [sys.executable, TESTS / "batch_killed.py", recipe, images, tmp_path / "out", "1"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    *killed, finished = answer.stdout.splitlines()
+    assert finished == "finished"
+    assert len(killed) >= 8
+    assert {"in a map", "in the journal"} <= set(killed)
+    # The first of them did it without.
+    assert written(tmp_path / "out") == written(tmp_path / "out before")
+    hidden = {path.name for path in (tmp_path / "out").rglob(".*")}
+    assert hidden == {".batch"}
+    assert not (tmp_path / "out" / ".batch" / "running").exists()
+
+
+# --- disks ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A small disk, which is made anew with other options each time it is called."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = []
+
+    def mount(options: str) -> Path:
+        again = ["-o", f"remount,{options}"] if mounted else ["-o", options]
+        command = ["mount", "-t", "tmpfs", *again, "tmpfs", str(place)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no disk can be mounted here: {error}")
+        mounted.append(options)
+        return place
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk(disk: Callable[[str], Path], tmp_path: Path) -> None:
+    recipe, images = recipe_in(tmp_path / "recipe"), tmp_path / "images"
+    images_in(images, 8)
+    out = disk("size=96k") / "out"
+    with pytest.raises(OutputError, match="No space left on device"):
+        run(recipe, images, out)
+    done = [path.name for path in (out / "maps").iterdir()]
+    assert 0 < len(done) < 8
+    assert all(name.startswith("cell") for name in done)
+    disk("size=4m")
+    result = run(recipe, images, out)
+    assert result.kept > 0
+    assert result.left == 0
+    run(recipe, images, tmp_path / "whole")
+    assert written(out) == written(tmp_path / "whole")
+
+
+def test_a_disk_that_cannot_be_written(disk: Callable[[str], Path], tmp_path: Path) -> None:
+    recipe, images = recipe_in(tmp_path / "recipe"), tmp_path / "images"
+    images_in(images, 2)
+    out = disk("size=4m") / "out"
+    run(recipe, images, out)
+    before = written(out)
+    disk("ro,size=4m")
+    images_in(images, 1, first=5)
+    with pytest.raises(OutputError, match=r"can't be written: Read-only file system"):
+        run(recipe, images, out)
+    with pytest.raises(OutputError, match=r"can't be written: Read-only file system"):
+        run(recipe, images, out.parent / "other")
+    assert written(out) == before
