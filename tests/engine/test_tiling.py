@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import OutOfMemoryError
-from napari_neuroscope.engine.tiled_input import percentiles
+from napari_neuroscope.engine.tiled_input import TiledInput, percentiles
 from networks import UNet, Vgg, as_network, settled
 
 explain_tiled = ns.explain_tiled
@@ -517,3 +517,18 @@ def test_the_map_so_far_is_handed_out(monkeypatch) -> None:
     assert counts[-1] < made.values.size
     assert made.unfinished == ""
     assert np.isfinite(made.values).all()
+
+
+def test_what_hangs_on_all_of_an_image_is_found_once() -> None:
+    network = unet(normalization={"percentile": [1, 99.8]})
+    image_ = Sliced(image((400, 500, 3)))
+    known = TiledInput(image_, network.spec, network.channels, (200, 200), stride=(4, 4))
+    image_.read.clear()
+    window = ((40, 100), (60, 120))
+    first, again = (
+        explain_tiled(network, known, "saliency", "cell", window=window) for _ in range(2)
+    )
+    assert sum(image_.read) < 2 * 3 * 200 * 200, "the window and what the network sees around it"
+    afresh = explain_tiled(network, Sliced(image((400, 500, 3))), "saliency", "cell", window=window)
+    np.testing.assert_array_equal(first.values, afresh.values)
+    assert first.provenance["image"] == again.provenance["image"] == afresh.provenance["image"]

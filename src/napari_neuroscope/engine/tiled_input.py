@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -88,13 +89,7 @@ class TiledInput:
             )
         self._space = space
         self.image_shape = tuple(int(image.shape[self._axes.index(axis)]) for axis in space)
-        self.record: dict[str, Any] = {
-            "shape": [int(n) for n in image.shape],
-            "dtype": str(self.dtype),
-        }
-        self._read_so_far: Any = hashlib.blake2b(digest_size=16)
-        if isinstance(image, np.ndarray):
-            self.record["digest"], self._read_so_far = image_digest(image), None
+        self._begin_record()
         self.shape = _padded(self.image_shape, spec, stride)
         self.notes: list[str] = []
         self._block = tuple(block)
@@ -133,6 +128,22 @@ class TiledInput:
         """Forget what was read, where not all of it was."""
         if self._read_so_far is not None:
             self._read_so_far = hashlib.blake2b(digest_size=16)
+
+    def again(self) -> TiledInput:
+        """Return the same image to be read anew, with what was found of all of it."""
+        other = copy(self)
+        other._begin_record()
+        return other
+
+    def _begin_record(self) -> None:
+        image = self._image
+        self.record: dict[str, Any] = {
+            "shape": [int(n) for n in image.shape],
+            "dtype": str(self.dtype),
+        }
+        self._read_so_far: Any = hashlib.blake2b(digest_size=16)
+        if isinstance(image, np.ndarray):
+            self.record["digest"], self._read_so_far = image_digest(image), None
 
     def end_of_pass(self) -> None:
         """Tell that all windows were read."""

@@ -102,7 +102,8 @@ def explain_tiled(
         A segmenter, made by `load` or `wrap`.
     image
         What can be sliced, of NumPy, dask, zarr or h5py, of axes as the spec's ``image_axes``. It
-        is read window by window.
+        is read window by window. Or a `TiledInput` of it for this network, which already knows what
+        hangs on all of it.
     method
         ``score_map``, ``fusion_score_map``, ``activation``, ``saliency``, ``input_x_gradient``,
         ``guided_backprop``, ``grad_cam``, ``guided_grad_cam``, ``grad_cam_plus_plus``,
@@ -242,14 +243,17 @@ class _Job:
         self.canvas, self.folder = canvas, folder
         self.partial, self.progress = partial, progress
         self.tile = how.sizes(self.network.spec)
-        self.input = TiledInput(
-            image,
-            self.network.spec,
-            self.network.channels,
-            self.tile,
-            lambda: progress(0, 0, chosen.title),
-            stride=self.geometry.block,
-        )
+        if isinstance(image, TiledInput):
+            self.input = image.again()
+        else:
+            self.input = TiledInput(
+                image,
+                self.network.spec,
+                self.network.channels,
+                self.tile,
+                lambda: progress(0, 0, chosen.title),
+                stride=self.geometry.block,
+            )
         self.targets = TiledTargets(targets, self.geometry, self.input, ground_truth)
         self.window = None if window is None else self._window(window, targets)
         self.weighing = WEIGHINGS.get(chosen.name) if how.weights == "global" else None
