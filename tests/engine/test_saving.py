@@ -109,7 +109,7 @@ def test_a_table_has_no_picture(kind: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, ".png"])
 def test_nothing_is_written_over_what_is_there(kind: str, tmp_path: Path) -> None:
     first = explanation_of(("y", "x"), (3, 4))
     second = explanation_of(("y", "x"), (5, 6))

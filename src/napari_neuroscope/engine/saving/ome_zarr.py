@@ -156,9 +156,11 @@ class Store:
             arranged = arranged[
                 (slice(None),) * first + (slice(None, None, 2),) * (arranged.ndim - first)
             ]
-        classes = [] if self._record["companions"][name]["ordered"] else self._record["classes"]
         about: dict[str, Any] = {"version": VERSION, "source": {"image": "../../"}}
-        if classes:
+        if self._record["companions"][name]["ordered"]:
+            about["colors"] = _colours_of_order(labels)
+        else:
+            classes = self._record["classes"]
             about["colors"] = [
                 {"label-value": n, "rgba": [*colour, 0 if is_background(word) else 255]}
                 for n, (word, colour) in enumerate(classes)
@@ -226,6 +228,18 @@ class Store:
             ]
             sizes = tuple(-(-n // 2) if at >= first else n for at, n in enumerate(sizes))
         return {"name": name, "axes": axes, "datasets": datasets, "type": "local mean"}
+
+
+def _colours_of_order(labels: np.ndarray) -> list[dict[str, Any]]:
+    """Return colours of regions by their order, the first as the largest value of a map."""
+    numbers = np.unique(labels)
+    numbers = numbers[numbers > 0]
+    rank = 1 - np.arange(len(numbers)) / max(len(numbers), 1)
+    shades = (coloured(rank, (0.0, 1.0), signed=False)[:, :3] * 255).round().astype(int)
+    return [
+        {"label-value": int(number), "rgba": [*shade, 255]}
+        for number, shade in zip(numbers, shades.tolist(), strict=True)
+    ]
 
 
 def _along_file(record: Mapping[str, Any], layout: Layout) -> Spacing:
