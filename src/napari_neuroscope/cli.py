@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_neuroscope.engine.explanation import Explanation
+    from napari_neuroscope.engine.lazy_images import LazyImage
     from napari_neuroscope.engine.network import Network
 
 
@@ -95,6 +96,25 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="an option of the method; may be repeated",
+    )
+    explain.add_argument(
+        "--tile",
+        type=_at_least(1),
+        metavar="PIXELS",
+        help="run tile by tile, with tiles of so many pixels at most; to .ome.zarr the map is "
+        "written as it grows",
+    )
+    explain.add_argument(
+        "--overlap",
+        type=_at_least(0),
+        metavar="PIXELS",
+        help="how many pixels of each side of a tile are thrown away; default: as many as make the "
+        "result that of the whole, or the spec's halo",
+    )
+    explain.add_argument(
+        "--weights",
+        choices=["global", "tile"],
+        help="whether channels are weighted by the whole image (default) or by each tile",
     )
     explain.add_argument(
         "--save-recipe",
@@ -255,9 +275,35 @@ def _refuse_out(out: Path, *, force: bool) -> None:
         raise NeuroscopeError(f"The folder {out.absolute().parent} does not exist; make it first.")
 
 
+def _written(
+    ask: Callable[[Path | None], Explanation],
+    image: LazyImage,
+    outs: Sequence[Path],
+    *,
+    force: bool,
+    grows: bool,
+) -> Explanation:
+    """Explain, and write the explanation: where it `grows`, to an OME-Zarr while it is made."""
+    from napari_neuroscope.engine.saving import read_result, save
+    from napari_neuroscope.engine.writing import write_whole_folder
+
+    folder = next((out for out in outs if grows and out.suffix.lower() == ".zarr"), None)
+    if folder is None:
+        explanation = ask(None)
+    elif folder.exists():
+        # What is there stays until the new one is whole.
+        write_whole_folder(folder, ask)
+        explanation = read_result(folder).explanation
+    else:
+        explanation = ask(folder)
+    for out in outs:
+        if out != folder:
+            save(explanation, image, out, spacing=image.spacing, overwrite=force)
+    return explanation
+
+
 def _explain(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.lazy_images import open_image
-    from napari_neuroscope.engine.saving import save
 
     _refuse_out(parsed.out, force=parsed.force)
     if parsed.save_recipe is not None:
@@ -267,8 +313,9 @@ def _explain(parsed: argparse.Namespace) -> None:
     image = open_image(parsed.image)
 
     from napari_neuroscope.engine.methods.registry import Needs, methods
-    from napari_neuroscope.engine.stacks import explain_stack
+    from napari_neuroscope.engine.stacks import explain_stack, grows
     from napari_neuroscope.engine.target import Target
+    from napari_neuroscope.engine.tiles import Tiling
 
     network = _load(parsed)
     method = methods[parsed.method]
@@ -277,18 +324,27 @@ def _explain(parsed: argparse.Namespace) -> None:
     targets: Any = [Target(name, region, parsed.score) for name in parsed.classes or []]
     if not targets and Needs.TARGET in method.needs and network.spec.task == "classification":
         targets = [Target(None, region, parsed.score)]
+    how = Tiling(parsed.tile, parsed.overlap, parsed.weights or "global")
+    tiling = None if how == Tiling() and parsed.weights is None else how
     with _bar() as progress:
-        explanation = explain_stack(
-            network,
-            image,
-            method.name,
-            _one_or_many(targets),
-            _one_or_many(parsed.layer),
-            planes=parsed.planes,
-            progress=progress,
-            **options,
+
+        def ask(out: Path | None) -> Explanation:
+            return explain_stack(
+                network,
+                image,
+                method.name,
+                _one_or_many(targets),
+                _one_or_many(parsed.layer),
+                planes=parsed.planes,
+                tiling=tiling,
+                out=out,
+                progress=progress,
+                **options,
+            )
+
+        explanation = _written(
+            ask, image, [parsed.out], force=parsed.force, grows=grows(network, image, tiling)
         )
-    save(explanation, image, parsed.out, spacing=image.spacing, overwrite=parsed.force)
     print(_summary(explanation, parsed.out))
     if parsed.save_recipe is not None:
         from napari_neuroscope.engine.recipe import Recipe
@@ -296,6 +352,16 @@ def _explain(parsed: argparse.Namespace) -> None:
         kind: Any = parsed.out.suffix.lower().replace(".tiff", ".tif")
         Recipe.of(explanation, [kind]).save(parsed.save_recipe, overwrite=parsed.force)
         print(f"  its recipe saved as {parsed.save_recipe}")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if (found := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{found} is less than {least}")
+        return found
+
+    number.__name__ = "whole number"
+    return number
 
 
 def _one_or_many(items: Sequence[Any] | None) -> Any:
@@ -353,7 +419,7 @@ def _summary(explanation: Explanation, *outs: Path) -> str:
 def _run(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.lazy_images import open_image
     from napari_neuroscope.engine.recipe import Recipe
-    from napari_neuroscope.engine.saving import save
+    from napari_neuroscope.engine.stacks import grows
 
     with _telling_warnings():
         piped = parsed.recipe == "-"
@@ -366,18 +432,24 @@ def _run(parsed: argparse.Namespace) -> None:
     image = open_image(parsed.image)
     truth = None if parsed.ground_truth is None else open_image(parsed.ground_truth)
     with _telling_warnings(), _bar() as progress:
-        explanation = recipe.run(
-            None,
-            image,
-            ground_truth=truth,
-            planes=parsed.planes,
-            device=parsed.device,
-            trust=parsed.trust,
-            allow_changed=parsed.allow_changed,
-            progress=progress,
+        network, notes = recipe.fitted(
+            None, device=parsed.device, trust=parsed.trust, allow_changed=parsed.allow_changed
         )
-    for out in outs:
-        save(explanation, image, out, spacing=image.spacing, overwrite=parsed.force)
+        explanation = _written(
+            lambda out: recipe.explained(
+                network,
+                image,
+                notes,
+                ground_truth=truth,
+                planes=parsed.planes,
+                out=out,
+                progress=progress,
+            ),
+            image,
+            outs,
+            force=parsed.force,
+            grows=grows(network, image, recipe.tiling),
+        )
     print(_summary(explanation, *outs))
 
 

@@ -125,6 +125,15 @@ class Stack:
         rest = sorted(self._order)
         return plane.transpose([rest.index(n) for n in self._order])
 
+    @property
+    def lazily(self) -> Any:
+        """The image that is no stack, with the network's axes in its order, read as it is sliced."""
+        if self._order == tuple(range(len(self._order))):
+            return self.image
+        import dask.array as da
+
+        return da.from_array(self.image, chunks="auto", name=False).transpose(self._order)
+
     def named(self, index: Sequence[int]) -> str:
         """Return what to call a plane, such as “t=3, z=1”."""
         return ", ".join(f"{axis}={n}" for axis, n in zip(self.axes, index, strict=True))

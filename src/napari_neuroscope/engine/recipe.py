@@ -7,6 +7,7 @@ import math
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from pprint import pformat
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -39,6 +40,7 @@ from napari_neuroscope.engine.planes import Planes
 from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.engine.stacks import explain_stack
 from napari_neuroscope.engine.target import Score, Target
+from napari_neuroscope.engine.tiles import Tiling
 from napari_neuroscope.engine.trust import TrustStore, UntrustedError, digest_of
 from napari_neuroscope.engine.writing import write_whole
 
@@ -185,6 +187,9 @@ class Recipe(_Strict):
     planes
         Which planes of a stack, as `explain_stack` takes them; None: all, and of an image that is
         no stack itself.
+    tiling
+        How an image is cut into tiles, as `explain_tiled` takes it; None: it is not, or as the spec
+        says.
     outputs
         The kinds of file that are written of an image, by their endings.
     versions
@@ -200,6 +205,7 @@ class Recipe(_Strict):
     several: bool = False
     layer: str | tuple[str, ...] | None = None
     planes: str | None = None
+    tiling: Tiling | None = None
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)] = (".tif",)
     versions: dict[str, str] = {}
 
@@ -243,6 +249,11 @@ class Recipe(_Strict):
                 f"“{title}” was not asked for by itself; make recipes of the explanations that it "
                 f"is made of."
             )
+        if asked.window is not None:
+            raise NeuroscopeError(
+                f"“{title}” is of a part of one image, which a recipe can't hold; explain the whole "
+                f"image."
+            )
         _refuse_options(title, asked.options)
         network = RecipeNetwork.of(record["network"], hashed=hashed)
         spec = ModelSpec.parse(record["spec"])
@@ -255,6 +266,7 @@ class Recipe(_Strict):
             several=asked.several,
             layer=tuple(asked.layer) if isinstance(asked.layer, list) else asked.layer,
             planes=asked.planes,
+            tiling=asked.tiling,
             outputs=tuple(outputs),
             versions=record["versions"],
         )
@@ -537,6 +549,7 @@ class Recipe(_Strict):
             list(self.layer) if isinstance(self.layer, tuple) else self.layer,
             planes=self.planes if planes is None else planes,
             ground_truth=ground_truth,
+            tiling=self.tiling,
             out=out,
             progress=progress,
             partial=partial,
@@ -620,11 +633,21 @@ class Recipe(_Strict):
         if self.planes is not None:
             lines[-1] = f"image = ns.open_image({str(image)!r})"
             asking.append(f"planes={self.planes!r}")
+        how: dict[str, Any] = asdict(self.tiling) if self.tiling else {}
+        how = {name: value for name, value in how.items() if value != getattr(Tiling(), name)}
+        if self.tiling is not None and self.planes is not None:
+            lines.insert(2, "from napari_neuroscope.engine.tiles import Tiling")
+            arguments = ", ".join(f"{name}={value!r}" for name, value in how.items())
+            asking.append(f"tiling=Tiling({arguments})")
+        elif self.tiling is not None:
+            lines[-1] = f"image = ns.open_image({str(image)!r})"
+            asking += [f"{name}={value!r}" for name, value in how.items()]
         if self.needs_ground_truth:
             lines.append(f"ground_truth = read_image({str(ground_truth)!r})")
             asking.append("ground_truth=ground_truth")
         asking += [f"{name}={value!r}" for name, value in options.items()]
-        explaining = "ns.explain" if self.planes is None else "ns.explain_stack"
+        explaining = "ns.explain" if self.tiling is None else "ns.explain_tiled"
+        explaining = explaining if self.planes is None else "ns.explain_stack"
         lines += [f"network = {_call('ns.load', loading)}",
                   f"explanation = {_call(explaining, asking)}"]  # fmt: skip
         return "\n".join(lines) + "\n"

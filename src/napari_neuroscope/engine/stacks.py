@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial as partially
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.planes import Planes, Stack
 from napari_neuroscope.engine.target import Instance, Mask, Target
+from napari_neuroscope.engine.tiles import Tiling, by_tiles
+from napari_neuroscope.engine.tiling import explain_tiled
 
 EACH = "top of each plane"
 """What the class of a target is called that is another on each plane."""
@@ -41,6 +44,7 @@ def explain_stack(
     planes: Planes = None,
     axes: Sequence[str] | None = None,
     ground_truth: Any = None,
+    tiling: Tiling | None = None,
     out: Any = None,
     progress: Progress = no_progress,
     partial: Callable[[Explanation], None] | None = None,
@@ -69,6 +73,9 @@ def explain_stack(
         its shape tells.
     ground_truth
         Classes of the pixels of the stack, or of one plane, for the region "ground_truth".
+    tiling
+        How each plane is cut into tiles, to be explained as by `explain_tiled`; None: as `explain`
+        does. An image that is no stack is then read window by window.
     out
         Where the maps are written, plane by plane: an array of their shape, such as of zarr, or a
         function that takes the shape and returns one. None: an array in memory.
@@ -94,13 +101,22 @@ def explain_stack(
     """
     stack = image if isinstance(image, Stack) else Stack.of(image, network, axes)
     chosen = stack.chosen(planes)
+    if grows(network, stack, tiling):
+        return explain_tiled(
+            network, stack.lazily, method, target, layer, ground_truth=ground_truth, out=out,
+            spacing=getattr(stack.image, "spacing", None), progress=progress, partial=partial,
+            **asdict(tiling or Tiling()), **options,
+        )  # fmt: skip
+    ask: Callable[..., Explanation] = explain
+    if tiling is not None:
+        ask = partially(explain_tiled, **asdict(tiling))
     found = _Found(network, stack, chosen, target, layer, out)
     total = math.prod(map(len, chosen))
     title = methods[method].title
     for number, place in enumerate(np.ndindex(*map(len, chosen))):
         index = tuple(steps[n] for steps, n in zip(chosen, place, strict=True))
         try:
-            plane = explain(
+            plane = ask(
                 network,
                 stack.read(index),
                 method,
@@ -124,6 +140,12 @@ def explain_stack(
         if partial is not None and number < total - 1 and found.first is not None:
             partial(found.explanation(ground_truth, done=number + 1, total=total))
     return found.explanation(ground_truth)
+
+
+def grows(network: Network, image: Any, tiling: Tiling | None) -> bool:
+    """Whether an image is no stack and explained tile by tile, so that its map can grow in a folder."""
+    stack = image if isinstance(image, Stack) else Stack.of(image, network)
+    return not stack.axes and (tiling is not None or by_tiles(network, stack.lazily))
 
 
 def _at(stack: Stack, index: Sequence[int], error: Exception) -> str:

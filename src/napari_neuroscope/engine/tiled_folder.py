@@ -24,7 +24,7 @@ class GrowingFolder:
     Parameters
     ----------
     path
-        The folder, which is not there yet.
+        The folder, which is not there yet, or empty.
     spacing
         How far apart the image's pixels are; None: not known.
 
@@ -39,7 +39,7 @@ class GrowingFolder:
             raise NeuroscopeError(
                 f"“{path.name}” is no OME-Zarr folder; choose a name that ends in .ome.zarr."
             )
-        if path.exists():
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise NeuroscopeError(f"{path} is there already; choose another name.")
         self.path, self._spacing = path, spacing
         self._store: Store | None = None
