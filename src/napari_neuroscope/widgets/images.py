@@ -33,6 +33,7 @@ from napari_neuroscope.viewer.comparing import PARTS, Comparison, error_data
 from napari_neuroscope.viewer.gallery import Gallery, thumbnail
 from napari_neuroscope.viewer.overlays import prediction_data
 from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.widgets.buttons import menu_button
 from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.image_list import ImageList
 from napari_neuroscope.widgets.image_table import ImageTable
@@ -101,12 +102,12 @@ class Images(Dock):
 
     def _build(self) -> None:
         self.setObjectName("neuroscope-images")
-        self._add = _menu_button("Add images", {
+        self._add = menu_button("Add images", {
             "Files…": self._ask_for_files,
             "A folder…": self._ask_for_folder,
             "The viewer's layers": self.add_layers,
         })  # fmt: skip
-        self._truth = _menu_button("Ground truth", {
+        self._truth = menu_button("Ground truth", {
             "Of all, from a folder…": self._ask_for_truths,
             "Of all, from a table of classes…": self._ask_for_table,
             "Of the chosen image, a file…": self._ask_for_truth,
@@ -584,17 +585,6 @@ def _truth_in_words(pair: Pair) -> str:
 
 def _in_digits(value: float) -> str:
     return "n/a" if np.isnan(value) else f"{value:.3f}"
-
-
-def _menu_button(text: str, entries: dict[str, Callable[[], None]]) -> QToolButton:
-    button = QToolButton()
-    button.setText(text)
-    button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-    menu = QMenu(button)
-    for words, action in entries.items():
-        menu.addAction(words, action)
-    button.setMenu(menu)
-    return button
 
 
 def _row(*widgets: QWidget) -> QHBoxLayout:

@@ -1,0 +1,90 @@
+"""A batch in a process of its own, followed from a dock."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from qtpy.QtCore import QProcess, Signal
+
+from napari_neuroscope.engine.batch.process import COMMAND
+
+_PATIENCE_MS = 1500
+
+
+class BatchProcess(QProcess):
+    """Runs a batch, and tells what it tells.
+
+    Attributes
+    ----------
+    told
+        What the batch tells, as a dictionary: the fields of `BatchEvent`, and at last of the kind
+        "result", or of the kind "error" with the type of the error and its message.
+    """
+
+    told = Signal(dict)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heard = b""
+        self._concluded = False
+        self.readyReadStandardOutput.connect(self._read)
+        self.finished.connect(self._conclude)
+        self.errorOccurred.connect(self._fail)
+
+    def begin(self, asked: dict[str, Any]) -> None:
+        """Start; `asked` is what `napari_neuroscope.engine.batch.process` reads."""
+        self.start(sys.executable, list(COMMAND))
+        self.write(json.dumps(asked).encode() + b"\n")
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is going on."""
+        return self.state() != QProcess.ProcessState.NotRunning
+
+    def stop(self) -> None:
+        """Have it stop at its next step; what is done is kept."""
+        self.write(b"stop\n")
+
+    def close_work(self) -> None:
+        """End it, at once where it does not end by itself; what is done is kept."""
+        self._concluded = True
+        if self.runs:
+            self.closeWriteChannel()
+            if not self.waitForFinished(_PATIENCE_MS):
+                self.kill()
+                self.waitForFinished(_PATIENCE_MS)
+
+    def _read(self) -> None:
+        *lines, self._heard = (self._heard + self.readAllStandardOutput().data()).split(b"\n")
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                # A library has printed something.
+                continue
+            if isinstance(event, dict) and "kind" in event:
+                self._tell(event)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        if self._concluded:
+            return
+        # Whoever is told may begin another batch, with another process.
+        self._concluded = event["kind"] in ("result", "error")
+        self.told.emit(event)
+
+    def _fail(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:
+            self._conclude()
+
+    def _conclude(self, *_: Any) -> None:
+        """Tell of an end that the batch itself told nothing of."""
+        self._read()
+        lines = self.readAllStandardError().data().decode(errors="replace").strip().splitlines()
+        last = lines[-1] if lines else self.errorString()
+        message = (
+            f"The batch has ended before its time ({last}); what is done is kept, and running it "
+            f"again goes on."
+        )
+        self._tell({"kind": "error", "type": "", "message": message})
