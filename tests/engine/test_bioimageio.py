@@ -252,6 +252,23 @@ def test_the_spec_of_a_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        ({"y": {"unit": "micrometer", "scale": 0.5}, "x": {"unit": "nanometer", "scale": 250}},
+         (0.5, 0.25)),
+        ({"y": {"unit": "micrometer", "scale": 0.5}, "x": {}}, None),
+        ({"y": {"unit": "micrometer", "scale": 0}, "x": {"unit": "micrometer"}}, None),
+    ],
+)  # fmt: skip
+def test_the_size_of_pixels(axes: Any, expected: Any, tmp_path: Path) -> None:
+    raw = yaml.safe_load((packages.make(tmp_path / "cells") / "rdf.yaml").read_text("utf-8"))
+    for axis in raw["inputs"][0]["axes"]:
+        axis.update(axes.get(axis.get("id"), {}))
+    found = spec_of(read(raw, "It"), "It")[0].pixel_size
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
     ("names", "order"),
     [(["R", "G", "B"], "rgb"), (["blue", "green", "red"], "bgr"), (["DAPI", "GFP", "Cy5"], "n"),
      (["channel0", "channel1", "channel2"], None)],

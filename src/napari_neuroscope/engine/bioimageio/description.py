@@ -87,6 +87,7 @@ class Axis(_Node):
     size: _Size | Sizes | SizeReference | None = None
     channel_names: tuple[str, ...] | str | None = None
     scale: float = 1.0
+    unit: str | None = None
     halo: int = Field(default=0, ge=0)
 
     @property

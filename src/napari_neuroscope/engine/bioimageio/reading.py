@@ -17,6 +17,9 @@ _OTHER_TASKS = {"denoising", "image-restoration", "restoration", "super-resoluti
 _ORDERS = {"rgb": "rgb", "redgreenblue": "rgb", "bgr": "bgr", "bluegreenred": "bgr"}
 # The largest values of images whose type is known; others are taken as they are.
 _UNITS = {"uint8": 255.0, "uint16": 65535.0}
+# How long the units of axes are, in micrometres.
+_LENGTHS = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3,
+            "centimeter": 1e4, "meter": 1e6}  # fmt: skip
 _NUMBERED = re.compile(r"(channel|class|output|ch|c)?[ _-]*\d+", re.IGNORECASE)
 
 
@@ -53,7 +56,8 @@ def spec_of(description: Description, where: str) -> tuple[ModelSpec, list[str]]
     channels = _channels(taken.axis("c"), where)
     unit = _UNITS.get(taken.type or "", 1.0)
     steps = NormalizationOf(taken, channels, unit, where)
-    size = _size([axis for axis in taken.axes if axis.type == "space"], taken, where)
+    along = [axis for axis in taken.axes if axis.type == "space"]
+    size = _size(along, taken, where)
     # A rule of sizes keeps the pixels of a segmentation as they are.
     fixed = isinstance(size, list)
     of_input = {
@@ -71,6 +75,8 @@ def spec_of(description: Description, where: str) -> tuple[ModelSpec, list[str]]
         "output": _output(description, answered),
         "classes": _class_names(answered.axis("c")),
     }
+    if along and all(axis.unit in _LENGTHS and axis.scale > 0 for axis in along):
+        spec["pixel_size"] = [axis.scale * _LENGTHS[axis.unit or ""] for axis in along]
     if segments:
         if halo := max(axis.halo for axis in answered.axes):
             of_input["halo"] = halo
