@@ -89,6 +89,8 @@ class TiledInput:
             )
         self._space = space
         self.image_shape = tuple(int(image.shape[self._axes.index(axis)]) for axis in space)
+        self.record: dict[str, Any] = {}
+        self._read_so_far: Any = None
         self._begin_record()
         self.shape = _padded(self.image_shape, spec, stride)
         self.notes: list[str] = []
@@ -137,11 +139,11 @@ class TiledInput:
 
     def _begin_record(self) -> None:
         image = self._image
-        self.record: dict[str, Any] = {
+        self.record = {
             "shape": [int(n) for n in image.shape],
             "dtype": str(self.dtype),
         }
-        self._read_so_far: Any = hashlib.blake2b(digest_size=16)
+        self._read_so_far = hashlib.blake2b(digest_size=16)
         if isinstance(image, np.ndarray):
             self.record["digest"], self._read_so_far = image_digest(image), None
 

@@ -39,7 +39,7 @@ class Shown:
     @classmethod
     def of(cls, layer: Any, viewer: Any) -> Shown:
         """Take what a viewer shows of a layer."""
-        data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+        data = finest(layer)
         # Steps are counted over all layers, so where they stand in this one is asked of the world.
         return cls(layer.name, data, bool(layer.rgb), shown_index(layer, viewer))
 
@@ -125,6 +125,11 @@ class Plane:
 
     def __getitem__(self, cut: Any) -> np.ndarray:
         return np.asarray(self._data[(*self._index, *cut)])
+
+
+def finest(layer: Any) -> Any:
+    """Return an image layer's array; of a multiscale one, its finest level."""
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
 def by(sides: Sequence[int]) -> str:

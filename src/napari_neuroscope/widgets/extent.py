@@ -13,8 +13,8 @@ from napari_neuroscope.engine.parts import is_large
 from napari_neuroscope.engine.tiles import Window
 from napari_neuroscope.engine.tiling import TILED
 from napari_neuroscope.viewer.in_view import window_in_view
-from napari_neuroscope.viewer.planes import by
-from napari_neuroscope.widgets.part_question import about_part, can_tile, why_crop
+from napari_neuroscope.viewer.planes import by, finest
+from napari_neuroscope.widgets.part_question import Readings, about_part, can_tile, why_crop
 from napari_neuroscope.widgets.session import Question, Session
 
 _CHOICES = {
@@ -39,6 +39,7 @@ class Extent(QWidget):
     def __init__(self, viewer: Any, session: Session) -> None:
         super().__init__()
         self._viewer, self._session = viewer, session
+        self._readings = Readings()
         self.box = QComboBox()
         self.box.setAccessibleName("Extent")
         for row, (value, (text, tip)) in enumerate(_CHOICES.items()):
@@ -72,13 +73,15 @@ class Extent(QWidget):
         sides, window = self._looked_at(question.network)
         if self._session.extent == "in view" and window is None:
             raise NeuroscopeError(self._nothing_in_view())
-        return about_part(question, sides, window)
+        return about_part(question, sides, window, self._readings)
 
     def refresh(self) -> bool:
         """Say how what is chosen is computed; return whether it begins only when it is asked for."""
         session, words, long = self._session, "", False
+        image = session.image
+        self._readings.forget_all_but(None if image is None else finest(image))
         network = session.network
-        if network is not None and session.findings is not None and session.image is not None:
+        if network is not None and session.findings is not None and image is not None:
             try:
                 words, long = self._in_words(network)
             except NeuroscopeError:

@@ -833,7 +833,7 @@ class Inspector(Dock):
 
     def _show_progress(self, done: int, total: int, what: str) -> None:
         left = self._time_left(done, total, what)
-        words = f"{what}  %p%" if total else what
+        words = f"{what}  %p%" if total and "%" not in what else what
         if left:
             words += f" · {left} left"
         if (self._progress.maximum(), self._progress.format()) != (total, words):

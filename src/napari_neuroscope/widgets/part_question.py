@@ -5,17 +5,66 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.parts import explain_crop, is_large
 from napari_neuroscope.engine.pyramid import Part, Pyramid
-from napari_neuroscope.engine.tiles import Geometry, Window
+from napari_neuroscope.engine.tiled_input import TiledInput
+from napari_neuroscope.engine.tiles import Geometry, Tiling, Window
 from napari_neuroscope.engine.tiling import TILED, explain_tiled
 from napari_neuroscope.viewer.growing import grown_data, make_room
 from napari_neuroscope.viewer.overlays import LayerData
 from napari_neuroscope.widgets.session import Offer, Question, one_or_many
+
+
+class Readings:
+    """What hangs on all of the image that was asked about last, such as its percentiles.
+
+    It takes a reading of the whole image, so each new view of it goes without.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._last: TiledInput | None = None
+
+    def of(self, question: Question, progress: Progress) -> TiledInput:
+        """Return a question's image with what hangs on all of it, which may take a while."""
+        network, shown = question.network, question.shown
+        key = (network.spec, network.channels, shown.data, question.plane(), _sample(shown.data))
+        if self._last is None or not _alike(key, self._key):
+            self._key = ()
+            sizes = Tiling().sizes(network.spec)
+            stride = Geometry.of(network.layers, network.spec).block
+            self._last = TiledInput(
+                shown.lazily(network), network.spec, network.channels, sizes,
+                lambda: progress(0, 0, "Reading the whole image, once"), stride=stride,
+            )  # fmt: skip
+            self._key = key
+        return self._last
+
+    def forget_all_but(self, data: Any) -> None:
+        """Let go of an image that is not this array."""
+        if self._key and self._key[2] is not data:
+            self._key, self._last = (), None
+
+
+def _alike(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    # Arrays are the same, or not; only what is said of them is compared.
+    return len(one) == len(other) and all(
+        a is b or (not hasattr(a, "shape") and a == b) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _sample(data: Any) -> bytes:
+    """Return some of the pixels of an array in memory, which may be painted on meanwhile."""
+    if type(data) is not np.ndarray:
+        return b""
+    steps = tuple(slice(None, None, max(1, n // 64)) for n in data.shape)
+    return np.ascontiguousarray(data[steps]).tobytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +75,7 @@ class TiledQuestion(Question):
     """
 
     window: Window | None = None
+    readings: Readings = field(default_factory=Readings)
     _rooms: list[Pyramid] = field(default_factory=list)
 
     def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
@@ -44,7 +94,7 @@ class TiledQuestion(Question):
 
         return explain_tiled(
             self.network,
-            self.shown.lazily(self.network),
+            self.readings.of(self, progress),
             self.method,
             one_or_many(tuple(self.resolved(target) for target in self.targets)),
             one_or_many(self.layers),
@@ -103,7 +153,9 @@ def _named(layers: list[LayerData], window: Window | None) -> list[LayerData]:
     return layers
 
 
-def about_part(question: Question, sides: tuple[int, ...], window: Window | None) -> Question:
+def about_part(
+    question: Question, sides: tuple[int, ...], window: Window | None, readings: Readings
+) -> Question:
     """Return a question as one about a part of its image, or about a large image in tiles.
 
     Parameters
@@ -114,6 +166,8 @@ def about_part(question: Question, sides: tuple[int, ...], window: Window | None
         The image's pixels.
     window
         Which of them; None: all.
+    readings
+        What is known of the image.
     """
     values = {name: getattr(question, name) for name in Question.__dataclass_fields__}
     if window == tuple((0, n) for n in sides):
@@ -121,9 +175,9 @@ def about_part(question: Question, sides: tuple[int, ...], window: Window | None
     tiled = question.method in TILED and can_tile(question.network)
     if window is None:
         large = is_large(question.network, sides)
-        return TiledQuestion(**values) if tiled and large else question
+        return TiledQuestion(**values, readings=readings) if tiled and large else question
     if tiled:
-        return TiledQuestion(**values, window=window)
+        return TiledQuestion(**values, window=window, readings=readings)
     return CropQuestion(**values, window=window)
 
 
@@ -138,10 +192,10 @@ def can_tile(network: Network) -> bool:
     return True
 
 
-def why_crop(question_method: str, network: Network) -> str:
+def why_crop(method: str, network: Network) -> str:
     """Return why a part is taken as an image of its own; empty where it isn't."""
     if network.spec.task != "segmentation":
         return "a classifier answers once for an image"
-    if question_method not in TILED:
-        return f"{methods[question_method].title} looks at an image as a whole"
+    if method not in TILED:
+        return f"{methods[method].title} looks at an image as a whole"
     return "" if can_tile(network) else "the network looks at an image as a whole"
