@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
 import socket
 import threading
 import time
@@ -71,6 +72,7 @@ def _local(workers: int, device: str) -> Iterator[SpecCluster]:
         "host": "127.0.0.1",
         "dashboard": False,
         "silence_logs": logging.CRITICAL,
+        "plugins": [_Deaf()],
     }
     nannies = {
         number: {"cls": Nanny, "options": {**options, "env": _environment(number, device)}}
@@ -87,7 +89,12 @@ def _local(workers: int, device: str) -> Iterator[SpecCluster]:
         },
     }
     # An image waits at the scheduler and not at a worker, with which it might be taken for dead.
-    settings = {"distributed.scheduler.worker-saturation": 1.0}
+    settings = {
+        "distributed.scheduler.worker-saturation": 1.0,
+        # Dask has memory given back at once. Tensors come and go: each would be mapped anew, which
+        # takes longer than the work.
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    }
     with (
         dask.config.set(settings),
         SpecCluster(workers=nannies, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
@@ -106,6 +113,13 @@ def _environment(number: int, device: str) -> dict[str, str]:
 
 
 # --- on a worker ----------------------------------------------------------------------------------
+
+
+class _Deaf(WorkerPlugin):
+    """Leaves Ctrl-C, which a terminal sends to all processes, to the one that ends the others."""
+
+    def setup(self, worker: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Worker(WorkerPlugin):
