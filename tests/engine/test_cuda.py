@@ -125,6 +125,19 @@ def test_auto_takes_the_gpu(image: np.ndarray) -> None:
     assert_close(network.predict(image).scores, expected.scores, 1e-4)
 
 
+def test_a_network_is_on_the_cpu_for_a_while(image: np.ndarray) -> None:
+    network = ns.wrap(settled(UNet()), SEGMENTER, device="cuda")
+    before, move = network.digest(), network.on_cpu()
+    assert move is not None
+    with move:
+        assert network.device.type == "cpu"
+        assert network.on_cpu() is None
+        here = ns.explain(network, image, "saliency", target=1).values
+    assert network.device.type == "cuda"
+    assert network.digest() == before
+    assert_close(ns.explain(network, image, "saliency", target=1).values, here, 1e-4)
+
+
 @pytest.mark.parametrize("name", ["saliency", "guided_backprop", "rise"])
 def test_the_same_in_each_run(name: str, image: np.ndarray) -> None:
     """Of a network whose own operations are: the gradient of a bilinear upsampling is not."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dask.array
 import numpy as np
@@ -14,6 +16,7 @@ from torch.nn import functional
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import OutOfMemoryError
+from napari_neuroscope.engine.frameworks.torch import TorchFramework
 from napari_neuroscope.engine.tiled_input import TiledInput, percentiles
 from networks import UNet, Vgg, as_network, settled
 
@@ -340,6 +343,52 @@ def test_a_tile_that_is_too_large_is_halved() -> None:
     model.most = 40 * 40
     with pytest.raises(OutOfMemoryError):
         explain_tiled(network, x, "score_map", "cell", tile=180)
+
+
+@contextmanager
+def moved(model: Short, calls: list[str]) -> Iterator[None]:
+    """Stand for another device, on which there is memory."""
+    calls.append("there")
+    before, model.most = model.most, 10**6
+    try:
+        yield
+    finally:
+        model.most = before
+        calls.append("back")
+
+
+def test_the_network_moves_to_the_cpu_where_no_tile_is_small_enough(monkeypatch) -> None:
+    x, model, calls = image((220, 260, 3)), settled(Short()), []
+    model.most = 70 * 70
+    network = as_network(model, "segmentation", CLASSES, **PADDED)
+    monkeypatch.setattr(TorchFramework, "on_cpu", lambda self: moved(model, calls))
+    with pytest.warns(ns.NeuroscopeWarning, match="ran on the CPU"):
+        tiled = explain_tiled(network, x, "grad_cam", "cell", "enc1", tile=180)
+    assert calls == ["there", "back"]
+    assert sum("CPU" in note for note in tiled.provenance["notes"]) == 1
+    assert max(tiled.provenance["tiling"]["tile"]) > 90
+    assert model.most == 70 * 70
+    model.most = 10**6
+    whole = ns.explain(network, x, "grad_cam", "cell", "enc1")
+    np.testing.assert_allclose(tiled.values, whole.values, rtol=0, atol=1e-5)
+
+
+def test_a_network_that_is_on_the_cpu_does_not_move() -> None:
+    assert unet().on_cpu() is None
+
+
+class Full:
+    """A disk without room."""
+
+    shape = (168, 188)
+
+    def __setitem__(self, part: object, values: object) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_is_said() -> None:
+    with pytest.raises(ns.NeuroscopeError, match="No space left on device; make room"):
+        explain_tiled(unet(), image(), "score_map", "cell", tile=120, out=Full())
 
 
 class Gated(UNet):

@@ -90,20 +90,32 @@ class Canvas:
             Its label maps (*space).
         own_axes
             How many first axes count maps of their own, of classes and layers.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be written.
         """
         if self.values is None:
             self.values = self._array(tuple(shape))
             self.nonzero = np.zeros(tuple(shape)[:own_axes], bool)
-        self.values[part] = values
+        try:
+            self.values[part] = values
+            if self._folder is not None:
+                self._folder(part)
+        except OSError as error:
+            raise NeuroscopeError(
+                f"The map can't be written: {error.strerror or error}; make room, or choose another "
+                f"folder."
+            ) from error
         self.nonzero |= values.reshape(*values.shape[:own_axes], -1).any(-1)
         for name, labels in companions.items() if self.in_memory else ():
             space = labels.ndim
             if name not in self.companions:
                 self.companions[name] = np.zeros(tuple(shape)[-space:], np.int32)
             self.companions[name][part[-space:]] = labels
-        for tell in (self._folder, self._written):
-            if tell is not None:
-                tell(part)
+        if self._written is not None:
+            self._written(part)
 
     def _array(self, shape: tuple[int, ...]) -> Any:
         if self._out is None:
