@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 
@@ -172,3 +173,190 @@ def pyramid_of(values: np.ndarray, levels: int) -> np.ndarray:
     for _ in range(levels - 1):
         values = values.reshape(values.shape[0] // 2, 2, values.shape[1] // 2, 2).mean((1, 3))
     return values
+
+
+def test_channels_grow_as_a_stack_with_a_contrast_each(bench: Bench) -> None:
+    bench.inspector.choose_method("activation")
+    bench.inspector.choose_layers(["first"])
+    layer = bench.begin(3)
+    assert layer.data.shape == (4, *SIDES)
+    bench.finish()
+    whole = bench.whole("activation", None, "first")
+    np.testing.assert_allclose(np.asarray(layer.data[0]), whole, atol=1e-5)
+    for step in (0, 3):
+        bench.viewer.dims.set_current_step(0, step)
+        most = np.abs(whole[step]).max()
+        np.testing.assert_allclose(layer.contrast_limits, (-most, most), rtol=1e-5)
+
+
+def test_two_passes_of_gradients_make_the_map_of_the_whole(bench: Bench) -> None:
+    bench.inspector.choose_method("grad_cam")
+    bench.inspector.choose_layers(["first"])
+    bench.inspector.explain()
+    bench.wait(lambda: not bench.inspector.jobs.busy)
+    (layer,) = bench.maps()
+    np.testing.assert_allclose(
+        np.asarray(layer.data[0]), bench.whole("grad_cam", 1, "first"), atol=1e-4
+    )
+
+
+def test_the_window_answers_while_tiles_are_computed(bench: Bench) -> None:
+    bench.begin(1)
+    answered: list[bool] = []
+    QTimer.singleShot(0, lambda: answered.append(bench.inspector.jobs.busy))
+    bench.wait(lambda: bool(answered))
+    assert answered == [True]
+    assert "%v of %m tiles" in bench.inspector._progress.format()
+    assert bench.inspector._progress.maximum() == TILES
+
+
+def test_a_cancelled_map_stays_with_what_it_has(bench: Bench) -> None:
+    layer = bench.begin(3)
+    before = np.asarray(layer.data[0]).copy()
+    bench.inspector._cancel.click()
+    bench.model.open()
+    bench.wait(lambda: not bench.inspector.jobs.busy)
+    bench.qtbot.wait(100)
+    assert bench.maps() == [layer]
+    assert layer.name == f"Score map · car (3 of {TILES})"
+    assert layer.metadata[KEY]["unfinished"] == {"done": 3, "total": TILES, "of": "tiles"}
+    assert bench.inspector._answer.text() == (
+        f"Stopped. What was found so far stays as “Score map · car (3 of {TILES})”."
+    )
+    after = np.asarray(layer.data[0])
+    shown = np.isfinite(before)
+    np.testing.assert_array_equal(after[shown], before[shown])
+    assert not np.isfinite(after).all()
+
+
+def test_a_new_question_drops_the_tiles_of_the_old_one(bench: Bench) -> None:
+    layer = bench.begin(2)
+    told: list[str] = []
+    layer.events.name.connect(lambda event: told.append(layer.name))
+    bench.inspector.choose_classes([2])
+    bench.inspector.explain()
+    bench.finish()
+    assert bench.maps() == [layer]
+    assert told
+    assert all("car" not in name for name in told), told
+    np.testing.assert_allclose(np.asarray(layer.data[0]), bench.whole(target=2), atol=1e-5)
+
+
+def test_removing_the_map_stops_it_and_its_folder_goes(bench: Bench, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(growing, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(growing.tempfile, "mkdtemp", lambda prefix: str(folder(tmp_path, prefix)))
+    layer = bench.begin(2)
+    (made,) = tmp_path.iterdir()
+    assert made.name == "neuroscope-"
+    assert len(list(made.iterdir())) == len(layer.data) - 1, "the coarsest is in memory"
+    bench.viewer.layers.remove(layer)
+    assert not bench.inspector.jobs.busy
+    assert bench.inspector._answer.text() == "Stopped, since its map was removed."
+    bench.model.open()
+    del layer
+
+    def gone() -> bool:
+        gc.collect()
+        return not made.exists()
+
+    bench.wait(gone)
+
+
+def folder(parent, name: str):
+    made = parent / name
+    made.mkdir()
+    return made
+
+
+def test_a_map_on_the_disk_is_that_in_memory(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(growing, "_IN_MEMORY_BYTES", 0)
+    bench.inspector.explain()
+    bench.finish()
+    (layer,) = bench.maps()
+    np.testing.assert_allclose(np.asarray(layer.data[0]), bench.whole(), atol=1e-5)
+    assert layer.data[0].chunks == SIDES
+
+
+def test_contrast_grows_and_the_users_stays(bench: Bench) -> None:
+    layer = bench.begin(1)
+    limits = [tuple(layer.contrast_limits)]
+    layer.events.contrast_limits.connect(lambda e: limits.append(tuple(layer.contrast_limits)))
+    bench.more(1, 2)
+    bench.more(1, 3)
+    assert [high for _, high in limits] == sorted(high for _, high in limits)
+    layer.contrast_limits = (-1.5, 12.0)
+    layer.opacity, layer.visible = 0.3, True
+    bench.more(1, 4)
+    bench.finish()
+    assert tuple(layer.contrast_limits) == (-1.5, 12.0)
+    assert layer.opacity == 0.3
+
+
+def test_the_contrast_of_a_finished_map_is_that_of_all_its_values(bench: Bench) -> None:
+    bench.inspector.explain()
+    bench.finish()
+    (layer,) = bench.maps()
+    most = np.abs(bench.whole()).max()
+    np.testing.assert_allclose(layer.contrast_limits, (-most, most), rtol=1e-5)
+
+
+def test_a_lazy_stack_is_read_tile_by_tile_of_the_plane_that_is_shown(opened_on) -> None:
+    planes = np.stack([slide(), slide()[::-1], slide()[:, ::-1]])
+    read: list[tuple[int, ...]] = []
+
+    def block(block_info=None) -> np.ndarray:
+        place = block_info[None]["array-location"]
+        read.append(tuple(first for first, _ in place))
+        return planes[tuple(slice(*ends) for ends in place)]
+
+    lazy = dask.array.map_blocks(
+        block,
+        chunks=((1, 1, 1), (38,) * 4, (50,) * 4),
+        dtype=np.uint8,
+        meta=np.empty((0,) * 3, np.uint8),
+    )
+    bench = opened_on(lazy, scale=(3, 2, 0.5), translate=(1, 2, 3))
+    bench.viewer.dims.set_current_step(0, 2)
+    bench.inspector._list_images()
+    bench.wait(lambda: not bench.inspector.jobs.busy)
+    read.clear()
+    bench.inspector.explain()
+    bench.finish()
+    assert {place[0] for place in read} == {2}
+    (layer,) = bench.maps()
+    assert layer.data.shape == (1, *SIDES)
+    whole = ns.explain(bench.network, planes[2], "score_map", 1).values
+    np.testing.assert_allclose(np.asarray(layer.data[0])[0], whole, atol=1e-5)
+    np.testing.assert_allclose(layer.scale, (3, 2, 0.5))
+    np.testing.assert_allclose(layer.translate, (1 + 3 * 2, 2, 3))
+
+
+def test_a_multiscale_image_is_explained_at_its_finest_level(opened_on) -> None:
+    levels = [slide(), slide()[::2, ::2], slide()[::4, ::4]]
+    bench = opened_on(levels, multiscale=True)
+    bench.inspector.explain()
+    bench.finish()
+    (layer,) = bench.maps()
+    np.testing.assert_allclose(np.asarray(layer.data[0]), bench.whole(), atol=1e-5)
+
+
+def test_what_tiles_are_too_large_for_is_said_in_the_dock(bench: Bench) -> None:
+    short: list[int] = []
+    forward = bench.model.forward
+
+    def small_memory(x: torch.Tensor) -> torch.Tensor:
+        if x[0, 0].numel() > 65 * 65:
+            short.append(x[0, 0].numel())
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(x)
+
+    bench.model.forward = small_memory
+    bench.inspector.explain()
+    bench.wait(lambda: not bench.inspector.jobs.busy)
+    assert short
+    assert "the memory was too small for tiles of 70 × 70 pixels; they were made 35 × 35" in (
+        bench.inspector._answer.text()
+    )
+    (layer,) = bench.maps()
+    bench.model.forward = forward
+    np.testing.assert_allclose(np.asarray(layer.data[0]), bench.whole(), atol=1e-5)

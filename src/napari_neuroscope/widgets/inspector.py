@@ -883,7 +883,9 @@ def _in_words(answer: Explanation) -> str:
                 f"{target['score'].replace('_', ' ')} of {target['class']}"
                 f" ({target['region']}): {in_digits(target['value'])}"
             )
-    if not answer.is_table and answer.values.size and not answer.values.any():
+    # The notes say it of tiles, whose map is not read once more.
+    tiled = "tiling" in answer.provenance
+    if not answer.is_table and not tiled and answer.values.size and not answer.values.any():
         parts.append("The map is zero everywhere: nothing speaks for the class here.")
     parts.extend(f"Note: {note}." for note in answer.provenance["notes"])
     return "\n".join(parts)
