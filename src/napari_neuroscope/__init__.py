@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
     from napari_neuroscope.engine.network import Network, Prediction, wrap
     from napari_neuroscope.engine.recipe import Recipe
+    from napari_neuroscope.engine.saving import Result, read_result, save
     from napari_neuroscope.engine.spec import ModelSpec
     from napari_neuroscope.engine.stacks import explain_stack
     from napari_neuroscope.engine.target import Instance, Target
@@ -47,6 +48,7 @@ _PLACES = {
     "NeuroscopeWarning": "errors",
     "Prediction": "network",
     "Recipe": "recipe",
+    "Result": "saving.reading",
     "Target": "target",
     "Trace": "trace",
     "consensus": "evaluation.consensus",
@@ -59,7 +61,9 @@ _PLACES = {
     "methods": "methods.registry",
     "open_image": "lazy_images",
     "pairs_of": "images",
+    "read_result": "saving.reading",
     "run_batch": "batch.run",
+    "save": "saving",
     "score_images": "evaluation.scoring",
     "wrap": "network",
 }
@@ -82,6 +86,7 @@ __all__ = [
     "NeuroscopeWarning",
     "Prediction",
     "Recipe",
+    "Result",
     "Target",
     "Trace",
     "consensus",
@@ -94,7 +99,9 @@ __all__ = [
     "methods",
     "open_image",
     "pairs_of",
+    "read_result",
     "run_batch",
+    "save",
     "score_images",
     "wrap",
 ]

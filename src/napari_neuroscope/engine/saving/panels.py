@@ -179,7 +179,7 @@ def _below(image: Any, shape: tuple[int, ...], plane: tuple[int, ...], step: int
     """Return the image's plane in colours; black where the image is not known."""
     sides = tuple(-(-n // step) for n in shape[-2:])
     thin = (slice(None, None, step),) * 2
-    found = np.shape(image) if image is not None else ()
+    found = tuple(getattr(image, "shape", ()))
     # A plane that was explained by itself may come without the axes that it is a plane of.
     for drop in range(len(plane) + 1):
         own, at = shape[drop:], plane[drop:]
