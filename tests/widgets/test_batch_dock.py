@@ -151,7 +151,7 @@ def test_a_batch_is_run_shown_and_gone_on_with(
     assert batch.running
     assert not batch.ready()
     assert not batch._form.isEnabled()
-    assert ended() == ("2 of 3 images are done; 1 have a problem, and are tried again with Resume.")
+    assert ended() == ("2 of 3 images are done; 1 has a problem, and is tried again with Resume.")
     good, bad = [str(folder / f"{n}.tif") for n in (0, 2)], str(folder / "1.tif")
     states = batch._table.states()
     assert [states[path] for path in good] == ["done", "done"]
@@ -192,7 +192,7 @@ def test_a_batch_stops_and_ends_with_the_dock(
     batch.run()
     qtbot.waitUntil(lambda: bool(batch._records), timeout=PATIENCE_MS)
     batch.stop()
-    assert not batch._stop.isEnabled()
+    assert batch._stop.text() == "Stop now"
     assert "Stopped: Resume does the other" in ended()
     done = len(batch._records)
     assert 0 < done < 400

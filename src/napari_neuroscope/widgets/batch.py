@@ -337,7 +337,8 @@ class Batch(Dock):
         self._form.setEnabled(not self.running)
         self._run.setEnabled(problem is None and not self.running)
         self._run.setText("Resume" if self._has_begun() else "Run")
-        self._stop.setEnabled(self._process is not None and not self._stopped)
+        self._stop.setEnabled(self._process is not None)
+        self._stop.setText("Stop now" if self.running and self._stopped else "Stop")
         self._report.setEnabled(bool(self._out.path()) and self._has_begun())
         self._reason.setText("" if self.running else problem or "")
         self._reason.setVisible(bool(self._reason.text()))
@@ -409,12 +410,18 @@ class Batch(Dock):
         self._changed()
 
     def stop(self) -> None:
-        """Stop the batch at its next step; what is done is kept."""
-        if self._process is not None:
-            self._process.stop()
-            self._stopped = True
-            self._progress.setFormat("Stopping …")
-            self._changed()
+        """Stop the batch at its next step, or at once where that is asked again.
+
+        What is done is kept.
+        """
+        if self._process is None:
+            return
+        if self._stopped:
+            self._process.kill()
+        self._process.stop()
+        self._stopped = True
+        self._progress.setFormat("Stopping …")
+        self._changed()
 
     def _take(self, recipe: Recipe, event: dict[str, Any]) -> None:
         if self.closed:
@@ -440,6 +447,8 @@ class Batch(Dock):
             self._end()
             if kind == "result":
                 self._say_result(event)
+            elif self._stopped and not event["type"]:
+                self._answer.setText("Stopped. What is done is kept, and Resume goes on.")
             elif not self._ask_on(recipe, event):
                 self._fail(NeuroscopeError(event["message"]))
             self._changed()
@@ -467,11 +476,7 @@ class Batch(Dock):
         self._progress.setValue(over)
 
     def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            # It is let go of when it is over, which is soon.
-            process.finished.connect(process.deleteLater)
-            process.setParent(self)
+        self._process = None
         self._progress.setVisible(False)
         self._dashboard.setVisible(False)
         if self._anew.isChecked():
@@ -483,8 +488,9 @@ class Batch(Dock):
         words = f"{done:,} of {event['total']:,} images are done"
         if event["kept"]:
             words += f", {event['kept']:,} of them before"
-        if event["failed"]:
-            words += f"; {event['failed']:,} have a problem, and are tried again with Resume"
+        if failed := event["failed"]:
+            have, are = ("has", "is") if failed == 1 else ("have", "are")
+            words += f"; {failed:,} {have} a problem, and {are} tried again with Resume"
         if event["left"]:
             words += f". Stopped: Resume does the other {event['left']:,}"
         self._answer.setText(f"{words}.")

@@ -19,8 +19,8 @@ class BatchProcess(QProcess):
     Attributes
     ----------
     told
-        What the batch tells, as a dictionary: the fields of `BatchEvent`, and at last of the kind
-        "result", or of the kind "error" with the type of the error and its message.
+        What the batch tells, as a dictionary: the fields of `BatchEvent`. The last is of the kind
+        "result", or "error" with the type of the error and its message; then the process is over.
     """
 
     told = Signal(dict)
@@ -28,7 +28,8 @@ class BatchProcess(QProcess):
     def __init__(self) -> None:
         super().__init__()
         self._heard = b""
-        self._concluded = False
+        self._last: dict[str, Any] | None = None
+        self._closed = False
         self.readyReadStandardOutput.connect(self._read)
         self.finished.connect(self._conclude)
         self.errorOccurred.connect(self._fail)
@@ -49,7 +50,7 @@ class BatchProcess(QProcess):
 
     def close_work(self) -> None:
         """End it, at once where it does not end by itself; what is done is kept."""
-        self._concluded = True
+        self._closed = True
         if self.runs:
             self.closeWriteChannel()
             if not self.waitForFinished(_PATIENCE_MS):
@@ -64,27 +65,27 @@ class BatchProcess(QProcess):
             except ValueError:
                 # A library has printed something.
                 continue
-            if isinstance(event, dict) and "kind" in event:
-                self._tell(event)
-
-    def _tell(self, event: dict[str, Any]) -> None:
-        if self._concluded:
-            return
-        # Whoever is told may begin another batch, with another process.
-        self._concluded = event["kind"] in ("result", "error")
-        self.told.emit(event)
+            if not isinstance(event, dict) or "kind" not in event:
+                continue
+            if event["kind"] in ("result", "error"):
+                self._last = event
+            elif not self._closed:
+                self.told.emit(event)
 
     def _fail(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
             self._conclude()
 
     def _conclude(self, *_: Any) -> None:
-        """Tell of an end that the batch itself told nothing of."""
+        """Tell how it has ended, also where the batch itself told nothing of it."""
         self._read()
+        if self._closed:
+            return
+        self._closed = True
         lines = self.readAllStandardError().data().decode(errors="replace").strip().splitlines()
         last = lines[-1] if lines else self.errorString()
         message = (
             f"The batch has ended before its time ({last}); what is done is kept, and running it "
             f"again goes on."
         )
-        self._tell({"kind": "error", "type": "", "message": message})
+        self.told.emit(self._last or {"kind": "error", "type": "", "message": message})
