@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dask.array
 import numpy as np
 import pytest
 import torch
+import xarray
+import zarr
+from napari.layers import Image
 from torch import nn
+from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
 from napari_neuroscope.viewer.overlays import KEY
+from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.widgets.inspector import Inspector
+from napari_neuroscope.widgets.stack_question import stack_of
 
 FILM = np.random.default_rng(0).random((4, 3, 16, 24)).astype(np.float32)
 PLACE = {"scale": (5, 2, 0.5, 0.5), "translate": (10, 0, 1, 2), "units": ("s", "um", "um", "um"),
@@ -204,3 +211,51 @@ def test_what_can_t_be_asked_of_several_slices_is_said(viewer, dock, qtbot) -> N
     assert "Of several slices the whole is explained" in inspector._reason.text()
     inspector.slices.choose("this")
     assert inspector.ready()
+
+
+def test_several_layers_of_several_slices(viewer, dock, explained, qtbot) -> None:
+    network = wrapped(Gated(3), 3)
+    inspector = dock(network, FILM)
+    inspector.choose_layers(["begin", "head"])
+    inspector.slices.choose("all")
+    explained(inspector)
+    (layer,) = maps(viewer)
+    assert layer.data.shape == (2, 4, 1, 16, 24)
+    # The plot of the layers is of the slice that is shown.
+    _, evolution = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Evolution")
+    viewer.dims.set_current_step(1, 2)
+    values, names = evolution._maps(layer)
+    np.testing.assert_array_equal(values, layer.data[:, 2, 0])
+    assert names == ["begin", "head"]
+    evolution.close_work()
+
+
+@pytest.mark.parametrize("kind", ["zarr", "xarray", "multiscale"])
+def test_layers_of_any_kind_are_read_slice_by_slice(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = zarr.create_array(tmp_path / "a", shape=FILM.shape, chunks=(1, 1, 16, 24), dtype="f4")
+    array[:] = FILM
+    coarse = zarr.create_array(tmp_path / "b", data=FILM[..., ::2, ::2], chunks=(1, 1, 8, 12))
+    data: Any = {
+        "zarr": array,
+        "xarray": xarray.DataArray(dask.array.from_zarr(array), dims=("t", "z", "y", "x")),
+        "multiscale": [dask.array.from_zarr(array), dask.array.from_zarr(coarse)],
+    }[kind]
+    layer = Image(data, multiscale=kind == "multiscale", contrast_limits=(0, 1), **PLACE)
+    read: list[str] = []
+    get = LocalStore.get
+
+    async def counted(self: LocalStore, key: str, *args: Any, **kwargs: Any) -> Any:
+        read.append(key)
+        return await get(self, key, *args, **kwargs)
+
+    monkeypatch.setattr(LocalStore, "get", counted)
+    finest = layer.data[0] if kind == "multiscale" else layer.data
+    network = wrapped(Gated())
+    stack = stack_of(Shown("film", finest, False, (0, 0, 0, 0)), layer, network)
+    assert (stack.axes, stack.shape) == (("t", "z"), (4, 3))
+    found = ns.explain_stack(network, stack, "grad_cam", 1, "begin", planes="t=3, z=:2")
+    assert sorted(key for key in read if "c/" in key) == ["c/3/0/0/0", "c/3/1/0/0"]
+    whole = ns.explain_stack(network, FILM, "grad_cam", 1, "begin", axes="tzyx")
+    np.testing.assert_array_equal(found.values[0], whole.values[3, :2])

@@ -23,7 +23,7 @@ from napari_neuroscope.engine.evolution import Evolution
 from napari_neuroscope.engine.target import Mask
 from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.viewer.pixels import Pixels
+from napari_neuroscope.viewer.pixels import Pixels, shown_index
 from napari_neuroscope.viewer.regions import LayerRegion, Truth, kind_of
 from napari_neuroscope.viewer.side_by_side import SideBySide
 from napari_neuroscope.viewer.stacks import steps_of
@@ -179,6 +179,7 @@ class EvolutionPlot(Dock):
             stack.data.shape,
             id(stack.data),
             steps.get("class"),
+            self._seen(stack),
             self._region.currentText(),
         )
         if state == self._shown:
@@ -210,16 +211,27 @@ class EvolutionPlot(Dock):
         )
 
     def _maps(self, stack: Any) -> tuple[np.ndarray, list[str]]:
-        """Return a stack's maps of the shown class, (layer, *space), and the layers' names."""
+        """Return the maps of the shown class and slice, (layer, *space), and the layers' names."""
         made = stack.metadata[KEY]
-        space = len(made["space"])
-        steps = steps_of(self._viewer, stack)
-        # Between the stack's own axes and the spatial ones lie those of the image's plane.
-        values = np.asarray(stack.data)
-        if "class" in steps:
-            values = np.take(values, steps["class"], made["axes"].index("class"))
-        values = values.reshape(values.shape[0], *values.shape[values.ndim - space :])
-        return values, made["labels"]["layer"]
+        seen = self._seen(stack)
+        place: list[Any] = [slice(None)] * stack.ndim
+        place[stack.ndim - self._space(stack) - len(seen) : stack.ndim - self._space(stack)] = seen
+        if "class" in made["axes"]:
+            place[made["axes"].index("class")] = steps_of(self._viewer, stack)["class"]
+        return np.asarray(stack.data[tuple(place)]), made["labels"]["layer"]
+
+    @staticmethod
+    def _space(stack: Any) -> int:
+        """Return how many of the last axes the network looks along."""
+        made = stack.metadata[KEY]
+        return len(made["space"]) - len(made.get("planes", {}).get("axes", ()))
+
+    def _seen(self, stack: Any) -> tuple[int, ...]:
+        """Return where the sliders stand between the maps' own axes and the spatial ones."""
+        made = stack.metadata[KEY]
+        first, last = len(made["axes"]) - len(made["space"]), stack.ndim - self._space(stack)
+        index, sizes = shown_index(stack, self._viewer), stack.data.shape
+        return tuple(min(max(index[n], 0), sizes[n] - 1) for n in range(first, last))
 
     def _mask(self, region: LayerRegion | TrueClass, pixels: Pixels) -> Mask:
         if isinstance(region, LayerRegion):
