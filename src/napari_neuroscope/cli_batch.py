@@ -89,7 +89,9 @@ def _summed_up(result: BatchResult) -> str:
         parts.append(f"{len(result.failed):,} with a problem")
     lines = [", ".join(parts)]
     if result.skipped:
-        lines.append(f"  {len(result.skipped):,} files are no images of it")
+        count = len(result.skipped)
+        files = "1 file was" if count == 1 else f"{count:,} files were"
+        lines.append(f"  {files} left out; the report says why")
     return "\n".join([*lines, f"  report: {result.report}", f"  summary: {result.summary}"])
 
 

@@ -86,7 +86,7 @@ def _page(
     yield from _made(recipe)
     yield from _reasons("problems", "Problems", problems)
     yield from _reasons("skipped", "Left out", [(one.name, one.reason) for one in skipped])
-    figures = [name for name in summary.columns if name not in _NO_FIGURES]
+    figures = _telling(summary)
     yield from _in_all(summary, figures)
     yield from _images(folder, summary, figures[:_MOST_FIGURES], done)
     yield f"<script>{SCRIPT}</script></body></html>\n"
@@ -134,6 +134,22 @@ def _reasons(name: str, title: str, reasons: Sequence[tuple[str, str]]) -> Itera
     yield "</table>\n"
 
 
+def _telling(summary: Summary) -> list[str]:
+    """Return the columns that are shown: those that don't say the same of all images."""
+    found: dict[str, set[Any]] = {
+        name: set() for name in summary.columns if name not in _NO_FIGURES
+    }
+    for record, row in summary.rows():
+        for name, values in found.items():
+            if not record.problem and len(values) < 2:
+                values.add(row.get(name))
+    return [
+        name
+        for name, values in found.items()
+        if len(values) > 1 or (summary.columns[name] is not str and values != {None})
+    ]
+
+
 def _in_all(summary: Summary, figures: Sequence[str]) -> Iterator[str]:
     """Yield a table of what all images have together."""
     numbers = {name: _Span() for name in figures if summary.columns[name] is not str}
@@ -143,8 +159,8 @@ def _in_all(summary: Summary, figures: Sequence[str]) -> Iterator[str]:
     known = {name: span for name, span in numbers.items() if span.count}
     if not known:
         return
-    yield "<h2>All images</h2>\n<table class=figures><tr><th></th><th>mean</th><th>least</th>"
-    yield "<th>most</th><th>images</th></tr>\n"
+    yield "<h2>All images</h2>\n<table class=figures><thead><tr><th></th><th>mean</th>"
+    yield "<th>least</th><th>most</th><th>images</th></tr></thead>\n"
     for name, span in known.items():
         cells = (in_digits(span.sum / span.count), in_digits(span.least), in_digits(span.most))
         yield f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}"
@@ -175,13 +191,15 @@ def _images(
     yield f"<h2>Images <small>{shown}</small></h2>\n"
     yield '<p><input id=filter type=search placeholder="part of a name…"> a click on a heading sorts'
     yield "</p>\n<div class=wide><table class=images><thead><tr><th></th><th>image</th>"
-    yield "".join(f"<th>{escape(name)}</th>" for name in figures)
-    yield "<th>notes</th><th>seconds</th></tr></thead><tbody>\n"
+    for name in figures:
+        number = summary.columns[name] is not str
+        yield f"<th{' class=number' if number else ''}>{escape(name)}</th>"
+    yield "<th class=number>seconds</th><th>notes</th></tr></thead><tbody>\n"
     rows = ((record, row) for record, row in summary.rows() if not record.problem)
     for record, row in islice(rows, MOST_ROWS):
         yield f"<tr><td>{_picture(record)}</td><th>{escape(row['image'])}{_links(record)}</th>"
         yield "".join(_cell(row.get(name)) for name in figures)
-        yield f"<td class=notes>{escape(row.get('notes') or '')}</td>{_cell(row.get('seconds'))}</tr>\n"
+        yield f"{_cell(row.get('seconds'))}<td class=notes>{escape(row.get('notes') or '')}</td></tr>\n"
     yield "</tbody></table></div>\n"
 
 

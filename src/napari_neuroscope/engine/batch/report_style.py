@@ -19,10 +19,11 @@ tr { border-bottom: 1px solid var(--line); }
 .reasons th { font-weight: 500; } .reasons td { color: var(--bad); } #skipped + .reasons td { color: var(--soft); }
 .figures td, .images td[data-v] { text-align: right; font-variant-numeric: tabular-nums; }
 .figures th { font-weight: normal; }
-.wide { overflow-x: auto; max-height: 92vh; overflow-y: auto; border: 1px solid var(--line); border-radius: 6px; }
+.wide { overflow: auto; max-height: 92vh; border: 1px solid var(--line); border-radius: 6px; }
 .images thead th { position: sticky; top: 0; background: var(--head); cursor: pointer; font-weight: 500;
   max-width: 8rem; z-index: 1; }
-.images tbody th { font-weight: 500; max-width: 16rem; overflow-wrap: anywhere; }
+.images tbody th { font-weight: 500; min-width: 9rem; max-width: 16rem; overflow-wrap: anywhere; }
+.images td.text { white-space: nowrap; } .figures thead th, .images th.number { text-align: right; }
 .images tbody th small { display: block; } .images .notes { max-width: 20rem; color: var(--soft); font-size: 12px; }
 .images img { height: 84px; width: 172px; object-fit: contain; display: block; border-radius: 3px; }
 thead th[data-way="1"]::after { content: " ▲"; } thead th[data-way="-1"]::after { content: " ▼"; }
