@@ -52,10 +52,15 @@ FIGURES = {
     "curves": ["faithfulness.py", "curves"],
     "sanity": ["faithfulness.py", "sanity"],
     "variants-memory": ["variants_memory.py"],
+    "tiling-memory": ["tiling.py", "memory"],
+    "tiling-pace": ["tiling.py", "pace"],
     "keras-layers": ["keras_layers.py", "tf-keras-vis"],
     "keras-pass": ["keras_layers.py", "tape"],
     "keras-guided": ["keras_layers.py", "guided"],
     "keras-load": ["keras_layers.py", "load"],
+    "batch-workers": ["batch.py", "workers"],
+    "batch-overhead": ["batch.py", "overhead"],
+    "batch-killed": ["batch.py", "killed"],
 }
 ANYWHERE = (
     "score-cam", "ablation-cam", "rise", "many-classes", "occlusion", "integrated-gradients",
@@ -64,6 +69,7 @@ ANYWHERE = (
 PACKAGES = (
     "napari-neuroscope", "torch", "torchvision", "captum", "grad-cam", "numpy", "napari", "PyQt6",
     "tensorflow-cpu", "keras", "tf-keras-vis", "saliency", "scikit-image",
+    "distributed", "zarr", "pyarrow",
 )  # fmt: skip
 
 

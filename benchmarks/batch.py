@@ -1,0 +1,313 @@
+"""Batches: what two workers gain, what a batch costs beside a bare loop, and what kills leave.
+
+The images are of the nuclei folder, 200 of its 454; drawn by chance where it is not here. The network
+is the demo's, explained by Grad-CAM.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from pyarrow import parquet
+from skimage.io import imread, imsave
+
+import napari_neuroscope as ns
+import timing
+from napari_neuroscope.engine.batch.run import BatchEvent, run_batch
+from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
+from napari_neuroscope.engine.recipe import SUFFIX
+from napari_neuroscope.engine.saving import save
+from napari_neuroscope.engine.sources import read_image
+from rows import Row, hand_over
+
+NUCLEI = Path(__file__).parents[2] / "shared" / "data" / "nuclei"
+COUNT = 200
+WARM = 20
+ROUNDS = 3
+KILLS, KILLS_OF_WORKERS = 20, 5
+
+_UUID = re.compile(rb'UUID="urn:uuid:[0-9a-f-]+"')
+
+
+class Task:
+    """Images in a folder, and a recipe for them."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.images = folder, folder / "images"
+        self.images.mkdir()
+        found = sorted(NUCLEI.glob("*/images/*.png"))[:: 454 // COUNT]
+        for number in range(count):
+            if found:
+                source = found[number % len(found)]
+                shutil.copy(source, self.images / f"{number:03}_{source.name}")
+            else:
+                pixels = np.random.default_rng(number).integers(0, 255, (256, 256, 3), np.uint8)
+                imsave(self.images / f"{number:03}.png", pixels, check_contrast=False)
+        self.paths = sorted(self.images.iterdir())
+        self.network = ns.load("demo:nuclei", device="cpu")
+        self.recipe = folder / f"nuclei{SUFFIX}"
+        ns.Recipe.of(self.explained(self.paths[0])).save(self.recipe)
+
+    def explained(self, path: Path) -> ns.Explanation:
+        return ns.explain(self.network, read_image(path), "grad_cam", "nucleus")
+
+    def command(self, out: Path, workers: int, *outputs: str) -> list[str]:
+        return [
+            sys.executable, "-m", "napari_neuroscope.cli", "batch", str(self.recipe),
+            str(self.images), "-o", str(out), "--workers", str(workers), "--threads", "1",
+            "--device", "cpu", "--progress", "json", "--outputs", *outputs,
+        ]  # fmt: skip
+
+    def started(self, out: Path, workers: int, *outputs: str) -> subprocess.Popen[str]:
+        """Start the batch, in a group of processes of its own."""
+        return subprocess.Popen(
+            self.command(out, workers, *outputs),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+
+
+# --- two workers against one ----------------------------------------------------------------------
+
+
+def ran(task: Task, out: Path, workers: int) -> list[float]:
+    """Return when each image was done, in seconds since the batch began, and when its end was."""
+    begun, moments = time.perf_counter(), []
+    with task.started(out, workers, ".tif") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["kind"] == "image":
+                moments.append(time.perf_counter() - begun)
+    assert process.returncode == 0
+    assert len(moments) == len(task.paths)
+    return [*moments, time.perf_counter() - begun]
+
+
+def workers(folder: Path) -> list[Row]:
+    task = Task(folder, COUNT)
+    whole = {n: timing.Times() for n in (1, 2)}
+    steady = {n: timing.Times() for n in (1, 2)}
+    for turn in range(ROUNDS):
+        for n in (1, 2) if turn % 2 else (2, 1):
+            out = folder / f"out{turn}-{n}"
+            *moments, end = ran(task, out, n)
+            whole[n].seconds.append(end)
+            steady[n].seconds.append((moments[-1] - moments[WARM]) / (COUNT - 1 - WARM))
+    check_equal(written(folder / "out0-1"), written(folder / "out0-2"))
+    what = f"Batch of {COUNT} images of nuclei, Grad-CAM: 2 workers of one thread"
+    peer = "1 worker of one thread, without Dask"
+    return [
+        Row.of_times(
+            f"{what}, time per image once they run",
+            peer, steady[2], steady[1], "faster", 1.8,
+            f"from image {WARM} to the last",
+        ),
+        Row.of_times(
+            f"{what}, from the command to its end",
+            peer, whole[2], whole[1], "note", None,
+            "Python's start, the workers' start, loading the network, the summary and the report "
+            "are in it",
+        ),
+    ]  # fmt: skip
+
+
+# --- a batch against a bare loop ------------------------------------------------------------------
+
+
+@dataclass
+class Beside:
+    """Does with each image what the batch did just before, but in a bare loop."""
+
+    task: Task
+    out: Path
+    ours: float = 0.0
+    bare: float = 0.0
+    writing: float = 0.0
+    meanwhile: float = 0.0
+    ratios: list[float] = field(default_factory=list)
+    _since: float = 0.0
+
+    def __call__(self, event: BatchEvent) -> None:
+        now = time.perf_counter()
+        if event.kind == "image":
+            assert not event.problem, event.problem
+            path = Path(event.image)
+            explained = self.task.explained(path)
+            between = time.perf_counter()
+            image = read_image(path)
+            again = time.perf_counter()
+            save(explained, image, self.out / f"{path.stem}.tif")
+            write_thumbnail(explained, image, self.out / f"{path.stem}.jpg")
+            writing = time.perf_counter() - again
+            ours, bare = now - self._since - writing, between - now
+            self.ours += ours
+            self.bare += bare
+            self.writing += writing
+            self.ratios.append(ours / bare)
+        self._since = time.perf_counter()
+        self.meanwhile += self._since - now
+
+
+def overhead(folder: Path) -> list[Row]:
+    task = Task(folder, 40)
+    ours, bare, writing, around, ratios = timing.Times(), timing.Times(), timing.Times(), [], []
+    for turn in range(-1, 5):
+        out = folder / f"out{turn}"
+        beside = Beside(task, folder / f"bare{turn}")
+        beside.out.mkdir()
+        begun = time.perf_counter()
+        run_batch(task.recipe, task.images, out, outputs=(".tif",), device="cpu", progress=beside)
+        took = time.perf_counter() - begun
+        if turn < 0:
+            continue
+        count = len(task.paths)
+        for times, seconds in ((ours, beside.ours), (bare, beside.bare), (writing, beside.writing)):
+            times.seconds.append(seconds / count)
+        around.append(took - beside.meanwhile - beside.ours - beside.writing)
+        ratios += beside.ratios
+        check_equal(maps(out / "maps"), maps(beside.out))
+    ratio = np.median(ratios)
+    return [
+        Row.of_times(
+            "Batch of images of nuclei, Grad-CAM: time per image, without writing its files",
+            "read and explain in a loop, nothing else",
+            ours, bare, "cost", 1.05,
+            f"median of the images' ratios {ratio:.3g}",
+            f"writing the same map and thumbnail takes {1e3 * writing.median:.3g} ms beside",
+            f"before the first image and after the last {np.median(around):.2g} s a batch",
+        )
+    ]  # fmt: skip
+
+
+# --- a batch that is killed -----------------------------------------------------------------------
+
+
+def killed(folder: Path) -> list[Row]:
+    task = Task(folder, 24)
+    outputs = (".tif", ".zarr", ".npy")
+    begun = time.perf_counter()
+    assert finishes(task, folder / "whole", 1, outputs, None)[0]
+    long = time.perf_counter() - begun
+    expected = written(folder / "whole")
+    rng = random.Random(8)
+    return [
+        _killed(task, count, n, outputs, expected, partial(rng.uniform, 0, longer * long))
+        for count, n, longer in ((KILLS, 1, 1.0), (KILLS_OF_WORKERS, 2, 1.5))
+    ]
+
+
+def _killed(
+    task: Task,
+    count: int,
+    workers: int,
+    outputs: Sequence[str],
+    expected: dict[str, bytes],
+    moment: Callable[[], float],
+) -> Row:
+    kills: list[str] = []
+    whole, wrong, finished = 0, 0, True
+    while len(kills) < count or not finished:  # a batch that was killed is gone on with to its end
+        out = task.folder / f"of {workers}, {whole}"
+        finished, seen = finishes(
+            task, out, workers, outputs, moment() if len(kills) < count else None
+        )
+        if finished:
+            whole += 1
+            wrong += len(differing(expected, written(out)))
+            shutil.rmtree(out)
+        else:
+            kills.append(seen)
+    early = sum(seen == "" for seen in kills)
+    late = sum(seen == "all" for seen in kills)
+    return Row(
+        f"Batch of {len(task.paths)} images into {', '.join(outputs)}, {workers} "
+        f"worker{'s' * (workers > 1)}, killed {count} times at random moments and resumed: files "
+        "that are not there, too many or different",
+        "an uninterrupted run, one worker",
+        wrong, None, "files", "limit", 0,
+        notes=[
+            f"{whole} batches came to their end, each of {len(expected)} files",
+            f"{early} kills before the first image, {late} after the last, {count - early - late} "
+            "between",
+        ],
+    )  # fmt: skip
+
+
+def finishes(
+    task: Task, out: Path, workers: int, outputs: Sequence[str], after: float | None
+) -> tuple[bool, str]:
+    """Whether a batch comes to its end before it is killed, and what was seen of it: "", some, all."""
+    process = task.started(out, workers, *outputs)
+    try:
+        text, _ = process.communicate(timeout=after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        text, _ = process.communicate()
+    events = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+    images = [event for event in events if event["kind"] == "image"]
+    if not images:
+        seen = ""
+    else:
+        last = images[-1]
+        seen = "all" if last["kept"] + last["done"] == last["total"] else "some"
+    assert process.returncode in (0, -signal.SIGKILL), text
+    return process.returncode == 0, seen
+
+
+def maps(folder: Path) -> dict[str, bytes]:
+    """Return the values of OME-TIFF files."""
+    return {path.name: imread(path).tobytes() for path in folder.glob("*.tif")}
+
+
+def written(out: Path) -> dict[str, bytes]:
+    """Return what a batch left, but for the times, and what it keeps for itself."""
+    files = {
+        path.relative_to(out).as_posix(): _UUID.sub(b"", path.read_bytes())
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and ".batch" not in path.relative_to(out).parts
+    }
+    with (out / "summary.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    table = parquet.read_table(out / "summary.parquet").drop_columns("seconds")
+    for row in rows:
+        del row["seconds"]
+    files["summary.csv"] = json.dumps(rows).encode()
+    files["summary.parquet"] = json.dumps(table.to_pylist()).encode()
+    # It says when it was written.
+    files["report.html"] = b"there"
+    return files
+
+
+def differing(expected: dict[str, bytes], found: dict[str, bytes]) -> list[str]:
+    """Return the files that are not in both, or not the same."""
+    return [name for name in expected | found if expected.get(name) != found.get(name)]
+
+
+def check_equal(ours: dict[str, bytes], theirs: dict[str, bytes]) -> None:
+    if names := differing(ours, theirs):
+        raise AssertionError(f"{len(names)} files differ, {names[0]} among them")
+
+
+if __name__ == "__main__":
+    timing.set_threads()
+    figure = {"workers": workers, "overhead": overhead, "killed": killed}[sys.argv[1]]
+    with tempfile.TemporaryDirectory() as place:
+        hand_over(*figure(Path(place)))
