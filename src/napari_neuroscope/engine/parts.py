@@ -57,7 +57,8 @@ def sides_of(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
 def explain_crop(
     network: Network,
     image: Any,
-    window: Window,
+    crop: Window,
+    /,
     method: str,
     target: Any = None,
     layer: Any = None,
@@ -77,23 +78,23 @@ def explain_crop(
         As `explain` takes them; regions are of the whole image.
     image
         What can be sliced, of axes as the spec's ``image_axes``.
-    window
-        (first, stop) of each spatial axis.
+    crop
+        Which part of it: (first, stop) of each spatial axis.
 
     Returns
     -------
     Explanation
         It lies on the whole image.
     """
-    cut, sides = cut_of(network, image.shape, window), sides_of(network, image.shape)
+    cut, sides = cut_of(network, image.shape, crop), sides_of(network, image.shape)
     several = isinstance(target, list | tuple)
-    targets = [_cropped(Target.of(one), window) for one in (target if several else [target])]
+    targets = [_cropped(Target.of(one), crop) for one in (target if several else [target])]
 
     def moved(found: Explanation) -> Explanation:
-        grid = moved_by(found.grid, window)
-        words = " × ".join(f"{first} to {stop}" for first, stop in window)
+        grid = moved_by(found.grid, crop)
+        words = " × ".join(f"{first} to {stop}" for first, stop in crop)
         note = f"the pixels {words} were explained as an image of their own"
-        record = {**found.provenance, "crop": [list(ends) for ends in window]}
+        record = {**found.provenance, "crop": [list(ends) for ends in crop]}
         record["notes"] = [*record["notes"], note]
         # Asked so of the whole image, the answer would be another.
         return replace(found, grid=grid, image=Grid.of_image(sides), provenance=record, asked=None)

@@ -70,6 +70,8 @@ class Extent(QWidget):
         NeuroscopeError
             Where nothing of the image is in view.
         """
+        # The camera may still move, and this is what is said of the view now.
+        self.refresh()
         sides, window = self._looked_at(question.network)
         if self._session.extent == "in view" and window is None:
             raise NeuroscopeError(self._nothing_in_view())
