@@ -105,13 +105,15 @@ def layers_of(result: Result) -> list[LayerData]:
         shown = np.asarray(explanation.values)
     labels = {name: np.asarray(one) for name, one in explanation.companions.items()}
     layers = layer_data(replace(explanation, values=shown, companions=labels), source)
+    values, attributes, kind = layers[0]
     if large:
-        _, attributes, kind = layers[0]
-        signed = explanation.signed
-        attributes["contrast_limits"] = limits(np.array([result.most]), signed=signed)
         several = len(result.levels) > 1
         attributes["multiscale"] = several
         layers[0] = (list(result.levels) if several else explanation.values, attributes, kind)
+    if explanation.method != "input" and (large or explanation.leading):
+        # One contrast for all maps of a stack: nothing follows the sliders here.
+        most = np.array([result.most]) if large else values
+        attributes["contrast_limits"] = limits(most, signed=explanation.signed)
     for _, attributes, kind in layers:
         name = attributes["metadata"][KEY].get("companion")
         saved = look if kind == "image" else companions.get(name, {})
