@@ -114,7 +114,7 @@ def _check(said: Any, strength: Any) -> None:
     """Fail where a sentence of the page is no longer true."""
     cell, disc = said["cell"], said["disc"]
     true = {
-        "alone in its plane, all of the cell is a disc": cell["all planes but its own"][2] == 0
+        "alone in its plane, the cell is a disc": cell["all planes but its own"][2] == 0
         and cell["all planes but its own"][1] > cell["all planes but its own"][0],
         "the disc stays a disc": all(
             one[2] > 0.9 for words, one in disc.items() if words != "its own plane"
