@@ -16,6 +16,7 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine import parts, pyramid, tiles, tiling
 from napari_neuroscope.viewer import growing
+from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.widgets.inspector import Inspector
 
@@ -360,3 +361,28 @@ def test_what_tiles_are_too_large_for_is_said_in_the_dock(bench: Bench) -> None:
     (layer,) = bench.maps()
     bench.model.forward = forward
     np.testing.assert_allclose(np.asarray(layer.data[0]), bench.whole(), atol=1e-5)
+
+
+def test_a_grown_map_is_saved_by_naparis_dialog(bench: Bench, tmp_path) -> None:
+    bench.inspector.explain()
+    bench.finish()
+    (layer,) = bench.maps()
+    path = tmp_path / "map.ome.zarr"
+    saved = save_selected(bench.viewer, layer, path)
+    assert [str(path)] == list(map(str, saved))
+    result = ns.read_result(path)
+    np.testing.assert_allclose(np.asarray(result.explanation.values[:]), bench.whole(), atol=1e-5)
+
+
+def save_selected(viewer, layer, path):
+    viewer.layers.selection.active = layer
+    return viewer.layers.save(str(path), selected=True, plugin="napari-neuroscope")
+
+
+def test_a_grown_map_is_not_measured(bench: Bench) -> None:
+    bench.inspector.explain()
+    bench.finish()
+    (layer,) = bench.maps()
+    assert explained_by(layer) is None
+    _, evaluation = bench.viewer.window.add_plugin_dock_widget("napari-neuroscope", "Evaluation")
+    evaluation.close_work()

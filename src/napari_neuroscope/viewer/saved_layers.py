@@ -51,7 +51,7 @@ def result_of(layer: LayerData, labels: Sequence[LayerData] = ()) -> Result:
     """
     data, attributes, _ = layer
     record = dict(attributes["metadata"][KEY])
-    values = data[0] if isinstance(data, list | tuple) else data
+    values = data[0] if attributes.get("multiscale", isinstance(data, list | tuple)) else data
     rgb = bool(attributes.get("rgb", False))
     first = len(record["axes"]) - len(record["space"])
     if rgb:
