@@ -58,6 +58,19 @@ def test_stacks_of_times_and_channels_are_read_back(kind: str, tmp_path: Path) -
     assert result.spacing == spacing
 
 
+@pytest.mark.parametrize("kind", [*KINDS, ".png"])
+def test_what_is_equal_makes_equal_files(kind: str, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        save(with_regions(), None, tmp_path / name / f"map{kind}", spacing=SPACING)
+    first, second = (
+        {one.relative_to(tmp_path / name): one.read_bytes()
+         for one in (tmp_path / name).rglob("*") if one.is_file()}
+        for name in ("first", "second")
+    )  # fmt: skip
+    assert first == second
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unfinished_map_stays_so(kind: str, tmp_path: Path) -> None:
     made = explanation_of(("y", "x"), (3, 4))

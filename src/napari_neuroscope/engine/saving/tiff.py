@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -51,6 +52,8 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
                 metadata["Channel"] = {"Name": layout.channel_names(explanation.labels)}
             if number == 0:
                 text = json.dumps(record, ensure_ascii=False)
+                # What is equal makes equal files.
+                metadata["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, text))
                 metadata["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": text}
             file.write(
                 layout.arranged(array),
