@@ -66,8 +66,12 @@ def write_report(
 def _page(
     folder: BatchFolder, recipe: Recipe, summary: Summary, skipped: Sequence[Skipped], left: int
 ) -> Iterator[str]:
-    problems = [(row["image"], record.problem) for record, row in summary.rows() if record.problem]
-    done = sum(1 for record, _ in summary.rows() if not record.problem)
+    problems, done = [], 0
+    for record, row in summary.rows():
+        if record.problem:
+            problems.append((row["image"], record.problem))
+        else:
+            done += 1
     title = f"{methods[recipe.method].title} of “{recipe.network.name}”"
     yield (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

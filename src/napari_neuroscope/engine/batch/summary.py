@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
@@ -47,11 +48,12 @@ class Summary:
 
     def rows(self) -> Iterator[tuple[Record, dict[str, Any]]]:
         """Yield each row, figures by name, and the record that it is of."""
-        root = self._folder.root
+        # By text: there may be a million, and this goes through them several times.
+        root = os.path.join(self._folder.root, "")
         for path in self._paths:
             record = self._folder.journal[path]
-            inside = Path(path).is_relative_to(root)
-            name = Path(path).relative_to(root).as_posix() if inside else path
+            inside = path.startswith(root)
+            name = path[len(root) :].replace(os.sep, "/") if inside else path
             for row in record.rows or [{}]:
                 yield record, {"image": name, **row, "problem": record.problem, "file": path}
 
