@@ -11,6 +11,7 @@ from PIL import Image
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.colours import coloured
+from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.saving import save
 from napari_neuroscope.engine.saving.figure import round_length
 from napari_neuroscope.engine.saving.panels import over, panels_of
@@ -80,6 +81,21 @@ def test_of_a_volume_the_strongest_plane_is_shown_and_named(channels: tuple[int,
     assert panel.title == "z = 4 of 0…7"
     assert panel.picture.shape == (10, 12, 3)
     assert panel.picture[1, 1].max() > 0.5
+
+
+def test_of_a_stack_the_right_plane_of_the_image_lies_below() -> None:
+    made = explanation_of(("t", "z", "y", "x"), (3, 1, 5, 6), space=4)
+    # Every second time from the first one on, and the third plane.
+    seen = Grid((3, 1, 5, 6), (2.0, 1.0, 1.0, 1.0), (1.0, 2.0, 0.0, 0.0))
+    made = replace(made, grid=seen, image=seen)
+    made.values[...] = 0
+    made.values[1] = 1e-3
+    image = np.zeros((7, 4, 5, 6), np.uint8)
+    image[3, 2, 2, 2] = 255
+    (panel,) = panels_of(replace(made, signed=False), image)
+    assert panel.title == "t = 3, z = 2"
+    assert panel.picture[2, 2].min() > panel.picture[0, 0].min()
+    assert panel.span == (0, pytest.approx(1e-3))
 
 
 def test_label_maps_have_their_classes_as_legend() -> None:

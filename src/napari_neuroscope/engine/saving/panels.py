@@ -140,17 +140,21 @@ def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 
 def _strongest(explanation: Explanation, values: np.ndarray) -> tuple[int, ...]:
-    """Return the index on the image's first axes of the plane with the most in it."""
+    """Return the place on the image's first axes of the plane with the most in it."""
     first = values.ndim - 2
     if not first:
         return ()
     sums = np.nan_to_num(np.abs(values)).sum((-2, -1))
-    place = np.unravel_index(int(sums.argmax()), sums.shape)
-    grid, shape = explanation.grid, explanation.image.shape
-    return tuple(
-        min(max(round(grid.offset[n] + grid.scale[n] * int(at)), 0), shape[n] - 1)
-        for n, at in enumerate(place)
-    )
+    steps = np.unravel_index(int(sums.argmax()), sums.shape)
+    grid, image = explanation.grid, explanation.image
+    place = []
+    for n, step in enumerate(steps):
+        # The nearest of the planes that were looked at; of a stack these may not be all.
+        at = grid.offset[n] + grid.scale[n] * int(step)
+        nearest = round((at - image.offset[n]) / image.scale[n])
+        nearest = min(max(nearest, 0), image.shape[n] - 1)
+        place.append(round(image.offset[n] + image.scale[n] * nearest))
+    return tuple(place)
 
 
 def _grid_of_plane(explanation: Explanation, plane: tuple[int, ...]) -> tuple[Grid, int]:
@@ -166,13 +170,15 @@ def _grid_of_plane(explanation: Explanation, plane: tuple[int, ...]) -> tuple[Gr
 
 
 def _plane_in_words(explanation: Explanation, plane: tuple[int, ...]) -> str:
-    """Return which plane is shown; nothing of an axis of one step."""
-    axes, sizes = explanation.space, explanation.image.shape
-    return ", ".join(
-        f"{axis} = {at} of 0…{size - 1}"
-        for axis, at, size in zip(axes, plane, sizes, strict=False)
-        if size > 1
-    )
+    """Return which plane is shown; nothing of a plane that is all there is."""
+    image, words = explanation.image, []
+    for axis, at, size, scale, offset in zip(
+        explanation.space, plane, image.shape, image.scale, image.offset, strict=False
+    ):
+        if size > 1 or offset:
+            whole = scale == 1 and not offset
+            words.append(f"{axis} = {at} of 0…{size - 1}" if whole else f"{axis} = {at}")
+    return ", ".join(words)
 
 
 def _below(image: Any, shape: tuple[int, ...], plane: tuple[int, ...], step: int) -> np.ndarray:
@@ -182,13 +188,14 @@ def _below(image: Any, shape: tuple[int, ...], plane: tuple[int, ...], step: int
     found = tuple(getattr(image, "shape", ()))
     # A plane that was explained by itself may come without the axes that it is a plane of.
     for drop in range(len(plane) + 1):
-        own, at = shape[drop:], plane[drop:]
+        at = plane[drop:]
+        count = len(at) + 2
         if any(n != 1 for n in shape[:drop]):
             break
-        if found[: len(own)] == own:
-            return displayable(np.asarray(image[(*at, *thin)]), sides)
-        if found[len(found) - len(own) :] == own:
-            return displayable(np.asarray(image[(..., *at, *thin)]), sides)
+        for own, index in ((found[:count], (*at, *thin)), (found[-count:], (..., *at, *thin))):
+            inside = len(own) == count and own[-2:] == shape[-2:]
+            if inside and all(n < size for n, size in zip(at, own, strict=False)):
+                return displayable(np.asarray(image[index]), sides)
     return np.zeros((*sides, 3))
 
 

@@ -38,6 +38,9 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
     names = [title_of(explanation.provenance), *explanation.companions]
     along = (spacing or Spacing.of_pixels(explanation.space)).along(explanation.space)
     if not explanation.is_table:
+        # Of a stack not every plane may have been explained.
+        along = along.of_grid(explanation.image)
+    if not explanation.is_table:
         # Of a stack every second plane may have been explained.
         along = along.of_grid(explanation.image)
     big = sum(one.nbytes for one in arrays) > _MOST_CLASSIC
