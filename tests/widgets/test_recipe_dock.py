@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from torch import nn
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine import parts, tiles
 from napari_neuroscope.engine.recipe import SUFFIX
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY
@@ -298,6 +299,46 @@ def test_what_the_choices_can_not_show_is_said(bench: Bench, recipe_of, photo: n
     expected = ns.Recipe.load(path).run(None, photo, device="cpu")
     np.testing.assert_array_equal(layer.data, expected.values)
     assert inspector.session.options["channels"] == "sum"
+
+
+def test_a_recipe_of_several_slices(bench: Bench, tmp_path: Path) -> None:
+    film = np.random.default_rng(0).random((4, 16, 24)).astype(np.float32)
+    network = ns.load(saved_network(tmp_path / "net.pt"), SPEC, device="cpu")
+    bench.viewer.layers.clear()
+    bench.viewer.add_image(film, name="film")
+    # The first range is behind the second, and every other slice has no place in the dock.
+    for planes, chosen, said in (
+        ("0:2", "range", True),
+        ("2:4", "range", True),
+        (None, "all", True),
+        ("0:4:2", "range", False),
+    ):
+        answer = ns.explain_stack(network, film, "saliency", "car", planes=planes)
+        path = tmp_path / f"mine{SUFFIX}"
+        ns.Recipe.of(answer).save(path, overwrite=True)
+        bench.viewer.layers.selection.active = bench.viewer.layers["film"]
+        inspector = bench.drop(path)
+        layer = bench.maps()[-1]
+        np.testing.assert_array_equal(np.squeeze(layer.data), answer.values)
+        assert inspector.slices.box.currentData() == chosen
+        assert ("can't show its planes" not in bench.said()) is said
+
+
+def test_a_recipe_of_a_large_image_goes_tile_by_tile(
+    bench: Bench, recipe_of, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recipe_of("grad_cam", "nucleus", "dec1", demo="demo:nuclei")
+    large = np.tile(photo, (10, 8))
+    monkeypatch.setattr(parts, "ONE_PASS", 128 * 128)
+    monkeypatch.setitem(tiles.DEFAULT_TILE, 2, 128)
+    bench.viewer.layers.clear()
+    bench.viewer.add_image(large, name="slide")
+    bench.drop(path)
+    (layer,) = bench.maps()
+    network = ns.load("demo:nuclei", device="cpu")
+    expected = ns.explain_tiled(network, large, "grad_cam", "nucleus", "dec1")
+    np.testing.assert_array_equal(np.asarray(layer.data), expected.values)
+    assert "tiling" in layer.metadata[KEY]
 
 
 def test_a_recipe_with_ground_truth(bench: Bench, tmp_path: Path, photo: np.ndarray) -> None:

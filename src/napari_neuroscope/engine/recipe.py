@@ -555,8 +555,12 @@ class Recipe(_Strict):
             partial=partial,
             **self._checked_options(),
         )
-        found.provenance["notes"] += [*notes, *self._differences(found.provenance)]
+        self.note(found, notes)
         return found
+
+    def note(self, found: Explanation, notes: Sequence[str] = ()) -> None:
+        """Note in the record of what was made what is another than where the recipe was made."""
+        found.provenance["notes"] += [*notes, *self._differences(found.provenance)]
 
     def is_of(self, network: Network) -> bool:
         """Whether a network has the weights that the recipe was made with, as far as it says."""

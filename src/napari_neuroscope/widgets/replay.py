@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,16 @@ from napari_neuroscope.engine.recipe import (
     MissingNetworkError,
     Recipe,
 )
+from napari_neuroscope.engine.tiles import Tiling
 from napari_neuroscope.engine.trust import UntrustedError
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import Truth
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
+from napari_neuroscope.widgets.part_question import TiledQuestion
 from napari_neuroscope.widgets.session import Findings, Offer, Question, Session, inspect
 from napari_neuroscope.widgets.settings import configured
+from napari_neuroscope.widgets.stack_question import StackQuestion, stack_of
 
 if TYPE_CHECKING:
     from napari_neuroscope.widgets.inspector import Inspector
@@ -120,7 +124,8 @@ class Replay:
             )
             if known is None:
                 network.traces.limit = settings.cache_bytes
-            return inspect(network, attempt.shown.image(network), progress)
+            image, window = attempt.shown.glance(network)
+            return inspect(network, image, progress, window)
 
         self._inspector.jobs.submit(
             "Opening the recipe's network",
@@ -210,35 +215,50 @@ class Replay:
         inspector.take_findings(title, findings, layer)
         try:
             left_out = self._choose(recipe, network)
+            question = self._question(attempt, network, left_out)
             truth = self._ground_truth(recipe, network)
         except NeuroscopeError as error:
             self._fail(error)
             return
-        question = Question(
-            network,
-            attempt.shown,
-            layer,
-            recipe.method,
-            dict(recipe.options),
-            (),
-            tuple(target.target() for target in recipe.targets),
-        )
 
         def answer(progress: Progress, offer: Offer) -> Explanation:
-            # What is shown is one plane, whichever the recipe was made of.
-            return recipe.model_copy(update={"planes": None}).explained(
-                network,
-                question.shown.image(network),
-                attempt.notes,
-                ground_truth=truth,
-                progress=progress,
-                partial=offer,
-            )
+            explained = partial(recipe.explained, network, notes=attempt.notes, ground_truth=truth)
+            if isinstance(question, StackQuestion):
+                return question.answered(explained, progress, offer)
+            if isinstance(question, TiledQuestion):
+                found = question.answer(progress, offer)
+                recipe.note(found, attempt.notes)
+                return found
+            return explained(question.shown.image(network), progress=progress, partial=offer)
 
         words = f"Made as the recipe “{attempt.name}” says."
         if left_out:
             words += f" The choices above can't show its {', '.join(left_out)}."
         inspector.have_answered(question, answer, lambda found: self._show(question, found, words))
+
+    def _question(self, attempt: _Attempt, network: Network, left_out: list[str]) -> Question:
+        """Return what a recipe asks: of the shown plane, of several, or of a large one in tiles."""
+        recipe, inspector = attempt.recipe, self._inspector
+        question = Question(
+            network,
+            attempt.shown,
+            attempt.layer,
+            recipe.method,
+            dict(recipe.options),
+            inspector.session.layers if recipe.layer is not None else (),
+            tuple(target.target() for target in recipe.targets),
+        )
+        inspector.extent.choose("whole")
+        if recipe.planes is not None:
+            stack = stack_of(attempt.shown, attempt.layer, network)
+            chosen = stack.chosen(recipe.planes)
+            if not inspector.slices.choose_ranges(chosen):
+                left_out.append(f"planes {recipe.planes}")
+            return StackQuestion.about(question, chosen)
+        inspector.slices.choose("this")
+        if recipe.tiling not in (None, Tiling()) or recipe.needs_ground_truth:
+            return question
+        return inspector.extent.question(question)
 
     def _choose(self, recipe: Recipe, network: Network) -> list[str]:
         """Choose what a recipe says; return what of it the inspector has no place for."""
@@ -263,8 +283,6 @@ class Replay:
             inspector.choose_classes(found)
         if recipe.targets:
             left_out += self._choose_target(recipe)
-        if recipe.planes is not None:
-            left_out.append(f"planes {recipe.planes}: the shown one is explained")
         return left_out
 
     def _choose_target(self, recipe: Recipe) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -87,8 +88,21 @@ class StackPart(QWidget):
             raise NeuroscopeError("Choose a network and an image of several slices first.")
         start, end = self._ends[self._stack.axes.index(axis)]
         self.choose("range")
+        # Neither may pass the other on its way.
+        end.setValue(max(last, end.value()))
         start.setValue(first)
         end.setValue(last)
+
+    def choose_ranges(self, chosen: Sequence[range]) -> bool:
+        """Choose some slices along each axis; return whether that is what is chosen now."""
+        if self._stack is None:
+            return False
+        if tuple(chosen) == self._stack.chosen():
+            self.choose("all")
+        else:
+            for axis, steps in zip(self._stack.axes, chosen, strict=True):
+                self.choose_range(axis, steps.start, steps[-1])
+        return self.asks_several() and self._chosen() == tuple(chosen)
 
     def question(self, question: Question) -> Question:
         """Return a question about the shown slice as one about what is chosen.

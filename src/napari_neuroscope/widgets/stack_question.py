@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,27 @@ class StackQuestion(Question):
 
     def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
         """Compute it, offering the map while it grows."""
+
+        def explained(stack: Stack, **how: Any) -> Explanation:
+            return explain_stack(
+                self.network,
+                stack,
+                self.method,
+                one_or_many(tuple(self.resolved(target) for target in self.targets)),
+                one_or_many(self.layers),
+                **how,
+                **self.options,
+            )
+
+        return self.answered(explained, progress, offer)
+
+    def answered(
+        self,
+        explained: Callable[..., Explanation],
+        progress: Progress,
+        offer: Offer | None = None,
+    ) -> Explanation:
+        """Compute it by a call that takes the stack, and what `explain_stack` takes by name."""
         stack = stack_of(self.shown, self.source, self.network)
         count, offered = math.prod(map(len, self.chosen)), -math.inf
 
@@ -62,17 +83,12 @@ class StackQuestion(Question):
                 offer(found)
                 offered = time.monotonic()
 
-        return explain_stack(
-            self.network,
+        return explained(
             stack,
-            self.method,
-            one_or_many(tuple(self.resolved(target) for target in self.targets)),
-            one_or_many(self.layers),
             planes=dict(zip(stack.axes, self.chosen, strict=True)),
             out=_room,
             progress=by_plane,
             partial=partly,
-            **self.options,
         )
 
     def layer_data(self, found: Explanation) -> list[LayerData]:
