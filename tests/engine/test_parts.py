@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.parts import explain_crop, is_large, middle
+from napari_neuroscope.engine.parts import explain_crop, is_large, middle, why_not_tiled
 from napari_neuroscope.engine.target import Mask
 from networks import UNet, Vgg, as_network, settled
 
@@ -69,3 +69,22 @@ def test_what_is_large_is_so_for_segmenters_alone() -> None:
     assert not is_large(segmenter, (2048, 2048))
     assert not is_large(as_network(settled(Vgg()), "classification", names), (9000, 9000))
     assert middle((4000, 100)) == ((1488, 2512), (0, 100))
+
+
+def test_why_an_image_is_not_run_tile_by_tile_is_said() -> None:
+    names = ["background", "cell", "edge"]
+
+    def why(method: str = "saliency", shape: tuple[int, int] = (4000, 4000), **of_input) -> str:
+        network = as_network(settled(UNet()), "segmentation", names, **of_input)
+        network.discover(image()[:64, :64])
+        return why_not_tiled(network, method, shape)
+
+    assert why() == ""
+    assert why("rise") == "RISE looks at an image as a whole"
+    brought = "the network brings an image to another size before it looks at it"
+    assert why(size=[64, 64], resize="stretch") == brought
+    rule = {"min": 16, "step": 4}
+    assert why(shape=(4001, 4000), size=rule, resize="stretch") == brought
+    assert why(shape=(4001, 4000), size=rule, resize="pad") == ""
+    one_size = as_network(settled(UNet()), "segmentation", names, size=[64, 64], resize="stretch")
+    assert not is_large(one_size, (9000, 9000)), "it sees 64 × 64 of them"

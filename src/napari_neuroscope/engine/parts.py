@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import Progress, no_progress
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.explain import explain
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import guess_image_axes
 from napari_neuroscope.engine.target import Instance, Mask, Target
-from napari_neuroscope.engine.tiles import Window
+from napari_neuroscope.engine.tiled_input import padded_shape
+from napari_neuroscope.engine.tiles import Geometry, Window
+from napari_neuroscope.engine.tiling import TILED
 
 ONE_PASS = 1 << 22
 """So many pixels of an image go through a segmenter at once at most; larger ones go in tiles."""
@@ -26,9 +29,41 @@ _MIDDLE = {1: 1 << 16, 2: 1024, 3: 96}
 def is_large(network: Network, shape: Sequence[int]) -> bool:
     """Whether an image of `shape` (*space) is too large for one pass of a segmenter.
 
-    Classifiers bring an image to their own size.
+    Classifiers, and segmenters of one size, bring an image to their own size.
     """
-    return network.spec.task == "segmentation" and math.prod(shape) > ONE_PASS
+    segments = network.spec.task == "segmentation"
+    return segments and not _has_own_size(network) and math.prod(shape) > ONE_PASS
+
+
+def _has_own_size(network: Network) -> bool:
+    return isinstance(network.spec.input.size, tuple) and network.spec.input.resize != "tile"
+
+
+def why_not_tiled(network: Network, method: str, shape: Sequence[int]) -> str:
+    """Return why an image of `shape` (*space) can't be explained tile by tile; empty where it can.
+
+    Parameters
+    ----------
+    network
+        One that has looked at an image.
+    """
+    spec = network.spec
+    if spec.task != "segmentation":
+        return "a classifier answers once for an image"
+    if method not in TILED:
+        return f"{methods[method].title} looks at an image as a whole"
+    try:
+        stride = Geometry.of(network.layers, spec).block
+    except NeuroscopeError:
+        return "the network's layers look at an image as a whole"
+    brought = "the network brings an image to another size before it looks at it"
+    if _has_own_size(network):
+        return brought
+    try:
+        padded_shape(tuple(shape), spec, stride)
+    except NeuroscopeError:
+        return brought
+    return ""
 
 
 def middle(shape: Sequence[int]) -> Window:

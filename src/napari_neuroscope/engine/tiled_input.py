@@ -92,7 +92,7 @@ class TiledInput:
         self.record: dict[str, Any] = {}
         self._read_so_far: Any = None
         self._begin_record()
-        self.shape = _padded(self.image_shape, spec, stride)
+        self.shape = padded_shape(self.image_shape, spec, stride)
         self.notes: list[str] = []
         self._block = tuple(block)
         self._lowest = 0.0
@@ -319,7 +319,7 @@ def _with_input(spec: ModelSpec, **changes: Any) -> ModelSpec:
     return spec.model_copy(update={"input": spec.input.model_copy(update=changes)})
 
 
-def _padded(shape: tuple[int, ...], spec: ModelSpec, stride: Sequence[int]) -> tuple[int, ...]:
+def padded_shape(shape: tuple[int, ...], spec: ModelSpec, stride: Sequence[int]) -> tuple[int, ...]:
     """Return the size to which an image is padded, refusing one that would be resized."""
     rule = spec.input.size
     if rule is None:

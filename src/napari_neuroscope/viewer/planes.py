@@ -86,7 +86,7 @@ class Shown:
         """
         plane = self.lazily(network)
         sides = sides_of(network, plane.shape)
-        if network.spec.task == "segmentation" and math.prod(sides) > _MOST:
+        if is_large(network, sides) and math.prod(sides) > _MOST:
             raise NeuroscopeError(
                 f"“{self.name}” has {by(sides)} pixels, too many to be looked at at once; crop it, "
                 f"or use the Neuroscope dock, which can explain it tile by tile or what is in view."

@@ -7,14 +7,12 @@ from typing import Any
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.parts import is_large
+from napari_neuroscope.engine.parts import is_large, why_not_tiled
 from napari_neuroscope.engine.tiles import Window
-from napari_neuroscope.engine.tiling import TILED
 from napari_neuroscope.viewer.in_view import window_in_view
 from napari_neuroscope.viewer.planes import by, finest
-from napari_neuroscope.widgets.part_question import Readings, about_part, can_tile, why_crop
+from napari_neuroscope.widgets.part_question import Readings, about_part
 from napari_neuroscope.widgets.session import Question, Session
 
 _CHOICES = {
@@ -109,24 +107,25 @@ class Extent(QWidget):
 
     def _in_words(self, network: Network) -> tuple[str, bool]:
         sides, window = self._looked_at(network)
-        method = self._session.method
+        reason = why_not_tiled(network, self._session.method, sides)
+        large = is_large(network, sides)
         if self._session.extent == "whole":
-            if not is_large(network, sides):
+            if not large:
                 return "", False
-            if method in TILED and can_tile(network):
+            if not reason:
                 return f"{by(sides)} pixels, tile by tile; the map grows in its layer.", True
-            title = methods[method].title
             return (
-                f"{title} takes all {by(sides)} pixels at once, which may not fit the memory; "
-                f"choose what is in view, or another method."
-            ), True
+                f"All {by(sides)} pixels go at once, which may not fit the memory: {reason}. "
+                f"Choose what is in view, or another method.",
+                True,
+            )
         if window is None:
             return self._nothing_in_view(), False
         own = tuple(stop - first for first, stop in window)
         if own == sides:
-            return "All of the image is in view.", is_large(network, sides)
+            return "All of the image is in view.", large
         words = f"{by(own)} of {by(sides)} pixels"
-        if reason := why_crop(method, network):
+        if reason:
             return f"{words}, as an image of their own: {reason}.", False
         return f"{words}, as in the map of the whole.", is_large(network, own)
 

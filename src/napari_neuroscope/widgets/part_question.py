@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.engine.errors import Progress
 from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.parts import explain_crop, is_large
+from napari_neuroscope.engine.parts import explain_crop, is_large, why_not_tiled
 from napari_neuroscope.engine.pyramid import Part, Pyramid
 from napari_neuroscope.engine.tiled_input import TiledInput
 from napari_neuroscope.engine.tiles import Geometry, Tiling, Window
-from napari_neuroscope.engine.tiling import TILED, explain_tiled
+from napari_neuroscope.engine.tiling import explain_tiled
 from napari_neuroscope.viewer.growing import grown_data, make_room
 from napari_neuroscope.viewer.overlays import LayerData
 from napari_neuroscope.widgets.session import Offer, Question, one_or_many
@@ -172,30 +170,10 @@ def about_part(
     values = {name: getattr(question, name) for name in Question.__dataclass_fields__}
     if window == tuple((0, n) for n in sides):
         window = None
-    tiled = question.method in TILED and can_tile(question.network)
+    tiled = not why_not_tiled(question.network, question.method, sides)
     if window is None:
         large = is_large(question.network, sides)
         return TiledQuestion(**values, readings=readings) if tiled and large else question
     if tiled:
         return TiledQuestion(**values, window=window, readings=readings)
     return CropQuestion(**values, window=window)
-
-
-def can_tile(network: Network) -> bool:
-    """Whether a network that has looked at an image can be run tile by tile."""
-    if network.spec.task != "segmentation":
-        return False
-    try:
-        Geometry.of(network.layers, network.spec)
-    except NeuroscopeError:
-        return False
-    return True
-
-
-def why_crop(method: str, network: Network) -> str:
-    """Return why a part is taken as an image of its own; empty where it isn't."""
-    if network.spec.task != "segmentation":
-        return "a classifier answers once for an image"
-    if method not in TILED:
-        return f"{methods[method].title} looks at an image as a whole"
-    return "" if can_tile(network) else "the network looks at an image as a whole"
