@@ -7,8 +7,10 @@ import pytest
 from napari.components import ViewerModel
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.samples import architectures
-from napari_neuroscope.viewer.overlays import KEY, layer_data
+from napari_neuroscope.viewer.geometry import Placement
+from napari_neuroscope.viewer.overlays import KEY, labels_data, layer_data
 from napari_neuroscope.viewer.showing import Shower
 
 SLOT = ("network", "image", "grad_cam")
@@ -108,3 +110,20 @@ def test_who_follows_a_layers_place_is_told(viewer, network, image) -> None:
     layer, _ = show(viewer, shower, network, image, 1, coarse)
     assert tuple(layer.scale) != scale
     assert sorted(told) == ["data", "scale", "translate"], "of each once, and of no other"
+
+
+def test_label_maps_of_volumes_are_added_in_3d(rng: np.random.Generator) -> None:
+    """Napari can't yet tell what lies under a cursor that has not moved in 3D."""
+    viewer = ViewerModel()
+    viewer.mouse_over_canvas = True
+    image = viewer.add_image(rng.random((4, 8, 8)), name="volume", scale=(2, 1, 1))
+    viewer.dims.ndisplay = 3
+    classes = [("background", (0, 0, 0)), ("cell", (255, 0, 0))]
+    labels = rng.integers(0, 2, (4, 8, 8))
+    placement = Placement.of(image, "zyx")
+    data = labels_data(labels, Grid.of_image(labels.shape), placement, "Prediction", classes, {})
+    (layer,) = Shower(viewer).show([data], SLOT)
+    assert viewer.layers.selection.active is layer
+    np.testing.assert_array_equal(layer.scale, image.scale)
+    viewer.update_status_from_cursor()
+    assert "Prediction" in str(viewer.status)

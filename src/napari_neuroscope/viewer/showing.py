@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.viewer.growing import goes_on
+from napari_neuroscope.viewer.in_view import camera_of
 from napari_neuroscope.viewer.overlays import KEY, LayerData, heat
 from napari_neuroscope.viewer.stacks import StackFollower, steps_of
 
@@ -60,6 +61,7 @@ class Shower:
     def show(self, layers: Sequence[LayerData], slot: tuple[str, ...]) -> list[Any]:
         """Show layer data, the first the topmost; return the layers."""
         shown = []
+        _say_where_the_camera_looks(self._viewer)
         for number, (data, attributes, kind) in reversed(list(enumerate(layers))):
             shown.append(self._show_one(data, attributes, kind, (*slot, str(number))))
         return shown[::-1]
@@ -135,6 +137,18 @@ class Shower:
         for number, axis in enumerate(steps):
             last = layer.data.shape[number] - 1 if axis == "layer" else 0
             self._viewer.dims.set_current_step(first + number, last)
+
+
+def _say_where_the_camera_looks(viewer: Any) -> None:
+    """Spare labels with features an error in 3D, where the mouse has not moved yet.
+
+    napari then asks them for what lies under the cursor, and has no direction to look along.
+    """
+    model = getattr(viewer, "__wrapped__", viewer)
+    if model.dims.ndisplay == 3 and getattr(model.cursor, "_view_direction", ()) is None:
+        model.cursor._view_direction = camera_of(viewer).calculate_nd_view_direction(
+            model.dims.ndim, model.dims.displayed
+        )
 
 
 def _recolour(layer: Any, colours: Any) -> None:
