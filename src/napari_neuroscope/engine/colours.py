@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 # Zero is transparent, so that the image is seen where a map says nothing. The hues stay apart for
@@ -12,6 +14,7 @@ _SIGNED = ((0.02, 0.35, 0.80, 0.95), (0.30, 0.62, 0.95, 0.6), (1.0, 1.0, 1.0, 0.
            (0.98, 0.62, 0.25, 0.6), (0.80, 0.28, 0.0, 0.95))  # fmt: skip
 # Of more values than these some are enough to tell how large they are.
 _MANY = 1 << 22
+_SHADES = 4097
 _BACKGROUND_NAMES = {"background", "void", "ignore", "unlabelled", "unlabeled"}
 
 
@@ -40,11 +43,17 @@ def coloured(values: np.ndarray, span: tuple[float, float], *, signed: bool) -> 
     """Return a map (...) as colours (..., red green blue alpha) of 0..1; clear where not finite."""
     low, high = span
     unit = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)
-    table = stops(signed=signed)
-    at = np.linspace(0, 1, len(table))
-    found = np.stack([np.interp(unit, at, channel) for channel in table.T], axis=-1)
+    found = _table(signed)[np.rint(unit * (_SHADES - 1)).astype(np.intp)]
     found[..., 3] *= np.isfinite(values)
     return found
+
+
+@cache
+def _table(signed: bool) -> np.ndarray:
+    """Return the colours of evenly spaced values, many more than a screen can show."""
+    mixed = stops(signed=signed)
+    at, steps = np.linspace(0, 1, len(mixed)), np.linspace(0, 1, _SHADES)
+    return np.stack([np.interp(steps, at, one) for one in mixed.T], -1).astype(np.float32)
 
 
 def is_background(name: str) -> bool:

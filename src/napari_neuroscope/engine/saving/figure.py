@@ -54,7 +54,7 @@ def save_figure(explanation: Explanation, image: Any, path: Path, spacing: Spaci
         x, y = place.corner(number)
         if len(panels) > 1:
             draw.words(x, y - 0.7 * place.font, panel.title, place.panel_width)
-        draw.picture(x, y, np.repeat(np.repeat(panel.picture, place.times, 0), place.times, 1))
+        draw.picture(x, y, panel.picture, place.times)
         if length is not None:
             draw.scale_bar(x, y, length * panel.step / place.times)
         if panel.span is not None:
@@ -105,10 +105,12 @@ class _Drawing:
     def __init__(self, axes: Axes, place: _Places) -> None:
         self._axes, self._place = axes, place
 
-    def picture(self, x: int, y: int, picture: np.ndarray) -> None:
-        """Draw a picture pixel by pixel."""
+    def picture(self, x: int, y: int, picture: np.ndarray, times: int = 1) -> None:
+        """Draw a picture, each of its pixels as a square of `times`."""
         figure = self._axes.get_figure(root=True)
         assert figure is not None
+        picture = (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+        picture = picture.repeat(times, 0).repeat(times, 1)
         height = len(picture)
         figure.figimage(picture, x, self._place.height - y - height, origin="upper", zorder=-1)
 

@@ -17,7 +17,7 @@ from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
 from napari_neuroscope.engine.saving.layout import Layout
 
 # Larger pictures are thinned out.
-_LONGEST = 4096
+_LONGEST = 3000
 _MOST_PANELS = 100
 _LABELS_ALPHA = 0.55
 
@@ -201,7 +201,7 @@ def _below(image: Any, shape: tuple[int, ...], plane: tuple[int, ...], step: int
 
 def displayable(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return an image as RGB floats of 0..1, stretched between its 0.5 and 99.8 percentiles."""
-    values = np.asarray(image, np.float64)
+    values = np.asarray(image, np.float32)
     if values.ndim == 3 and values.shape[:2] == shape:
         values = values[..., :3] if values.shape[-1] >= 3 else values[..., :1]
     elif values.ndim == 3:
@@ -210,7 +210,7 @@ def displayable(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     else:
         values = values[..., None]
     finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, (0.5, 99.8)) if finite.size else (0.0, 1.0)
+    low, high = map(float, np.percentile(finite, (0.5, 99.8))) if finite.size else (0.0, 1.0)
     if image.dtype == np.uint8 and values.shape[-1] == 3:
         low, high = 0.0, 255.0
     shown = np.clip(np.nan_to_num((values - low) / max(high - low, 1e-12)), 0, 1)
