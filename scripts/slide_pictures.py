@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ IMAGES = ROOT.parent / "shared" / "data" / "nuclei" / "train" / "images"
 PICTURES = ROOT / "docs" / "pictures"
 CELL = 256
 PIXEL_UM = 0.5
+PATIENCE_S = 4 * 3600
 
 
 def fields() -> list[np.ndarray]:
@@ -96,66 +98,79 @@ def picture(name: str, viewer: napari.Viewer) -> None:
     viewer.screenshot(str(PICTURES / f"{name}.png"), canvas_only=False, flash=False)
 
 
-def explain(inspector: Any, seconds: float, seen: Callable[[], bool] = lambda: False) -> float:
-    """Explain, and wait until it is done or seen; return how long that took."""
-    begun = time.perf_counter()
-    inspector.explain()
-    wait_for(lambda: seen() or not inspector.jobs.busy, seconds)
-    return time.perf_counter() - begun
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[napari.Viewer, Any]]:
+    """Show a slide and the dock, with the demo's network looking at it."""
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1480, 940)
+    open_slide(viewer, path)
+    viewer.canvas.overlays.scale_bar.visible = True
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    try:
+        inspector.choose_network(DEMO_TITLES["nuclei"])
+        wait_for(inspector.ready, 600)
+        inspector.choose_layers(["dec1"])
+        viewer.reset_view()
+        yield viewer, inspector
+    finally:
+        viewer.close()
 
 
-def longest_wait(seconds: float) -> Iterator[float]:
-    """Yield how long each round of the window's events took, for so many seconds."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+def share(viewer: napari.Viewer) -> float:
+    """Return how much of the map there is."""
+    records = [layer.metadata.get("neuroscope", {}) for layer in viewer.layers]
+    reached = [record["unfinished"] for record in records if "unfinished" in record]
+    return reached[0]["done"] / reached[0]["total"] if reached else 0.0
+
+
+def growing(path: Path, until: float) -> None:
+    """Make the picture of a score map that grows, and stop it there."""
+    with opened(path) as (viewer, inspector):
+        inspector.choose_method("score_map")
+        inspector.choose_score("probability")
+        inspector.explain()
+        wait_for(lambda: share(viewer) >= until or not inspector.jobs.busy, PATIENCE_S)
+        picture("slide_growing", viewer)
+        inspector.cancel()
+
+
+def whole(path: Path) -> None:
+    """Make the picture of Grad-CAM of a whole slide."""
+    with opened(path) as (viewer, inspector):
         begun = time.perf_counter()
-        napari.qt.get_qapp().processEvents()
-        yield time.perf_counter() - begun
+        inspector.explain()
+        wait_for(lambda: not inspector.jobs.busy, PATIENCE_S)
+        print(f"Grad-CAM of {path.name}: {time.perf_counter() - begun:.0f} s")
+        picture("slide", viewer)
+
+
+def in_view(path: Path) -> None:
+    """Make the picture of Grad-CAM of what is in view, twice: the slide is read whole once."""
+    with opened(path) as (viewer, inspector):
+        inspector.extent.choose("in view")
+        for zoom in (2.5, 3):
+            viewer.scene.camera.zoom = zoom / PIXEL_UM / 2
+            settle()
+            begun = time.perf_counter()
+            inspector.explain()
+            wait_for(lambda: not inspector.jobs.busy, PATIENCE_S)
+            print(f"in view, of {path.name}: {time.perf_counter() - begun:.1f} s")
+        picture("slide_in_view", viewer)
 
 
 def main() -> None:
     """Make them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", type=int, default=16384)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--finished", type=int, default=16384, help="of the slide of “slide.png”")
+    parser.add_argument("--until", type=float, default=0.4, help="the share in “slide_growing.png”")
+    parser.add_argument("--folder", type=Path, required=True, help="where slides are kept")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    path = make_slide(given.folder, given.size)
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1480, 940)
-    open_slide(viewer, path)
-    viewer.scale_bar.visible = True
-    _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    inspector.choose_network(DEMO_TITLES["nuclei"])
-    wait_for(inspector.ready, 600)
-    inspector.choose_layers(["dec1"])
-    viewer.reset_view()
-
-    def half_way() -> bool:
-        maps = [layer for layer in viewer.layers if layer.name.startswith("Grad-CAM")]
-        return bool(maps) and _share(maps[0]) > 0.45
-
-    took = explain(inspector, 60 * given.minutes, half_way)
-    picture("slide_growing", viewer)
-    begun = time.perf_counter()
-    wait_for(lambda: not inspector.jobs.busy, 60 * given.minutes)
-    print(f"{given.size} × {given.size}: {took + time.perf_counter() - begun:.0f} s")
-    picture("slide", viewer)
-
-    inspector.extent.choose("in view")
-    viewer.camera.zoom = 3
-    settle()
-    print(f"in view: {explain(inspector, 60 * given.minutes):.1f} s")
-    for layer in viewer.layers:
-        layer.visible = layer.name == "Slide" or layer.name.endswith("in view")
-    picture("slide_in_view", viewer)
-    viewer.close()
-
-
-def _share(layer: Any) -> float:
-    reached = layer.metadata["neuroscope"].get("unfinished", {"done": 1, "total": 1})
-    return reached["done"] / reached["total"]
+    slide = make_slide(given.folder, given.size)
+    in_view(slide)
+    growing(slide, given.until)
+    whole(make_slide(given.folder, given.finished))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import threading
 from collections.abc import Callable, Iterator
@@ -386,3 +387,16 @@ def test_a_grown_map_is_not_measured(bench: Bench) -> None:
     assert explained_by(layer) is None
     _, evaluation = bench.viewer.window.add_plugin_dock_widget("napari-neuroscope", "Evaluation")
     evaluation.close_work()
+
+
+def test_a_disk_that_fills_up_is_said_and_what_there_is_stays(bench: Bench, monkeypatch) -> None:
+    layer = bench.begin(2)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pyramid, "coarsen", full)
+    bench.finish()
+    assert "is full; make room there, or explain what is in view." in bench.inspector._answer.text()
+    assert bench.maps() == [layer]
+    assert reached(layer) == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import Progress
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.parts import explain_crop, is_large, why_not_tiled
 from napari_neuroscope.engine.pyramid import Part, Pyramid
@@ -90,19 +92,27 @@ class TiledQuestion(Question):
         def in_tiles(done: int, total: int, what: str) -> None:
             progress(done, total, f"{what} · %v of %m tiles" if total else what)
 
-        return explain_tiled(
-            self.network,
-            self.readings.of(self, progress),
-            self.method,
-            one_or_many(tuple(self.resolved(target) for target in self.targets)),
-            one_or_many(self.layers),
-            window=self.window,
-            out=room,
-            written=written,
-            partial=offer,
-            progress=in_tiles,
-            **self.options,
-        )
+        try:
+            return explain_tiled(
+                self.network,
+                self.readings.of(self, progress),
+                self.method,
+                one_or_many(tuple(self.resolved(target) for target in self.targets)),
+                one_or_many(self.layers),
+                window=self.window,
+                out=room,
+                written=written,
+                partial=offer,
+                progress=in_tiles,
+                **self.options,
+            )
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise NeuroscopeError(
+                f"The disk of {tempfile.gettempdir()}, where the map is kept while it is shown, is "
+                f"full; make room there, or explain what is in view."
+            ) from error
 
     def layer_data(self, found: Explanation) -> list[LayerData]:
         """Return what was found, perhaps not yet all, as layer data."""
