@@ -305,6 +305,12 @@ def test_nothing_of_a_pass_outlives_it() -> None:
         gc.enable()
 
 
+def test_a_target_that_is_not_needed_is_left_out() -> None:
+    found = explain_tiled(unet(), image(), "activation", ["cell", "edge"], "enc2", tile=120)
+    assert found.axes == ("channel", "y", "x")
+    assert found.provenance["targets"] == []
+
+
 def test_weights_of_each_tile_differ() -> None:
     network, x = unet(), image()
     alone = explain_tiled(network, x, "grad_cam", "cell", "enc1", tile=120, weights="tile")

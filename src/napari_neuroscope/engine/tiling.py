@@ -7,13 +7,11 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from napari_neuroscope.engine.errors import (
     NeuroscopeError,
@@ -36,20 +34,19 @@ from napari_neuroscope.engine.explain import (
     zero_notes,
 )
 from napari_neuroscope.engine.explanation import Asked, Explanation
-from napari_neuroscope.engine.grid import Grid, resample
+from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.methods.cams import weighted
-from napari_neuroscope.engine.methods.gradients import guided, input_map
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.target import ResolvedTarget, Target
+from napari_neuroscope.engine.tiled_cams import Visit, WeightedMaps
 from napari_neuroscope.engine.tiled_canvas import Canvas, Out, Part
 from napari_neuroscope.engine.tiled_check import check_by_noise
 from napari_neuroscope.engine.tiled_folder import GrowingFolder
 from napari_neuroscope.engine.tiled_input import TiledInput
 from napari_neuroscope.engine.tiled_targets import TiledTargets, steps_of_output
-from napari_neuroscope.engine.tiled_weights import WEIGHINGS, Stage, Weighing
+from napari_neuroscope.engine.tiled_weights import WEIGHINGS
 from napari_neuroscope.engine.tiles import (
     Geometry,
     Tile,
@@ -59,7 +56,7 @@ from napari_neuroscope.engine.tiles import (
     part_of,
     whole_shape,
 )
-from napari_neuroscope.engine.trace import Trace, bytes_held
+from napari_neuroscope.engine.trace import Trace
 
 # Each position of these maps hangs on what is seen from there alone.
 _LOCAL = ("score_map", "fusion_score_map", "activation", "saliency", "input_x_gradient",
@@ -174,7 +171,6 @@ def explain_tiled(
 
 
 Kind = Literal["forward", "gradients", "none"]
-Visit = Callable[[Tile, Trace | None, Sequence[ResolvedTarget | None]], None]
 
 
 class _Pass(NamedTuple):
@@ -234,11 +230,13 @@ class _Job:
         self.one_layer = layer is None or (isinstance(layer, str) and self.layers == [layer])
         needs = chosen.needs_with(self.options)
         self.pulled = self._pulled(needs)
-        self.given, self.several = target, isinstance(target, list | tuple)
-        if self.several and not target:
+        # Where a method needs none, none is looked at.
+        self.given = target if Needs.TARGET in needs else None
+        self.several = isinstance(self.given, list | tuple)
+        if self.several and not self.given:
             raise NeuroscopeError("The list of targets is empty; name at least one class.")
-        wanted = (target if self.several else [target]) if Needs.TARGET in needs else []
-        targets = [Target.of(one) for one in wanted]
+        wanted = self.given if isinstance(self.given, list | tuple) else [target]
+        targets = [Target.of(one) for one in wanted] if Needs.TARGET in needs else []
         self.how, self.ground_truth = how, ground_truth
         self.canvas, self.folder = canvas, folder
         self.partial, self.progress = partial, progress
@@ -413,7 +411,10 @@ class _Job:
             return [*passes, _Pass(far, "gradients" if self.pulled else "forward", self._map)]
         # Of a target that is counted, the first stage of a method that isn't linear has done so.
         passes = passes if weighing.stages[0].gradients else []
-        weights = _Weights(self, weighing, self._kept(far))
+        weights = WeightedMaps(
+            self.chosen, self.options, weighing, self.layers, self.geometry, self.input.shape,
+            self.targets, keeps=self._kept(far), write=self.write,
+        )  # fmt: skip
         for stage in weighing.stages:
             kind: Kind = "gradients" if stage.gradients else "forward"
             passes.append(_Pass(far, kind, weights.stage(stage)))
@@ -632,119 +633,6 @@ class _Job:
         )  # fmt: skip
         by_spec = self.how == Tiling() and self.network.spec.input.resize == "tile"
         return replace(found, tiling=None if by_spec else self.how, window=self.window)
-
-
-class _Weights:
-    """The weights of a layer's channels by the whole image, and the maps that they make.
-
-    Parameters
-    ----------
-    job, weighing
-        What is asked for, and how its method weighs channels.
-    keeps
-        Whether the layers' outputs are kept from the last stage on.
-    """
-
-    def __init__(self, job: _Job, weighing: Weighing, keeps: bool) -> None:
-        self.keeps = keeps
-        self._job, self._weighing = job, weighing
-        self._stages: list[dict[tuple[int | None, str], Tensor]] = []
-        self._positions: dict[str, int] = dict.fromkeys(job.layers, 0)
-        self._kept: dict[Tile, dict[str, Tensor]] = {}
-        self._found: dict[tuple[int, str], Tensor] = {}
-
-    def stage(self, stage: Stage) -> Visit:
-        """Return what adds a tile's core to the sums of a stage."""
-        number = len(self._stages)
-        before = self._stages[number - 1] if number else {}
-        sums: dict[tuple[int | None, str], Tensor] = {}
-        self._stages.append(sums)
-        last = number == len(self._weighing.stages) - 1
-
-        def visit(
-            tile: Tile, trace: Trace | None, targets: Sequence[ResolvedTarget | None]
-        ) -> None:
-            assert trace is not None
-            if last and self.keeps:
-                self._kept[tile] = {name: _own(trace.activation(name)) for name in self._job.layers}
-
-            def add(which: int | None, target: ResolvedTarget | None, layer: str) -> None:
-                activation = trace.activation(layer)
-                core = self._core(tile, layer, activation)
-                own, gradient = activation[core].flatten(1), None
-                if target is not None:
-                    gradient = trace.gradient(target, layer)[core].flatten(1)
-                    if not self._weighing.linear and which is not None:
-                        gradient = gradient * self._job.targets.tallies[which].scale
-                earlier = before.get((which, layer), before.get((None, layer)))
-                # Added in double precision, which not all devices have.
-                found = stage.sums(own, gradient, earlier).cpu().double()
-                key = (which, layer)
-                sums[key] = sums[key] + found if key in sums else found
-                if number == 0 and not which:
-                    self._positions[layer] += own.shape[1]
-
-            for which, target in enumerate(targets if stage.gradients else ()):
-                assert target is not None
-                trace.for_each_layer(target, self._job.layers, partial(add, which, target))
-                trace.forget(target)
-            for layer in () if stage.gradients else self._job.layers:
-                add(None, None, layer)
-
-        return visit
-
-    def _core(self, tile: Tile, layer: str, activation: Tensor) -> tuple[slice, ...]:
-        steps = self._job.geometry.steps[layer]
-        local, _ = kept(tile, self._job.input.shape, steps, activation.shape[1:])
-        return (slice(None), *local)
-
-    def _of(self, which: int, layer: str) -> Tensor:
-        """Return the weights of a target and a layer, once all stages are over."""
-        key = (which, layer)
-        if key not in self._found:
-            sums = [found.get(key, found.get((None, layer))) for found in self._stages]
-            weights = self._weighing.weights(sums, self._positions[layer])  # type: ignore[arg-type]
-            tallies = self._job.targets.tallies
-            scale = tallies[which].scale if tallies and self._weighing.linear else 1.0
-            self._found[key] = (weights * scale).float()
-        return self._found[key]
-
-    def map(
-        self, tile: Tile, trace: Trace | None, targets: Sequence[ResolvedTarget | None]
-    ) -> None:
-        """Make the maps of a tile by the weights of the whole, and write its core."""
-        job, held = self._job, self._kept.pop(tile, {})
-        rows: list[list[Map]] = []
-        for which in range(len(job.targets.tallies) or 1):
-            row = []
-            for layer in job.layers:
-                activation = held[layer] if trace is None else trace.activation(layer)
-                values = weighted(activation, self._of(which, layer).to(activation.device))
-                if job.chosen.name == "eigen_cam":
-                    row.append(Map(values, signed=bool(values.min() < 0)))
-                elif job.chosen.name == "guided_grad_cam":
-                    assert trace is not None
-                    row.append(self._times_guided(values.relu(), trace, which, targets[which]))
-                else:
-                    row.append(Map(values.relu() if job.options.get("relu", True) else values))
-            rows.append(row)
-        job.write(tile, rows)
-
-    def _times_guided(
-        self, cam: Tensor, trace: Trace, which: int, target: ResolvedTarget | None
-    ) -> Map:
-        assert target is not None
-        grid = trace.prepared.grid
-        gradient, notes = guided(trace, target)
-        fine = resample(cam, grid.divided(cam.shape), grid)
-        scale = self._job.targets.tallies[which].scale
-        return input_map(gradient * fine * scale, self._job.options["channels"], notes)
-
-
-def _own(values: Tensor) -> Tensor:
-    """Return values in the main memory, with nothing held beside them."""
-    values = values.cpu()
-    return values if bytes_held([values]) == values.nbytes else values.clone()
 
 
 def refuse_method(chosen: Method) -> None:
