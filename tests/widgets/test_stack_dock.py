@@ -173,6 +173,11 @@ def test_several_slices_begin_only_when_asked(viewer, dock, qtbot, explained) ->
     assert not inspector.jobs.busy
     explained(inspector)
     assert maps(viewer)[-1].name.endswith("12 slices")
+    # Two maps of one slice would be seen as one of stronger colours.
+    assert [layer.visible for layer in maps(viewer)] == [False, True]
+    inspector.slices.choose("this")
+    explained(inspector)
+    assert [layer.visible for layer in maps(viewer)] == [True, False]
 
 
 def test_channels_that_the_network_takes_are_no_slices(viewer, dock, explained) -> None:

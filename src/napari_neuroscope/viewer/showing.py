@@ -28,6 +28,7 @@ class Shower:
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
         self._slots: dict[tuple[str, ...], Any] = {}
+        self._gave_way: set[Any] = set()
         self._follower = StackFollower(viewer)
         viewer.layers.events.removed.connect(self._forget)
 
@@ -51,6 +52,16 @@ class Shower:
         """Return the layer of a slot, if it is still in the viewer."""
         layer = self._slots.get(slot)
         return layer if layer is not None and layer in self._viewer.layers else None
+
+    def give_way(self, covered: tuple[str, ...], slot: tuple[str, ...]) -> None:
+        """Hide the layers of a slot that those of another lie over; show these, if they gave way."""
+        for own, layer in self._slots.items():
+            if own[:-1] == covered and layer.visible:
+                layer.visible = False
+                self._gave_way.add(layer.unique_id)
+            elif own[:-1] == slot and layer.unique_id in self._gave_way:
+                layer.visible = True
+                self._gave_way.discard(layer.unique_id)
 
     def hide_others(self, *methods: str) -> None:
         """Hide the layers of the viewer that show what these methods made."""

@@ -734,6 +734,7 @@ class Inspector(Dock):
         except NeuroscopeError as error:
             self._show_failure(error)
             return
+        self._shower.give_way(question.covered, question.slot)
         self.have_answered(question, question.answer, lambda answer: self._show(question, answer))
 
     def have_answered(

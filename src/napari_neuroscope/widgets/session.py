@@ -81,6 +81,11 @@ class Question:
         """Where the shower shows it: a layer for each network, image and method."""
         return (self.network.name, str(self.source.unique_id), self.method)
 
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """The slot of a map that shows the same otherwise, and gives way to this one's."""
+        return (*self.slot, "slices")
+
     def explained(self, answer: Explanation) -> Explained:
         """Return an answer with what it is of."""
         return Explained(answer, self.network, self.shown, self.source, self.place())

@@ -103,6 +103,11 @@ class StackQuestion(Question):
         """Where it is shown: in a layer of its own, beside that of the shown plane."""
         return (*super().slot, "slices")
 
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """The slot of the shown plane's map."""
+        return super().slot
+
 
 def stack_of(shown: Shown, layer: Any, network: Network) -> Stack:
     """Return an image layer as a stack along the axes that a network does not take.
