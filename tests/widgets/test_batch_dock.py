@@ -15,12 +15,15 @@ from qtpy.QtGui import QDropEvent
 from torch import nn
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine import parts
 from napari_neuroscope.engine.batch.folder import REPORT
 from napari_neuroscope.engine.recipe import SUFFIX
 from napari_neuroscope.engine.saving import read_result
+from napari_neuroscope.engine.tiles import Tiling
 from napari_neuroscope.engine.trust import TrustStore
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.widgets.batch import Batch
+from napari_neuroscope.widgets.batch_choice import Choice
 from napari_neuroscope.widgets.session import DEMO_TITLES
 
 SPEC: dict[str, Any] = {
@@ -92,7 +95,7 @@ def drop(widget: Any, *paths: Path) -> None:
 
 
 def test_it_says_what_is_missing(
-    viewer, batch: Batch, opened, qtbot, recipe: Path, images, tmp_path: Path
+    viewer, batch: Batch, opened, qtbot, recipe: Path, images, tmp_path: Path, monkeypatch
 ) -> None:
     def says(words: str) -> None:
         qtbot.waitUntil(lambda: words in batch._reason.text(), timeout=PATIENCE_MS)
@@ -110,6 +113,11 @@ def test_it_says_what_is_missing(
     )
     says("Add images")
     assert "Grad-CAM" in batch._recipe_note.text()
+    assert Choice.of(batch.session, viewer).recipe().tiling is None
+    viewer.add_image(np.zeros((64, 64), np.uint8))
+    qtbot.waitUntil(inspector.ready, timeout=PATIENCE_MS)
+    monkeypatch.setattr(parts, "ONE_PASS", 32 * 32)
+    assert Choice.of(batch.session, viewer).recipe().tiling == Tiling()
     shapes = viewer.add_shapes([[1, 1], [1, 9], [9, 9]], shape_type="polygon", name="mine")
     from napari_neuroscope.viewer.regions import LayerRegion
 

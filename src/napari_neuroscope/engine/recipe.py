@@ -280,6 +280,7 @@ class Recipe(_Strict):
         layers: Sequence[str] = (),
         options: Mapping[str, Any] | None = None,
         *,
+        tiling: Tiling | None = None,
         hashed: bool = True,
     ) -> Self:
         """Return the recipe of an explanation that is still to be made.
@@ -293,6 +294,8 @@ class Recipe(_Strict):
         targets, layers
             The targets and the layers by name, as far as the method needs some. Several make an
             axis of the map, one makes none.
+        tiling
+            How images are cut into tiles, if they are.
         hashed
             As `of` takes it.
 
@@ -313,6 +316,7 @@ class Recipe(_Strict):
             targets=tuple(RecipeTarget.of(target, spec) for target in targets),
             several=len(targets) > 1,
             layer=tuple(layers) if len(layers) > 1 else next(iter(layers), None),
+            tiling=tiling,
             versions=versions(),
         )
 

@@ -207,7 +207,8 @@ class Batch(Dock):
         self._table.opened.connect(self.show_image)
         events = self.session.events
         for signal in (events.network, events.findings, events.method, events.options,
-                       events.layers, events.classes, events.region, events.score):  # fmt: skip
+                       events.layers, events.classes, events.region, events.score,
+                       events.image):  # fmt: skip
             self.follow(signal, self._changed)
         self.at_end(self._files.close)
         self.at_end(weakref.WeakMethod(self._end_process))
@@ -325,7 +326,9 @@ class Batch(Dock):
 
     def _needs_truth(self) -> bool:
         if self._recipe_box.currentData() is None:
-            return any(t.region == "ground_truth" for t in Choice.of(self.session).targets)
+            return any(
+                t.region == "ground_truth" for t in Choice.of(self.session, self._viewer).targets
+            )
         recipe = self._seen.recipe if self._seen is not None else None
         return recipe is not None and recipe.needs_ground_truth
 
@@ -351,7 +354,7 @@ class Batch(Dock):
         words = ""
         try:
             if self._recipe_box.currentData() is None:
-                words = Choice.of(self.session).in_words()
+                words = Choice.of(self.session, self._viewer).in_words()
             elif self._seen is not None and self._seen.recipe is not None:
                 words = recipe_in_words(self._seen.recipe)
         except NeuroscopeError:
@@ -380,7 +383,7 @@ class Batch(Dock):
             assert self._seen.recipe is not None
             self._begin(self._seen.recipe)
             return
-        choice = Choice.of(self.session)
+        choice = Choice.of(self.session, self._viewer)
         self._starting = True
         self._changed()
         self._files.submit("Writing the recipe", lambda _: choice.recipe(), self._begin, self._fail)

@@ -8,8 +8,10 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.parts import is_large, why_not_tiled
 from napari_neuroscope.engine.recipe import Recipe
 from napari_neuroscope.engine.target import Target
+from napari_neuroscope.engine.tiles import Tiling
 from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.widgets.session import Session
 
@@ -25,10 +27,11 @@ class Choice:
     targets: tuple[Target, ...]
     layers: tuple[str, ...]
     options: dict[str, Any]
+    tiling: Tiling | None = None
 
     @classmethod
-    def of(cls, session: Session) -> Choice:
-        """Take what is chosen.
+    def of(cls, session: Session, viewer: Any) -> Choice:
+        """Take what is chosen; images as large as the one that is shown are passed in tiles.
 
         Raises
         ------
@@ -41,6 +44,8 @@ class Choice:
         problem = session.problem(session, with_target=not truly)
         if problem or network is None:
             raise NeuroscopeError(f"In the dock “Neuroscope”: {problem}")
+        if session.findings is None:
+            raise NeuroscopeError("The network is looked at, in the dock “Neuroscope”.")
         if not network.origin:
             raise NeuroscopeError(
                 f"The network “{network.name}” was made in memory, where other processes can't find "
@@ -59,16 +64,30 @@ class Choice:
             score: Any = session.score
             targets = tuple(Target(index, region, score) for index in session.classes)
         layers = session.layers if Needs.LAYER in needs else ()
-        return cls(network, method.name, targets, layers, dict(session.options))
+        tiling = Tiling() if _in_tiles(session, network, viewer) else None
+        return cls(network, method.name, targets, layers, dict(session.options), tiling)
 
     def recipe(self) -> Recipe:
         """Return its recipe; may take a while, for the network is hashed."""
-        return Recipe.asking(self.network, self.method, self.targets, self.layers, self.options)
+        return Recipe.asking(
+            self.network, self.method, self.targets, self.layers, self.options, tiling=self.tiling
+        )
 
     def in_words(self) -> str:
         """Return what is explained, for a person."""
         classes = [self.network.spec.class_name(int(target.class_ or 0)) for target in self.targets]
         return _in_words(self.network.name, self.method, classes, self.layers)
+
+
+def _in_tiles(session: Session, network: Network, viewer: Any) -> bool:
+    if session.image is None:
+        return False
+    try:
+        shape = session.pixels(network, viewer).shape
+        return is_large(network, shape) and not why_not_tiled(network, session.method, shape)
+    except NeuroscopeError:
+        # It has too few axes; the batch is of other images.
+        return False
 
 
 def recipe_in_words(recipe: Recipe) -> str:
