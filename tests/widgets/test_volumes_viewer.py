@@ -363,3 +363,49 @@ def test_of_a_lazy_series_only_the_volume_that_is_seen_is_read(
     assert blocks.read == {5}
     assert truth.read == {5}
     assert not blocks.held_up + truth.held_up
+
+
+def test_maps_of_a_volume_are_judged(viewer, at_work, explained, dock, volume, qtbot) -> None:
+    inspector = at_work(volume, scale=STEPS)
+    explained(inspector)
+    judge = dock("Evaluation")
+    judge.choice.steps.setValue(4)
+    judge.choice.stages.setValue(2)
+    judge.choice.layer_list.choose(judge.choice.layer_list.values())
+    for name, box in judge.choice.boxes.items():
+        box.setChecked(name in ("deletion", "insertion", "sanity_check"))
+    judge.measure()
+    qtbot.waitUntil(lambda: not judge.busy, timeout=60_000)
+    (row,) = judge.judgement.evaluation().rows
+    assert set(row.figures) == {"deletion", "insertion", "sanity_check"}
+    added: list[Any] = []
+    for show in (lambda: judge.results.show_pictures("deletion"), judge.results.show_randomised):
+        before = set(viewer.layers)
+        show()
+        qtbot.waitUntil(lambda: not judge.busy, timeout=60_000)
+        added += set(viewer.layers) - before
+    pictures, randomised = added
+    assert pictures.data.shape[1:] == (*SHAPE, 3)
+    np.testing.assert_array_equal(pictures.scale[1:], STEPS)
+    assert randomised.data.shape[1:] == (6, 8, 10)
+    assert_over(randomised, viewer.layers["Volume"])
+
+
+def test_volumes_of_several_channels(viewer, opened, explained, qtbot, rng) -> None:
+    torch.manual_seed(2)
+    model = Volume()
+    model.conv = nn.Conv3d(2, 4, 3, padding=1)
+    spec = {"task": "segmentation", "input": {"axes": "bczyx", "value_range": (0, 1)}}
+    network = ns.wrap(model.eval(), spec, device="cpu")
+    volume = rng.random((2, *SHAPE), dtype=np.float32)
+    image = viewer.add_image(volume, name="Volume", scale=(1, *STEPS), rgb=False)
+    inspector = opened(None, None)
+    inspector.add_network(network)
+    qtbot.waitUntil(inspector.ready, timeout=30_000)
+    inspector.choose_layers(["deep"])
+    inspector.choose_classes([1])
+    explained(inspector)
+    (layer,) = maps(viewer)
+    expected = ns.explain(network, volume, "grad_cam", 1, "deep").values
+    np.testing.assert_allclose(layer.data.reshape(expected.shape), expected, rtol=1e-4, atol=1e-6)
+    assert_over(layer, image)
