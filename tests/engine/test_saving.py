@@ -204,3 +204,12 @@ def test_a_record_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text(json.dumps({**record, "format": 99}), "utf-8")
     with pytest.raises(ns.NeuroscopeError, match="format 99, newer than"):
         read_result(tmp_path / "map.npy")
+
+
+def test_a_record_that_names_other_folders_is_refused(tmp_path: Path) -> None:
+    save(with_regions(), None, tmp_path / "map.npy")
+    record = json.loads((tmp_path / "map.json").read_text("utf-8"))
+    record["companions"]["../secret"] = record["companions"].pop("order")
+    (tmp_path / "map.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(ns.NeuroscopeError, match="names files of other folders"):
+        read_result(tmp_path / "map.npy")

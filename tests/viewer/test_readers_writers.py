@@ -155,6 +155,10 @@ def test_a_large_map_is_read_as_it_is_looked_at(
     most = float(np.abs(made.values).max())
     assert layer.contrast_limits == [-most, most]
     np.testing.assert_array_equal(np.asarray(levels[0]), made.values)
+    # It is saved again without its being read as a whole.
+    write_zarr(str(tmp_path / "again.zarr"), tuples([layer]))
+    again = read_result(tmp_path / "again.zarr")
+    np.testing.assert_array_equal(np.asarray(again.explanation.values), made.values)
 
 
 def test_other_layers_are_told(tmp_path: Path) -> None:

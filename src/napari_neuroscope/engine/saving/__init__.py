@@ -16,7 +16,7 @@ from napari_neuroscope.engine.saving.tiff import save_tiff
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.writing import write_whole, write_whole_folder
 
-__all__ = ["SUFFIXES", "Result", "is_result", "read_result", "save"]
+__all__ = ["SUFFIXES", "Result", "is_result", "read_result", "refuse_over", "save"]
 
 SUFFIXES: dict[str, Callable[[Explanation, Any, Path, Spacing | None], None]] = {
     ".tif": save_tiff, ".tiff": save_tiff, ".zarr": save_ome_zarr, ".npy": save_npy,
@@ -66,7 +66,7 @@ def save(
         )
     for one in (path, path.with_suffix(".json")) if kind == ".npy" else (path,):
         if one.exists():
-            _refuse_over(one, overwrite=overwrite)
+            refuse_over(one, overwrite=overwrite)
     write = SUFFIXES[kind]
     if kind == ".zarr":
         write_whole_folder(path, lambda part: write(explanation, image, part, spacing))
@@ -77,7 +77,7 @@ def save(
         write_whole(path, lambda part: write(explanation, image, part, spacing))
 
 
-def _refuse_over(path: Path, *, overwrite: bool) -> None:
+def refuse_over(path: Path, *, overwrite: bool) -> None:
     """Refuse to write over what is there, or over what is something else altogether."""
     if not overwrite:
         raise NeuroscopeError(f"{path} is there already; choose another name, or overwrite it.")

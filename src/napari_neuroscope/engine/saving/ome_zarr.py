@@ -316,7 +316,8 @@ def record_in_zarr(path: Path) -> dict[str, Any] | None:
         return None
     attributes = json.loads(described.read_text("utf-8")).get("attributes", {})
     record = attributes.get(KEY)
-    return record if isinstance(record, dict) and "multiscales" in attributes["ome"] else None
+    ours = isinstance(record, dict) and "multiscales" in attributes.get("ome", {})
+    return record if ours else None
 
 
 def arrays_in_zarr(path: Path, record: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -348,4 +349,5 @@ def _lazy(path: Path) -> Any:
     import dask.array as da
     import zarr
 
-    return da.from_zarr(zarr.open_array(str(path), mode="r"))
+    # Arrays of older formats may be stored as pickles, which run code when they are read.
+    return da.from_zarr(zarr.open_array(str(path), mode="r", zarr_format=3))

@@ -85,6 +85,8 @@ def read_result(path: str | Path) -> Result:
                 f"“{path.name}” holds no explanation: it was not saved by napari-neuroscope, or "
                 f"what was saved with it is gone."
             )
+        if any(name != Path(name).name for name in record["companions"]):
+            raise NeuroscopeError(f"“{path.name}” names files of other folders, so it isn't read.")
         values, companions = _READERS[path.suffix.lower()][1](path, record)
         if record.get("growing"):
             record["notes"] = [*record["notes"], "its writing was interrupted: parts are missing"]
