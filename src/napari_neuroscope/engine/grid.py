@@ -65,13 +65,6 @@ class Grid:
         """Return the grid along all axes but the first ones."""
         return Grid(self.shape[count:], self.scale[count:], self.offset[count:])
 
-    def cells_at(self, pixels: Sequence[float]) -> tuple[int, ...]:
-        """Return the cell that is nearest to a place, on as many of the first axes as it has."""
-        return tuple(
-            min(max(round((at - o) / s), 0), n - 1)
-            for at, n, s, o in zip(pixels, self.shape, self.scale, self.offset, strict=False)
-        )
-
     def within(self, other: Grid) -> tuple[slice, ...]:
         """Return which cells of this grid have their centre on another."""
         found = []

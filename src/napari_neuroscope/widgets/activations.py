@@ -293,8 +293,11 @@ class ActivationBrowser(Dock):
 
         def work(progress: Any) -> Mosaic:
             answer = question.answer(progress)
-            cells = answer.grid.cells_at(seen)
-            return Mosaic.of(answer.values, answer.labels["channel"], cells)
+            pixel = np.zeros(len(answer.grid.shape))
+            pixel[: len(seen)] = seen
+            cells = np.floor(answer.grid.to_cells(pixel) + 0.5).astype(int)
+            plane = cells.clip(0, np.array(answer.grid.shape) - 1)[: len(seen)]
+            return Mosaic.of(answer.values, answer.labels["channel"], plane.tolist())
 
         def done(mosaic: Mosaic) -> None:
             self.mosaic = mosaic
