@@ -20,6 +20,7 @@ from napari_neuroscope.engine.evolution import Evolution
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.widgets.inspector import Inspector
+from napari_neuroscope.widgets.pickers import options_widget
 
 SHAPE = (6, 16, 20)
 STEPS = (2.0, 0.5, 0.5)
@@ -193,6 +194,25 @@ def test_pixels_of_another_size_are_told(viewer, at_work, volume) -> None:
     assert note.isHidden()
     image.units = ("pixel",) * 3
     assert note.isHidden()
+
+
+def test_an_option_is_one_number_or_one_an_axis(qtbot) -> None:
+    told: list[dict[str, Any]] = []
+    made = options_widget(ns.methods["occlusion"], told.append)
+    line = made.window.native
+    qtbot.addWidget(made.native)
+    assert made.asdict()["window"] == 32
+    assert line.text() == "32"
+    line.setText("4, 16,16")
+    assert told[-1]["window"] == (4, 16, 16)
+    assert ns.methods["occlusion"].check_options(told[-1])["window"] == (4, 16, 16)
+    line.setText("8")
+    assert told[-1]["window"] == 8
+    made.window.value = (2, 6, 6)
+    assert line.text() == "2, 6, 6"
+    line.setText("8, wide")
+    with pytest.raises(ns.NeuroscopeError, match="can't take window='8, wide'"):
+        ns.methods["occlusion"].check_options(told[-1])
 
 
 def test_a_shape_is_a_region_of_its_own_plane(viewer, at_work, explained, network, volume) -> None:
