@@ -284,7 +284,7 @@ def _written(
     grows: bool,
 ) -> Explanation:
     """Explain, and write the explanation: where it `grows`, to an OME-Zarr while it is made."""
-    from napari_neuroscope.engine.saving import read_result, save
+    from napari_neuroscope.engine.saving import read_result, refuse_over, save
     from napari_neuroscope.engine.writing import write_whole_folder
 
     folder = next((out for out in outs if grows and out.suffix.lower() == ".zarr"), None)
@@ -292,6 +292,7 @@ def _written(
         explanation = ask(None)
     elif folder.exists():
         # What is there stays until the new one is whole.
+        refuse_over(folder, overwrite=force)
         write_whole_folder(folder, ask)
         explanation = read_result(folder).explanation
     else:

@@ -134,6 +134,20 @@ def test_the_command_line_writes_as_it_goes(tmp_path: Path, forced: bool) -> Non
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_folder_of_something_else_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", image())
+    out = tmp_path / "mine.zarr"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    words = ["explain", "demo:nuclei", str(tmp_path / "a.tif"), "--class", "nucleus", "--method",
+             "score_map", "--tile", "130", "--device", "cpu", "-o", str(out), "--force"]  # fmt: skip
+    assert main(words) == 1
+    assert "holds no Zarr, so it stays" in capsys.readouterr().err
+    assert (out / "notes.txt").read_text() == "mine"
+
+
 def test_wrong_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["explain", "demo:nuclei", "a.tif", "--tile", "0", "-o", "a.tif"])

@@ -213,7 +213,7 @@ class _Job:
     ) -> None:
         if network.spec.task != "segmentation":
             raise NeuroscopeError(
-                "A classifier answers once for the whole image, so it can't be run tile by tile; use explain."
+                "A classifier answers once for the whole image, so it can't be run tile by tile; explain it as a whole."
             )
         refuse_method(chosen)
         target, options = classes_as_option(chosen, target, options)
