@@ -14,6 +14,7 @@ from closeness import assert_close
 from napari_neuroscope.engine.baselines import baseline_of
 from napari_neuroscope.engine.cost import cost_of
 from napari_neuroscope.engine.evaluation.evaluate import measures
+from napari_neuroscope.engine.instances import explain_instances
 from networks import Pixelwise, as_network, settled
 
 
@@ -274,3 +275,20 @@ def test_maps_of_volumes_are_measured(network: ns.Network, volume: np.ndarray) -
     for row in found.rows:
         assert set(row.figures) == set(measures)
         assert all(np.isfinite(figure) for figure in row.figures.values()), row.figures
+
+
+def test_what_is_near_an_instance_is_near_in_the_world(volume: np.ndarray) -> None:
+    labels = np.zeros(SHAPE, int)
+    labels[2, 3:5, 5:8] = 1
+    for network, planes in (
+        (anisotropic(), [2]),
+        (as_network(settled(Volume()), "segmentation", axes="bczyx"), [1, 2, 3]),
+    ):
+        (answer,) = explain_instances(network, volume, labels, "saliency", margin=1)
+        index = network.class_names.index(answer.class_)
+        made = ns.explain(network, volume, "saliency", ns.Target(index, labels == 1)).values
+        near = np.zeros(SHAPE, bool)
+        near[2, 2:6, 5:8] = near[2, 3:5, 4:9] = True
+        for plane in planes:
+            near[plane] |= labels[2] == 1
+        assert answer.near == pytest.approx(made[near].sum() / made.sum(), rel=1e-4)
