@@ -230,6 +230,7 @@ def test_weights_of_grad_cam_are_of_the_view_and_the_dock_says_so(opened_on) -> 
     bench.look_at(WINDOW)
     bench.explain()
     assert "the channels' weights are of the window alone" in bench.inspector._answer.text()
+    assert "but for channels' weights, which are theirs alone" in bench.inspector.extent.note.text()
 
 
 def test_a_view_of_nothing_is_said(opened_on) -> None:

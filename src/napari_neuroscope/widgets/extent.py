@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.parts import is_large, why_not_tiled
+from napari_neuroscope.engine.tiled_weights import WEIGHINGS
 from napari_neuroscope.engine.tiles import Window
 from napari_neuroscope.viewer.in_view import window_in_view
 from napari_neuroscope.viewer.planes import by, finest
@@ -127,7 +128,10 @@ class Extent(QWidget):
         words = f"{by(own)} of {by(sides)} pixels"
         if reason:
             return f"{words}, as an image of their own: {reason}.", False
-        return f"{words}, as in the map of the whole.", is_large(network, own)
+        as_whole = "as in the map of the whole"
+        if self._session.method in WEIGHINGS:
+            as_whole += ", but for channels' weights, which are theirs alone"
+        return f"{words}, {as_whole}.", is_large(network, own)
 
     def _nothing_in_view(self) -> str:
         name = self._session.image.name
