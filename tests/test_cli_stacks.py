@@ -52,7 +52,7 @@ def test_planes_of_a_stack_are_explained_and_made_again(
     assert run(*asking, *every_second, "-o", tmp_path / "a.tif", "--save-recipe", recipe) == 0
     said = capsys.readouterr().out
     assert "2 × 1 × 64 × 64 (t, z, y, x)" in said
-    assert "the score is the mean of 2 planes" in said
+    assert "the mean of 2 planes" in said
     assert run("run", recipe, film, "--device", "cpu", "-o", tmp_path / "again.zarr") == 0
     assert (
         run("run", recipe, film, "--device", "cpu", "--planes", "all", "-o", tmp_path / "all.npy")

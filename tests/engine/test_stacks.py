@@ -59,6 +59,7 @@ class Counted:
         ((5, 16, 20), ("layer", "y", "x"), 1, {"layer of the image": 5}, (16, 20)),
         ((16, 20), None, 1, {}, (16, 20)),
         ((64, 64, 2), None, 1, {}, (64, 64, 2)),
+        ((5, 64, 64, 2), None, 1, {"axis 0": 5}, (64, 64, 2)),
     ],
 )
 def test_the_axes_of_a_stack(
@@ -230,7 +231,10 @@ def test_scores_over_time_are_a_table() -> None:
         alone = ns.explain(network, COLOURS[t, :, 0], "score_map")
         np.testing.assert_array_equal(found.values[t], alone.values)
     assert found.to_layer_data() == []
-    assert found.table_in_words() == []
+    means = np.mean([network.predict(frame).probabilities for frame in COLOURS[:, :, 0]], 0)
+    np.testing.assert_allclose(found.provenance["table"]["probability"], means, rtol=1e-5)
+    assert found.table_in_words()[0].startswith("abcd"[means.argmax()])
+    assert "the mean of 4 planes" in found.provenance["notes"][-1]
 
 
 def test_channels_that_are_ranked_plane_by_plane() -> None:

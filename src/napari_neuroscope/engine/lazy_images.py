@@ -150,9 +150,20 @@ def _open_file(path: Path) -> LazyImage:
 
 def unnamed_axes(shape: Sequence[int]) -> tuple[str, ...]:
     """Return what to call the axes of an image that says nothing of them."""
-    coloured = len(shape) > 2 and shape[-1] in (3, 4)
-    known = ("y", "x", "c") if coloured else ("y", "x")[-len(shape) :] if shape else ()
+    channels = ("c",) if has_channels_last(shape, 2) else ()
+    known = (*("y", "x")[-len(shape) :], *channels) if shape else ()
     return (*(f"axis {n}" for n in range(len(shape) - len(known))), *known)
+
+
+def has_channels_last(shape: Sequence[int], space: int) -> bool:
+    """Whether an image's last axis is likely of channels, behind `space` spatial ones.
+
+    It is where there are as many as of colours, or so few beside so many.
+    """
+    if len(shape) <= space:
+        return False
+    count = shape[-1]
+    return count in (3, 4) or (count <= 8 and 4 * count <= min(shape[-1 - space : -1]))
 
 
 def unreadable(what: str | Path, error: Exception) -> NeuroscopeError:

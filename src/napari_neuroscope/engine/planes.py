@@ -74,7 +74,8 @@ class Stack:
         letters = ["c" if name == "channel" else name for name in names]
         spec = network.spec
         space, wanted = spec.input.space, spec.image_axes
-        if _are_known(letters) and set(wanted or space) <= set(letters):
+        # What was only guessed of the shape is guessed here with the network in mind.
+        if names != unnamed_axes(shape) and set(wanted or space) <= set(letters):
             taken = set(wanted or space)
             if not wanted and "c" in letters and _has_channels(letters, shape, network):
                 taken.add("c")
@@ -204,10 +205,6 @@ def _names(image: Any, shape: Sequence[int], axes: Sequence[str] | None) -> tupl
             f"{', '.join(axes):.100}; give each its own name."
         )
     return tuple(axes)
-
-
-def _are_known(names: Sequence[str]) -> bool:
-    return not any(name.startswith("axis ") for name in names)
 
 
 def _has_channels(letters: Sequence[str], shape: Sequence[int], network: Network) -> bool:

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
-from napari_neuroscope.engine.lazy_images import LazyImage, open_image, unnamed_axes, unreadable
+from napari_neuroscope.engine.lazy_images import (
+    LazyImage,
+    has_channels_last,
+    open_image,
+    unnamed_axes,
+    unreadable,
+)
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.zarr_files import container_of, is_zarr
 
@@ -276,8 +282,5 @@ def leading_axes(shape: Sequence[int], space: str, channels: int, axes: str | No
     behind = len(shape) - (len(axes) if axes else len(space))
     if axes or behind <= 0:
         return max(behind, 0)
-    # So few pixels beside so many are channels, also where the network takes other ones.
-    few = shape[-1] <= 8 and 4 * shape[-1] <= min(shape[behind - 1 : -1])
-    coloured = shape[-1] in (3, 4) or few
     of_channels = channels > 1 and channels in (shape[-1], shape[behind - 1])
-    return behind - (coloured or of_channels)
+    return behind - (of_channels or has_channels_last(shape, len(space)))

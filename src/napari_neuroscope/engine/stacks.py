@@ -177,6 +177,7 @@ class _Found:
         self.classes: list[list[int]] = []
         self.scores: list[list[float | None]] = []
         self.sums: list[_Sum] = []
+        self.probabilities = np.zeros(())
         self.notes: dict[str, list[tuple[int, ...]]] = {}
         self.channels: set[tuple[str, ...]] = set()
         self.digest = hashlib.blake2b(digest_size=16)
@@ -236,6 +237,8 @@ class _Found:
         self.sums = self.sums or [_Sum() for _ in record["targets"]]
         for one, which, score in zip(self.sums, self.classes[-1], self.scores[-1], strict=True):
             one.add(which, score)
+        if "probability" in record.get("table", {}):
+            self.probabilities = self.probabilities + np.array(record["table"]["probability"])
         for note in record["notes"]:
             self.notes.setdefault(note, []).append(index)
         self.digest.update(record["image"]["digest"].encode())
@@ -358,6 +361,9 @@ class _Found:
             "classes": list(self.classes),
             "values": list(self.scores),
         }
+        if self.probabilities.size > 1:
+            mean = (self.probabilities / len(self.indices)).tolist()
+            record["table"] = {"class": first.provenance["table"]["class"], "probability": mean}
         record["notes"] = self._notes()
         return record
 
@@ -373,8 +379,9 @@ class _Found:
             others = len(self.left_out) - 1
             which = named(self.left_out[0][1]) + (f" and {others:,} more planes" if others else "")
             found.append(f"no map of {which}, where the region is empty")
-        if self.first is not None and self.first.provenance["targets"] and count > 1:
-            found.append(f"the score is the mean of {count:,} planes")
+        told = self.probabilities.size > 1 or any(self.classes)
+        if told and count > 1:
+            found.append(f"what is told of the scores is the mean of {count:,} planes")
         return found
 
 

@@ -40,9 +40,6 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
     if not explanation.is_table:
         # Of a stack not every plane may have been explained.
         along = along.of_grid(explanation.image)
-    if not explanation.is_table:
-        # Of a stack every second plane may have been explained.
-        along = along.of_grid(explanation.image)
     big = sum(one.nbytes for one in arrays) > _MOST_CLASSIC
     with tifffile.TiffWriter(path, ome=True, bigtiff=big) as file:
         for number, (name, array, layout) in enumerate(zip(names, arrays, layouts, strict=True)):
