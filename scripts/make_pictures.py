@@ -380,7 +380,12 @@ def layer_overview() -> None:
     network = ns.load("demo:nuclei")
     layers = ["enc1", "enc2", "enc3", "enc4", "dec3", "dec1"]
     target = ns.Target("nucleus", region="predicted")
-    save(ns.explain(network, image, "grad_cam", target, layers), image, PICTURES / "layers.png")
+    save(
+        ns.explain(network, image, "grad_cam", target, layers),
+        image,
+        PICTURES / "layers.png",
+        overwrite=True,
+    )
 
 
 if __name__ == "__main__":

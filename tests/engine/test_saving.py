@@ -46,6 +46,11 @@ def test_label_maps_are_read_back(kind: str, tmp_path: Path) -> None:
     for name in ("prediction", "order"):
         wanted = made.companion_on_image(name) if kind == ".tif" else made.companions[name]
         np.testing.assert_array_equal(np.asarray(found.companions[name]), wanted)
+    # What was read is saved anew.
+    save(found, None, tmp_path / "again.zarr")
+    again = read_result(tmp_path / "again.zarr").explanation
+    for name, labels in found.companions.items():
+        np.testing.assert_array_equal(np.asarray(again.companions[name]), np.asarray(labels))
 
 
 @pytest.mark.parametrize("kind", KINDS)

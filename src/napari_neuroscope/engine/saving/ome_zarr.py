@@ -50,7 +50,7 @@ def save_ome_zarr(
         store.array[part] = np.asarray(explanation.values[part], np.float32)
         store.written(part)
     for name, labels in explanation.companions.items():
-        store.add_labels(name, labels)
+        store.add_labels(name, np.asarray(labels))
     store.finish()
 
 
@@ -168,7 +168,7 @@ class Store:
             about["properties"] = [
                 {"label-value": n, "class": word} for n, (word, _) in enumerate(classes)
             ]
-        scales = self._multiscales(layout, name, len(self.levels))
+        scales = self._multiscales(layout, name, "nearest")
         group.attrs["ome"] = {"version": VERSION, "multiscales": [scales], "image-label": about}
         self._labels.append(name)
         parent.attrs["ome"] = {"version": VERSION, "labels": self._labels}
@@ -192,14 +192,15 @@ class Store:
         self._group.attrs.put({
             "ome": {
                 "version": VERSION,
-                "multiscales": [self._multiscales(self._layout, title, len(self.levels))],
+                "multiscales": [self._multiscales(self._layout, title, "local mean")],
                 "omero": _omero(names, self._most, signed=record["signed"]),
             },
             # Through JSON, so that what is written is what is read.
             KEY: json.loads(json.dumps(record)),
         })  # fmt: skip
 
-    def _multiscales(self, layout: Layout, name: str, levels: int) -> dict[str, Any]:
+    def _multiscales(self, layout: Layout, name: str, how: str) -> dict[str, Any]:
+        """Return what is said of the levels; `how` the coarser ones were made of the finer."""
         spacing = _along_file(self._record, layout)
         axes = []
         for axis, unit in zip(layout.file_axes, spacing.units, strict=True):
@@ -209,7 +210,7 @@ class Store:
             axes.append(said)
         sizes, factors = layout.file_shape, [1] * len(axes)
         first, datasets = _first_of_space(layout), []
-        for number in range(levels):
+        for number in range(len(self.levels)):
             steps = [step * n for step, n in zip(spacing.steps, factors, strict=True)]
             origin = [
                 o + step * (n - 1) / 2
@@ -227,7 +228,7 @@ class Store:
                 for at, (n, size) in enumerate(zip(factors, sizes, strict=True))
             ]
             sizes = tuple(-(-n // 2) if at >= first else n for at, n in enumerate(sizes))
-        return {"name": name, "axes": axes, "datasets": datasets, "type": "local mean"}
+        return {"name": name, "axes": axes, "datasets": datasets, "type": how}
 
 
 def _colours_of_order(labels: np.ndarray) -> list[dict[str, Any]]:
