@@ -16,10 +16,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -204,13 +205,20 @@ def killed(folder: Path) -> list[Row]:
     task = Task(folder, 24)
     outputs = (".tif", ".zarr", ".npy")
     begun = time.perf_counter()
-    assert finishes(task, folder / "whole", 1, outputs, None)[0]
-    long = time.perf_counter() - begun
+    run = Run.of(task, folder / "whole", 1, outputs)
+    assert run.finished
+    length = {"": run.started - begun, "started": time.perf_counter() - run.started}
     expected = written(folder / "whole")
     rng = random.Random(8)
+
+    def moment(number: int) -> tuple[str, float]:
+        """Return since when, and for how long, a batch is left alone: a few die before their work."""
+        since = "started" if number % 5 else ""
+        return since, rng.uniform(0, length[since])
+
     return [
-        _killed(task, count, n, outputs, expected, partial(rng.uniform, 0, longer * long))
-        for count, n, longer in ((KILLS, 1, 1.0), (KILLS_OF_WORKERS, 2, 1.5))
+        _killed(task, count, n, outputs, expected, moment)
+        for count, n in ((KILLS, 1), (KILLS_OF_WORKERS, 2))
     ]
 
 
@@ -220,23 +228,23 @@ def _killed(
     workers: int,
     outputs: Sequence[str],
     expected: dict[str, bytes],
-    moment: Callable[[], float],
+    moment: Callable[[int], tuple[str, float]],
 ) -> Row:
-    kills: list[str] = []
-    whole, wrong, finished = 0, 0, True
-    while len(kills) < count or not finished:  # a batch that was killed is gone on with to its end
+    kills: list[Run] = []
+    whole, wrong, unfinished = 0, 0, False
+    while len(kills) < count or unfinished:  # what was killed last is gone on with to its end
         out = task.folder / f"of {workers}, {whole}"
-        finished, seen = finishes(
-            task, out, workers, outputs, moment() if len(kills) < count else None
-        )
-        if finished:
+        until = moment(len(kills)) if len(kills) < count else None
+        run = Run.of(task, out, workers, outputs, until)
+        unfinished = not run.finished
+        if unfinished:
+            kills.append(run)
+        else:
             whole += 1
             wrong += len(differing(expected, written(out)))
             shutil.rmtree(out)
-        else:
-            kills.append(seen)
-    early = sum(seen == "" for seen in kills)
-    late = sum(seen == "all" for seen in kills)
+    early = sum(run.seen == "none" for run in kills)
+    late = sum(run.seen == "all" for run in kills)
     return Row(
         f"Batch of {len(task.paths)} images into {', '.join(outputs)}, {workers} "
         f"worker{'s' * (workers > 1)}, killed {count} times at random moments and resumed: files "
@@ -244,32 +252,64 @@ def _killed(
         "an uninterrupted run, one worker",
         wrong, None, "files", "limit", 0,
         notes=[
-            f"{whole} batches came to their end, each of {len(expected)} files",
-            f"{early} kills before the first image, {late} after the last, {count - early - late} "
-            "between",
+            f"batches that came to their end: {whole}, of {len(expected)} files each",
+            f"{early} kills before the run's first image, {late} after the last, "
+            f"{count - early - late} between",
         ],
     )  # fmt: skip
 
 
-def finishes(
-    task: Task, out: Path, workers: int, outputs: Sequence[str], after: float | None
-) -> tuple[bool, str]:
-    """Whether a batch comes to its end before it is killed, and what was seen of it: "", some, all."""
-    process = task.started(out, workers, *outputs)
-    try:
-        text, _ = process.communicate(timeout=after)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        text, _ = process.communicate()
-    events = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
-    images = [event for event in events if event["kind"] == "image"]
-    if not images:
-        seen = ""
-    else:
-        last = images[-1]
-        seen = "all" if last["kept"] + last["done"] == last["total"] else "some"
-    assert process.returncode in (0, -signal.SIGKILL), text
-    return process.returncode == 0, seen
+@dataclass
+class Run:
+    """A batch that ran to its end, or until it was killed.
+
+    Attributes
+    ----------
+    started
+        When it began its work.
+    seen
+        What it told of its images: "none", "some", "all".
+    """
+
+    started: float = 0.0
+    seen: str = "none"
+    finished: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        out: Path,
+        workers: int,
+        outputs: Sequence[str],
+        until: tuple[str, float] | None = None,
+    ) -> Run:
+        """Run it; `until`: how long since which event it is killed, with all its processes."""
+        run, since, after = cls(), *(until or ("never", 0.0))
+        with task.started(out, workers, *outputs) as process:
+            assert process.stdout is not None
+            timer = threading.Timer(after, _kill, (process.pid,))
+            if since == "":
+                timer.start()
+            for line in process.stdout:
+                if not line.endswith("\n"):
+                    break
+                event = json.loads(line)
+                if event["kind"] == "started":
+                    run.started = time.perf_counter()
+                    if since == "started":
+                        timer.start()
+                elif event["kind"] == "image":
+                    run.seen = "all" if event["kept"] + event["done"] == event["total"] else "some"
+        timer.cancel()
+        assert process.returncode in (0, -signal.SIGKILL)
+        run.finished = process.returncode == 0
+        return run
+
+
+def _kill(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def maps(folder: Path) -> dict[str, bytes]:
