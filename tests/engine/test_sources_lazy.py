@@ -111,6 +111,29 @@ def test_what_a_tiff_does_not_tell_is_of_pixels(tmp_path: Path) -> None:
     assert found["rgb.tif"] == Spacing.of_pixels("yxc")
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "said",
+    [
+        'PhysicalSizeX="abc"', 'PhysicalSizeX="-1"', 'PhysicalSizeX="1e999"', 'PhysicalSizeX="nan"',
+        'PhysicalSizeX="2" PhysicalSizeXUnit="furlong"', 'PhysicalSizeX="2" PhysicalSizeX="3"', "<",
+    ],
+)  # fmt: skip
+def test_pixel_sizes_that_mean_nothing_are_not_known(tmp_path: Path, said: str) -> None:
+    entities = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10 if n else "x"}">' for n in range(12))
+    for head in ("", f"<!DOCTYPE OME [{entities}]>"):
+        xml = (
+            f'<?xml version="1.0"?>{head}<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/'
+            f'2016-06"><Image ID="Image:0"><Pixels DimensionOrder="XYCZT" ID="Pixels:0" SizeC="1" '
+            f'SizeT="1" SizeX="20" SizeY="24" SizeZ="1" Type="uint16" {said}><TiffData/></Pixels>'
+            f"</Image>{'&a11;' if head else ''}</OME>"
+        )
+        tifffile.imwrite(tmp_path / "a.ome.tif", FILM[0, 0], description=xml, metadata=None)
+        with open_image(tmp_path / "a.ome.tif") as image:
+            assert image.spacing == Spacing.of_pixels("yx")
+            np.testing.assert_array_equal(image[...], FILM[0, 0])
+
+
 def test_a_plane_of_a_compressed_tiff_is_decoded_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,8 @@ class StackQuestion(Question):
     def layer_data(self, found: Explanation) -> list[LayerData]:
         """Return what was found, perhaps not yet all, as layer data."""
         layers = super().layer_data(found)
-        for _, attributes, _ in layers:
+        # One that is not finished says itself how many slices it has.
+        for _, attributes, _ in layers if not found.unfinished else ():
             attributes["name"] += f" · {math.prod(map(len, self.chosen)):,} slices"
         return layers
 
