@@ -400,3 +400,18 @@ def test_a_disk_that_fills_up_is_said_and_what_there_is_stays(bench: Bench, monk
     assert "is full; make room there, or explain what is in view." in bench.inspector._answer.text()
     assert bench.maps() == [layer]
     assert reached(layer) == 2
+
+
+def test_a_slide_in_colour(opened_on) -> None:
+    colours = np.random.default_rng(1).integers(0, 256, (*SIDES, 3), np.uint8)
+    bench = opened_on([colours, colours[::2, ::2]], multiscale=True, rgb=True, scale=(2, 2))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    network = ns.wrap(model, {**SPEC, "input": {"channels": 3, "order": "rgb"}}, device="cpu")
+    bench.inspector.add_network(network)
+    bench.wait(lambda: bench.inspector.ready() and bench.inspector.session.network is network)
+    bench.inspector.explain()
+    bench.finish()
+    (layer,) = bench.maps()
+    whole = ns.explain(network, colours, "score_map", 1).values
+    np.testing.assert_allclose(np.asarray(layer.data[0]), whole, atol=1e-5)
+    np.testing.assert_allclose(layer.extent.world, bench.image.extent.world)
