@@ -343,7 +343,7 @@ class Blocks:
         self.data = da.map_blocks(load, chunks=chunks, dtype=series.dtype, meta=series[:0])
 
 
-@pytest.mark.parametrize("kind", ["dask", "xarray", "multiscale"])
+@pytest.mark.parametrize("kind", ["xarray", "multiscale"])  # both of dask
 def test_of_a_lazy_series_only_the_volume_that_is_seen_is_read(
     kind: str, viewer, at_work, explained, dock, network, volume, qtbot, monkeypatch
 ) -> None:
