@@ -107,7 +107,8 @@ def explain_stack(
             spacing=getattr(stack.image, "spacing", None), progress=progress, partial=partial,
             **asdict(tiling or Tiling()), **options,
         )  # fmt: skip
-    ask: Callable[..., Explanation] = explain
+    # Of one plane of many no more is asked.
+    ask: Callable[..., Explanation] = partially(explain, keep="asked") if stack.axes else explain
     if tiling is not None:
         ask = partially(explain_tiled, **asdict(tiling))
     found = _Found(network, stack, chosen, target, layer, out)
