@@ -425,17 +425,20 @@ class _Job:
     def _kept(self, tiles: list[Tile]) -> bool:
         """Whether the layers' outputs on all tiles are kept, so that the map takes no more pass.
 
-        That is where they fit what the network may keep of passes.
+        That is where they take no more memory than the pass of one tile.
         """
-        graph, itemsize = self.network.layers, 4
-        held = sum(
-            itemsize * graph[name].output_shape[0] * math.prod(
+        graph = self.network.layers
+        numbers = sum(
+            graph[name].output_shape[0] * math.prod(
                 n / step for n, step in zip(tile.shape, self.geometry.steps[name], strict=True)
             )
             for name in self.layers
             for tile in tiles
         )  # fmt: skip
-        return self.chosen.name != "guided_grad_cam" and held <= self.network.traces.limit
+        largest = [max(tile.shape[axis] for tile in tiles) for axis in range(len(tiles[0].shape))]
+        one = torch.empty(self.network.channels, *largest, device="meta")
+        least = min(self.network.bytes_of_pass(one), self.network.traces.limit)
+        return self.chosen.name != "guided_grad_cam" and 4 * numbers <= least
 
     # --- maps ---
 
