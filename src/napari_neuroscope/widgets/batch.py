@@ -391,7 +391,8 @@ class Batch(Dock):
     def _begin(self, recipe: Recipe) -> None:
         self._starting = False
         process = self._process = BatchProcess()
-        process.told.connect(lambda event: self._take(recipe, event))
+        process.told.connect(self._take)
+        process.ended.connect(lambda event: self._take_end(recipe, event))
         self._stopped = False
         self._progress.setRange(0, 0)
         self._progress.setVisible(True)
@@ -426,35 +427,42 @@ class Batch(Dock):
         self._progress.setFormat("Stopping …")
         self._changed()
 
-    def _take(self, recipe: Recipe, event: dict[str, Any]) -> None:
+    def _take(self, events: list[dict[str, Any]]) -> None:
+        """Show what a batch has told; of many images at once only the last is scrolled to."""
         if self.closed:
             return
-        kind = event["kind"]
-        if kind == "started":
-            self._answer.clear()
-            if link := event["dashboard"]:
-                self._dashboard.setText(
-                    f'Dask shows its work at <a href="{link}" style="color: {_LINK}">{link}</a>'
-                )
-                self._dashboard.setVisible(True)
-            if self._anew.isChecked():
-                assert self._seen is not None
-                self._records = {}
-                self._table.set_paths(self._seen.paths)
-        if kind == "image":
+        images = [event for event in events if event["kind"] == "image"]
+        for event in events:
+            if event["kind"] == "started":
+                self._show_start(event)
+        for event in images:
             self._take_image(event["image"], event["problem"], tuple(event["outputs"]))
-            self._table.show_row(event["image"])
-        if kind in ("started", "image"):
-            self._show_progress(event)
-        if kind in ("result", "error"):
-            self._end()
-            if kind == "result":
-                self._say_result(event)
-            elif self._stopped and not event["type"]:
-                self._answer.setText("Stopped. What is done is kept, and Resume goes on.")
-            elif not self._ask_on(recipe, event):
-                self._fail(NeuroscopeError(event["message"]))
-            self._changed()
+        if images:
+            self._table.show_row(images[-1]["image"])
+        self._show_progress(events[-1])
+
+    def _show_start(self, event: dict[str, Any]) -> None:
+        self._answer.clear()
+        if link := event["dashboard"]:
+            self._dashboard.setText(
+                f'Dask shows its work at <a href="{link}" style="color: {_LINK}">{link}</a>'
+            )
+            self._dashboard.setVisible(True)
+        if self._anew.isChecked() and self._seen is not None:
+            self._records = {}
+            self._table.set_paths(self._seen.paths)
+
+    def _take_end(self, recipe: Recipe, event: dict[str, Any]) -> None:
+        if self.closed:
+            return
+        self._end()
+        if event["kind"] == "result":
+            self._say_result(event)
+        elif self._stopped and not event["type"]:
+            self._answer.setText("Stopped. What is done is kept, and Resume goes on.")
+        elif not self._ask_on(recipe, event):
+            self._fail(NeuroscopeError(event["message"]))
+        self._changed()
 
     def _take_image(
         self, path: str, problem: str, outputs: tuple[str, ...], *, before: bool = False

@@ -6,11 +6,13 @@ import json
 import sys
 from typing import Any
 
-from qtpy.QtCore import QProcess, Signal
+from qtpy.QtCore import QProcess, QTimer, Signal
 
 from napari_neuroscope.engine.batch.process import COMMAND
 
 _PATIENCE_MS = 1500
+# Some times a second are enough to see: each redraws a bar and a table.
+_TELL_EVERY_MS = 100
 
 
 class BatchProcess(QProcess):
@@ -19,16 +21,24 @@ class BatchProcess(QProcess):
     Attributes
     ----------
     told
-        What the batch tells, as a dictionary: the fields of `BatchEvent`. The last is of the kind
-        "result", or "error" with the type of the error and its message; then the process is over.
+        What the batch has told of late: the fields of each `BatchEvent`.
+    ended
+        How it has ended, of the kind "result", or "error" with the type of the error and its
+        message.
     """
 
-    told = Signal(dict)
+    told = Signal(list)
+    ended = Signal(dict)
 
     def __init__(self) -> None:
         super().__init__()
         self._heard = b""
+        self._told: list[dict[str, Any]] = []
         self._last: dict[str, Any] | None = None
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_TELL_EVERY_MS)
+        self._soon.timeout.connect(self._tell)
         self._closed = False
         self.readyReadStandardOutput.connect(self._read)
         self.finished.connect(self._conclude)
@@ -69,8 +79,15 @@ class BatchProcess(QProcess):
                 continue
             if event["kind"] in ("result", "error"):
                 self._last = event
-            elif not self._closed:
-                self.told.emit(event)
+            else:
+                self._told.append(event)
+        if self._told and not self._soon.isActive():
+            self._soon.start()
+
+    def _tell(self) -> None:
+        told, self._told = self._told, []
+        if told and not self._closed:
+            self.told.emit(told)
 
     def _fail(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
@@ -79,6 +96,7 @@ class BatchProcess(QProcess):
     def _conclude(self, *_: Any) -> None:
         """Tell how it has ended, also where the batch itself told nothing of it."""
         self._read()
+        self._tell()
         if self._closed:
             return
         self._closed = True
@@ -88,4 +106,4 @@ class BatchProcess(QProcess):
             f"The batch has ended before its time ({last}); what is done is kept, and running it "
             f"again goes on."
         )
-        self.told.emit(self._last or {"kind": "error", "type": "", "message": message})
+        self.ended.emit(self._last or {"kind": "error", "type": "", "message": message})
