@@ -34,6 +34,7 @@ from napari_neuroscope.engine.explain import (
     zero_notes,
 )
 from napari_neuroscope.engine.explanation import Asked, Explanation
+from napari_neuroscope.engine.freeing import give_back
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
@@ -370,6 +371,7 @@ class _Job:
         for number, one in enumerate(passes, 1):
             for place, cut in enumerate(one.tiles, 1):
                 self._visit(one, cut)
+                give_back()
                 done += 1
                 self.progress(done, total, self.chosen.title)
                 if number == len(passes) and place < len(one.tiles):
