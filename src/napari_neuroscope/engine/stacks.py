@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial as partially
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,6 +44,7 @@ def explain_stack(
     planes: Planes = None,
     axes: Sequence[str] | None = None,
     ground_truth: Any = None,
+    keep: Literal["asked", "everything", "fit"] | None = None,
     tiling: Tiling | None = None,
     out: Any = None,
     progress: Progress = no_progress,
@@ -73,6 +74,8 @@ def explain_stack(
         its shape tells.
     ground_truth
         Classes of the pixels of the stack, or of one plane, for the region "ground_truth".
+    keep
+        As `explain` takes it; None: ``"asked"`` for the planes of a stack.
     tiling
         How each plane is cut into tiles, to be explained as by `explain_tiled`; None: as `explain`
         does. An image that is no stack is then read window by window.
@@ -108,7 +111,8 @@ def explain_stack(
             **asdict(tiling or Tiling()), **options,
         )  # fmt: skip
     # Of one plane of many no more is asked.
-    ask: Callable[..., Explanation] = partially(explain, keep="asked") if stack.axes else explain
+    kept = keep or ("asked" if stack.axes else None)
+    ask: Callable[..., Explanation] = partially(explain, keep=kept)
     if tiling is not None:
         ask = partially(explain_tiled, **asdict(tiling))
     found = _Found(network, stack, chosen, target, layer, out)

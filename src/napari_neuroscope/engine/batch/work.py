@@ -120,8 +120,9 @@ class Work:
     ) -> Record:
         with opened(job.pair.image, network) as stack:
             truth, more = self._truth(job, network, stack)
+            # Each image is asked once, so that nothing is kept for other questions.
             explanation = self.recipe.explained(
-                network, stack.image, notes, ground_truth=truth, progress=progress
+                network, stack.image, notes, ground_truth=truth, keep="asked", progress=progress
             )
             planes = list(planes_of(explanation, stack))
             outputs = self._written(job, explanation, stack, planes)
