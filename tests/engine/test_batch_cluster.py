@@ -35,24 +35,28 @@ def marked(path: Path, value: int) -> Path:
     return path
 
 
-def test_two_workers_of_which_some_die_make_what_one_makes(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)  # processes begin slowly where the machine is busy
+def test_two_workers_of_which_some_die_make_what_one_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One image kills its worker once, one each time; the others are done."""
+    monkeypatch.setattr("napari_neuroscope.engine.batch.cluster._DEATHS", 1)
     recipe, images = recipe_in(tmp_path / "recipe", deadly=True), tmp_path / "images"
-    paths = images_in(images, 8)
-    once, deadly = marked(paths[2], DEADLY_ONCE), marked(paths[5], DEADLY)
+    paths = images_in(images, 6)
+    once, deadly = marked(paths[2], DEADLY_ONCE), marked(paths[4], DEADLY)
     events: list[ns.BatchEvent] = []
     result = run(recipe, images, tmp_path / "two", workers=2, progress=events.append)
     assert (tmp_path / "recipe" / "alive").exists()
-    assert (result.done, result.left) == (7, 0)
+    assert (result.done, result.left) == (5, 0)
     assert [(one.name, "was killed" in one.reason) for one in result.failed] == [
         (str(deadly), True)
     ]
     assert events[0].dashboard.startswith("http://127.0.0.1:")
-    assert (events[-1].kind, events[-1].done, events[-1].failed) == ("finished", 7, 1)
+    assert (events[-1].kind, events[-1].done, events[-1].failed) == ("finished", 5, 1)
     # Alone, and without what kills it: the image that did so once is among those compared.
     deadly.unlink()
     one = run(recipe, images, tmp_path / "one")
-    assert (one.done, one.failed) == (7, ())
+    assert (one.done, one.failed) == (5, ())
     found, expected = written(tmp_path / "two"), written(tmp_path / "one")
     problem = [line for line in found["summary"].splitlines() if b"was killed" in line]
     assert len(problem) == 1

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,8 @@ from napari_neuroscope.engine.network import Network
 _PLUGIN = "napari-neuroscope batch"
 # What decides which numbers come out.
 _SAME_VERSIONS = ("napari-neuroscope", "torch")
+# How many workers of this machine may die with an image, before it is left for the end.
+_DEATHS = 2
 _LOOK_EVERY_S = 0.25
 _COUNT_WORKERS_EVERY_S = 5.0
 
@@ -84,8 +87,7 @@ def _local(workers: int, device: str) -> Iterator[SpecCluster]:
             "host": "127.0.0.1",
             "dashboard": True,
             "dashboard_address": "127.0.0.1:0",
-            # An image whose worker dies twice is the likely reason.
-            "allowed_failures": 1,
+            "allowed_failures": _DEATHS - 1,
         },
     }
     # An image waits at the scheduler and not at a worker, with which it might be taken for dead.
@@ -142,8 +144,7 @@ class _Worker(WorkerPlugin):
         with self.lock:  # a worker of a cluster may have several threads
             if self.network is None:
                 self._refuse(job)
-                if self.threads is not None:
-                    torch.set_num_threads(self.threads)
+                torch.set_num_threads(self.threads or get_worker().state.nthreads)
                 self.network, self.notes = self.work.fitted()
             return self.work.done(job, self.network, self.notes)
 
@@ -251,18 +252,19 @@ def _results(
 
 
 def _result(future: Future) -> Record | None:
-    if future.status == "cancelled":
-        raise _lost()
-    error = future.exception()
-    if error is None:
+    # A result may be lost with its worker before it is here, and be another then.
+    try:
         return future.result()
-    if isinstance(error, KilledWorker):
+    except KilledWorker:
         return None
-    if isinstance(error, NeuroscopeError):
-        raise error
-    raise NeuroscopeError(
-        f"A worker failed unexpectedly ({type(error).__name__}: {error})."
-    ) from error
+    except CancelledError as error:
+        raise _lost() from error
+    except NeuroscopeError:
+        raise
+    except Exception as error:
+        raise NeuroscopeError(
+            f"A worker failed unexpectedly ({type(error).__name__}: {error})."
+        ) from error
 
 
 def _lost() -> NeuroscopeError:

@@ -141,7 +141,9 @@ def run_batch(
         How many processes work on this machine, each on an image at a time; 1: this one. A script
         that asks for more runs it below ``if __name__ == "__main__":``.
     threads
-        How many threads a worker computes with; None: the cores are shared among them.
+        How many threads a worker computes with; None: the cores are shared among them, and those of
+        a cluster have as many as they were started with. Sums over many pixels are rounded another
+        way with another number of threads: with the same, the numbers are the same bit for bit.
     scheduler
         The address of a Dask cluster, such as ``"tcp://10.0.0.1:8786"``, that works in their place.
     device, trust, allow_changed
@@ -189,17 +191,17 @@ def run_batch(
         ]
         todo = [job for job in jobs if not _is_complete(folder, job, kinds)]
         run = _Run(folder, pairs, len(jobs), len(jobs) - len(todo), progress)
-        if alone:
+        if alone or not todo:
             run.tell("started")
             run.follow(_here(work, todo, network, notes, threads, cancel))
-        elif todo:
+        else:
             del network
             from napari_neuroscope.engine.batch import cluster
 
             with cluster.connected(scheduler, workers, device) as client:
                 run.tell("started", dashboard=client.dashboard_link or "")
-                each = threads or cluster.threads_each(workers)
-                run.follow(cluster.records(client, work, todo, each, cancel))
+                here = cluster.threads_each(workers) if scheduler is None else None
+                run.follow(cluster.records(client, work, todo, threads or here, cancel))
         return run.finished(recipe)
 
 
