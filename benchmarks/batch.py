@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -89,9 +90,12 @@ class Task:
 # --- two workers against one ----------------------------------------------------------------------
 
 
-def ran(task: Task, out: Path, workers: int) -> list[float]:
-    """Return when each image was done, in seconds since the batch began, and when its end was."""
-    begun, moments = time.perf_counter(), []
+def ran(task: Task, out: Path, workers: int) -> tuple[list[float], float]:
+    """Return when each image was done and when the end was, and what all processes computed.
+
+    All are in seconds, the moments since the batch began.
+    """
+    before, begun, moments = _of_children(), time.perf_counter(), []
     with task.started(out, workers, ".tif") as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -99,17 +103,24 @@ def ran(task: Task, out: Path, workers: int) -> list[float]:
                 moments.append(time.perf_counter() - begun)
     assert process.returncode == 0
     assert len(moments) == len(task.paths)
-    return [*moments, time.perf_counter() - begun]
+    return [*moments, time.perf_counter() - begun], _of_children() - before
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def workers(folder: Path) -> list[Row]:
     task = Task(folder, COUNT)
     whole = {n: timing.Times() for n in (1, 2)}
     steady = {n: timing.Times() for n in (1, 2)}
+    processor = {n: timing.Times() for n in (1, 2)}
     for turn in range(ROUNDS):
         for n in (1, 2) if turn % 2 else (2, 1):
             out = folder / f"out{turn}-{n}"
-            *moments, end = ran(task, out, n)
+            (*moments, end), used = ran(task, out, n)
+            processor[n].seconds.append(used)
             whole[n].seconds.append(end)
             steady[n].seconds.append((moments[-1] - moments[WARM]) / (COUNT - 1 - WARM))
     check_equal(written(folder / "out0-1"), written(folder / "out0-2"))
@@ -126,6 +137,8 @@ def workers(folder: Path) -> list[Row]:
             peer, whole[2], whole[1], "note", None,
             "Python's start, the workers' start, loading the network, the summary and the report "
             "are in it",
+            f"all processes together compute {processor[2].median:.3g} s, and of one worker "
+            f"{processor[1].median:.3g} s",
         ),
     ]  # fmt: skip
 
