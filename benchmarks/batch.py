@@ -171,6 +171,8 @@ class Beside:
             save(explained, image, self.out / f"{path.stem}.tif")
             write_thumbnail(explained, image, self.out / f"{path.stem}.jpg")
             writing = time.perf_counter() - again
+            # As a batch does, so that both have the same memory to compute in.
+            self.task.network.traces.clear()
             ours, bare = now - self._since - writing, between - now
             self.ours += ours
             self.bare += bare
