@@ -96,6 +96,8 @@ def _local(workers: int, device: str) -> Iterator[SpecCluster]:
         # Dask has memory given back at once. Tensors come and go: each would be mapped anew, which
         # takes longer than the work.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+        # Looking at what Python is at, each 10 ms, takes a part of it.
+        "distributed.worker.profile.enabled": False,
     }
     with (
         dask.config.set(settings),
