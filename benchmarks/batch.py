@@ -33,7 +33,7 @@ import timing
 from napari_neuroscope.engine.batch.run import BatchEvent, run_batch
 from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
 from napari_neuroscope.engine.recipe import SUFFIX
-from napari_neuroscope.engine.saving import save
+from napari_neuroscope.engine.saving import file_name, save
 from napari_neuroscope.engine.sources import read_image
 from rows import Row, hand_over
 
@@ -168,7 +168,7 @@ class Beside:
             between = time.perf_counter()
             image = read_image(path)
             again = time.perf_counter()
-            save(explained, image, self.out / f"{path.stem}.tif")
+            save(explained, image, self.out / file_name(path.stem, ".tif"))
             write_thumbnail(explained, image, self.out / f"{path.stem}.jpg")
             writing = time.perf_counter() - again
             # As a batch does, so that both have the same memory to compute in.

@@ -35,6 +35,7 @@ from napari_neuroscope.engine.batch.folder import OWN, BatchFolder, Record
 from napari_neuroscope.engine.batch.run import recipe_key, run_batch
 from napari_neuroscope.engine.batch.work import Job, Work, stamp_of
 from napari_neuroscope.engine.images import Pair, pairs_of
+from napari_neuroscope.engine.saving import file_name
 from napari_neuroscope.engine.sources import Source, read_image
 from napari_neuroscope.engine.tiles import Tiling
 
@@ -180,7 +181,7 @@ def _pretend(folder: Path, batch: Path, count: int) -> None:
         rows = done.journal[str(source)].rows
     own = {
         images: source,
-        out / "maps": folder / "out" / "maps" / f"{source.stem}.tif",
+        out / "maps": folder / "out" / "maps" / file_name(source.stem, ".tif"),
         out / "thumbnails": folder / "out" / "thumbnails" / f"{source.stem}.jpg",
     }
     with BatchFolder(out, recipe_key(recipe), images, force=True) as begun:

@@ -420,6 +420,7 @@ def _summary(explanation: Explanation, *outs: Path) -> str:
 def _run(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.lazy_images import open_image
     from napari_neuroscope.engine.recipe import Recipe
+    from napari_neuroscope.engine.saving import file_name
     from napari_neuroscope.engine.stacks import grows
 
     with _telling_warnings():
@@ -427,7 +428,7 @@ def _run(parsed: argparse.Namespace) -> None:
         recipe = Recipe.from_yaml(_piped()) if piped else Recipe.load(parsed.recipe)
     outs = [parsed.out]
     if parsed.out.is_dir() and parsed.out.suffix.lower() != ".zarr":
-        outs = [parsed.out / f"{parsed.image.stem}{kind}" for kind in recipe.outputs]
+        outs = [parsed.out / file_name(parsed.image.stem, kind) for kind in recipe.outputs]
     for out in outs:
         _refuse_out(out, force=parsed.force)
     image = open_image(parsed.image)

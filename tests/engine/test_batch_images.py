@@ -16,7 +16,7 @@ import napari_neuroscope as ns
 from batches import images_in, recipe_in
 from napari_neuroscope.engine.batch.naming import common_folder, output_names
 from napari_neuroscope.engine.evaluation.localisation import energy_inside
-from napari_neuroscope.engine.saving import read_result
+from napari_neuroscope.engine.saving import file_name, read_result
 
 
 def run(recipe: Path, images: Any, out: Path, **more: Any) -> pandas.DataFrame:
@@ -34,7 +34,7 @@ def test_a_stack_is_one_file_and_a_row_for_each_plane(tmp_path: Path) -> None:
     stack = np.stack(planes)
     tifffile.imwrite(tmp_path / "series.ome.tif", stack, metadata={"axes": "TYX"})
     table = run(recipe, tmp_path / "series.ome.tif", tmp_path / "out")
-    found = tifffile.imread(tmp_path / "out" / "maps" / "series.ome.tif")
+    found = tifffile.imread(tmp_path / "out" / "maps" / "series.ome.neuroscope.tif")
     assert list(table["plane"]) == ["t=0", "t=1"]
     assert set(table["shape"]) == {"2 × 12 × 10"}
     made = ns.Recipe.load(recipe)
@@ -104,7 +104,7 @@ def test_a_ground_truth_that_does_not_fit_costs_no_map(tmp_path: Path) -> None:
     table = run(recipe, tmp_path / "images", tmp_path / "out", truths=tmp_path / "truths")
     assert "7" in table["notes"][0]
     assert table["notes"][1] == ""
-    assert (tmp_path / "out" / "maps" / "cell0.tif").exists()
+    assert (tmp_path / "out" / "maps" / "cell0.neuroscope.tif").exists()
 
 
 def test_classes_of_a_classification(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_outputs_are_named_as_their_images_whatever_these_are_called(tmp_path: P
     out = tmp_path / "out put"
     table = run(recipe_in(tmp_path / "re cipe"), folder, out)
     assert set(table["image"]) == set(names)
-    found = {path.stem for path in (out / "maps").iterdir()}
+    found = {path.name.removesuffix(".neuroscope.tif") for path in (out / "maps").iterdir()}
     assert found == {unicodedata.normalize("NFC", "é ü 細胞"), "cell #2_%", "-o"}
     report = (out / "report.html").read_text("utf-8")
     assert 'src="thumbnails/cell%20%232_%25.jpg"' in report
@@ -190,13 +190,13 @@ def test_all_kinds_of_output_are_read_back(tmp_path: Path) -> None:
     alone = made.run(made.load_network(device="cpu", trust=True), image)
     maps = tmp_path / "out" / "maps"
     for kind in kinds[:3]:
-        found = read_result(maps / f"cell0{kind}").explanation
+        found = read_result(maps / file_name("cell0", kind)).explanation
         np.testing.assert_array_equal(found.on_image(), alone.on_image())
     assert imread(maps / "cell0.png").ndim == 3
     # Each of them is looked after.
-    (maps / "cell0.json").unlink()
+    (maps / "cell0.neuroscope.json").unlink()
     again = ns.run_batch(recipe, images, tmp_path / "out", device="cpu", trust=True, outputs=kinds)
     assert again.done == 1
-    assert (maps / "cell0.json").exists()
+    assert (maps / "cell0.neuroscope.json").exists()
     with pytest.raises(ns.NeuroscopeError, match="no kind of file"):
         run(recipe, images, tmp_path / "out", outputs=[".jpeg"])

@@ -51,7 +51,7 @@ def test_maps_are_those_of_the_recipe(recipe: Path, images: Path, whole: Path) -
     for path in sorted(images.iterdir()):
         alone = made.run(network, imread(path))
         np.testing.assert_array_equal(
-            tifffile.imread(whole / "maps" / f"{path.stem}.tif"), alone.on_image()
+            tifffile.imread(whole / "maps" / f"{path.stem}.neuroscope.tif"), alone.on_image()
         )
 
 
@@ -103,18 +103,18 @@ def test_what_is_complete_and_current_is_left(
     shutil.copytree(images, mine)
     run(recipe, mine, out)
     assert run(recipe, mine, out).kept == 5
-    (out / "maps" / "cell0.tif").unlink()
-    half = (out / "maps" / "cell1.tif").read_bytes()[:100]
-    (out / "maps" / "cell1.tif").write_bytes(half)
+    (out / "maps" / "cell0.neuroscope.tif").unlink()
+    half = (out / "maps" / "cell1.neuroscope.tif").read_bytes()[:100]
+    (out / "maps" / "cell1.neuroscope.tif").write_bytes(half)
     (out / "thumbnails" / "cell2.jpg").write_bytes(b"")
     again = run(recipe, mine, out)
     assert (again.kept, again.done) == (2, 3)
     assert written(out).keys() == written(whole).keys()
-    assert written(out)["maps/cell1.tif"] == written(whole)["maps/cell1.tif"]
+    assert written(out)["maps/cell1.neuroscope.tif"] == written(whole)["maps/cell1.neuroscope.tif"]
     imsave(mine / "cell4.png", np.full((5, 5), 9, np.uint8), check_contrast=False)
     changed = run(recipe, mine, out)
     assert (changed.kept, changed.done) == (4, 1)
-    assert tifffile.imread(out / "maps" / "cell4.tif").shape == (5, 5)
+    assert tifffile.imread(out / "maps" / "cell4.neuroscope.tif").shape == (5, 5)
 
 
 def test_more_outputs_are_added_to_those_that_are_there(
@@ -122,9 +122,9 @@ def test_more_outputs_are_added_to_those_that_are_there(
 ) -> None:
     run(recipe, images, tmp_path)
     assert run(recipe, images, tmp_path, outputs=[".tif", ".npy"]).done == 5
-    assert (tmp_path / "maps" / "cell0.npy").exists()
+    assert (tmp_path / "maps" / "cell0.neuroscope.npy").exists()
     assert run(recipe, images, tmp_path, outputs=[".npy"]).kept == 5
-    assert (tmp_path / "maps" / "cell0.tif").exists()
+    assert (tmp_path / "maps" / "cell0.neuroscope.tif").exists()
 
 
 def test_more_images_join_a_batch(recipe: Path, images: Path, tmp_path: Path) -> None:
@@ -177,7 +177,10 @@ def test_another_recipe_needs_another_folder(images: Path, tmp_path: Path) -> No
     (out / "maps" / "mine.txt").write_text("my own notes")
     one = next(images.iterdir())
     run(other, one, out, force=True)
-    assert sorted(p.name for p in (out / "maps").iterdir()) == [f"{one.stem}.tif", "mine.txt"]
+    assert sorted(p.name for p in (out / "maps").iterdir()) == [
+        f"{one.stem}.neuroscope.tif",
+        "mine.txt",
+    ]
 
 
 def test_a_copied_recipe_is_the_same(recipe: Path, images: Path, tmp_path: Path) -> None:
@@ -254,7 +257,10 @@ def test_a_full_disk_stops_the_batch_which_then_goes_on(
         with pytest.raises(OutputError, match="No space left"):
             run(recipe, images, tmp_path)
     assert count == 3
-    assert [p.name for p in sorted((tmp_path / "maps").iterdir())] == ["cell0.tif", "cell1.tif"]
+    assert [p.name for p in sorted((tmp_path / "maps").iterdir())] == [
+        "cell0.neuroscope.tif",
+        "cell1.neuroscope.tif",
+    ]
     assert run(recipe, images, tmp_path).kept == 2
     assert written(tmp_path) == written(whole)
 

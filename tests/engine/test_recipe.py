@@ -583,17 +583,17 @@ def test_the_command_line_saves_and_runs_recipes(
 
     # A folder gets what the recipe says: the kind of file that was asked for.
     assert run("run", recipe, IMAGE, "--device", "cpu", "-o", tmp_path) == 0
-    np.testing.assert_array_equal(np.load(tmp_path / f"{IMAGE.stem}.npy"), np.load(first))
+    np.testing.assert_array_equal(np.load(tmp_path / f"{IMAGE.stem}.neuroscope.npy"), np.load(first))
     text = recipe.read_text("utf-8").replace("- .npy", "- .npy\n- .png")
     several = tmp_path / f"several{SUFFIX}"
     several.write_text(text, "utf-8")
     assert run("run", several, IMAGE, "-o", tmp_path) == 1
-    assert f"{IMAGE.stem}.npy exists already" in capsys.readouterr().err
+    assert f"{IMAGE.stem}.neuroscope.npy exists already" in capsys.readouterr().err
     (tmp_path / "both").mkdir()
     assert run("run", several, IMAGE, "--device", "cpu", "-o", tmp_path / "both") == 0
     names = {path.name for path in (tmp_path / "both").iterdir()}
-    assert names == {f"{IMAGE.stem}{kind}" for kind in (".npy", ".json", ".png")}
-    assert f"{IMAGE.stem}.npy, {tmp_path / 'both' / IMAGE.stem}.png" in capsys.readouterr().out
+    assert names == {f"{IMAGE.stem}{kind}" for kind in (".neuroscope.npy", ".neuroscope.json", ".png")}
+    assert f"{IMAGE.stem}.neuroscope.npy, {tmp_path / 'both' / IMAGE.stem}.png" in capsys.readouterr().out
 
     assert run("run", recipe, IMAGE, "-o", again) == 1
     assert "--force" in capsys.readouterr().err

@@ -509,7 +509,9 @@ class Network:
         return self._adapter.randomised(self.layers, seed)
 
     def _key(self, image: np.ndarray) -> TraceKey:
-        return TraceKey(image_digest(image), image.shape, image.dtype.str, self.spec, self._adapter.state())
+        return TraceKey(
+            image_digest(image), image.shape, image.dtype.str, self.spec, self._adapter.state()
+        )
 
 
 def image_digest(image: np.ndarray) -> str:

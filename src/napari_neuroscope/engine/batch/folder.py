@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.saving import file_name
 from napari_neuroscope.engine.writing import write_whole
 
 MAPS, THUMBNAILS, OWN = "maps", "thumbnails", ".batch"
@@ -297,7 +298,7 @@ class BatchFolder:
 
     def is_complete(self, record: Record, stamp: str, kinds: tuple[str, ...]) -> bool:
         """Whether all that is asked for of an image is there, of this very image."""
-        wanted = {f"{MAPS}/{record.name}{kind}" for kind in kinds}
+        wanted = {f"{MAPS}/{file_name(record.name, kind)}" for kind in kinds}
         return (
             not record.problem
             and record.stamp == stamp

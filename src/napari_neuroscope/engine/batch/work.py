@@ -31,7 +31,7 @@ from napari_neuroscope.engine.images import Pair
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.planes import Stack
 from napari_neuroscope.engine.recipe import Recipe
-from napari_neuroscope.engine.saving import save
+from napari_neuroscope.engine.saving import file_name, save
 from napari_neuroscope.engine.sources import Source
 
 Plane = tuple[tuple[int, ...], Explanation]
@@ -165,7 +165,7 @@ class Work:
         outputs: dict[str, int] = {}
         try:
             for kind in self.kinds:
-                place = self.out / MAPS / f"{job.name}{kind}"
+                place = self.out / MAPS / file_name(job.name, kind)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 save(explanation, stack.image, place, spacing=stack.image.spacing, overwrite=True)
                 for path in _files_of(explanation, place):

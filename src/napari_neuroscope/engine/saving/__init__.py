@@ -16,13 +16,19 @@ from napari_neuroscope.engine.saving.tiff import save_tiff
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.writing import write_whole, write_whole_folder
 
-__all__ = ["SUFFIXES", "Result", "is_result", "read_result", "refuse_over", "save"]
+__all__ = ["SUFFIXES", "file_name", "Result", "is_result", "read_result", "refuse_over", "save"]
 
 SUFFIXES: dict[str, Callable[[Explanation, Any, Path, Spacing | None], None]] = {
     ".tif": save_tiff, ".tiff": save_tiff, ".zarr": save_ome_zarr, ".npy": save_npy,
     ".png": save_figure,
 }  # fmt: skip
 """The kinds of file, by suffix."""
+_ENDINGS = {".tif": ".neuroscope.tif", ".zarr": ".ome.zarr", ".npy": ".neuroscope.npy"}
+
+
+def file_name(stem: str, kind: str) -> str:
+    """Return the name of a file of a kind, by which napari knows it as ours when it is dropped."""
+    return f"{stem}{_ENDINGS.get(kind, kind)}"
 
 
 def save(
