@@ -583,7 +583,9 @@ def test_the_command_line_saves_and_runs_recipes(
 
     # A folder gets what the recipe says: the kind of file that was asked for.
     assert run("run", recipe, IMAGE, "--device", "cpu", "-o", tmp_path) == 0
-    np.testing.assert_array_equal(np.load(tmp_path / f"{IMAGE.stem}.neuroscope.npy"), np.load(first))
+    np.testing.assert_array_equal(
+        np.load(tmp_path / f"{IMAGE.stem}.neuroscope.npy"), np.load(first)
+    )
     text = recipe.read_text("utf-8").replace("- .npy", "- .npy\n- .png")
     several = tmp_path / f"several{SUFFIX}"
     several.write_text(text, "utf-8")
@@ -592,8 +594,13 @@ def test_the_command_line_saves_and_runs_recipes(
     (tmp_path / "both").mkdir()
     assert run("run", several, IMAGE, "--device", "cpu", "-o", tmp_path / "both") == 0
     names = {path.name for path in (tmp_path / "both").iterdir()}
-    assert names == {f"{IMAGE.stem}{kind}" for kind in (".neuroscope.npy", ".neuroscope.json", ".png")}
-    assert f"{IMAGE.stem}.neuroscope.npy, {tmp_path / 'both' / IMAGE.stem}.png" in capsys.readouterr().out
+    assert names == {
+        f"{IMAGE.stem}{kind}" for kind in (".neuroscope.npy", ".neuroscope.json", ".png")
+    }
+    assert (
+        f"{IMAGE.stem}.neuroscope.npy, {tmp_path / 'both' / IMAGE.stem}.png"
+        in capsys.readouterr().out
+    )
 
     assert run("run", recipe, IMAGE, "-o", again) == 1
     assert "--force" in capsys.readouterr().err

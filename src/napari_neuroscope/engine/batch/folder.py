@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -141,7 +142,7 @@ class Journal:
         try:
             written = self._writing.write(line)
             if written != len(line):
-                raise OSError(errno.ENOSPC, "the disk is full")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self._writing.truncate(place)
             raise OutputError(f"{self._path} can't be written: {error.strerror}.") from error
