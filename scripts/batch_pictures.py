@@ -66,6 +66,8 @@ def main() -> None:
     dock.show_image(str(images / f"{SHOWN}.png"))
     wait_for(lambda: len(viewer.layers) > 1, PATIENCE_S)
     viewer.reset_view()
+    # What could not be read is to be seen, with its reason.
+    dock._table.show_row(str(images / "cut_off.tif"))
     settle()
     viewer.screenshot(str(PICTURES / "batch_dock.png"), canvas_only=False, flash=False)
     figure = (out / "batch" / "maps" / f"{SHOWN}.png").read_bytes()
