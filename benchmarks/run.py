@@ -52,7 +52,9 @@ FIGURES = {
     "curves": ["faithfulness.py", "curves"],
     "sanity": ["faithfulness.py", "sanity"],
     "variants-memory": ["variants_memory.py"],
-    "tiling-memory": ["tiling.py", "memory"],
+    "tiling-memory": ["tiling.py", "memory", "score_map"],
+    # Of 16384 a side it takes four times as long.
+    "tiling-memory-cam": ["tiling.py", "memory", "grad_cam", "8192", "4096"],
     "tiling-pace": ["tiling.py", "pace"],
     "keras-layers": ["keras_layers.py", "tf-keras-vis"],
     "keras-pass": ["keras_layers.py", "tape"],

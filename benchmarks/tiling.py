@@ -1,7 +1,7 @@
 """Images tile by tile: peak memory beside a smaller image's, and the pace beside no tiles.
 
 memory: each run is a process of its own, that reads a zarr array and writes an OME-Zarr. It takes
-a while; `python benchmarks/tiling.py memory 8192 4096` measures other sides.
+a while; `python benchmarks/tiling.py memory grad_cam 8192 4096` measures one of them, of other sides.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def run(method: str, source: str, out: str) -> dict[str, Any]:
     return {"peak": _status("VmHWM") / MIB, "seconds": time.perf_counter() - start}
 
 
-def memory(large: int = LARGE, small: int = SMALL) -> list[Row]:
+def memory(*methods: str, large: int = LARGE, small: int = SMALL) -> list[Row]:
     """Return what the large image takes beside the small one."""
     rows = []
-    for method, (words, *_) in QUESTIONS.items():
-        found = {}
+    for method in methods or QUESTIONS:
+        words, found = QUESTIONS[method][0], {}
         for side in (small, large):
             with tempfile.TemporaryDirectory() as folder:
                 source = Path(folder, "slide.zarr")
@@ -153,4 +153,7 @@ if __name__ == "__main__":
     if what == "run":
         print(json.dumps(run(*arguments)))
     else:
-        hand_over(*(pace() if what == "pace" else memory(*map(int, arguments))))
+        sides = [int(one) for one in arguments if one.isdecimal()]
+        chosen = [one for one in arguments if not one.isdecimal()]
+        sized = dict(zip(("large", "small"), sides, strict=False))
+        hand_over(*(pace() if what == "pace" else memory(*chosen, **sized)))
