@@ -15,14 +15,13 @@ from qtpy.QtCore import QTimer
 from torch import nn
 
 import napari_neuroscope as ns
+from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine import parts, pyramid, tiles, tiling
 from napari_neuroscope.viewer import growing
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.widgets.inspector import Inspector
 
 SPEC = {"task": "segmentation", "classes": ["sky", "car", "road"], "input": {"channels": 1}}
-PATIENCE_MS = 20_000
 SIDES = (152, 200)
 # 70 pixels, of which 2 are thrown away on each side of a score map's.
 TILES = 9
@@ -52,26 +51,14 @@ class Gated(nn.Module):
         self.allowed.release(1000)
 
 
-class Bench:
+class Bench(GatedBench):
     """An inspector on a large image, with score maps chosen."""
-
-    def __init__(self, viewer, qtbot, inspector: Inspector, model: Gated) -> None:
-        self.viewer, self.qtbot, self.inspector, self.model = viewer, qtbot, inspector, model
-        self.network = inspector.session.network
-        self.image = viewer.layers["slide"]
-
-    def maps(self) -> list:
-        return [layer for layer in self.viewer.layers if KEY in layer.metadata]
-
-    def wait(self, until: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(until, timeout=PATIENCE_MS)
 
     def reach(self, done: int):
         """Let as many tiles through as are missing, and wait until they are shown."""
         if not self.model.shut:
             self.model.shut = True
-        self.wait(lambda: done in [reached(layer) for layer in self.maps()])
-        return next(layer for layer in self.maps() if reached(layer) == done)
+        return self.shown(done)
 
     def begin(self, tiles: int):
         """Begin with so many tiles let through."""
@@ -84,21 +71,12 @@ class Bench:
         self.model.allowed.release(tiles)
         return self.reach(done)
 
-    def finish(self) -> None:
-        self.model.open()
-        self.wait(lambda: not self.inspector.jobs.busy)
-
     def whole(
         self, method: str = "score_map", target: int = 1, layer=None, **options
     ) -> np.ndarray:
         image = np.asarray(self.image.data[0] if self.image.multiscale else self.image.data)
         options = options or self.inspector.session.options
         return ns.explain(self.network, image, method, target, layer, **options).values
-
-
-def reached(layer) -> int:
-    """Return of how many tiles an unfinished layer is; 0 where it is finished."""
-    return layer.metadata[KEY].get("unfinished", {"done": 0})["done"]
 
 
 def slide() -> np.ndarray:
@@ -128,7 +106,7 @@ def opened_on(viewer, qtbot, small) -> Iterator[Callable[..., Bench]]:
         qtbot.waitUntil(inspector.ready, timeout=PATIENCE_MS)
         inspector.choose_method("score_map")
         inspector.choose_classes([1])
-        made.append(Bench(viewer, qtbot, inspector, model))
+        made.append(Bench(viewer, qtbot, inspector, model, "slide"))
         return made[0]
 
     yield open_it

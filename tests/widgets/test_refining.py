@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 from torch import nn
 
 import napari_neuroscope as ns
+from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine import explain as explaining
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid
@@ -20,13 +21,11 @@ from napari_neuroscope.engine.saving import save
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY, layer_data
 from napari_neuroscope.viewer.showing import Shower
-from napari_neuroscope.widgets.inspector import Inspector
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.long_work import TimeLeft, duration
 
 SPEC = {"task": "segmentation", "classes": ["sky", "car", "road"], "input": {"channels": 1}}
 OPTIONS = {"masks": 12, "cells": 3, "batch": 2, "seed": 5}
-PATIENCE_MS = 20_000
 
 
 class Gated(nn.Module):
@@ -57,39 +56,18 @@ class Gated(nn.Module):
         self.allowed.release(100)
 
 
-class Bench:
+class Bench(GatedBench):
     """An inspector on an image, with RISE chosen and the network shut."""
-
-    def __init__(self, viewer, qtbot, inspector: Inspector, model: Gated) -> None:
-        self.viewer, self.qtbot, self.inspector, self.model = viewer, qtbot, inspector, model
-        self.network = inspector.session.network
-        self.image = viewer.layers["photo"]
-
-    def maps(self) -> list:
-        return [layer for layer in self.viewer.layers if KEY in layer.metadata]
-
-    def wait(self, until: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(until, timeout=PATIENCE_MS)
 
     def reach(self, done: int):
         """Have as many masks asked, and wait until their map is shown; return its layer."""
         self.model.let(done // OPTIONS["batch"])
-        self.wait(lambda: done in [reached(layer) for layer in self.maps()])
-        return next(layer for layer in self.maps() if reached(layer) == done)
-
-    def finish(self) -> None:
-        self.model.open()
-        self.wait(lambda: not self.inspector.jobs.busy)
+        return self.shown(done)
 
     def expected(self, target: int = 1, **options) -> np.ndarray:
         return ns.explain(
             self.network, self.image.data, "rise", target, **{**OPTIONS, **options}
         ).values
-
-
-def reached(layer) -> int:
-    """Return of how many passes an unfinished layer is; 0 where it is finished."""
-    return layer.metadata[KEY].get("unfinished", {"done": 0})["done"]
 
 
 @pytest.fixture
@@ -105,7 +83,7 @@ def bench(viewer, qtbot, monkeypatch) -> Iterator[Bench]:
     inspector.choose_classes([1])
     assert inspector.session.options["batch"] == 2
     model.shut = True
-    yield Bench(viewer, qtbot, inspector, model)
+    yield Bench(viewer, qtbot, inspector, model, "photo")
     model.open()
     inspector.close_work()
     assert not [t for t in threading.enumerate() if t.name == "neuroscope compute"]

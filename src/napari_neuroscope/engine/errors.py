@@ -60,6 +60,11 @@ def shortened(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or what kind it is where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def in_digits(value: float | None) -> str:
     """Return a score for a person; one that is not finite is kept as None."""
     return "not finite" if value is None else f"{value:.4g}"

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
 from napari_neuroscope.engine.spacing import Spacing
 
 
@@ -168,5 +168,5 @@ def has_channels_last(shape: Sequence[int], space: int) -> bool:
 
 def unreadable(what: str | Path, error: Exception) -> NeuroscopeError:
     """Return an error that says in one sentence that an image can't be read, and why."""
-    reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+    reason = first_line(error)
     return NeuroscopeError(f"The image {what} can't be read: {shortened(reason, 300).rstrip('.')}.")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.errors import NeuroscopeError, first_line, nearest_names
 from napari_neuroscope.engine.lazy_images import LazyImage, unnamed_axes
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
@@ -119,7 +119,7 @@ class Stack:
         except NeuroscopeError:
             raise
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+            reason = first_line(error)
             raise NeuroscopeError(
                 f"The image can't be read at {self.named(index)}: {reason:.200}."
             ) from error

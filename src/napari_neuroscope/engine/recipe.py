@@ -29,6 +29,7 @@ from napari_neuroscope.engine.errors import (
     NeuroscopeError,
     NeuroscopeWarning,
     Progress,
+    first_line,
     no_progress,
 )
 from napari_neuroscope.engine.explain import versions
@@ -350,8 +351,7 @@ class Recipe(_Strict):
         try:
             raw = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise NeuroscopeError(f"{where} is no valid YAML: {line}.") from error
+            raise NeuroscopeError(f"{where} is no valid YAML: {first_line(error)}.") from error
         return cls.parse(raw, where=where)
 
     @classmethod

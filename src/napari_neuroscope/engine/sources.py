@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
 from napari_neuroscope.engine.lazy_images import (
     LazyImage,
     has_channels_last,
@@ -250,7 +250,7 @@ class Source:
             # Lazy arrays read what is indexed, and no more.
             return np.asarray(data[self.plane] if self.plane else data)
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+            reason = first_line(error)
             raise NeuroscopeError(
                 f"“{self.name}” can't be read: {shortened(reason, 300).rstrip('.')}."
             ) from error

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError
+from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, first_line
 from napari_neuroscope.engine.factories import build
 from napari_neuroscope.engine.files import Kind
 from napari_neuroscope.engine.frameworks.torch_precision import unset_traced_tf32
@@ -56,9 +56,8 @@ def load_torch(
         held = _load_safetensors(path) if kind == "safetensors" else _load_pickle(path, trust=trust)
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError,
             KeyError, ValueError) as error:  # fmt: skip
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NeuroscopeError(
-            f"“{path.name}” is a broken {kind} file ({reason:.160}); download or save it again."
+            f"“{path.name}” is a broken {kind} file ({first_line(error):.160}); download or save it again."
         ) from error
     found = _find_network(held)
     if isinstance(found, nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.saving.npy import arrays_in_npy, record_in_npy
 from napari_neuroscope.engine.saving.ome_zarr import (
@@ -100,7 +100,7 @@ def read_result(path: str | Path) -> Result:
     except NeuroscopeError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise NeuroscopeError(
             f"The explanation in {path} can't be read: {shortened(reason, 200).rstrip('.')}."
         ) from error
