@@ -158,6 +158,24 @@ def test_someones_folder_is_not_written_over(tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
 
 
+def test_a_folder_that_cannot_take_its_place_leaves_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename = tmp_path / "map.zarr", Path.rename
+    save(explanation_of(("y", "x"), (3, 4)), None, path)
+
+    def refused(this: Path, target: Path) -> Path:
+        if target == path and this.parent == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        return rename(this, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(ns.NeuroscopeError, match="can't be written: Permission denied"):
+        save(explanation_of(("y", "x"), (5, 6)), None, path, overwrite=True)
+    assert read_result(path).explanation.values.shape == (3, 4)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("kind", [".tif", ".zarr"])
 def test_a_failed_write_leaves_the_old(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

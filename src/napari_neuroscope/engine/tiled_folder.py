@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.writing import not_written
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.explanation import Explanation
@@ -71,10 +72,7 @@ class GrowingFolder:
                     chunk=[_part_of(n) for n in core],
                 )
             except OSError as error:
-                raise NeuroscopeError(
-                    f"{self.path} can't be written: {error.strerror or error}; choose another "
-                    f"folder."
-                ) from error
+                raise NeuroscopeError(not_written(self.path, error)) from error
         return self._store.array
 
     def written(self, part: Part) -> None:

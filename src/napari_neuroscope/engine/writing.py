@@ -13,6 +13,11 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError
 
 
+def not_written(path: Path, error: OSError) -> str:
+    """Say that something can't be written, and why."""
+    return f"{path} can't be written: {error.strerror or error}; choose another folder."
+
+
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside, then rename: an interruption leaves no half file.
 
@@ -39,9 +44,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         part.chmod(0o666 & ~_umask())
         part.replace(path)
     except OSError as error:
-        raise NeuroscopeError(
-            f"{path} can't be written: {error.strerror or error}; choose another folder."
-        ) from error
+        raise NeuroscopeError(not_written(path, error)) from error
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
@@ -72,11 +75,14 @@ def write_whole_folder(path: Path, write: Callable[[Path], Any]) -> None:
         part.chmod(0o777 & ~_umask())
         if path.exists():
             path.rename(old / path.name)
-        part.rename(path)
+        try:
+            part.rename(path)
+        except OSError:
+            if (old / path.name).exists():
+                (old / path.name).rename(path)
+            raise
     except OSError as error:
-        raise NeuroscopeError(
-            f"{path} can't be written: {error.strerror or error}; choose another folder."
-        ) from error
+        raise NeuroscopeError(not_written(path, error)) from error
     finally:
         for one in (part, old):
             if one is not None:

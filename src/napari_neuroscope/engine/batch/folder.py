@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.saving import file_name
-from napari_neuroscope.engine.writing import write_whole
+from napari_neuroscope.engine.writing import not_written, write_whole
 
 MAPS, THUMBNAILS, OWN = "maps", "thumbnails", ".batch"
 RECIPE = "recipe.neuroscope-recipe.yaml"
@@ -321,9 +321,7 @@ class BatchFolder:
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{path} can't be written: {error.strerror or error}; choose another folder."
-    )
+    return OutputError(not_written(path, error))
 
 
 def _remove_hidden(folder: Path) -> None:
