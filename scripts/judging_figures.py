@@ -25,7 +25,7 @@ from skimage.io import imread
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evaluate import Row, measures
 from napari_neuroscope.engine.evaluation.sanity import MOST_LIKE
-from napari_neuroscope.engine.writing import write_csv
+from napari_neuroscope.engine.files.atomic_write import write_csv
 from paper_figures import bare, draw, figure_of, picture, save
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -284,8 +284,8 @@ def _written(
     grows: bool,
 ) -> Explanation:
     """Explain, and write the explanation: where it `grows`, to an OME-Zarr while it is made."""
+    from napari_neuroscope.engine.files.atomic_write import write_whole_folder
     from napari_neuroscope.engine.saving import read_result, refuse_over, save
-    from napari_neuroscope.engine.writing import write_whole_folder
 
     folder = next((out for out in outs if grows and out.suffix.lower() == ".zarr"), None)
     if folder is None:

@@ -45,8 +45,8 @@ def evaluate_images(parsed: argparse.Namespace, network: Network, progress: Prog
     """
     from napari_neuroscope.engine.evaluation.evaluate import measures
     from napari_neuroscope.engine.evaluation.one_image import expanded
+    from napari_neuroscope.engine.files.atomic_write import write_csv
     from napari_neuroscope.engine.images import pairs_of
-    from napari_neuroscope.engine.writing import write_csv
 
     out: Path = parsed.out
     if out.suffix.lower() != ".csv":

@@ -20,8 +20,8 @@ from napari_neuroscope.cli import main
 from napari_neuroscope.engine.bioimageio.description import Description, read
 from napari_neuroscope.engine.bioimageio.published import check_published
 from napari_neuroscope.engine.bioimageio.reading import spec_of
+from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
 from napari_neuroscope.engine.loading import spec_path
-from napari_neuroscope.engine.trust import TrustStore, UntrustedError
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pytest
 
 import napari_neuroscope as ns
 from napari_neuroscope.cli import main
-from napari_neuroscope.engine.files import kind_of
+from napari_neuroscope.engine.files.file_kind import kind_of
 from networks import UNet, Vgg, settled
 
 pytest.importorskip("onnx", reason="needs the extra “onnx”")

@@ -24,6 +24,7 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.cli import main
 from napari_neuroscope.engine.difference import difference
+from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError, digest_of
 from napari_neuroscope.engine.recipe import (
     FORMAT,
     SUFFIX,
@@ -32,7 +33,6 @@ from napari_neuroscope.engine.recipe import (
     recipe_in,
     recorded,
 )
-from napari_neuroscope.engine.trust import TrustStore, UntrustedError, digest_of
 
 NUCLEI = Path(str(files("napari_neuroscope.samples"))) / "nuclei"
 IMAGE = NUCLEI / "images" / "02903040e19d.png"

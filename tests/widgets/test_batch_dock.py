@@ -17,10 +17,10 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine import parts
 from napari_neuroscope.engine.batch.folder import REPORT
+from napari_neuroscope.engine.files.trust import TrustStore
 from napari_neuroscope.engine.recipe import SUFFIX
 from napari_neuroscope.engine.saving import read_result
 from napari_neuroscope.engine.tiles import Tiling
-from napari_neuroscope.engine.trust import TrustStore
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.widgets.batch import Batch
 from napari_neuroscope.widgets.batch_choice import Choice

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
 
 import packages
 from napari_neuroscope.engine.errors import NeuroscopeWarning
-from napari_neuroscope.engine.trust import TrustStore
+from napari_neuroscope.engine.files.trust import TrustStore
 from napari_neuroscope.samples.architectures import UNet
 from napari_neuroscope.widgets import opening
 

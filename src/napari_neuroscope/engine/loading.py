@@ -16,7 +16,7 @@ from napari_neuroscope.engine.bioimageio.published import Published
 from napari_neuroscope.engine.bioimageio.reading import spec_of
 from napari_neuroscope.engine.bioimageio.weights import open_weights
 from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, nearest_names
-from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import frameworks, kind_of
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.spec import ModelSpec

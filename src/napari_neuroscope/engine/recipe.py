@@ -34,6 +34,8 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.explain import versions
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.atomic_write import write_whole
+from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError, digest_of
 from napari_neuroscope.engine.loading import load
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
@@ -42,8 +44,6 @@ from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.engine.stacks import explain_stack
 from napari_neuroscope.engine.target import Score, Target
 from napari_neuroscope.engine.tiles import Tiling
-from napari_neuroscope.engine.trust import TrustStore, UntrustedError, digest_of
-from napari_neuroscope.engine.writing import write_whole
 
 if TYPE_CHECKING:
     from typing import Self

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
-from napari_neuroscope.engine.writing import write_whole
+from napari_neuroscope.engine.files.atomic_write import write_whole
 
 Task = Literal["classification", "segmentation"]
 Resize = Literal["stretch", "fit", "crop", "pad", "tile"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.atomic_write import not_written
 from napari_neuroscope.engine.spacing import Spacing
-from napari_neuroscope.engine.writing import not_written
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.explanation import Explanation

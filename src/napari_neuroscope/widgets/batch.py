@@ -30,9 +30,9 @@ from superqt import QCollapsible
 
 from napari_neuroscope.engine.batch.folder import MAPS, REPORT, Record, records_in
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.images import pairs_of
 from napari_neuroscope.engine.recipe import SUFFIX, Recipe
-from napari_neuroscope.engine.trust import UntrustedError
 from napari_neuroscope.viewer.batch_layers import results_data
 from napari_neuroscope.viewer.overlays import LayerData
 from napari_neuroscope.widgets.batch_choice import Choice, recipe_in_words

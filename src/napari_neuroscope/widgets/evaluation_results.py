@@ -21,7 +21,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.evaluate import Row
 from napari_neuroscope.engine.evaluation.faithfulness import Way
 from napari_neuroscope.engine.evaluation.judging import Judgement
-from napari_neuroscope.engine.writing import write_whole
+from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.viewer.doubts import doubts_of, with_warning
 from napari_neuroscope.viewer.evaluation_layers import Pictures, randomised
 from napari_neuroscope.viewer.explained import Explained, explained_by, remember

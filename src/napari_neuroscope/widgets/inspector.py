@@ -28,10 +28,10 @@ from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, in_digits
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.inference import unsaid
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.trust import UntrustedError
 from napari_neuroscope.viewer.doubts import doubts_of, with_warning
 from napari_neuroscope.viewer.explained import remember
 from napari_neuroscope.viewer.in_view import camera_of

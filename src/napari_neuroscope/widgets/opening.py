@@ -9,8 +9,8 @@ import yaml
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
 from napari_neuroscope.engine.frameworks.base import suffixes
-from napari_neuroscope.engine.trust import TrustStore, UntrustedError
 
 
 def ask_for_file(parent: QWidget) -> Path | None:

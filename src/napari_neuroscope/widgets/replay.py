@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, Progress
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.recipe import (
@@ -22,7 +23,6 @@ from napari_neuroscope.engine.recipe import (
     Recipe,
 )
 from napari_neuroscope.engine.tiles import Tiling
-from napari_neuroscope.engine.trust import UntrustedError
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import Truth

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.atomic_write import not_written, write_whole
 from napari_neuroscope.engine.saving import file_name
-from napari_neuroscope.engine.writing import not_written, write_whole
 
 MAPS, THUMBNAILS, OWN = "maps", "thumbnails", ".batch"
 RECIPE = "recipe.neuroscope-recipe.yaml"

@@ -17,8 +17,8 @@ from typing import Any
 
 from napari_neuroscope.engine.batch.run import BatchEvent, BatchResult, run_batch
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.recipe import Recipe
-from napari_neuroscope.engine.trust import UntrustedError
 
 COMMAND = ("-m", "napari_neuroscope.engine.batch.process")
 """What Python is started with."""

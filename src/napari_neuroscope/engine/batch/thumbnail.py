@@ -9,9 +9,9 @@ import torch
 
 from napari_neuroscope.engine.colours import coloured, limits
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.saving.figure import displayable
-from napari_neuroscope.engine.writing import write_whole
 
 _SIDE = 192
 _GAP = 4

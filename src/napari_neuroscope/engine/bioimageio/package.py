@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
-from napari_neuroscope.engine.files import is_description
-from napari_neuroscope.engine.trust import digest_of
+from napari_neuroscope.engine.files.file_kind import is_description
+from napari_neuroscope.engine.files.trust import digest_of
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
 # Weights hardly shrink in a zip: one that grows by far more than this is made to fill the disk.

@@ -13,8 +13,8 @@ from napari_neuroscope.engine.bioimageio.description import Tensor as Described
 from napari_neuroscope.engine.bioimageio.package import Package
 from napari_neuroscope.engine.bioimageio.steps import postprocessed
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.preprocessing import prepare
-from napari_neuroscope.engine.trust import UntrustedError
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.network import Network

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from napari_neuroscope.engine.bioimageio.description import Architecture, Description, Weights
 from napari_neuroscope.engine.bioimageio.package import Package
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, shortened
-from napari_neuroscope.engine.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
 
 # The best first: all layers, inner operations, the input's gradient alone, scores alone.
 FORMATS = ("pytorch_state_dict", "keras_v3", "keras_hdf5", "onnx", "torchscript",

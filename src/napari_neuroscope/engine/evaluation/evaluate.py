@@ -17,9 +17,9 @@ from napari_neuroscope.engine.evaluation.measured import Measured, measured_maps
 from napari_neuroscope.engine.evaluation.robustness import infidelity, max_sensitivity
 from napari_neuroscope.engine.evaluation.sanity import Sanity, sanity_check
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.atomic_write import write_csv
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
-from napari_neuroscope.engine.writing import write_csv
 
 
 @dataclass(frozen=True)

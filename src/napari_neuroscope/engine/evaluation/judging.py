@@ -14,9 +14,9 @@ from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progre
 from napari_neuroscope.engine.evaluation.evaluate import Evaluation, Row, evaluate, measures
 from napari_neuroscope.engine.evaluation.measured import measured_maps
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.atomic_write import write_csv
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
-from napari_neuroscope.engine.writing import write_csv
 
 _NO_FIGURE = {
     "deletion": "the image and what stands for nothing have the same score, or one that is no number",

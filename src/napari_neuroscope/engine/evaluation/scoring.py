@@ -13,9 +13,9 @@ import numpy as np
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, shortened
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.metrics import METRICS, Metric, metrics_of, true_rank
+from napari_neuroscope.engine.files.atomic_write import write_csv
 from napari_neuroscope.engine.ground_truth import TruthKind, TruthReader
 from napari_neuroscope.engine.images import Pair, Pairs, Skipped, Source
-from napari_neuroscope.engine.writing import write_csv
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.network import Network

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, device, dtype
 
-from napari_neuroscope.engine import files
 from napari_neuroscope.engine.errors import (
     NeuroscopeError,
     NeuroscopeWarning,
@@ -23,7 +22,8 @@ from napari_neuroscope.engine.errors import (
     no_progress,
     shortened,
 )
-from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.files import file_kind
+from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec
 
@@ -384,15 +384,15 @@ def kind_of(path: Path) -> Kind:
     NeuroscopeError
         Where it is missing, broken, or no network: it says what the file is.
     """
-    head = files.head_of(path)
+    head = file_kind.head_of(path)
     claims = (framework.kind_of(path, head) for framework in frameworks())
-    return next((kind for kind in claims if kind), None) or files.kind_of(path)
+    return next((kind for kind in claims if kind), None) or file_kind.kind_of(path)
 
 
 def suffixes() -> tuple[str, ...]:
     """Return the usual endings of files that can be opened."""
     own = (suffix for framework in frameworks() for suffix in framework.suffixes)
-    return tuple(dict.fromkeys([*files.SUFFIXES, *own]))
+    return tuple(dict.fromkeys([*file_kind.SUFFIXES, *own]))
 
 
 def to_axes(x: Tensor, axes: str) -> Tensor:

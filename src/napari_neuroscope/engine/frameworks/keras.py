@@ -33,7 +33,7 @@ from napari_neuroscope.engine.errors import (
     no_progress,
     shortened,
 )
-from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras

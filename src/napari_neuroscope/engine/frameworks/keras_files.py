@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, shortened
-from napari_neuroscope.engine.factories import build
-from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.files.factory import build
+from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.files.trust import require_trust
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
-from napari_neuroscope.engine.trust import require_trust
 
 KINDS: tuple[Kind, ...] = ("keras", "h5", "SavedModel")
 

@@ -29,7 +29,7 @@ from napari_neuroscope.engine.errors import (
     no_progress,
     shortened,
 )
-from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.onnx_files import (
     KINDS,

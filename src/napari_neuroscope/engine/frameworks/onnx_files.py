@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
-from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.files.file_kind import Kind
 
 if TYPE_CHECKING:
     import onnx

@@ -36,7 +36,7 @@ from napari_neuroscope.engine.errors import (
     no_progress,
     shortened,
 )
-from napari_neuroscope.engine.files import Kind as FileKind
+from napari_neuroscope.engine.files.file_kind import Kind as FileKind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, first_line
-from napari_neuroscope.engine.factories import build
-from napari_neuroscope.engine.files import Kind
+from napari_neuroscope.engine.files.factory import build
+from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.files.trust import require_trust
 from napari_neuroscope.engine.frameworks.torch_precision import unset_traced_tf32
-from napari_neuroscope.engine.trust import require_trust
 
 KINDS: tuple[Kind, ...] = ("torch checkpoint", "TorchScript", "torch.export", "safetensors")
 # Where training scripts keep the weights, or the network, in what they save.

@@ -8,13 +8,13 @@ from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.atomic_write import write_whole, write_whole_folder
 from napari_neuroscope.engine.saving.figure import save_figure
 from napari_neuroscope.engine.saving.npy import save_npy
 from napari_neuroscope.engine.saving.ome_zarr import save_ome_zarr
 from napari_neuroscope.engine.saving.reading import Result, is_result, read_result
 from napari_neuroscope.engine.saving.tiff import save_tiff
 from napari_neuroscope.engine.spacing import Spacing
-from napari_neuroscope.engine.writing import write_whole, write_whole_folder
 
 __all__ = ["SUFFIXES", "file_name", "Result", "is_result", "read_result", "refuse_over", "save"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.engine.saving.record import record_of
 from napari_neuroscope.engine.spacing import Spacing
-from napari_neuroscope.engine.writing import write_whole
 
 
 def save_npy(explanation: Explanation, image: Any, path: Path, spacing: Spacing | None) -> None:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.writing import write_whole
+from napari_neuroscope.engine.files.atomic_write import write_whole
 
 
 class UntrustedError(NeuroscopeError):

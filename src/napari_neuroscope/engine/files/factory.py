@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.trust import require_trust
+from napari_neuroscope.engine.files.trust import require_trust
 
 
 def build(
