@@ -5,9 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 
+from napari_neuroscope.engine.plain_text import visible
+
+_LONGEST = 2000
+
 
 class NeuroscopeError(Exception):
-    """A mistake that its reader can mend: one sentence with what was wrong and what to do."""
+    """A mistake that its reader can mend: one sentence with what was wrong and what to do.
+
+    Words of a file stand in it as plain text: hidden characters are escaped, its length is bounded.
+    """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(visible(str(sentence), _LONGEST))
 
 
 class FactoryNeededError(NeuroscopeError):

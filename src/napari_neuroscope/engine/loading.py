@@ -17,6 +17,7 @@ from napari_neuroscope.engine.bioimageio.reading import spec_of
 from napari_neuroscope.engine.bioimageio.weights import open_weights
 from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, nearest_names
 from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.files.told import told_in_a_sentence
 from napari_neuroscope.engine.frameworks.base import frameworks, kind_of
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.spec import ModelSpec
@@ -81,17 +82,19 @@ def load(
         source = folder / "model.safetensors"
         factory = f"napari_neuroscope.samples.architectures:{DEMOS[name]}"
     path = Path(source)
-    kind = kind_of(path)
-    if kind == "bioimage.io":
-        network = _of_package(path, spec, device, trust, factory, arguments)
-    else:
-        model = _opened(path, kind=kind, factory=factory, arguments=arguments, trust=trust)
-        title = name if name != text else path.stem
-        network = Network(model, _spec_for(path, spec), device=device, name=title)
-        network.path = path
-    network.origin = origin
-    if network.spec.input.size is None or "task" not in network.spec.model_fields_set:
-        network.infer()
+    # Whatever a library says of a stranger's file becomes a sentence here.
+    with told_in_a_sentence(path, "a network"):
+        kind = kind_of(path)
+        if kind == "bioimage.io":
+            network = _of_package(path, spec, device, trust, factory, arguments)
+        else:
+            model = _opened(path, kind=kind, factory=factory, arguments=arguments, trust=trust)
+            title = name if name != text else path.stem
+            network = Network(model, _spec_for(path, spec), device=device, name=title)
+            network.path = path
+        network.origin = origin
+        if network.spec.input.size is None or "task" not in network.spec.model_fields_set:
+            network.infer()
     return network
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import struct
-import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.bounded_file import cant_be_read, guess, open_regular
+from napari_neuroscope.engine.files.bounded_zip import open_zip
 
 Kind = str
 """What a file is, for a person: a framework says which kinds it loads."""
@@ -34,16 +35,12 @@ def head_of(path: Path) -> bytes:
         Where it is missing or can't be read.
     """
     try:
-        if not path.exists():
-            raise NeuroscopeError(f"There is no file {shortened(str(path), 300)}.")
         if path.is_dir():
             return b""
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(4096)
-    except OSError as error:
-        raise NeuroscopeError(
-            f"“{shortened(str(path), 300)}” can't be read: {error.strerror}."
-        ) from error
+    except (OSError, ValueError) as error:
+        raise cant_be_read(path, error) from error
 
 
 def kind_of(path: Path) -> Kind:
@@ -76,7 +73,7 @@ def kind_of(path: Path) -> Kind:
     if path.name == "saved_model.pb":
         return "SavedModel"
     raise NeuroscopeError(
-        f"“{path.name}” is {_guess(head)}, no network of a kind that is known here "
+        f"“{path.name}” is {guess(head)}, no network of a kind that is known here "
         f"({', '.join(SUFFIXES)}, or a SavedModel folder)."
     )
 
@@ -99,13 +96,8 @@ def _kind_of_folder(path: Path) -> Kind:
 
 
 def _kind_of_zip(path: Path) -> Kind:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile:
-        raise NeuroscopeError(
-            f"“{path.name}” is a broken zip archive, perhaps cut off; download or save it again."
-        ) from None
+    with open_zip(path) as archive:
+        names = archive.namelist()
     inner = {name.partition("/")[2] for name in names}
     if any(is_description(name.rpartition("/")[2]) for name in names):
         return "bioimage.io"
@@ -186,22 +178,3 @@ def _varint(file: BinaryIO) -> int:
         if byte < 128:
             return value
     return 0
-
-
-def _guess(head: bytes) -> str:
-    if head.startswith(b"\x89PNG"):
-        return "a PNG image"
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return "a TIFF image"
-    if head.startswith(b"\xff\xd8"):
-        return "a JPEG image"
-    if head.lstrip().startswith((b"<!DOCTYPE", b"<html", b"<!doctype")):
-        return "a web page (perhaps an error page saved in place of the file)"
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the file itself (run “git lfs pull”)"
-    try:
-        # A letter may be cut where the head ends.
-        text = head.decode("utf-8", "strict" if len(head) < 4096 else "ignore")
-    except UnicodeDecodeError:
-        return "a binary file"
-    return "a text file" if all(c.isprintable() or c.isspace() for c in text) else "a binary file"

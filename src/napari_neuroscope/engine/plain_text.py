@@ -1,0 +1,35 @@
+"""Words of strangers as plain text: nothing in them is invisible, changes direction, or is endless."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Controls, formats (direction marks among them), line and paragraph separators, halves of pairs,
+# and characters without a meaning of their own.
+_HIDDEN = {"Cc", "Cf", "Zl", "Zp", "Cs", "Co"}
+# Persian and Indic words, and some emoji, are joined by these.
+_JOINERS = "\u200c\u200d"
+
+
+def visible(text: str, most: int | None = None) -> str:
+    r"""Return a text with its hidden characters escaped, such as ``\\x1b`` or ``\\u202e``.
+
+    Parameters
+    ----------
+    text
+        Any text, such as a name that a file gives.
+    most
+        How many characters are left at most; the end of a longer text is cut off.
+    """
+    if most is not None and len(text) > most:
+        # What is cut off is not looked at: it may be very long.
+        text = text[: most - 1] + "…"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) not in _HIDDEN or character in _JOINERS:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
