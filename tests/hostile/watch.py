@@ -200,6 +200,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Cases know this module by its own name.
-    from hostile import watch
+    from hostile import watch  # noqa: PLW0406  it is run by another name
 
     watch.main()
