@@ -1,4 +1,4 @@
-# make demo · make test · make benchmark · make pictures
+# make demo · make test · make fuzz · make benchmark · make pictures
 # Each sets up what it needs: the virtual environment .venv, and on Debian (as root) the system
 # libraries that Qt and OpenGL need; elsewhere it says what is missing.
 
@@ -10,7 +10,7 @@ XVFB := xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX"
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-.PHONY: install demo test lint benchmark pictures clean
+.PHONY: install demo test lint fuzz benchmark pictures clean
 install: $(VENV)/installed
 
 # A framework of another package, with which the tests prove the open interface.
@@ -48,6 +48,12 @@ test: lint
 	if [ "$$(uname)" = Linux ]; then $(XVFB) $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile tests/widgets; \
 	else $(BIN)/python -m pytest tests/widgets; fi
 
+# 10,000 files with random faults of each kind that is read; it takes hours. What was being read when
+# a process ended lies in fuzz/.
+FUZZ ?= 10000
+fuzz: install
+	NEUROSCOPE_FUZZ=$(FUZZ) NEUROSCOPE_FUZZ_FOLDER=fuzz $(BIN)/python -m pytest -n auto --maxprocesses 4 tests/fuzz
+
 benchmark: install
 	benchmarks/run.sh
 
@@ -56,4 +62,4 @@ pictures: install
 	else $(XVFB) $(BIN)/python scripts/make_pictures.py; fi
 
 clean:
-	rm -rf $(VENV) .venv-benchmark
+	rm -rf $(VENV) .venv-benchmark fuzz
