@@ -26,7 +26,23 @@ def visible(text: str, most: int | None = None) -> str:
         text = text[: most - 1] + "…"
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_escaped, text))
+    escaped = "".join(map(_escaped, text))
+    # What was one character may be ten now.
+    return escaped if most is None or len(escaped) <= most else escaped[: most - 1] + "…"
+
+
+def quoted(text: str, most: int = 80) -> str:
+    """Return words of a file in quotes, which none of these words can end.
+
+    Parameters
+    ----------
+    text
+        Any text, such as what a file names.
+    most
+        How many characters are left at most.
+    """
+    words = visible(text, most).replace("“", '"').replace("”", '"')
+    return f"“{words}”"
 
 
 def _escaped(character: str) -> str:

@@ -18,7 +18,7 @@ def not_written(path: Path, error: OSError) -> str:
     return f"{path} can't be written: {error.strerror or error}; choose another folder."
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any], *, private: bool = False) -> None:
     """Write beside, then rename: an interruption leaves no half file.
 
     Parameters
@@ -27,6 +27,8 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         The file; one that is there is replaced.
     write
         Writes to the path that it is given, of the same ending.
+    private
+        Whether nobody but the user may read it.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         os.close(handle)
         part = Path(name)
         write(part)
-        part.chmod(0o666 & ~_umask())
+        part.chmod(0o600 if private else 0o666 & ~_umask())
         part.replace(path)
     except OSError as error:
         raise NeuroscopeError(not_written(path, error)) from error

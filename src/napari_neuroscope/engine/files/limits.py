@@ -26,6 +26,9 @@ MOST_GROWTH = 20
 MOST_UNPACKED = 64 * GB
 """Bytes that no archive may unpack to."""
 
+MOST_FILE = 256 * GB
+"""Bytes of a network's file, or of one of its folder, that is hashed or copied."""
+
 MOST_PICKLE = 64 * MB
 """Bytes of a pickle that describes tensors; the tensors themselves lie beside it."""
 MOST_PICKLE_OPERATIONS = 3_000_000
