@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QFileDialog, QMessageBox
+from qtpy.QtWidgets import QFileDialog
 from safetensors.torch import save_file
 
 import napari_neuroscope as ns
 from napari_neuroscope.samples.architectures import CellClassifier
+from napari_neuroscope.widgets import model_options
 from napari_neuroscope.widgets.model_options import ModelOptions
 
 FACTORY = "napari_neuroscope.samples.architectures:CellClassifier"
@@ -210,8 +211,7 @@ def test_other_options_are_replaced_only_when_the_user_says_so(
     dock = asked()
     saved = path.with_name("mine.neuroscope.yaml")
     saved.write_text("# mine\ntask: segmentation\n")
-    answer = QMessageBox.StandardButton.Yes if agreed else QMessageBox.StandardButton.No
-    monkeypatch.setattr(QMessageBox, "question", lambda *_: answer)
+    monkeypatch.setattr(model_options, "agrees", lambda *_: agreed)
     dock._save.click()
     assert saved.read_text().startswith("# mine") is not agreed
 

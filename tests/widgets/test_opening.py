@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
+from qtpy.QtWidgets import QFileDialog
 
 import packages
 from napari_neuroscope.engine.errors import NeuroscopeWarning
-from napari_neuroscope.engine.files.trust import TrustStore
+from napari_neuroscope.engine.files.trust import TrustStore, digest_of
 from napari_neuroscope.samples.architectures import UNet
 from napari_neuroscope.widgets import opening
+from napari_neuroscope.widgets.trust_dialog import TrustDialog
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def test_weights_are_opened_with_the_factory_that_is_asked_for(
     torch.save(UNet(classes=4).state_dict(), path)
     answer = "napari_neuroscope.samples.architectures:UNet {classes: 4}"
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
-    monkeypatch.setattr(QInputDialog, "getText", lambda *_: (answer, True))
+    monkeypatch.setattr(opening, "ask_for_text", lambda *_: answer)
     inspector = opened(network=None)
     inspector._open_button.click()
     qtbot.waitUntil(inspector.ready, timeout=30_000)
@@ -53,14 +54,12 @@ def test_code_in_a_file_runs_only_when_the_user_says_so(
     torch.save({"net": UNet(), "hook": Marker(marker)}, path)
     shown: list[str] = []
 
-    def answer(box: QMessageBox) -> int:
-        shown.append(box.informativeText())
-        words = "Trust this file" if trusted else "Cancel"
-        (button,) = [b for b in box.buttons() if b.text().replace("&", "") == words]
-        monkeypatch.setattr(QMessageBox, "clickedButton", lambda _: button)
-        return 0
+    def answer(dialog: TrustDialog) -> int:
+        shown.append(f"{dialog.words.toPlainText()} {dialog.sha256.text()}")
+        (dialog.trust if trusted else dialog.cancel).click()
+        return dialog.result()
 
-    monkeypatch.setattr(QMessageBox, "exec", answer)
+    monkeypatch.setattr(TrustDialog, "exec", answer)
     inspector = opened(network=None)
     inspector.open_file(path)
     if trusted:
@@ -70,12 +69,12 @@ def test_code_in_a_file_runs_only_when_the_user_says_so(
         qtbot.waitUntil(lambda: "trust=True" in inspector._reason.text(), timeout=30_000)
         assert not marker.exists()
         assert not inspector.ready()
-    assert any("mkdir" in text and "SHA-256" in text for text in shown)
+    assert all("mkdir" in text and digest_of(path) in text for text in shown)
     assert (tmp_path / "config" / "trusted.json").exists() is trusted
 
 
 def test_arguments_that_can_not_be_read_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("a.b:c [1, 2", True))
+    monkeypatch.setattr(opening, "ask_for_text", lambda *_: "a.b:c [1, 2")
     with pytest.raises(opening.NeuroscopeError, match="can't be read"):
         opening.ask_for_factory(None, Path("x.pt"))
 

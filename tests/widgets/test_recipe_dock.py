@@ -20,6 +20,7 @@ from napari_neuroscope.engine import parts, tiles
 from napari_neuroscope.engine.recipe import SUFFIX
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY
+from napari_neuroscope.widgets import recipe_menu
 from napari_neuroscope.widgets.inspector import Inspector
 from napari_neuroscope.widgets.session import DEMO_TITLES
 
@@ -153,8 +154,8 @@ def test_recipes_of_what_is_shown(
     explained_before = path.read_bytes()
     inspector.choose_method("saliency")
     explained(inspector)
-    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
-    monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
+    answers = [False, True]
+    monkeypatch.setattr(recipe_menu, "agrees", lambda *_: answers.pop(0))
     viewer.layers.selection.active = viewer.layers["Nuclei"]
     menu.save.trigger()
     assert path.read_bytes() == explained_before

@@ -11,6 +11,7 @@ from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.viewer.geometry import Placement
 from napari_neuroscope.viewer.overlays import labels_data
+from napari_neuroscope.viewer.plain_names import plain_name
 from napari_neuroscope.viewer.showing import Shower
 
 _THUMBNAIL = 48
@@ -40,6 +41,7 @@ class Gallery:
 
     def show(self, image: np.ndarray, name: str) -> Any:
         """Show an image in place of the last, and return its layer."""
+        name = plain_name(name)
         rgb = image.ndim > 2 and image.shape[-1] in (3, 4)
         layer = self.layer
         if layer is not None and layer.rgb == rgb and layer.data.ndim == image.ndim:

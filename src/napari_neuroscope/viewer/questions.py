@@ -11,9 +11,14 @@ from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.viewer.geometry import Placement
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels
+from napari_neuroscope.viewer.plain_names import on_canvas
 
 NAME = "Questions"
 COLUMNS = ("class", "score", "layer", "method", "time")
+
+
+def _plain(value: Any) -> Any:
+    return on_canvas(value) if isinstance(value, str) else value
 
 
 class Questions:
@@ -39,7 +44,7 @@ class Questions:
         """Add a question at one of an image's pixels; return the layer."""
         import pandas
 
-        row = pandas.DataFrame([{name: answer[name] for name in COLUMNS}])
+        row = pandas.DataFrame([{name: _plain(answer[name]) for name in COLUMNS}])
         at = np.array([[*pixels.plane, *pixel]], float)
         # Points are in the image's own coordinates, so its transform is theirs.
         place = Placement.of(image, axes, (0,) * len(pixels.plane)).attributes(

@@ -11,6 +11,7 @@ import numpy as np
 from napari_neuroscope.viewer.growing import goes_on
 from napari_neuroscope.viewer.in_view import camera_of
 from napari_neuroscope.viewer.overlays import KEY, LayerData, heat
+from napari_neuroscope.viewer.plain_names import named
 from napari_neuroscope.viewer.stacks import StackFollower, steps_of
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -74,7 +75,7 @@ class Shower:
         shown = []
         _say_where_the_camera_looks(self._viewer)
         for number, (data, attributes, kind) in reversed(list(enumerate(layers))):
-            shown.append(self._show_one(data, attributes, kind, (*slot, str(number))))
+            shown.append(self._show_one(data, named(attributes), kind, (*slot, str(number))))
         return shown[::-1]
 
     def _show_one(

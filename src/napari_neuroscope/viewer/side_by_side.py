@@ -15,6 +15,7 @@ from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.viewer.mosaic import arranged
 from napari_neuroscope.viewer.overlays import KEY, heat
 from napari_neuroscope.viewer.pixels import Pixels
+from napari_neuroscope.viewer.plain_names import named, on_canvas
 
 MOST = 48
 """More tiles than these are too small to see."""
@@ -85,7 +86,7 @@ class SideBySide:
         at = np.array(corners, float) + shape * (0.11, 0.03)
         self._put("names", at, "points", {
             "name": "Side by side: layers", "size": 0.01, "opacity": 1.0,
-            "text": {"string": {"array": [*names]}, "anchor": "upper_left", "color": "white",
+            "text": {"string": {"array": [on_canvas(name) for name in names]}, "anchor": "upper_left", "color": "white",
                      "size": 11},
             "face_color": "transparent", "border_color": "transparent", **place,
         })  # fmt: skip
@@ -108,6 +109,7 @@ class SideBySide:
             "colours": getattr(attributes.get("colormap"), "name", ""),
         }
         about = {KEY: {"method": "side by side", **look}}
+        attributes = named(attributes)
         if old is not None and there and kind == "image" and old.metadata == about:
             old.data = data
             for name in ("name", "scale", "translate", "contrast_limits"):

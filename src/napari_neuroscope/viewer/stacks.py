@@ -12,6 +12,7 @@ from napari_neuroscope.engine.explanation import unfinished_in_words
 from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.doubts import doubts_of
 from napari_neuroscope.viewer.overlays import KEY
+from napari_neuroscope.viewer.plain_names import on_canvas
 
 # Between these shares of its contrast, the largest value of a map that refines changes nothing.
 _STEADY = (0.6, 1.05)
@@ -117,9 +118,9 @@ class StackFollower:
         for layer in self._viewer.layers:
             shown = layer.metadata.get(KEY, {})
             if layer.visible and "warning" in shown:
-                below[f"⚠ {shown['title']} fails the randomisation check"] = layer
+                below[f"⚠ {on_canvas(shown['title'])} fails the randomisation check"] = layer
             if layer.visible and (reached := unfinished_in_words(shown)):
-                below[f"{shown['title']}: {reached} so far"] = layer
+                below[f"{on_canvas(shown['title'])}: {reached} so far"] = layer
             steps = steps_of(self._viewer, layer)
             if not steps or not layer.visible:
                 continue
@@ -140,4 +141,4 @@ def _in_words(shown: dict[str, Any], steps: dict[str, int]) -> str:
         parts += shown["labels"].get(axis, ())[step : step + 1]
         if axis == "layer" and (shapes := shown.get("layer_shapes", ())[step : step + 1]):
             parts.append(" × ".join(map(str, shapes[0])))
-    return " · ".join(parts)
+    return " · ".join(map(on_canvas, parts))

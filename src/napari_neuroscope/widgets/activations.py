@@ -30,7 +30,7 @@ from napari_neuroscope.widgets.channel_table import ChannelTable
 from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import note
-from napari_neuroscope.widgets.plots import canvas, cleared, draw_histogram
+from napari_neuroscope.widgets.plots import canvas, cleared, draw_histogram, on_plot
 from napari_neuroscope.widgets.session import Question, Session
 
 _DELAY_MS = 150
@@ -267,7 +267,7 @@ class ActivationBrowser(Dock):
             low = -1 if mosaic.signed else 0
             axes.imshow(mosaic.values, look, vmin=low, vmax=1, interpolation="nearest")
             for name, (y, x) in zip(mosaic.names, mosaic.corners, strict=True):
-                axes.annotate(name, (x - 0.5, y - 0.5), xytext=(2, -2), va="top",
+                axes.annotate(on_plot(name), (x - 0.5, y - 0.5), xytext=(2, -2), va="top",
                               textcoords="offset points", color="white", fontsize=7)  # fmt: skip
         self._tiles.draw_idle()
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QImage, QPainter
 from qtpy.QtSvg import QSvgGenerator
@@ -42,6 +41,7 @@ from napari_neuroscope.widgets.diagram_view import DiagramView
 from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note, pixmap
 from napari_neuroscope.widgets.layer_properties import LayerProperties
+from napari_neuroscope.widgets.notices import tell_error
 from napari_neuroscope.widgets.session import Session
 
 _PNG_SCALE, _LARGEST_PNG = 2.0, 12_000
@@ -414,7 +414,7 @@ class Architecture(Dock):
             try:
                 self.save(Path(chosen))
             except NeuroscopeError as error:
-                show_error(str(error))
+                tell_error(str(error))
 
     def save(self, path: Path) -> None:
         """Save the graph as it is shown (.svg, .png), or a table of all layers (.csv).

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
@@ -19,7 +18,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
-    QMessageBox,
     QProgressBar,
     QPushButton,
     QSpinBox,
@@ -35,13 +33,16 @@ from napari_neuroscope.engine.images import pairs_of
 from napari_neuroscope.engine.recipe import SUFFIX, Recipe
 from napari_neuroscope.viewer.batch_layers import results_data
 from napari_neuroscope.viewer.overlays import LayerData
+from napari_neuroscope.viewer.plain_names import named
 from napari_neuroscope.widgets.batch_choice import Choice, recipe_in_words
 from napari_neuroscope.widgets.batch_process import BatchProcess
 from napari_neuroscope.widgets.batch_table import BatchTable
+from napari_neuroscope.widgets.dialogs import agrees
 from napari_neuroscope.widgets.dock import Dock, in_a_sentence
 from napari_neuroscope.widgets.jobs import Jobs, WorkThread
-from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.labels import LinkLabel, note, on_line, plain_tooltip
 from napari_neuroscope.widgets.long_work import TimeLeft
+from napari_neuroscope.widgets.notices import tell_error
 from napari_neuroscope.widgets.opening import ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.path_list import PathLine, PathList
 from napari_neuroscope.widgets.session import Session
@@ -54,8 +55,6 @@ _KINDS = {
     ".npy": "NumPy: values on the map's own grid, and the record beside them as JSON.",
     ".png": "A picture of the map over the image.",
 }
-# To be read on dark and on light.
-_LINK = "#3f8fe0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +175,7 @@ class Batch(Dock):
         self._reason = note()
         self._progress = QProgressBar()
         self._progress.setVisible(False)
-        self._dashboard = note()
-        self._dashboard.setOpenExternalLinks(True)
+        self._dashboard = LinkLabel()
         self._dashboard.setVisible(False)
         self._answer = note(selectable=True)
         self._table = BatchTable()
@@ -222,9 +220,10 @@ class Batch(Dock):
     def choose_recipe(self, path: str | Path | None) -> None:
         """Take the recipe of a file; None: what is chosen in the dock “Neuroscope”."""
         if path is not None and self._recipe_box.findData(str(path)) < 0:
-            self._recipe_box.addItem(Path(path).name.removesuffix(SUFFIX), str(path))
+            self._recipe_box.addItem(on_line(Path(path).name.removesuffix(SUFFIX)), str(path))
             row = self._recipe_box.count() - 1
-            self._recipe_box.setItemData(row, str(path), Qt.ItemDataRole.ToolTipRole)
+            tip = plain_tooltip(str(path))
+            self._recipe_box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
         row = 0 if path is None else self._recipe_box.findData(str(path))
         self._recipe_box.setCurrentIndex(row)
 
@@ -444,9 +443,7 @@ class Batch(Dock):
     def _show_start(self, event: dict[str, Any]) -> None:
         self._answer.clear()
         if link := event["dashboard"]:
-            self._dashboard.setText(
-                f'Dask shows its work at <a href="{link}" style="color: {_LINK}">{link}</a>'
-            )
+            self._dashboard.show_link("Dask shows its work at", link)
             self._dashboard.setVisible(True)
         if self._anew.isChecked() and self._seen is not None:
             self._records = {}
@@ -521,13 +518,13 @@ class Batch(Dock):
             network = recipe.network.with_source(path)
             recipe = recipe.model_copy(update={"network": network})
         elif kind == "ChangedNetworkError":
-            answer = QMessageBox.question(
+            self._allow_changed = agrees(
                 self,
                 "Another network",
                 f"The network “{recipe.network.name}” has other weights than the one that the recipe "
                 f"was made with. Run the batch with it?",
+                "Run with it",
             )
-            self._allow_changed = answer == QMessageBox.StandardButton.Yes
             if not self._allow_changed:
                 return False
         else:
@@ -558,7 +555,7 @@ class Batch(Dock):
 
     def _add(self, path: str, layers: list[LayerData]) -> None:
         self._shown[path] = [
-            getattr(self._viewer, f"add_{kind}")(data, **attributes)
+            getattr(self._viewer, f"add_{kind}")(data, **named(attributes))
             for data, attributes, kind in layers
         ]
         self._answer.setText(f"{Path(path).name} and its maps are open.")
@@ -572,7 +569,7 @@ class Batch(Dock):
         text, self._starting = in_a_sentence(error), False
         self._changed()
         self._answer.setText(text)
-        show_error(text)
+        tell_error(text)
 
 
 def _see(file: str | None, images: list[str], truth: str, out: str) -> _Seen:

@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.batch.naming import common_folder
+from napari_neuroscope.widgets.labels import on_line, plain_tooltip
 
 _HEADINGS = ("Image", "State")
 _FAILED = QColor(213, 94, 0)
@@ -110,14 +111,14 @@ class _Model(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> Any:
         path = self.paths[index.row()]
         if role == _Role.ToolTipRole:
-            return path if index.column() == 0 else self.text(path)
+            return plain_tooltip(path if index.column() == 0 else self.text(path))
         if index.column() == 0:
             if role != _Role.DisplayRole:
                 return None
             inside = Path(path).is_relative_to(self._root)
-            return str(Path(path).relative_to(self._root)) if inside else path
+            return on_line(str(Path(path).relative_to(self._root)) if inside else path)
         if role == _Role.DisplayRole:
-            return self.text(path)
+            return on_line(self.text(path))
         if role == _Role.ForegroundRole and self._states.get(path, ("", ""))[1]:
             return _FAILED
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
@@ -24,6 +23,8 @@ from superqt.utils import signals_blocked
 from napari_neuroscope.engine.class_files import SUFFIXES, read_classes
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.spec import ClassSpec, ModelSpec
+from napari_neuroscope.widgets.notices import tell_error
+from napari_neuroscope.widgets.plain_delegate import PlainDelegate
 
 _NAME, _COLOUR = 0, 1
 
@@ -43,6 +44,7 @@ class ClassTable(QWidget):
             header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
             header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(_COLOUR, 64)
+        self._table.setItemDelegate(PlainDelegate(self._table))
         self._table.setMinimumHeight(120)
         self._table.itemChanged.connect(self._edited)
         self._table.cellDoubleClicked.connect(self._ask_for_colour)
@@ -137,7 +139,7 @@ class ClassTable(QWidget):
         try:
             self.open_file(Path(chosen))
         except NeuroscopeError as error:
-            show_error(str(error))
+            tell_error(str(error))
 
     def _ask_for_colour(self, row: int, column: int) -> None:
         if column != _COLOUR:

@@ -8,7 +8,6 @@ from typing import Any
 import napari
 import numpy as np
 from matplotlib.patches import Rectangle
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -20,13 +19,14 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.viewer.comparing import cell_data
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.dock import Dock
-from napari_neuroscope.widgets.labels import note
-from napari_neuroscope.widgets.plots import canvas, cleared, dress
+from napari_neuroscope.widgets.labels import note, on_line
+from napari_neuroscope.widgets.notices import tell_error
+from napari_neuroscope.widgets.plots import canvas, cleared, dress, on_plot
 from napari_neuroscope.widgets.session import Session
 
 _WAYS = {
@@ -163,7 +163,7 @@ class ConfusionMatrix(Dock):
     def _label(self, axes: Any, names: tuple[str, ...], ink: str) -> None:
         step = -(-len(names) // _MOST_NAMES)
         places = range(0, len(names), step)
-        short = [name if len(name) < 18 else name[:16] + "…" for name in names][::step]
+        short = [on_plot(shortened(name, 17)) for name in names[::step]]
         axes.set_xticks(places, short, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
         axes.set_yticks(places, short, fontsize=8)
         axes.set_xlabel("Predicted class", color=ink, fontsize=9)
@@ -223,7 +223,7 @@ class ConfusionMatrix(Dock):
         self._note.setText(self._in_words(*cell))
         for score in scores.images_with(*cell):
             count = int(score.confusion.counts[cell])
-            item = QListWidgetItem(f"{score.name}   {count:,}")
+            item = QListWidgetItem(f"{on_line(score.name)}   {count:,}")
             item.setData(Qt.ItemDataRole.UserRole, score.name)
             self._images.addItem(item)
         self._show_pixels()
@@ -260,7 +260,7 @@ class ConfusionMatrix(Dock):
             try:
                 self.save(Path(chosen))
             except NeuroscopeError as error:
-                show_error(str(error))
+                tell_error(str(error))
 
     def save(self, path: Path) -> None:
         """Save the matrix as it is shown: .png or .svg as a picture, .csv as numbers.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -13,8 +12,10 @@ from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPe
 from qtpy.QtWidgets import QGraphicsItem, QGraphicsScene
 
 from napari_neuroscope.engine.architecture import HEIGHT, WIDTH, Diagram, Edge, Frame, Node
+from napari_neuroscope.engine.errors import shortened
 from napari_neuroscope.engine.layers import Layer, LayerGraph
 from napari_neuroscope.widgets.diagram_look import COLOURS, Palette, outline
+from napari_neuroscope.widgets.labels import in_html, on_line
 
 _DIM = 0.3
 _BORDER = 6.0
@@ -80,10 +81,10 @@ class NodeItem(QGraphicsItem):
             return
         lines = [layer.description or layer.operation, f"output {_shape(layer)}"]
         lines.append(f"{layer.parameters:,} parameters")
-        words = "<br>".join(escape(line).replace("\n", "<br>") for line in lines)
-        tip = f"<b>{escape(layer.name)}</b> · {layer.kind}<br>{words}"
+        words = "<br>".join(in_html(shortened(line, 1000)) for line in lines)
+        tip = f"<b>{in_html(shortened(layer.name, 300))}</b> · {layer.kind}<br>{words}"
         if reason:
-            tip += f"<br><i>{escape(reason)}</i>"
+            tip += f"<br><i>{in_html(reason)}</i>"
         if self.folded:
             tip += "<br>Double-click opens it."
         self.setToolTip(f"<qt>{tip}</qt>")
@@ -137,8 +138,10 @@ class NodeItem(QGraphicsItem):
             painter.drawText(self._sign(), Qt.AlignmentFlag.AlignCenter, "+")
             upper.setRight(self._sign().left() - 2)
         count = _count(self.layer.parameters)
-        self._line(painter, upper, short(self.layer.name), count, self._look.bold)
-        self._line(painter, lower, self.layer.operation, _shape(self.layer), self._look.plain)
+        self._line(painter, upper, on_line(short(self.layer.name)), count, self._look.bold)
+        self._line(
+            painter, lower, on_line(self.layer.operation), _shape(self.layer), self._look.plain
+        )
 
     def _line(self, painter: QPainter, box: QRectF, left: str, right: str, font: QFont) -> None:
         """Write two words on a line, the left one cut off where there is not room for both."""
@@ -239,7 +242,7 @@ class FrameItem(QGraphicsItem):
             painter.fillRect(shown, QColor("black"))
             painter.drawPixmap(shown, picture, QRectF(picture.rect()))
             title.setLeft(shown.right() + 5)
-        painter.drawText(title, Qt.AlignmentFlag.AlignVCenter, short(self.name))
+        painter.drawText(title, Qt.AlignmentFlag.AlignVCenter, on_line(short(self.name)))
 
 
 class DiagramScene(QGraphicsScene):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QTabWidget, QVBoxLayout
 
 from napari_neuroscope.engine.errors import NeuroscopeError
@@ -23,8 +22,9 @@ from napari_neuroscope.widgets.evaluation_choice import EvaluationChoice
 from napari_neuroscope.widgets.evaluation_results import EvaluationResults
 from napari_neuroscope.widgets.figure_table import titles_of
 from napari_neuroscope.widgets.judging import Case, Judging, weights_of
-from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.labels import note, on_line
 from napari_neuroscope.widgets.long_work import duration
+from napari_neuroscope.widgets.notices import tell_error
 from napari_neuroscope.widgets.session import Question, Session
 
 _DELAY_MS = 100
@@ -316,7 +316,7 @@ class EvaluationDock(Dock):
 
     def _show_progress(self, done: int, total: int, what: str) -> None:
         self._progress.setRange(0, total)
-        self._progress.setFormat(f"%p% {what}" if total else what)
+        self._progress.setFormat(on_line(f"%p% {what}" if total else what))
         self._progress.setValue(done)
         self._progress.setVisible(True)
         self._cancel.setEnabled(True)
@@ -331,7 +331,7 @@ class EvaluationDock(Dock):
             return
         text = in_a_sentence(error)
         self._note.setText(text)
-        show_error(text)
+        tell_error(text)
 
 
 def _has_several(candidate: Explanation | Question) -> bool:

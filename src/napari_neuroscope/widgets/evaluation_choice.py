@@ -13,13 +13,11 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QGridLayout,
-    QLabel,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible
-from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.baselines import Baseline
 from napari_neuroscope.engine.errors import NeuroscopeError
@@ -31,8 +29,10 @@ from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.viewer.regions import LayerRegion, Truth, kind_of
+from napari_neuroscope.widgets.boxes import fill, narrow
 from napari_neuroscope.widgets.figure_table import tip_of
 from napari_neuroscope.widgets.judging import TruthOf
+from napari_neuroscope.widgets.labels import PlainLabel, plain_tooltip
 from napari_neuroscope.widgets.method_tips import method_tip
 from napari_neuroscope.widgets.pickers import PickList
 from napari_neuroscope.widgets.session import Session
@@ -101,17 +101,14 @@ class EvaluationChoice(QWidget):
         self.truth_box.setToolTip(
             "Where the class truly is, for the pointing game and the energy in the mask."
         )
-        self.truth_box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.truth_box.setMinimumContentsLength(12)
+        narrow(self.truth_box)
         form = QFormLayout()
         form.addRow("Truth", self.truth_box)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(QLabel("Maps in the viewer"))
+        layout.addWidget(PlainLabel("Maps in the viewer"))
         layout.addWidget(self.layer_list, 1)
-        layout.addWidget(QLabel("Methods to compare"))
+        layout.addWidget(PlainLabel("Methods to compare"))
         layout.addWidget(self.method_list, 2)
         layout.addLayout(grid)
         layout.addLayout(form)
@@ -212,7 +209,8 @@ class EvaluationChoice(QWidget):
             if made.get("method") not in methods or {"companion", "randomised"} & set(made):
                 continue
             reason = _why_not(layer)
-            rows.append((layer, layer.name, reason or _in_words(made), not reason))
+            tip = plain_tooltip(reason or _in_words(made))
+            rows.append((layer, layer.name, tip, not reason))
         self.layer_list.set_rows(rows)
 
     def _list_methods(self) -> None:
@@ -236,14 +234,8 @@ class EvaluationChoice(QWidget):
             found += [LayerRegion(layer, "all"), LayerRegion(layer, "selected")]
             if kind_of(layer) == "labels":
                 found.append(Classes(layer))
-        chosen = self.truth_box.currentData()
-        with signals_blocked(self.truth_box):
-            self.truth_box.clear()
-            self.truth_box.addItem("None", None)
-            for one in found:
-                self.truth_box.addItem(one.title, one)
-            row = next((n for n, one in enumerate(found, 1) if one == chosen), 0)
-            self.truth_box.setCurrentIndex(row)
+        offered = {None: "None", **{one: one.title for one in found}}
+        fill(self.truth_box, offered, self.truth_box.currentData())
 
 
 def _why_not(layer: Any) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -18,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.evolution import Evolution
 from napari_neuroscope.engine.target import Mask
 from napari_neuroscope.viewer.contrast import contrast_of
@@ -28,8 +27,9 @@ from napari_neuroscope.viewer.regions import LayerRegion, Truth, kind_of
 from napari_neuroscope.viewer.side_by_side import SideBySide
 from napari_neuroscope.viewer.stacks import steps_of
 from napari_neuroscope.widgets.dock import Dock
-from napari_neuroscope.widgets.labels import note
-from napari_neuroscope.widgets.plots import canvas, cleared, dress
+from napari_neuroscope.widgets.labels import note, on_line
+from napari_neuroscope.widgets.notices import tell, tell_error
+from napari_neuroscope.widgets.plots import canvas, cleared, dress, on_plot
 
 _DELAY_MS = 150
 _SHARE, _LOW, _NEXT = "#56b4e9", "#d55e00", "#e69f00"
@@ -138,7 +138,7 @@ class EvolutionPlot(Dock):
         with signals_blocked(self._region):
             self._region.clear()
             for region in regions:
-                self._region.addItem(region.title, region)
+                self._region.addItem(on_line(region.title), region)
             self._region.setCurrentIndex(max(self._region.findText(chosen), 0))
         for layer in self._viewer.layers:
             self.follow(layer.events.visible, self._look)
@@ -259,21 +259,19 @@ class EvolutionPlot(Dock):
         """Show all layers of the stack in tiles beside the image."""
         stack, image = self._stack, self.session.image
         if stack is None or stack not in self._viewer.layers or image not in self._viewer.layers:
-            show_error("Explain several layers first: their maps are then laid side by side.")
+            tell_error("Explain several layers first: their maps are then laid side by side.")
             return
         values, names = self._maps(stack)
         first = not any(layer.name.startswith("Side by side") for layer in self._viewer.layers)
         try:
             count = self._tiles.show(stack, values, names, image, common=self._contrast.common)
         except NeuroscopeError as error:
-            show_error(str(error))
+            tell_error(str(error))
             return
         if first:
             self._viewer.reset_view()
         if count < len(names):
-            show_info(
-                f"{count} of {len(names)} layers are shown, evenly chosen: more are too small."
-            )
+            tell(f"{count} of {len(names)} layers are shown, evenly chosen: more are too small.")
 
     # --- what is shown ---
 
@@ -316,7 +314,8 @@ class EvolutionPlot(Dock):
             below.set_ylim(-1.05, 1.05)
             below.set_ylabel("rank correlation\nwith the next", color=ink, fontsize=9)
             step = -(-len(at) // 24)
-            below.set_xticks(at[::step], evolution.layers[::step], rotation=60, ha="right",
+            names = [on_plot(shortened(name, 40)) for name in evolution.layers[::step]]
+            below.set_xticks(at[::step], names, rotation=60, ha="right",
                              rotation_mode="anchor", fontsize=8)  # fmt: skip
             below.set_xlim(-0.5, len(at) - 0.5)
             for axes in self._axes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.network import Network
@@ -13,6 +13,7 @@ from napari_neuroscope.engine.tiled_weights import WEIGHINGS
 from napari_neuroscope.engine.tiles import Window
 from napari_neuroscope.viewer.in_view import window_in_view
 from napari_neuroscope.viewer.planes import by, finest
+from napari_neuroscope.widgets.labels import note
 from napari_neuroscope.widgets.part_question import Readings, about_part
 from napari_neuroscope.widgets.session import Question, Session
 
@@ -49,8 +50,7 @@ class Extent(QWidget):
         self.box.currentIndexChanged.connect(
             lambda: setattr(session, "extent", self.box.currentData())
         )
-        self.note = QLabel()
-        self.note.setWordWrap(True)
+        self.note = note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)

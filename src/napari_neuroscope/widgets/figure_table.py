@@ -22,6 +22,7 @@ from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.evaluation.evaluate import Row, measures
 from napari_neuroscope.engine.evaluation.judging import Judgement
+from napari_neuroscope.widgets.labels import on_line, plain_tooltip
 
 _BEST = QColor(0, 158, 115, 110)
 _FAILED = QColor(213, 94, 0, 110)
@@ -167,11 +168,11 @@ def titles_of(rows: Sequence[Row]) -> list[str]:
 
 
 def _titled(title: str, colour: str) -> QTableWidgetItem:
-    item = QTableWidgetItem(title)
+    item = QTableWidgetItem(on_line(title))
     swatch = QPixmap(10, 10)
     swatch.fill(QColor(colour))
     item.setData(Qt.ItemDataRole.DecorationRole, swatch)
-    item.setToolTip(title)
+    item.setToolTip(plain_tooltip(title))
     return item
 
 
@@ -196,5 +197,5 @@ def _figure(row: Row, metric: str, reason: str, *, best: bool) -> QTableWidgetIt
             "Fails: the map stays like itself while the network's weights become random, so it "
             "shows little of what was learnt."
         )
-    item.setToolTip("\n".join(words))
+    item.setToolTip(plain_tooltip("\n".join(words)))
     return item

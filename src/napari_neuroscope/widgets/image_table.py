@@ -10,7 +10,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProx
 from qtpy.QtGui import QColor, QFont, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
-from napari_neuroscope.widgets.labels import pixmap
+from napari_neuroscope.widgets.labels import on_line, pixmap, plain_tooltip
 
 _FIXED = ("Image", "Ground truth")
 _Role = Qt.ItemDataRole
@@ -187,7 +187,8 @@ class _Model(QAbstractTableModel):
             _Role.DisplayRole,
             _Role.ToolTipRole,
         ):
-            return self.headings()[section] if section < len(self.headings()) else None
+            heading = self.headings()[section] if section < len(self.headings()) else ""
+            return on_line(heading) if role == _Role.DisplayRole else plain_tooltip(heading)
         return None
 
     def value(self, row: int, column: int) -> Any:
@@ -205,15 +206,15 @@ class _Model(QAbstractTableModel):
         name, column = self.names[index.row()], index.column()
         if role == _Role.DisplayRole:
             if column == 0:
-                return name
+                return on_line(name)
             value = self.value(index.row(), column)
             if isinstance(value, float):
                 return "n/a" if np.isnan(value) else f"{value:.3f}"
-            return value
+            return on_line(value) if isinstance(value, str) else value
         if role == _Role.DecorationRole and column == 0:
             return self.icons.get(name)
         if role == _Role.ToolTipRole:
-            return self._problems.get(name) or name
+            return plain_tooltip(self._problems.get(name) or name)
         if role == _Role.ForegroundRole and name in self._problems:
             return QColor("#d55e00")
         if role == _Role.FontRole and name == self.current:

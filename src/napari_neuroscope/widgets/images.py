@@ -8,12 +8,10 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QProgressBar,
     QPushButton,
@@ -38,8 +36,9 @@ from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.image_list import ImageList
 from napari_neuroscope.widgets.image_table import ImageTable
 from napari_neuroscope.widgets.jobs import Jobs
-from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.labels import PlainLabel, note, on_line, plain_tooltip
 from napari_neuroscope.widgets.measuring import Measuring
+from napari_neuroscope.widgets.notices import tell, tell_error
 from napari_neuroscope.widgets.session import Session
 
 _KINDS = {
@@ -127,7 +126,7 @@ class Images(Dock):
         self._rim.setToolTip("The class of the rim, one pixel wide, inside each instance.")
         self._rim.currentIndexChanged.connect(self._forget_results)
         self._rim_part = QWidget()
-        rim = _row(QLabel("Rim of instances"), self._rim)
+        rim = _row(PlainLabel("Rim of instances"), self._rim)
         rim.setContentsMargins(0, 0, 0, 0)
         self._rim_part.setLayout(rim)
         self._remove = QPushButton("Remove")
@@ -173,14 +172,14 @@ class Images(Dock):
         layout.setContentsMargins(4, 4, 4, 4)
         for row in (
             (self._add, self._truth, self._remove),
-            (QLabel("Read as"), self._kind, self._columns),
+            (PlainLabel("Read as"), self._kind, self._columns),
         ):
             layout.addLayout(_row(*row))
         layout.addWidget(self._rim_part)
         layout.addWidget(self._table, 1)
         layout.addWidget(self._overall)
         layout.addLayout(_row(self._back, self._next, self._all, self._cancel, self._save))
-        layout.addLayout(_row(QLabel("Errors"), self._class, self._part, self._errors))
+        layout.addLayout(_row(PlainLabel("Errors"), self._class, self._part, self._errors))
         for line in (self._progress, self._note, self._message):
             layout.addWidget(line)
         self.setMinimumWidth(380)
@@ -269,9 +268,9 @@ class Images(Dock):
     def _ask_for_truth(self) -> None:
         name = self._table.current()
         if name is None:
-            show_info("Choose an image in the list first.")
+            tell("Choose an image in the list first.")
             return
-        chosen, _ = QFileDialog.getOpenFileName(self, f"Ground truth of {name}")
+        chosen, _ = QFileDialog.getOpenFileName(self, f"Ground truth of {on_line(name)}")
         if chosen:
             self.set_truth(name, Path(chosen))
 
@@ -509,6 +508,7 @@ class Images(Dock):
                               "Add images, and their ground truth, to see how good the network is.")  # fmt: skip
         self._say()
         names = [] if network is None or network is not self._known() else network.class_names
+        names = [on_line(name) for name in names]
         if [self._class.itemText(i) for i in range(self._class.count())] != names:
             self._class.clear()
             self._class.addItems(names)
@@ -525,7 +525,7 @@ class Images(Dock):
             more = f" And {len(left) - 3} more." if len(left) > 3 else ""
             words.append(f"Left out: {' '.join(left[:3])}{more}")
         self._message.setText("\n".join(words))
-        self._message.setToolTip("\n".join(left[:40]))
+        self._message.setToolTip(plain_tooltip("\n".join(left[:40])))
 
     def _offer_rim(self, names: list[str]) -> None:
         """Offer the classes for the rim of instances; one that is called so is taken."""
@@ -550,13 +550,13 @@ class Images(Dock):
         if self.measuring.busy:
             return  # its progress goes on
         self._progress.setRange(0, 0)
-        self._progress.setFormat(what)
+        self._progress.setFormat(on_line(what))
         self._progress.setVisible(True)
         self._cancel.setEnabled(True)
 
     def _show_progress(self, done: int, total: int, what: str) -> None:
         self._progress.setRange(0, total)
-        self._progress.setFormat(f"{what}  %v of %m" if total else what)
+        self._progress.setFormat(on_line(f"{what}  %v of %m" if total else what))
         self._progress.setValue(done)
 
     def _show_idle(self) -> None:
@@ -571,7 +571,7 @@ class Images(Dock):
             text = f"That failed: {type(error).__name__}: {error}."
         self._failure = text
         self._say()
-        show_error(text)
+        tell_error(text)
 
 
 def _truth_in_words(pair: Pair) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
@@ -16,7 +15,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -41,10 +39,13 @@ from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.ask_tool import AskTool
+from napari_neuroscope.widgets.boxes import narrow, row_of
 from napari_neuroscope.widgets.dock import Dock, in_a_sentence
 from napari_neuroscope.widgets.extent import Extent
+from napari_neuroscope.widgets.labels import PlainLabel, note, on_line, plain_tooltip
 from napari_neuroscope.widgets.long_work import CostNote, TimeLeft
 from napari_neuroscope.widgets.method_tips import method_tip
+from napari_neuroscope.widgets.notices import tell_error
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.pickers import PickList, options_widget
 from napari_neuroscope.widgets.recipe_menu import RecipeMenu
@@ -113,7 +114,7 @@ class Inspector(Dock):
 
     def _build(self) -> None:
         self.setObjectName("neuroscope-inspector")
-        self._network_box = _narrow(QComboBox())
+        self._network_box = narrow(QComboBox())
         self._network_box.setAccessibleName("Network")
         self._options_button = QPushButton("Options…")
         self._options_button.setToolTip(
@@ -121,21 +122,21 @@ class Inspector(Dock):
         )
         self._open_button = QPushButton("Open…")
         self._open_button.setToolTip("Open the network of a file. Nothing in it runs unasked.")
-        self._network_note = _note()
+        self._network_note = note()
         self._trust_button = QPushButton("Trust it to see more…")
         self._trust_button.setToolTip("Shows what the file would run, and asks.")
         self._trust_button.setVisible(False)
-        self._image_box = _narrow(QComboBox())
+        self._image_box = narrow(QComboBox())
         self._image_box.setAccessibleName("Image")
-        self._size_note = _note()
+        self._size_note = note()
         self.extent = Extent(self._viewer, self.session)
         self.slices = StackPart(self._viewer, self.session)
-        self._method_box = _narrow(QComboBox())
+        self._method_box = narrow(QComboBox())
         self._method_box.setAccessibleName("Method")
         for name, method in methods.items():
             self._method_box.addItem(method.title, name)
         self._method_box.setCurrentIndex(self._method_box.findData(self.session.method))
-        self._method_note = _note()
+        self._method_note = note()
         self._options = QWidget()
         self._options_layout = QVBoxLayout(self._options)
         self._options_layout.setContentsMargins(0, 0, 0, 0)
@@ -182,12 +183,11 @@ class Inspector(Dock):
             self._viewer, self.session, self.open_recipe, self._say, self._show_failure
         )
         self._cost_note = CostNote()
-        self._reason = _note()
+        self._reason = note()
         self._progress = QProgressBar()
         self._progress.setTextVisible(True)
         self._progress.setVisible(False)
-        self._answer = _note()
-        self._answer.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._answer = note(selectable=True)
 
         top = QFormLayout()
         top.setContentsMargins(0, 0, 0, 0)
@@ -214,9 +214,9 @@ class Inspector(Dock):
         self._layer_title = QWidget()
         title_row = QHBoxLayout(self._layer_title)
         title_row.setContentsMargins(0, 0, 0, 0)
-        title_row.addWidget(QLabel("Layers"), 1)
+        title_row.addWidget(PlainLabel("Layers"), 1)
         title_row.addWidget(self._graph_button)
-        self._class_title = QLabel("Classes")
+        self._class_title = PlainLabel("Classes")
         for widget in (
             self._layer_title,
             self._layer_list,
@@ -407,7 +407,7 @@ class Inspector(Dock):
         with signals_blocked(self._image_box):
             self._image_box.clear()
             for layer in images:
-                self._image_box.addItem(layer.name, layer)
+                self._image_box.addItem(on_line(layer.name), layer)
             if chosen in images:
                 self._image_box.setCurrentIndex(images.index(chosen))
         for layer in images:
@@ -419,7 +419,7 @@ class Inspector(Dock):
 
     def _rename_images(self, *_: Any) -> None:
         for row in range(self._image_box.count()):
-            self._image_box.setItemText(row, self._image_box.itemData(row).name)
+            self._image_box.setItemText(row, on_line(self._image_box.itemData(row).name))
 
     def images(self) -> list[napari.layers.Image]:
         """Return the image layers that can be explained."""
@@ -449,7 +449,7 @@ class Inspector(Dock):
         with signals_blocked(self._network_box):
             # The image is not looked at once more.
             self._network_box.setCurrentIndex(0)
-        self._image_box.setCurrentIndex(self._image_box.findText(layer.name))
+        self._image_box.setCurrentIndex(row_of(self._image_box, layer))
         with signals_blocked(self._network_box):
             self._network_box.setCurrentText(title)
         self._trouble, self._inspected = "", ()
@@ -472,7 +472,7 @@ class Inspector(Dock):
         """Look at the image that was chosen, here or in another dock."""
         if layer is not None and layer is not self.image_layer():
             with signals_blocked(self._image_box):
-                self._image_box.setCurrentIndex(self._image_box.findText(layer.name))
+                self._image_box.setCurrentIndex(row_of(self._image_box, layer))
         if self._network_box.currentIndex() > 0:
             self._inspect()
         self._changed()
@@ -576,7 +576,8 @@ class Inspector(Dock):
                 tip += "\nIt has no positions, so there is no map of it."
             elif layer.parameters:
                 tip += f"\n{layer.parameters:,} parameters"
-            rows.append((layer.name, f"{layer.name}   {layer.kind}, {shape}", tip, usable))
+            words = f"{layer.name}   {layer.kind}, {shape}"
+            rows.append((layer.name, words, plain_tooltip(tip), usable))
         self._layer_list.set_rows(rows)
 
     def _list_classes(self, findings: Findings) -> None:
@@ -828,7 +829,7 @@ class Inspector(Dock):
 
     def _show_start(self, what: str) -> None:
         self._progress.setRange(0, 0)
-        self._progress.setFormat(what)
+        self._progress.setFormat(on_line(what))
         self._progress.setVisible(True)
         self._cancel.setEnabled(True)
 
@@ -837,6 +838,7 @@ class Inspector(Dock):
         words = f"{what}  %p%" if total and "%" not in what else what
         if left:
             words += f" · {left} left"
+        words = on_line(words)
         if (self._progress.maximum(), self._progress.format()) != (total, words):
             self._progress.setRange(0, total)
             self._progress.setFormat(words)
@@ -852,21 +854,7 @@ class Inspector(Dock):
         text = in_a_sentence(error)
         self._answer.setText(text)
         self._answer.setVisible(True)
-        show_error(text)
-
-
-def _note() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setVisible(True)
-    return label
-
-
-def _narrow(box: QComboBox) -> QComboBox:
-    """Let a box be narrower than its longest text."""
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(12)
-    return box
+        tell_error(text)
 
 
 def _is_image(layer: Any) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from napari_neuroscope.engine.errors import shortened
 from napari_neuroscope.engine.evaluation.evaluate import Row
 from napari_neuroscope.engine.evaluation.faithfulness import Way
 from napari_neuroscope.engine.evaluation.sanity import MOST_LIKE
-from napari_neuroscope.widgets.plots import cleared, dress
+from napari_neuroscope.widgets.plots import cleared, dress, on_plot
 
 # Apart for colour-blind eyes, on dark and on light.
 _COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#999999")
@@ -55,11 +56,11 @@ def draw_curves(
                 ls=_DASHES[number // len(_COLOURS) % len(_DASHES)],
                 lw=3 if thick else 1.3, alpha=1 if thick or chosen < 0 else 0.6,
                 marker="o" if part == "sanity_check" else "", markersize=3,
-                zorder=3 if thick else 2, label=titles[number],
+                zorder=3 if thick else 2,
             )  # fmt: skip
         _finish(axes, part, rows, back, ink)
     legend = figure.legend(
-        [lines[number] for number in sorted(lines)], [titles[number] for number in sorted(lines)],
+        [lines[number] for number in sorted(lines)], [on_plot(shortened(titles[number])) for number in sorted(lines)],
         loc="outside upper center", ncols=2, fontsize=7, frameon=False,
     )  # fmt: skip
     for text in legend.get_texts():
@@ -81,7 +82,7 @@ def _finish(axes: Any, part: str, rows: Sequence[Row], back: str, ink: str) -> N
     stages = next(row.sanity.stages for row in rows if row.sanity is not None)
     axes.set_ylim(-0.05, 1.05)
     axes.axhline(MOST_LIKE, color=ink, lw=0.8, ls="--")
-    axes.set_xticks(range(len(stages) + 1), ["none", *stages], rotation=30, ha="right",
+    axes.set_xticks(range(len(stages) + 1), ["none", *(on_plot(shortened(name, 40)) for name in stages)], rotation=30, ha="right",
                     rotation_mode="anchor", fontsize=7)  # fmt: skip
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import Any
 
 import napari
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.grid import Grid
@@ -20,7 +19,7 @@ from napari_neuroscope.viewer.clicks import Clicks
 from napari_neuroscope.viewer.field_box import FieldBox
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.widgets.jobs import Jobs
-from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.labels import HeadedLabel, note
 from napari_neuroscope.widgets.plots import canvas, draw_histogram
 from napari_neuroscope.widgets.session import Session
 
@@ -56,11 +55,7 @@ class LayerProperties(QWidget):
         self._name = ""
         self._position: tuple[float, ...] | None = None
         self._clicks = Clicks(viewer, self.show_field)
-        self._text = QLabel()
-        self._text.setWordWrap(True)
-        self._text.setTextFormat(Qt.TextFormat.RichText)
-        self._text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._text = HeadedLabel()
         self.field = QPushButton("Show field")
         self.field.setCheckable(True)
         self.field.setToolTip(
@@ -95,11 +90,11 @@ class LayerProperties(QWidget):
         if same and self.seen is not None:
             return
         self.seen = None
-        self._text.setText(self._in_words(graph, layer))
+        self._text.show_lines(layer.name, self._in_words(graph, layer))
         self.draw()
         self.measure()
 
-    def _in_words(self, graph: LayerGraph, layer: Layer) -> str:
+    def _in_words(self, graph: LayerGraph, layer: Layer) -> list[str]:
         def shape(name: str) -> str:
             return " × ".join(map(str, graph[name].output_shape)) or "one number"
 
@@ -120,10 +115,7 @@ class LayerProperties(QWidget):
             found = self.seen.statistics
             dead = f"{found.dead.sum()} of {len(found)} channels dead ({found.dead_share:.0%})"
             rows.append(("On this image", dead))
-        lines = [f"<b>{html.escape(layer.name)}</b>"]
-        for title, words in rows:
-            lines.append(f"{title + ': ' if title else ''}{html.escape(words)}")
-        return "<br>".join(lines)
+        return [f"{title}: {words}" if title else words for title, words in rows]
 
     def measure(self, *_: Any) -> None:
         """Look at the layer's activation of the image that is shown, beside the window."""
@@ -147,7 +139,7 @@ class LayerProperties(QWidget):
         if graph is None or seen.layer != self._name:
             return
         self.seen = seen
-        self._text.setText(self._in_words(graph, graph[self._name]))
+        self._text.show_lines(self._name, self._in_words(graph, graph[self._name]))
         self.draw()
         if self.field.isChecked() and self._position is not None:
             self.show_field(self._position)

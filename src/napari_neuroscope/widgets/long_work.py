@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from qtpy.QtWidgets import QLabel
-
+from napari_neuroscope.widgets.labels import PlainLabel
 from napari_neuroscope.widgets.session import Session
 
 # What takes longer is computed when it is asked for, and not at each choice.
@@ -45,7 +44,7 @@ class TimeLeft:
         return duration(took / over * (total - done))
 
 
-class CostNote(QLabel):
+class CostNote(PlainLabel):
     """Says what an explanation of what is chosen takes, where that is much."""
 
     def __init__(self) -> None:

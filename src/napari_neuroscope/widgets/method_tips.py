@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import re
 
 from napari_neuroscope.engine.methods.registry import Method, Option
+from napari_neuroscope.widgets.labels import in_html
 
 
 def method_tip(method: Method, reason: str | None = None) -> str:
@@ -34,4 +34,4 @@ def option_tip(option: Option) -> str:
 
 
 def _in_html(text: str) -> str:
-    return re.sub("``(.+?)``", r"<i>\1</i>", html.escape(text, quote=False))
+    return re.sub("``(.+?)``", r"<i>\1</i>", in_html(text))

@@ -14,9 +14,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
-    QMessageBox,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -32,8 +30,9 @@ from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.preview import Preview
 from napari_neuroscope.widgets.class_table import ClassTable
+from napari_neuroscope.widgets.dialogs import agrees
 from napari_neuroscope.widgets.dock import Dock
-from napari_neuroscope.widgets.labels import note, pixmap
+from napari_neuroscope.widgets.labels import PlainLabel, file_name, note, pixmap, plain_tooltip
 from napari_neuroscope.widgets.normalization import NormalizationEditor
 from napari_neuroscope.widgets.session import Findings, Session, inspect
 from napari_neuroscope.widgets.spec_texts import (
@@ -119,7 +118,7 @@ class ModelOptions(Dock):
         )
         self._left.setStyleSheet("font-weight: bold;")
         self._trouble = note(selectable=True)
-        self._picture = QLabel()
+        self._picture = PlainLabel()
         self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._picture.setMinimumHeight(120)
         self._picture.setAccessibleName("The image as the network sees it")
@@ -352,7 +351,7 @@ class ModelOptions(Dock):
             return
         where = _beside(network)
         self._save.setToolTip(
-            f"Save as {where}, which is used whenever the network is opened."
+            plain_tooltip(f"Save as {where}, which is used whenever the network is opened.")
             if where
             else "This network is of no file of yours; “Save as…” saves its options elsewhere."
         )
@@ -505,7 +504,7 @@ class ModelOptions(Dock):
     def _ask_where(self) -> None:
         if self._network is None:
             return
-        place = _beside(self._network) or Path(f"{self._network.name}.neuroscope.yaml")
+        place = _beside(self._network) or Path(f"{file_name(self._network.name)}.neuroscope.yaml")
         chosen, _ = QFileDialog.getSaveFileName(
             self, "Save model options", str(place), "Model options (*.neuroscope.yaml)"
         )
@@ -528,10 +527,8 @@ class ModelOptions(Dock):
                 return True
         except NeuroscopeError:
             pass
-        answer = QMessageBox.question(
-            self, "Replace the options?", f"{where} holds other options. Replace them?"
-        )
-        return answer == QMessageBox.StandardButton.Yes
+        words = f"{where} holds other options. Replace them?"
+        return agrees(self, "Replace the options?", words, "Replace")
 
     def _write(self, where: Path) -> None:
         if self._network is None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QDialog, QFileDialog, QWidget
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, first_line
+from napari_neuroscope.engine.files.plain_data import PlainDataError, parse_yaml
 from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
 from napari_neuroscope.engine.frameworks.base import suffixes
+from napari_neuroscope.engine.plain_text import visible
+from napari_neuroscope.widgets.dialogs import ask_for_text
+from napari_neuroscope.widgets.notices import tell_error
+from napari_neuroscope.widgets.trust_dialog import TrustDialog
 
 
 def ask_for_file(parent: QWidget) -> Path | None:
@@ -30,18 +34,18 @@ def ask_for_factory(parent: QWidget, path: Path) -> tuple[str, dict[str, Any]] |
     NeuroscopeError
         Where the arguments can't be read.
     """
-    text, agreed = QInputDialog.getText(
+    text = ask_for_text(
         parent,
         "What builds this network?",
         f"{path.name} holds weights alone. Which function or class of an installed package builds "
         f"the network?\nSuch as  package.module:UNet  or  package.module:UNet {{classes: 3}}",
     )
-    if not agreed or not text.strip():
+    if not text:
         return None
-    name, _, arguments = text.strip().partition(" ")
+    name, _, arguments = text.partition(" ")
     try:
-        given = yaml.safe_load(arguments) if arguments.strip() else {}
-    except yaml.YAMLError:
+        given = parse_yaml(arguments) if arguments.strip() else {}
+    except PlainDataError:
         given = None
     if not isinstance(given, dict):
         raise NeuroscopeError(
@@ -53,19 +57,11 @@ def ask_for_factory(parent: QWidget, path: Path) -> tuple[str, dict[str, Any]] |
 
 def ask_for_trust(parent: QWidget, refusal: UntrustedError) -> bool:
     """Show what a file would run, and ask whether it may; remember a yes by the file's hash."""
-    box = QMessageBox(parent)
-    box.setIcon(QMessageBox.Icon.Warning)
-    box.setWindowTitle("Trust this file?")
-    box.setText(f"“{refusal.path.name}” would run code of its own on this computer.")
-    box.setInformativeText(
-        f"It would run: {refusal.would_run}.\n\nFile: {refusal.path}\nSHA-256: {refusal.sha256}\n\n"
-        f"Trust it only if you know where it comes from. A yes is remembered for this very content."
-    )
-    yes = box.addButton("Trust this file", QMessageBox.ButtonRole.AcceptRole)
-    no = box.addButton(QMessageBox.StandardButton.Cancel)
-    box.setDefaultButton(no)
-    box.exec()
-    if box.clickedButton() is not yes:
+    if TrustDialog(parent, refusal).exec() != QDialog.DialogCode.Accepted:
         return False
-    TrustStore().add(refusal.sha256, refusal.path.name)
+    try:
+        TrustStore().add(refusal.sha256, visible(refusal.path.name, 200))
+    except (NeuroscopeError, OSError) as error:
+        tell_error(f"That you trust “{refusal.path.name}” can't be remembered: {first_line(error)}")
+        return False
     return True

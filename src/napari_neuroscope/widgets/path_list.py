@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QHBoxLayout,
-    QInputDialog,
     QLineEdit,
     QListWidget,
     QPushButton,
@@ -19,6 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_neuroscope.widgets.buttons import menu_button
+from napari_neuroscope.widgets.dialogs import ask_for_text
+from napari_neuroscope.widgets.plain_delegate import PlainDelegate
 
 
 class PathList(QWidget):
@@ -88,13 +89,13 @@ class PathList(QWidget):
             self.add([folder])
 
     def _ask_for_pattern(self) -> None:
-        text, agreed = QInputDialog.getText(
+        text = ask_for_text(
             self,
             f"Add {self._what} by a pattern",
             "Such as /data/scans/*.tif, or /data/**/*.png for all folders below:",
         )
-        if agreed and text.strip():
-            self.add([text.strip()])
+        if text:
+            self.add([text])
 
 
 class PathLine(QWidget):
@@ -163,6 +164,7 @@ class _Dropped(QListWidget):
         self._take = take
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setUniformItemSizes(True)
+        self.setItemDelegate(PlainDelegate(self))
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAcceptDrops(True)

@@ -14,6 +14,7 @@ from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.methods.options import PerAxis
 from napari_neuroscope.engine.methods.registry import Method, Option
+from napari_neuroscope.widgets.labels import on_line
 from napari_neuroscope.widgets.method_tips import option_tip
 
 
@@ -61,11 +62,14 @@ class PickList(QWidget):
         return QSize(240, 150)
 
     def set_rows(self, rows: Sequence[tuple[Any, str, str, bool]]) -> None:
-        """Offer rows of (value, text, tooltip, usable), keeping what is chosen where it is left."""
+        """Offer rows of (value, text, tooltip, usable), keeping what is chosen where it is left.
+
+        A tooltip is HTML where it looks like that: words of a file are made plain before.
+        """
         before, wanted = self.chosen(), self._list.list_widget
         with signals_blocked(wanted):
             wanted.clear()
-            wanted.addItems([text for _, text, _, _ in rows])
+            wanted.addItems([on_line(text) for _, text, _, _ in rows])
             for number, (value, _, tip, usable) in enumerate(rows):
                 item = wanted.item(number)
                 item.setData(Qt.ItemDataRole.UserRole, value)

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from napari.utils.theme import get_theme
 
+from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.statistics import ChannelStatistics
 
 _BARS = "#56b4e9"
@@ -39,6 +40,11 @@ def dress(axes: Any, back: str, ink: str, **ticks: Any) -> None:
     axes.tick_params(colors=ink, **ticks)
     for spine in axes.spines.values():
         spine.set_edgecolor(ink)
+
+
+def on_plot(text: str) -> str:
+    """Return words for a figure, where what stands between two $ would be set as a formula."""
+    return visible(text).replace("$", r"\$")
 
 
 def draw_histogram(figure: Figure, theme_name: str, found: ChannelStatistics | None) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtGui import QAction, QGuiApplication
-from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.recipe import SUFFIX, Recipe
 from napari_neuroscope.viewer.recipes import Chosen
+from napari_neuroscope.widgets.dialogs import agrees
 from napari_neuroscope.widgets.jobs import Jobs, WorkThread
+from napari_neuroscope.widgets.labels import file_name, plain_tooltip
 from napari_neuroscope.widgets.session import Session
 
 _FILTER = f"Recipes (*{SUFFIX})"
@@ -122,10 +124,8 @@ class RecipeMenu(QPushButton):
         )
 
     def _may_replace(self, path: Path) -> bool:
-        answer = QMessageBox.question(
-            self, "Replace the recipe?", f"{path} is there already. Replace it?"
-        )
-        return answer == QMessageBox.StandardButton.Yes
+        words = f"{path} is there already. Replace it?"
+        return agrees(self, "Replace the recipe?", words, "Replace")
 
     def copy_as_python(self) -> None:
         """Put a script on the clipboard that makes the map again."""
@@ -165,15 +165,14 @@ class RecipeMenu(QPushButton):
 
 def _offer(action: QAction, words: str, reason: str = "") -> None:
     action.setEnabled(not reason)
-    action.setToolTip(reason or words)
+    action.setToolTip(plain_tooltip(reason or words))
 
 
 def _file_name(recipe: Recipe) -> str:
     """Return what a recipe's file may be called."""
     classes = [str(target.class_) for target in recipe.targets if target.class_ is not None]
     words = [recipe.method, *classes[:2]]
-    kept = ("".join(c if c.isalnum() else "_" for c in word) for word in words)
-    return f"{'-'.join(kept)}{SUFFIX}"
+    return f"{'-'.join(map(file_name, words))}{SUFFIX}"
 
 
 def _with_suffix(path: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtWidgets import QMessageBox
 
-from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, Progress
+from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, Progress, shortened
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.methods.registry import Needs, methods
@@ -26,6 +26,8 @@ from napari_neuroscope.engine.tiles import Tiling
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import Truth
+from napari_neuroscope.widgets.dialogs import agrees, question_box
+from napari_neuroscope.widgets.labels import on_button
 from napari_neuroscope.widgets.opening import ask_for_factory, ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.part_question import TiledQuestion
 from napari_neuroscope.widgets.session import Findings, Offer, Question, Session, inspect
@@ -153,13 +155,15 @@ class Replay:
 
     def _ask_for_network(self, attempt: _Attempt, error: MissingNetworkError) -> bool:
         made, chosen = attempt.recipe.network, self._inspector.session.network
-        box = _question(self._inspector, "Where is the network?")
         where = f"in {made.source}, which is not there" if made.source else "in memory"
-        box.setText(f"The recipe “{attempt.name}” is of the network “{made.name}”, {where}.")
+        words = f"The recipe “{attempt.name}” is of the network “{made.name}”, {where}."
+        box = question_box(self._inspector, "Where is the network?", words)
         file = box.addButton("Choose its file…", QMessageBox.ButtonRole.AcceptRole)
         use = None
         if chosen is not None:
-            use = box.addButton(f"Use “{chosen.name}”", QMessageBox.ButtonRole.AcceptRole)
+            use = box.addButton(
+                on_button(f"Use “{shortened(chosen.name)}”"), QMessageBox.ButtonRole.AcceptRole
+            )
         box.exec()
         if box.clickedButton() is file and (path := ask_for_file(self._inspector)) is not None:
             attempt.recipe = attempt.recipe.model_copy(update={"network": made.with_source(path)})
@@ -171,15 +175,13 @@ class Replay:
 
     def _ask_about_change(self, attempt: _Attempt) -> bool:
         name = (attempt.network or attempt.recipe.network).name
-        box = _question(self._inspector, "Another network")
-        box.setText(
+        attempt.allow_changed = agrees(
+            self._inspector,
+            "Another network",
             f"The network “{name}” has other weights than the one that the recipe "
-            f"“{attempt.name}” was made with."
+            f"“{attempt.name}” was made with. The map will be another, and its record will say why.",
+            "Explain with it",
         )
-        box.setInformativeText("The map will be another, and its record will say why.")
-        go_on = box.addButton("Explain with it", QMessageBox.ButtonRole.AcceptRole)
-        box.exec()
-        attempt.allow_changed = box.clickedButton() is go_on
         return attempt.allow_changed
 
     def _ask_for_factory(self, attempt: _Attempt) -> bool:
@@ -339,11 +341,3 @@ def _open_already(recipe: Recipe, session: Session) -> Network | None:
         if recipe.is_of(network):
             return network
     return None
-
-
-def _question(parent: Any, title: str) -> QMessageBox:
-    box = QMessageBox(parent)
-    box.setIcon(QMessageBox.Icon.Question)
-    box.setWindowTitle(title)
-    box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-    return box

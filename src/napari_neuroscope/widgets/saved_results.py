@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QFileDialog
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.viewer.plain_names import named
 from napari_neuroscope.viewer.readers import read
 
 # Folders are dropped on the window.
@@ -27,4 +28,4 @@ def open_saved() -> None:
     names, _ = QFileDialog.getOpenFileNames(None, "Open saved explanations", "", _KINDS)
     for name in names:
         for data, attributes, kind in read(name):
-            getattr(viewer, f"add_{kind}")(data, **attributes)
+            getattr(viewer, f"add_{kind}")(data, **named(attributes))

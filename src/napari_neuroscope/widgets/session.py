@@ -20,6 +20,7 @@ from napari_neuroscope.engine.loading import DEMOS, load
 from napari_neuroscope.engine.methods.registry import Method, Needs, methods
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.engine.parts import moved_by
+from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.target import Target
 from napari_neuroscope.engine.tiles import Window
 from napari_neuroscope.viewer.explained import Explained
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 Offer = Callable[[Explanation], None]
 """Takes a map that is not yet finished."""
 
+# A network's name may be a stranger's.
+_LONGEST_TITLE = 120
 DEMO_TITLES = {"nuclei": "Demo: nuclei (U-Net)", "blood-cells": "Demo: blood cells (classifier)"}
 
 
@@ -184,7 +187,7 @@ class Session:
         name
             What it is offered as; its own name if not given.
         """
-        name = name or network.name
+        name = visible(name or network.name, _LONGEST_TITLE)
         title, number = name, 1
         while title in self._open and self._loaded.get(title) is not network:
             number += 1
@@ -200,11 +203,12 @@ class Session:
     ) -> str:
         """Offer the network of a file; return the title it is offered under."""
         path = path.absolute()
-        title, number = path.name, 1
+        name = visible(path.name, _LONGEST_TITLE)
+        title, number = name, 1
         while title in self._open and self._paths.get(title) != path:
             # Two checkpoints may have one name, in folders of their own.
             number += 1
-            title = f"{path.name} {number}"
+            title = f"{name} {number}"
         self._paths[title] = path
         self._open[title] = _loader(str(path), factory, arguments)
         self._loaded.pop(title, None)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QSpinBox, QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.parts import is_large
 from napari_neuroscope.engine.planes import Stack
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import LayerRegion
+from napari_neuroscope.widgets.labels import PlainLabel, note
 from napari_neuroscope.widgets.long_work import duration
 from napari_neuroscope.widgets.session import Question, Session
 from napari_neuroscope.widgets.stack_question import StackQuestion, stack_of
@@ -53,7 +54,7 @@ class StackPart(QWidget):
         self._viewer, self._session = viewer, session
         self._stack: Stack | None = None
         self.offered = True
-        self.title = QLabel("Slices")
+        self.title = PlainLabel("Slices")
         self.box = QComboBox()
         self.box.setAccessibleName("Slices")
         for row, (value, (text, tip)) in enumerate(_CHOICES.items()):
@@ -67,8 +68,7 @@ class StackPart(QWidget):
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setColumnStretch(1, 1)
         self._grid.setColumnStretch(3, 1)
-        self.note = QLabel()
-        self.note.setWordWrap(True)
+        self.note = note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -185,7 +185,7 @@ class StackPart(QWidget):
             last.valueChanged.connect(first.setMaximum)
             for one in (first, last):
                 one.valueChanged.connect(self.changed)
-            for column, widget in enumerate((QLabel(axis), first, QLabel("to"), last)):
+            for column, widget in enumerate((PlainLabel(axis), first, PlainLabel("to"), last)):
                 self._grid.addWidget(widget, row, column)
             self._ends.append((first, last))
         self._show()

@@ -7,10 +7,10 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSpinBox, QWidget
 from superqt import QCollapsible
-from superqt.utils import signals_blocked
 
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.regions import LayerRegion, kind_of
+from napari_neuroscope.widgets.boxes import choose, fill, narrow
 from napari_neuroscope.widgets.session import Session
 
 _NAMED = {
@@ -99,23 +99,23 @@ class TargetPart(QCollapsible):
 
     def choose_region(self, region: str | LayerRegion) -> None:
         """Choose where: "everywhere", "predicted", "ground_truth", or a layer's."""
-        _choose(self.region_box, region)
+        choose(self.region_box, region)
         self.expand(animate=False)
 
     def choose_labels(self, layer: Any) -> None:
         """Choose the layer of labels; None for none."""
-        _choose(self.labels_box, layer)
+        choose(self.labels_box, layer)
         self.expand(animate=False)
 
     def choose_score(self, score: str) -> None:
         """Choose the score that is explained, by its name."""
-        _choose(self.score_box, score)
+        choose(self.score_box, score)
 
     def take(self, session: Session) -> None:
         """Choose what is chosen in another session, as far as it is offered here."""
-        _choose(self.labels_box, session.labels)
-        _choose(self.region_box, session.region)
-        _choose(self.score_box, session.score)
+        choose(self.labels_box, session.labels)
+        choose(self.region_box, session.region)
+        choose(self.score_box, session.score)
         self.margin_box.setValue(session.margin)
 
     def allow_regions(self, allowed: bool) -> None:
@@ -137,12 +137,9 @@ class TargetPart(QCollapsible):
         for layer in layers:
             regions += [LayerRegion(layer, "all"), LayerRegion(layer, "selected")]
         labels = [layer for layer in layers if kind_of(layer) == "labels"]
-        _fill(self.region_box, {r: _NAMED.get(r) or r.title for r in regions}, self._session.region)
-        _fill(
-            self.labels_box,
-            {None: "None", **{layer: layer.name for layer in labels}},
-            self._session.labels,
-        )
+        fill(self.region_box, {r: _NAMED.get(r) or r.title for r in regions}, self._session.region)
+        names = {None: "None", **{layer: layer.name for layer in labels}}
+        fill(self.labels_box, names, self._session.labels)
         for layer in layers:
             layer.events.name.disconnect(self._list_layers)
             layer.events.name.connect(self._list_layers)
@@ -182,24 +179,4 @@ def _box(name: str, tip: str) -> QComboBox:
     box = QComboBox()
     box.setAccessibleName(name)
     box.setToolTip(tip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(12)
-    return box
-
-
-def _fill(box: QComboBox, items: dict[Any, str], chosen: Any) -> None:
-    with signals_blocked(box):
-        box.clear()
-        for value, text in items.items():
-            box.addItem(text, value)
-        box.setCurrentIndex(max(_row_of(box, chosen), 0))
-
-
-def _row_of(box: QComboBox, value: Any) -> int:
-    # Qt's own search does not know when Python objects are equal.
-    rows = (row for row in range(box.count()) if box.itemData(row) == value)
-    return next(rows, -1)
-
-
-def _choose(box: QComboBox, value: Any) -> None:
-    box.setCurrentIndex(_row_of(box, value))
+    return narrow(box)
