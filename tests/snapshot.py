@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import warnings
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -45,6 +49,19 @@ class Snapshot:
             "grad": {name: p.grad for name, p in parameters.items()},
             "tensor hooks": {name: p._backward_hooks for name, p in parameters.items()},
             "random state": torch.get_rng_state().tolist(),
+            "random state of NumPy": np.random.get_state()[1].tolist(),
+            "random state of Python": random.getstate(),
+            "deterministic": (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.backends.cudnn.deterministic,
+                torch.backends.cudnn.benchmark,
+                torch.backends.cudnn.allow_tf32,
+                torch.get_float32_matmul_precision(),
+            ),
+            "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
+            "default dtype": torch.get_default_dtype(),
+            "autocast": (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")),
+            "warnings": ("ignore", None, Warning, None, 0) in warnings.filters,
             "grad mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
             "function modes": torch._C._len_torch_function_stack(),
             "dispatch modes": torch._C._len_torch_dispatch_stack(),
@@ -52,8 +69,9 @@ class Snapshot:
 
     def assert_unchanged(self) -> None:
         """Compare bit for bit."""
+        now = self._facts()
         for what, then in self.facts.items():
-            assert self._facts()[what] == then, what
+            assert now[what] == then, what
         tensors = self._tensors()
         assert tensors.keys() == self.tensors.keys()
         for name, tensor in tensors.items():

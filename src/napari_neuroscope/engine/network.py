@@ -198,6 +198,12 @@ class Network:
     def layers(self) -> LayerGraph:
         """The layers, in order of execution, found by one forward pass when first asked for."""
         if self._layers is None:
+            self._find_layers()
+        assert self._layers is not None
+        return self._layers
+
+    def _find_layers(self) -> None:
+        with self.undisturbed():
             for x in self._examples():
                 try:
                     self._discover(x)
@@ -206,8 +212,6 @@ class Network:
                     failure = error
             else:
                 raise failure
-        assert self._layers is not None
-        return self._layers
 
     def layers_of(self, x: Tensor) -> LayerGraph:
         """Return the layers for an input (channel, *space): how tokens lie depends on its size."""
@@ -215,10 +219,13 @@ class Network:
         shape = tuple(x.shape[1:])
         if shape == layers.input_shape or not layers.folded:
             return layers
-        if self._resized is None or self._resized.input_shape != shape:
-            self._resized, _ = self._adapter.layers(x[None], self.spec, no_progress)
-            self._resized.input_shape = shape
-        return self._resized
+        with self.undisturbed():
+            resized = self._resized
+            if resized is None or resized.input_shape != shape:
+                resized, _ = self._adapter.layers(x[None], self.spec, no_progress)
+                resized.input_shape = shape
+                self._resized = resized
+            return resized
 
     @property
     def class_names(self) -> list[str]:
@@ -245,8 +252,9 @@ class Network:
 
     def digests(self, image: Any) -> tuple[str, str]:
         """Return the digests of the network and of an image, as the record of a map has them."""
-        key = self._key(as_array(image))
-        return self.digest(key.state), key.image
+        with self.undisturbed():
+            key = self._key(as_array(image))
+            return self.digest(key.state), key.image
 
     def _examples(self) -> list[Tensor]:
         """Return inputs of the sizes that a network is likely to take."""
@@ -260,8 +268,12 @@ class Network:
         return [torch.zeros(1, self.channels, *size) for size in sizes]
 
     def _discover(self, x: Tensor, progress: Progress = no_progress) -> None:
-        if self._layers is not None:
-            return
+        with self.undisturbed():
+            # Another thread may have found them meanwhile.
+            if self._layers is None:
+                self._take_layers(x, progress)
+
+    def _take_layers(self, x: Tensor, progress: Progress) -> None:
         layers, output = self._adapter.layers(x, self.spec, progress)
         layers.input_shape = tuple(x.shape[2:])
         outputs = Outputs(output, None, self.spec, None)
@@ -273,12 +285,14 @@ class Network:
                 f"The spec names {len(names)} classes, but the network answers {count}."
             )
         self.spec = self.spec.model_copy(update={"classes": names})
-        self._layers, self._names = layers, [self.spec.class_name(i) for i in range(count)]
+        self._names = [self.spec.class_name(i) for i in range(count)]
         ran = [layer for layer in layers.values() if layer.kind != "block"]
         self._growth = sum(math.prod(layer.output_shape) for layer in ran) / x.numel()
         # What works in place leaves its input no memory of its own, and dropout does nothing here.
         held = [n for n in ran if not n.overwritten and n.kind != "dropout"]
         self._held_growth = sum(math.prod(layer.output_shape) for layer in held) / x.numel()
+        # The last: whoever sees it finds the rest.
+        self._layers = layers
 
     def discover(self, image: Any, progress: Progress = no_progress) -> None:
         """Find the layers with this image, unless they are known."""
@@ -418,16 +432,17 @@ class Network:
 
             return predict_tiled(self, image)
         array = as_array(image)
-        held = self.traces.get(self._key(array))
-        if held is not None:
-            prepared, outputs = held.prepared, held.outputs
-        else:
-            prepared = self.prepare(array)
-            x = prepared.input[None]
-            self._discover(x)
-            found = self.layers.final_activation
-            output, scores = self._adapter.output(x, self.spec, self.layers)
-            outputs = Outputs(output, scores, self.spec, found[1] if found else None)
+        with self.undisturbed():
+            held = self.traces.get(self._key(array))
+            if held is not None:
+                prepared, outputs = held.prepared, held.outputs
+            else:
+                prepared = self.prepare(array)
+                x = prepared.input[None]
+                self._discover(x)
+                found = self.layers.final_activation
+                output, scores = self._adapter.output(x, self.spec, self.layers)
+                outputs = Outputs(output, scores, self.spec, found[1] if found else None)
         grid = None
         if self.spec.task == "segmentation":
             grid = prepared.grid.divided(outputs.predicted.shape)
@@ -468,7 +483,16 @@ class Network:
                 "asks for the whole at once; take a part of it, or set the spec's input.resize to "
                 "pad."
             )
-        array = as_array(image)
+        with self.undisturbed():
+            return self._traced(as_array(image), layers, keep, progress)
+
+    def _traced(
+        self,
+        array: np.ndarray,
+        layers: Sequence[str],
+        keep: Literal["asked", "everything", "fit"],
+        progress: Progress,
+    ) -> Trace:
         key = self._key(array)
         held = self.traces.get(key)
         if held is not None and (

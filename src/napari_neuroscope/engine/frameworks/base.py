@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Flag, auto
 from importlib.metadata import entry_points
@@ -24,6 +23,7 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.files import file_kind
 from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec
 
@@ -194,7 +194,7 @@ class Framework(ABC):
     model: Any
     device: device
     dtype: dtype
-    lock: threading.RLock
+    lock: AbstractContextManager[None]
 
     @classmethod
     def kind_of(cls, path: Path, head: bytes) -> Kind | None:
@@ -225,8 +225,11 @@ class Framework(ABC):
     def __init__(self, model: Any, device: str) -> None: ...
 
     def undisturbed(self) -> AbstractContextManager[None]:
-        """Hold the model as passes need it, and put it back as it was; may be nested."""
-        return nullcontext()
+        """Hold the model as passes need it, and put it back as it was; may be nested.
+
+        No other thread uses the model meanwhile, nor another network that shares a part of it.
+        """
+        return ModelLock(lambda: [id(self.model)])
 
     def completed(self, spec: ModelSpec) -> ModelSpec:
         """Return the spec with what the model itself says of its input."""

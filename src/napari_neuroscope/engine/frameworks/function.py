@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 import uuid
 from collections.abc import Callable, Collection, Hashable
 from typing import Any
@@ -21,6 +20,7 @@ from napari_neuroscope.engine.errors import (
     shortened,
 )
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec
 
@@ -47,6 +47,8 @@ class FunctionFramework(Framework):
     limits = "and of a function nothing but its scores can be seen"
     takes_anything = True
 
+    lock: ModelLock
+
     @classmethod
     def recognises(cls, model: Any) -> bool:
         # A class is called to make something, which may be a model.
@@ -67,10 +69,13 @@ class FunctionFramework(Framework):
             )
         self.model = model
         self.device, self.dtype = torch.device("cpu"), torch.float32
-        self.lock = threading.RLock()
+        self.lock = ModelLock(lambda: _parts(model))
         # What it computes can't be hashed: no two are told to be the same.
         self._digest = uuid.uuid4().hex
         self._alone = False
+
+    def undisturbed(self) -> ModelLock:
+        return self.lock
 
     def input_channels(self) -> int | None:
         return None
@@ -186,3 +191,10 @@ class FunctionFramework(Framework):
             return scores[None]
         # One score an input is one of a single class.
         return scores[:, None] if scores.ndim == 1 and len(scores) == count else scores
+
+
+def _parts(function: Callable[..., Any]) -> list[int]:
+    """Return what two functions may share: a function, or the object whose methods they are."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return [id(getattr(function, "__self__", function))]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +38,7 @@ from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run,
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
 from napari_neuroscope.engine.frameworks.keras_reach import reach_of
 from napari_neuroscope.engine.frameworks.keras_trace import Call, Traced, describe, layer_kind
+from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Layer, LayerGraph
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
@@ -300,7 +300,7 @@ class KerasFramework(Framework):
                 f"given; wrap it in a model that takes the image alone."
             )
         self.model = model
-        self.lock = threading.RLock()
+        self.lock = ModelLock(self._parts)
         self.device, self._place = _choose_device(device)
         policy = str(model.compute_dtype)
         self.dtype = getattr(torch, policy, torch.float32)
@@ -320,6 +320,10 @@ class KerasFramework(Framework):
         if isinstance(inputs, list) and inputs:
             return tuple(inputs[0].shape)
         return None
+
+    def _parts(self) -> list[int]:
+        """Return what two models may share."""
+        return [id(one) for one in (self.model, *self._flat_layers(), *self.model.weights)]
 
     def _flat_layers(self) -> list[Any]:
         return list(self.model._flatten_layers(include_self=False))
@@ -515,14 +519,16 @@ class KerasFramework(Framework):
             return self._structure(), values
 
     def digest(self, state: Hashable = None) -> str:
-        state = self.state() if state is None else state
-        if self._digest is None or self._digest[0] != state:
-            digest = hashlib.sha256()
-            for name, value in self._weights():
-                digest.update(f"{name}:{value.dtype.name}:{tuple(value.shape)}".encode())
-                digest.update(np.ascontiguousarray(value.numpy()).reshape(-1).view(np.uint8).data)
-            self._digest = state, digest.hexdigest()
-        return self._digest[1]
+        with self.lock:
+            state = self.state() if state is None else state
+            if self._digest is None or self._digest[0] != state:
+                digest = hashlib.sha256()
+                for name, value in self._weights():
+                    digest.update(f"{name}:{value.dtype.name}:{tuple(value.shape)}".encode())
+                    plain = np.ascontiguousarray(value.numpy())
+                    digest.update(plain.reshape(-1).view(np.uint8).data)
+                self._digest = state, digest.hexdigest()
+            return self._digest[1]
 
     def guided_notes(self, layers: LayerGraph) -> list[str]:
         traced = next(reversed(self._traces.values()), None)

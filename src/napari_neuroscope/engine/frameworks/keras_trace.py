@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress
 from napari_neuroscope.engine.frameworks import keras_graph
+from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.layers import Kind
 from napari_neuroscope.engine.spec import ModelSpec
 
@@ -292,9 +292,8 @@ def describe(layer: Any) -> str:
     if layer is None or layer_kind(layer) is None or not hasattr(layer, "get_config"):
         return ""
     try:
-        with warnings.catch_warnings():
-            # Keras warns of lambdas as if they were saved.
-            warnings.simplefilter("ignore")
+        # Keras warns of lambdas as if they were saved.
+        with quiet():
             config = layer.get_config()
     except Exception:  # noqa: BLE001  a layer of any package, asked for a line of text
         return type(layer).__name__

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 from collections.abc import Collection, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -96,7 +95,7 @@ class OnnxFramework(Framework):
         return any(kind is not None and isinstance(model, kind) for kind in kinds)
 
     def __init__(self, model: Any, device: str) -> None:
-        self.lock = threading.RLock()
+        self.lock = self.undisturbed()
         try:
             self._open(OnnxFile.of(model), device)
         except ValueError as error:

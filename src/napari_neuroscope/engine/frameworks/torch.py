@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -38,6 +36,8 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.files.file_kind import Kind as FileKind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.model_lock import ModelLock
+from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
 from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
@@ -46,6 +46,7 @@ from napari_neuroscope.engine.frameworks.torch_reach import reach_of_function, r
 from napari_neuroscope.engine.frameworks.torch_relevance import Recorder as RelevanceRecorder
 from napari_neuroscope.engine.frameworks.torch_relevance import TorchRelevance
 from napari_neuroscope.engine.frameworks.torch_relevance_graph import examine
+from napari_neuroscope.engine.frameworks.torch_side_effects import SideEffects
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
 from napari_neuroscope.engine.receptive_field import Reach
 from napari_neuroscope.engine.spec import ModelSpec
@@ -1102,15 +1103,17 @@ class TorchFramework(Framework):
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         self.model = model
-        self.lock = threading.RLock()
+        self.lock = ModelLock(lambda: _parts(model))
         self.device = _choose_device(device, model)
-        if any(t.device != self.device for t in _weights(model)):
-            model.to(self.device)
+        with self.lock:
+            if any(t.device != self.device for t in _weights(model)):
+                model.to(self.device)
         self.dtype = next(
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
         )
         self._digest: tuple[Hashable, str] | None = None
         self._held = False
+        self._side_effects = SideEffects(model)
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -1121,7 +1124,7 @@ class TorchFramework(Framework):
                 return
             self._held = True
             try:
-                with _undisturbed(self.model), full_precision():
+                with _undisturbed(self.model), self._side_effects.undone(), full_precision():
                     yield
             finally:
                 self._held = False
@@ -1146,9 +1149,10 @@ class TorchFramework(Framework):
 
     def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
         watcher = _GraphWatcher(spec.input.axes)
-        with torch.inference_mode(False), torch.enable_grad():
+        with self.undisturbed(), torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
             output = self._forward(leaf, spec, watcher, progress, total=0)
+            self._side_effects.seen()
         batched = "b" in spec.input.axes
         read = watcher.read_beside(output, batched=batched)
         layers = watcher.layers(read, batched=batched)
@@ -1379,11 +1383,10 @@ class TorchFramework(Framework):
         with (
             self.undisturbed(),
             torch.inference_mode(False),
-            warnings.catch_warnings(),
+            quiet(),
             torch.autocast(self.device.type, enabled=False),
             _speaking("forward pass", x, spec),
         ):
-            warnings.simplefilter("ignore")
             given = x.to(self.device, self.dtype)
             if copying:
                 # A network may write on its input.
@@ -1400,21 +1403,19 @@ class TorchFramework(Framework):
             return choose_output(answer, spec.output.index)
 
     def state(self) -> Hashable:
-        weights = _weights(self.model)
-        marks = tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights)
-        # Versions miss what is written through ``.data``.
-        return marks, _fingerprint(weights)
+        # A sanity check of another thread has random weights there meanwhile.
+        with self.lock:
+            weights = _weights(self.model)
+            marks = tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights)
+            # Versions miss what is written through ``.data``.
+            return marks, _fingerprint(weights)
 
     def digest(self, state: Hashable = None) -> str:
-        state = self.state() if state is None else state
-        if self._digest is None or self._digest[0] != state:
-            digest = hashlib.sha256()
-            for name, weight in sorted(_named_weights(self.model), key=lambda named: named[0]):
-                plain = weight.detach().cpu().contiguous()
-                digest.update(f"{name}:{plain.dtype}:{tuple(plain.shape)}".encode())
-                digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-            self._digest = state, digest.hexdigest()
-        return self._digest[1]
+        with self.lock:
+            state = self.state() if state is None else state
+            if self._digest is None or self._digest[0] != state:
+                self._digest = state, _digest_of(_named_weights(self.model))
+            return self._digest[1]
 
     def guided_notes(self, layers: LayerGraph) -> list[str]:
         for path, module in self.model.named_modules():
@@ -1487,6 +1488,28 @@ def _weights(model: nn.Module) -> list[Tensor]:
 
 def _named_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *model.named_buffers()]
+
+
+def _digest_of(named: list[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, weight in sorted(named, key=lambda one: one[0]):
+        plain = weight.detach().cpu().contiguous()
+        digest.update(f"{name}:{plain.dtype}:{tuple(plain.shape)}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _parts(model: nn.Module) -> Iterator[Hashable]:
+    """Yield what two models may share: modules, weights, and the memory of weights."""
+    yield from map(id, model.modules())
+    for tensor in _weights(model):
+        yield id(tensor)
+        try:
+            place = tensor.untyped_storage().data_ptr()
+        except (RuntimeError, NotImplementedError):
+            continue  # sparse ones have none
+        if place:
+            yield "memory", place
 
 
 def _choose_device(device: str, model: nn.Module) -> torch.device:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
+from napari_neuroscope.engine.frameworks.process_setting import ProcessSetting
+
 # Of ``aten::_convolution``, whose last one is whether TF32 is let.
 _TRACED_INPUTS = 13
-
-_lock = threading.Lock()
-_inside = 0
-_before: list[tuple[Any, str, Any]] = []
 
 
 def _settings() -> list[tuple[Any, str, Any]]:
@@ -39,30 +35,30 @@ def _readable(of: Any, name: str) -> bool:
     return True
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
+def _set() -> list[tuple[Any, str, Any]]:
+    settings = [place for place in _settings() if _readable(*place[:2])]
+    before = [(of, name, getattr(of, name)) for of, name, _ in settings]
+    for of, name, value in settings:
+        setattr(of, name, value)
+    return before
+
+
+def _put_back(before: list[tuple[Any, str, Any]]) -> None:
+    for of, name, value in before:
+        setattr(of, name, value)
+
+
+_held = ProcessSetting(_set, _put_back)
+
+
+def full_precision() -> AbstractContextManager[None]:
     """Compute in full float32 and the same in each run, then put PyTorch's own settings back.
 
     They are of the whole process: with several threads inside, the last one out puts them back.
     With TF32, PyTorch's default for convolutions, scores are off by 0.3 to 1 %, saliency by 10 %,
     and guided backpropagation, where a gate may flip, by all of it (ResNet-18 and -50 on an H200).
     """
-    global _inside, _before
-    with _lock:
-        if not _inside:
-            settings = [place for place in _settings() if _readable(*place[:2])]
-            _before = [(of, name, getattr(of, name)) for of, name, _ in settings]
-            for of, name, value in settings:
-                setattr(of, name, value)
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                for of, name, value in _before:
-                    setattr(of, name, value)
+    return _held()
 
 
 def unset_traced_tf32(module: torch.jit.ScriptModule) -> None:

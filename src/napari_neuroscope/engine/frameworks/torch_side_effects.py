@@ -1,0 +1,125 @@
+"""What a forward pass in PyTorch changes besides its answer, put back: buffers, random numbers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_neuroscope.engine.frameworks.process_setting import ProcessSetting
+
+
+def _random_states() -> list[Any]:
+    """Return the states of all generators of the process, as values that can be compared."""
+    kind, keys, *rest = np.random.get_state()
+    states: list[Any] = [
+        torch.get_rng_state().numpy().tobytes(),
+        (kind, np.asarray(keys).tobytes(), *rest),
+        random.getstate(),
+    ]
+    if torch.cuda.is_initialized():
+        states.append([state.numpy().tobytes() for state in torch.cuda.get_rng_state_all()])
+    return states
+
+
+def _set_random_states(states: list[Any]) -> None:
+    of_torch, (kind, keys, *rest), of_python, *of_gpus = states
+    torch.set_rng_state(_as_tensor(of_torch))
+    np.random.set_state((kind, np.frombuffer(keys, np.uint32), *rest))
+    random.setstate(of_python)
+    for gpus in of_gpus:
+        torch.cuda.set_rng_state_all([_as_tensor(state) for state in gpus])
+
+
+def _as_tensor(state: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(state), dtype=torch.uint8)
+
+
+# They are of the whole process, as two threads draw from them.
+_same_random_numbers = ProcessSetting(_random_states, _set_random_states)
+
+
+class _Buffer(NamedTuple):
+    """A buffer as it was."""
+
+    place: dict[str, Tensor | None]
+    name: str
+    tensor: Tensor
+    version: int
+    values: Tensor
+
+    def changed(self) -> bool:
+        here = self.place.get(self.name)
+        return here is not self.tensor or self.version != _version(self.tensor)
+
+    def put_back(self) -> None:
+        self.place[self.name] = self.tensor
+        # Beside autograd's count of changes, as weights that come back after a sanity check.
+        self.tensor.data.copy_(self.values)
+
+
+class SideEffects:
+    """Undoes what passes of a model change besides.
+
+    Most models change nothing. That is seen in the first pass, for which all is kept; later ones
+    keep only what it changed: random numbers that someone else draws meanwhile stay drawn.
+
+    Parameters
+    ----------
+    model
+        The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._seen = self._draws = self._writes = False
+
+    def seen(self) -> None:
+        """Say that a pass has come to its end since `undone` was entered."""
+        self._seen = True
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Put back in the end what was changed meanwhile."""
+        draws, writes = (not self._seen or known for known in (self._draws, self._writes))
+        buffers = _buffers(self._model) if writes else []
+        if not draws:
+            try:
+                yield
+            finally:
+                self._put_back(buffers)
+            return
+        with _same_random_numbers():
+            before = _random_states()
+            try:
+                yield
+            finally:
+                self._draws = self._draws or _random_states() != before
+                self._put_back(buffers)
+
+    def _put_back(self, buffers: list[_Buffer]) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            for buffer in buffers:
+                if buffer.changed():
+                    self._writes = True
+                    buffer.put_back()
+
+
+def _buffers(model: nn.Module) -> list[_Buffer]:
+    with torch.inference_mode(False), torch.no_grad():
+        return [
+            _Buffer(module._buffers, name, tensor, _version(tensor), tensor.detach().clone())
+            for module in model.modules()
+            if not isinstance(module, torch.jit.ScriptModule)
+            for name, tensor in module._buffers.items()
+            if tensor is not None
+        ]
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
