@@ -12,10 +12,9 @@ from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPe
 from qtpy.QtWidgets import QGraphicsItem, QGraphicsScene
 
 from napari_neuroscope.engine.architecture import HEIGHT, WIDTH, Diagram, Edge, Frame, Node
-from napari_neuroscope.engine.errors import shortened
 from napari_neuroscope.engine.layers import Layer, LayerGraph
 from napari_neuroscope.widgets.diagram_look import COLOURS, Palette, outline
-from napari_neuroscope.widgets.labels import in_html, on_line
+from napari_neuroscope.widgets.labels import headed_tooltip, on_line, plain_tooltip
 
 _DIM = 0.3
 _BORDER = 6.0
@@ -77,17 +76,15 @@ class NodeItem(QGraphicsItem):
         """Say all that is known of the layer where the pointer rests on it."""
         layer = self.layer
         if layer is None:
-            self.setToolTip(f"The network's {self.node.kind}")
+            self.setToolTip(plain_tooltip(f"The network's {self.node.kind}"))
             return
         lines = [layer.description or layer.operation, f"output {_shape(layer)}"]
         lines.append(f"{layer.parameters:,} parameters")
-        words = "<br>".join(in_html(shortened(line, 1000)) for line in lines)
-        tip = f"<b>{in_html(shortened(layer.name, 300))}</b> · {layer.kind}<br>{words}"
         if reason:
-            tip += f"<br><i>{in_html(reason)}</i>"
+            lines.append(reason)
         if self.folded:
-            tip += "<br>Double-click opens it."
-        self.setToolTip(f"<qt>{tip}</qt>")
+            lines.append("Double-click opens it.")
+        self.setToolTip(headed_tooltip(layer.name, layer.kind, lines))
 
     def paint(self, painter: QPainter | None, option: Any, widget: Any = None) -> None:
         assert painter is not None

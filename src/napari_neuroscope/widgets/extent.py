@@ -13,7 +13,7 @@ from napari_neuroscope.engine.tiled_weights import WEIGHINGS
 from napari_neuroscope.engine.tiles import Window
 from napari_neuroscope.viewer.in_view import window_in_view
 from napari_neuroscope.viewer.planes import by, finest
-from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.labels import note, plain_tooltip
 from napari_neuroscope.widgets.part_question import Readings, about_part
 from napari_neuroscope.widgets.session import Question, Session
 
@@ -45,7 +45,8 @@ class Extent(QWidget):
         for row, (value, (text, tip)) in enumerate(_CHOICES.items()):
             self.box.addItem(text, value)
             self.box.setItemData(row, tip, 3)
-        self.box.setToolTip("\n\n".join(f"{text}: {tip}" for text, tip in _CHOICES.values()))
+        tips = "\n\n".join(f"{text}: {tip}" for text, tip in _CHOICES.values())
+        self.box.setToolTip(plain_tooltip(tips))
         self.box.setCurrentIndex(self.box.findData(session.extent))
         self.box.currentIndexChanged.connect(
             lambda: setattr(session, "extent", self.box.currentData())

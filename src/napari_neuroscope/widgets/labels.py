@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel
 
+from napari_neuroscope.engine.errors import shortened
 from napari_neuroscope.engine.plain_text import visible
 
 _MOST = 4000
@@ -117,6 +118,12 @@ def plain_tooltip(text: str) -> str:
     text = in_lines(text, _MOST_IN_TOOLTIP)
     is_wide = any(len(line) > _LONGEST_LINE for line in text.split("\n"))
     return f"<qt>{in_html(text)}</qt>" if is_wide or "<" in text or "&" in text else text
+
+
+def headed_tooltip(heading: str, kind: str, lines: Iterable[str]) -> str:
+    """Return a tooltip of lines below a heading in bold, with its kind beside it."""
+    title = f"<b>{in_html(shortened(heading, 300))}</b> · {in_html(kind)}"
+    return f"<qt>{'<br>'.join([title, *(in_html(shortened(line, 1000)) for line in lines)])}</qt>"
 
 
 def plain_notice(text: str) -> str:

@@ -14,7 +14,7 @@ from napari_neuroscope.engine.parts import is_large
 from napari_neuroscope.engine.planes import Stack
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.regions import LayerRegion
-from napari_neuroscope.widgets.labels import PlainLabel, note
+from napari_neuroscope.widgets.labels import PlainLabel, note, plain_tooltip
 from napari_neuroscope.widgets.long_work import duration
 from napari_neuroscope.widgets.session import Question, Session
 from napari_neuroscope.widgets.stack_question import StackQuestion, stack_of
@@ -60,7 +60,8 @@ class StackPart(QWidget):
         for row, (value, (text, tip)) in enumerate(_CHOICES.items()):
             self.box.addItem(text, value)
             self.box.setItemData(row, tip, 3)
-        self.box.setToolTip("\n\n".join(f"{text}: {tip}" for text, tip in _CHOICES.values()))
+        tips = "\n\n".join(f"{text}: {tip}" for text, tip in _CHOICES.values())
+        self.box.setToolTip(plain_tooltip(tips))
         self.box.currentIndexChanged.connect(self._choose)
         self._ends: list[tuple[QSpinBox, QSpinBox]] = []
         self._rows = QWidget()
