@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import resample
+from napari_neuroscope.engine.map_notes import count_not_finite, not_finite_notes
 
 Scale = Literal["raw", "largest"]
 
@@ -52,6 +54,8 @@ def difference(first: Explanation, second: Explanation, scale: Scale = "raw") ->
     onto = min(first.grid, second.grid, key=lambda grid: math.prod(grid.scale))
     a = resample(torch.from_numpy(values), first.grid, onto)
     b = resample(torch.from_numpy(others), second.grid, onto)
+    record = _record(first, second, scale)
+    record["notes"] += _of_values(first, second, b - a)
     return Explanation(
         values=(b - a).numpy(),
         axes=first.axes,
@@ -60,8 +64,19 @@ def difference(first: Explanation, second: Explanation, scale: Scale = "raw") ->
         image=first.image,
         signed=True,
         unit=f"difference of {first.unit}",
-        provenance=_record(first, second, scale),
+        provenance=record,
     )
+
+
+def _of_values(first: Explanation, second: Explanation, values: Tensor) -> list[str]:
+    """Say of which map it comes where values are not finite."""
+    named = (("first", first), ("second", second))
+    ill = [name for name, one in named if count_not_finite(one.values)]
+    if ill:
+        return [f"some values of the {' and the '.join(ill)} map are not finite"]
+    # They may be too large for their difference.
+    count = count_not_finite(values.numpy()) if first.grid == second.grid else 0
+    return list(not_finite_notes(count, values.numel()))
 
 
 def _check(first: Explanation, second: Explanation) -> None:

@@ -25,6 +25,12 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.explanation import Asked, Explanation
 from napari_neuroscope.engine.grid import Grid, resample
+from napari_neuroscope.engine.map_notes import (
+    are_zero,
+    count_not_finite,
+    not_finite_notes,
+    zero_notes,
+)
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
@@ -185,8 +191,9 @@ def _explain(
             trace, chosen, targets, names or [None], checked, progress,
             None if partial is None or len(names) > 1 else offer,
         )  # fmt: skip
-    network.traces.put(trace.key, trace)
-    return assembled(maps)
+        # Another thread may ask the same pass as soon as the network is let go.
+        network.traces.put(trace.key, trace)
+        return assembled(maps)
 
 
 def classes_as_option(
@@ -527,6 +534,7 @@ def _assemble(
         *layer_notes(network, chosen, options, layers),
         *of_maps,
         *zero,
+        *not_finite_notes(count_not_finite(values), values.size),
     ]
     notes = list(dict.fromkeys(notes))
     record = provenance(
@@ -567,46 +575,6 @@ def layer_notes(
     # A map of activations alone is none the worse for it.
     by_layer = chosen.needs_with(options) & (Needs.GRADIENTS | Needs.RESUMED)
     return [note for name in layers if by_layer and (note := network.layers.why_silent(name))]
-
-
-def are_zero(values: np.ndarray, axes: Sequence[str]) -> np.ndarray:
-    """Return which classes' and layers' maps are zero everywhere."""
-    own = sum(axis in ("class", "layer") for axis in axes)
-    return np.asarray(~values.reshape(*values.shape[:own], -1).any(-1))
-
-
-def zero_notes(
-    chosen: Method,
-    options: dict[str, Any],
-    zero: np.ndarray,
-    axes: Sequence[str],
-    labels: dict[str, tuple[str, ...]],
-) -> tuple[str, ...]:
-    """Say which classes' and layers' maps are zero everywhere, and the likely reason."""
-    own = [axis for axis in axes if axis in ("class", "layer")]
-    if not zero.any():
-        return ()
-    which = ""
-    if not zero.all():
-        places = np.argwhere(zero)
-        named = [
-            ", ".join(f"“{labels[axis][at]}”" for axis, at in zip(own, place, strict=True))
-            for place in places[:3]
-        ]
-        which = f" of {'; '.join(named)}{'; …' if len(places) > 3 else ''}"
-    return (f"the map{which} is zero everywhere{_why_zero(chosen, options)}",)
-
-
-def _why_zero(chosen: Method, options: dict[str, Any]) -> str:
-    needs = chosen.needs_with(options)
-    if Needs.POSITIONS in needs and Needs.TARGET in needs and options.get("relu", True):
-        sign = "relu=False" if "relu" in options else "Grad-CAM with relu=False"
-        return f": nothing in the layer speaks for the class; {sign} shows what speaks against it"
-    if Needs.GRADIENTS in needs or Needs.RELEVANCE in needs:
-        return ": small changes of the image don't change the score; another score or class may"
-    if Needs.TARGET in needs and chosen.gradual:
-        return ": hiding parts of the image doesn't change the score; another score or class may"
-    return ""
 
 
 def _companions(maps: list[list[Map]], *, class_axis: bool, layer_axis: bool) -> dict[str, Tensor]:

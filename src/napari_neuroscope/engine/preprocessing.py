@@ -75,7 +75,7 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
     Raises
     ------
     NeuroscopeError
-        Where the image is empty, has no finite value, or doesn't fit the network.
+        Where the image is empty, has no finite value or too large ones, or doesn't fit the network.
     """
     notes: list[str] = []
     values = as_array(image)
@@ -161,6 +161,9 @@ def _channels_first(values: np.ndarray, spec: ModelSpec, channels: int) -> tuple
 def _to_unit_range(values: np.ndarray, value_range: Any, notes: list[str]) -> np.ndarray:
     """Return float32 values, of 0..1 as `value_range` says."""
     if values.dtype.kind == "f":
+        if values.dtype.itemsize > 8:
+            with np.errstate(over="ignore"):
+                values = values.astype(np.float64)
         finite = np.isfinite(values)
         if not finite.any():
             raise NeuroscopeError("The image has no finite value: every pixel is NaN or infinite.")
@@ -172,10 +175,22 @@ def _to_unit_range(values: np.ndarray, value_range: Any, notes: list[str]) -> np
                 f"the lowest, {lowest:g}"
             )
     low, high = range_of(values, value_range, notes)
-    span = high - low
-    # In double precision, so that 32-bit whole numbers keep their digits.
-    scaled = (values.astype(np.float64) - low) / (span if span else 1.0)
-    return scaled.astype(np.float32)
+    with np.errstate(over="ignore"):
+        span = high - low
+        # In double precision, so that 32-bit whole numbers keep their digits.
+        wide = values.astype(np.float64)
+        if np.isfinite(span):
+            scaled = (wide - low) / (span if span else 1.0)
+        else:
+            scaled = (wide / 2 - low / 2) / (high / 2 - low / 2)
+        single = scaled.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise NeuroscopeError(
+            f"The image's values run from {float(values.min()):g} to {float(values.max()):g}, which "
+            f"is more than 32-bit numbers hold; correct them, or set the spec's input.value_range "
+            f"to data."
+        )
+    return single
 
 
 def range_of(values: np.ndarray, value_range: Any, notes: list[str]) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.map_notes import count_not_finite
 
 Part = tuple[slice, ...]
 """A part of the map, a slice an axis."""
@@ -45,6 +46,8 @@ class Canvas:
         The label maps, by name, int32: in memory, and none where `out` is given.
     nonzero
         Which of the maps along the first axes have a value that is not zero.
+    not_finite
+        How many values are infinite or no numbers.
     """
 
     def __init__(self, out: Out, written: Callable[[Part], None] | None = None) -> None:
@@ -57,6 +60,7 @@ class Canvas:
         self.values: Any = None
         self.companions: dict[str, np.ndarray] = {}
         self.nonzero: Any = None
+        self.not_finite = 0
 
     @property
     def in_memory(self) -> bool:
@@ -108,6 +112,7 @@ class Canvas:
                 f"The map can't be written: {error.strerror or error}; make room, or choose another "
                 f"folder."
             ) from error
+        self.not_finite += count_not_finite(values)
         self.nonzero |= values.reshape(*values.shape[:own_axes], -1).any(-1)
         for name, labels in companions.items() if self.in_memory else ():
             space = labels.ndim

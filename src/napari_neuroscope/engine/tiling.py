@@ -31,12 +31,12 @@ from napari_neuroscope.engine.explain import (
     passing_errors,
     provenance,
     stacked,
-    zero_notes,
 )
 from napari_neuroscope.engine.explanation import Asked, Explanation
 from napari_neuroscope.engine.freeing import give_back
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.map_notes import not_finite_notes, zero_notes
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.spacing import Spacing
@@ -570,11 +570,14 @@ class _Job:
         made, spec, network = self.made, self.network.spec, self.network
         assert made is not None
         tallies = self.targets.tallies
-        zero: tuple[str, ...] = ()
+        of_values: tuple[str, ...] = ()
         if values is None:
-            values, zero = (
-                self.canvas.values,
-                zero_notes(self.chosen, self.options, ~self.canvas.nonzero, made.axes, made.labels),
+            values = self.canvas.values
+            of_values = (
+                *zero_notes(
+                    self.chosen, self.options, ~self.canvas.nonzero, made.axes, made.labels
+                ),
+                *not_finite_notes(self.canvas.not_finite, math.prod(values.shape)),
             )
         space = len(self.input.shape)
         grid = Grid.of_image(self.input.image_shape).window((0,) * space, self.input.shape)
@@ -591,7 +594,7 @@ class _Job:
             *(note for tally in tallies for note in tally.notes),
             *layer_notes(network, self.chosen, self.options, self.layers),
             *self.map_notes,
-            *zero,
+            *of_values,
         ]
         if self.window is not None:
             tiling["window"] = [list(ends) for ends in self.window]

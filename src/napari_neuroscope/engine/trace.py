@@ -162,6 +162,20 @@ class Outputs:
         """Whether something in the answer is no number."""
         return bool(torch.isnan(self.raw).any())
 
+    def refuse_nan(self) -> None:
+        """Refuse an answer that is no numbers.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where something in it is NaN.
+        """
+        if self.has_nan:
+            raise NeuroscopeError(
+                "The network answers NaN, not numbers, for this image; look at its weights and at "
+                "the input that it gets (method “input”), and at half precision if it runs in it."
+            )
+
     @cached_property
     def may_be_probability(self) -> bool:
         """Whether a single output that is taken for a logit looks like a probability."""
@@ -278,11 +292,7 @@ class Trace:
         """
         target = Target.of(target)
         spec, outputs = self.network.spec, self.outputs
-        if outputs.has_nan:
-            raise NeuroscopeError(
-                "The network answers NaN, not numbers, for this image; look at its weights and at "
-                "the input that it gets (method “input”), and at half precision if it runs in it."
-            )
+        outputs.refuse_nan()
         if target.class_ is None:
             if spec.task == "segmentation":
                 raise NeuroscopeError(

@@ -45,7 +45,7 @@ def figures_of(
     found: dict[str, Any] = {}
     found |= _targets(recipe, explanation)
     found |= _predicted(network, prediction)
-    if truth is not None:
+    if truth is not None and not prediction.outputs.has_nan:
         found |= _rightness(network, prediction, truth)
     if not explanation.is_table:
         found |= _maps(recipe, explanation, prediction, truth)
@@ -71,6 +71,8 @@ def _targets(recipe: Recipe, explanation: Explanation) -> dict[str, Any]:
 
 def _predicted(network: Network, prediction: Prediction) -> dict[str, Any]:
     names = network.class_names
+    if prediction.outputs.has_nan:
+        return {}
     if prediction.grid is None:
         best = int(prediction.labels)
         return {"predicted": names[best], "probability": float(prediction.probabilities[best])}

@@ -25,7 +25,7 @@ _NO_FIGURE = {
     "pointing_game": "no value of the map is above zero",
     "energy_in_mask": "no value of the map is above zero",
     "sanity_check": "the map, or each with random weights, is the same everywhere",
-    "max_sensitivity": "the map is zero everywhere",
+    "max_sensitivity": "the map is zero everywhere, or not finite where the image has changed",
     "infidelity": "no part that was taken away changed the score",
 }
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import resample
+from napari_neuroscope.engine.map_notes import count_not_finite
 from napari_neuroscope.engine.target import ResolvedTarget
 from napari_neuroscope.engine.trace import Trace
 
@@ -54,7 +55,7 @@ def measured_maps(explanation: Explanation, trace: Trace) -> Iterator[Measured]:
     ------
     NeuroscopeError
         Where it is unfinished, has no place on the image, is of another image, has channels of its
-        own, or explains no class.
+        own, explains no class, or has values that are not finite.
     """
     record = explanation.provenance
     title = record["title"]
@@ -73,6 +74,11 @@ def measured_maps(explanation: Explanation, trace: Trace) -> Iterator[Measured]:
         raise NeuroscopeError(
             f"{title} explains no class, so nothing tells whether it is right; choose a method "
             f"that explains one."
+        )
+    if count_not_finite(explanation.values):
+        raise NeuroscopeError(
+            f"{title} has values that are not finite, so no figure of it would say anything; look at "
+            f"the network's weights and at the input that it gets (method “input”)."
         )
     leading = explanation.axes[: explanation.values.ndim - len(explanation.grid.shape)]
     if set(leading) - {"class", "layer"}:

@@ -36,7 +36,8 @@ def max_sensitivity(
     """Return how far the map moves at most when the image changes a little: low is good.
 
     The greatest ‖Φ(x + δ) − Φ(x)‖ / ‖Φ(x)‖ over `samples` random changes δ, each value of which is
-    uniform within `radius` times the range of the network's input. NaN where the map is zero.
+    uniform within `radius` times the range of the network's input. NaN where the map is zero, or
+    not finite where the image has changed.
 
     Parameters
     ----------
@@ -68,11 +69,12 @@ def max_sensitivity(
         size = float(own.norm())
         if size == 0:
             return math.nan
-        most = 0.0
+        found = [0.0]
         for number in range(1, samples + 1):
             noise = (torch.rand(x.shape, generator=generator) * 2 - 1) * reach
-            most = max(most, float((explained(x + noise.to(x), number) - own).norm()) / size)
-    return most
+            found.append(float((explained(x + noise.to(x), number) - own).norm()) / size)
+    # Of numbers alone: a map that is none is not the least of them.
+    return float(np.max(found)) if np.isfinite(found).all() else math.nan
 
 
 def infidelity(

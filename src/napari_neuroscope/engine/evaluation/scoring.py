@@ -297,6 +297,7 @@ def truth_reader(
 
 def _score_of_pixels(network: Network, pair: Pair, reader: TruthReader, room: int) -> ImageScore:
     prediction = network.predict(pair.image.read())
+    prediction.outputs.refuse_nan()
     shape = prediction.image.shape
     truth = reader.labels(read_truth_of(pair, network.class_names), shape)
     labels = prediction.labels
@@ -333,6 +334,7 @@ def _score_of_class(network: Network, pair: Pair) -> ImageScore:
             f"the whole; give the name of its class."
         )
     prediction = network.predict(pair.image.read())
+    prediction.outputs.refuse_nan()
     names = network.class_names
     true = network.spec.class_index(pair.truth, len(names))
     confusion = Confusion.of([true], [int(prediction.labels)], names)

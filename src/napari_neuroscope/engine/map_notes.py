@@ -1,0 +1,67 @@
+"""What is to be said of the values of a map: that they are zero, or no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.methods.registry import Method, Needs
+
+
+def count_not_finite(values: np.ndarray) -> int:
+    """Return how many values are infinite or no numbers."""
+    return int(values.size - np.count_nonzero(np.isfinite(values)))
+
+
+def not_finite_notes(count: int, total: int) -> tuple[str, ...]:
+    """Say that of so many values of a map so many are not finite, and where to look."""
+    if not count:
+        return ()
+    # Without their number, so that planes of a stack say the same.
+    some = "no value of the map is" if count == total else "some values of the map are not"
+    return (
+        f"{some} finite: look at the network's weights, at the input that it gets (method "
+        f"“input”), and at half precision if it runs in it",
+    )
+
+
+def are_zero(values: np.ndarray, axes: Sequence[str]) -> np.ndarray:
+    """Return which classes' and layers' maps are zero everywhere."""
+    own = sum(axis in ("class", "layer") for axis in axes)
+    return np.asarray(~values.reshape(*values.shape[:own], -1).any(-1))
+
+
+def zero_notes(
+    chosen: Method,
+    options: dict[str, Any],
+    zero: np.ndarray,
+    axes: Sequence[str],
+    labels: dict[str, tuple[str, ...]],
+) -> tuple[str, ...]:
+    """Say which classes' and layers' maps are zero everywhere, and the likely reason."""
+    own = [axis for axis in axes if axis in ("class", "layer")]
+    if not zero.any():
+        return ()
+    which = ""
+    if not zero.all():
+        places = np.argwhere(zero)
+        named = [
+            ", ".join(f"“{labels[axis][at]}”" for axis, at in zip(own, place, strict=True))
+            for place in places[:3]
+        ]
+        which = f" of {'; '.join(named)}{'; …' if len(places) > 3 else ''}"
+    return (f"the map{which} is zero everywhere{_why_zero(chosen, options)}",)
+
+
+def _why_zero(chosen: Method, options: dict[str, Any]) -> str:
+    needs = chosen.needs_with(options)
+    if Needs.POSITIONS in needs and Needs.TARGET in needs and options.get("relu", True):
+        sign = "relu=False" if "relu" in options else "Grad-CAM with relu=False"
+        return f": nothing in the layer speaks for the class; {sign} shows what speaks against it"
+    if Needs.GRADIENTS in needs or Needs.RELEVANCE in needs:
+        return ": small changes of the image don't change the score; another score or class may"
+    if Needs.TARGET in needs and chosen.gradual:
+        return ": hiding parts of the image doesn't change the score; another score or class may"
+    return ""

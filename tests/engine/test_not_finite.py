@@ -1,0 +1,140 @@
+"""Answers, maps and images that are no numbers, or too large ones, are told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import napari_neuroscope as ns
+from every_method import asked, usable
+from napari_neuroscope.engine.difference import difference
+from napari_neuroscope.engine.evaluation.scoring import score_images
+from napari_neuroscope.engine.images import Pair, Source
+from networks import EndingIn, UNet, as_network, settled
+
+
+class Root(torch.autograd.Function):
+    """Finite forth, and not back."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, *above: Tensor) -> Tensor:
+        return above[0] / 0
+
+
+ENDINGS = {
+    "NaN": lambda y: y * torch.nan,
+    "some NaN": lambda y: torch.where(y > y.mean(), y, torch.nan),
+    "infinite": lambda y: y * torch.inf,
+    "back": Root.apply,
+}
+
+
+def network(ending: str = "", task: str = "segmentation") -> ns.Network:
+    end = ENDINGS.get(ending, lambda y: y)
+    body = settled(UNet())
+    if task == "classification":
+        return as_network(EndingIn(body, lambda y: end(y.mean((2, 3)))), task)
+    return as_network(EndingIn(body, end), task)
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> np.ndarray:
+    return rng.random((16, 16, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_map_that_is_not_finite_is_told_by_every_method(
+    ending: str, task: str, image: np.ndarray
+) -> None:
+    ill = network(ending, task)
+    told, refused, healthy = set(), set(), set()
+    for method in usable(ill):
+        try:
+            found = ns.explain(ill, image, method, **asked(method))
+        except ns.NeuroscopeError as error:
+            # Of what runs back without a rule, nothing is made at all.
+            assert "NaN" in str(error) or "finite" in str(error) or method == "lrp", method
+            refused.add(method)
+            continue
+        notes = [note for note in found.provenance["notes"] if "finite" in note]
+        assert bool(notes) == (not np.isfinite(found.values).all()), method
+        (told if notes else healthy).add(method)
+    assert {"input", "activation"} <= healthy
+    if "NaN" in ending:
+        assert {"saliency", "grad_cam", "rise", "occlusion", "score_map"} <= refused
+    if ending == "back":
+        assert {"saliency", "grad_cam", "integrated_gradients"} <= told
+    if task == "segmentation" and ending != "back":
+        assert "fusion_score_map" in told
+
+
+def test_planes_tiles_and_differences_tell_it_too(image: np.ndarray) -> None:
+    ill, well = network("some NaN"), network()
+    stack = np.stack([image, image])
+    found = ns.explain_stack(ill, stack, "fusion_score_map")
+    assert [note[:40] for note in found.provenance["notes"]] == [
+        "some values of the map are not finite: l"
+    ]
+    model = settled(UNet())
+    torch.nn.init.constant_(model.head.bias, torch.inf)
+    large = np.tile(image, (5, 5, 1))
+    tiled = ns.explain_tiled(
+        as_network(model, "segmentation"), large, "fusion_score_map", tile=64, overlap=8
+    )
+    assert any("no value of the map is finite" in note for note in tiled.provenance["notes"])
+    one = ns.explain(well, image, "fusion_score_map")
+    other = ns.explain(ill, image, "fusion_score_map")
+    assert difference(one, other).provenance["notes"] == [
+        "some values of the second map are not finite"
+    ]
+    assert difference(one, one).provenance["notes"] == []
+
+
+def test_figures_of_what_is_not_finite_are_refused(image: np.ndarray) -> None:
+    ill = network("back")
+    found = ns.explain(ill, image, "saliency", 1)
+    with pytest.raises(ns.NeuroscopeError, match="has values that are not finite, so no figure"):
+        ns.evaluate(ill, image, found)
+    truth = Source.of(np.zeros((16, 16), np.uint8), "truth")
+    scores = score_images(network("NaN"), [Pair("one", Source.of(image, "one"), truth)])
+    assert "answers NaN" in scores.failed[0].reason
+
+
+class Sometimes(nn.Module):
+    """Answers infinity for all images but one."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        super().__init__()
+        self.own, self.body = float(image.sum()), settled(UNet())
+
+    def forward(self, x: Tensor) -> Tensor:
+        same = abs(float(x.detach().sum()) - self.own) < 1e-3
+        return self.body(x) * (1.0 if same else torch.inf)
+
+
+def test_a_map_that_is_no_number_beside_the_image_is_not_the_most_robust(image: np.ndarray) -> None:
+    ill = as_network(Sometimes(image), "segmentation")
+    found = ns.explain(ill, image, "saliency", 1)
+    row = ns.evaluate(ill, image, found, ["max_sensitivity"], samples=2).rows[0]
+    assert np.isnan(row.figures["max_sensitivity"])
+
+
+@pytest.mark.parametrize("value_range", [(0, 1), "auto", "data"])
+def test_the_largest_numbers_in_an_image(value_range: object, image: np.ndarray) -> None:
+    large = image.astype(np.float64)
+    large[0, 0], large[1, 1] = 1.7e308, -1.7e308
+    asked_of = as_network(settled(UNet()), "segmentation", value_range=value_range)
+    if isinstance(value_range, tuple):
+        with pytest.raises(ns.NeuroscopeError, match=r"run from -1.7e\+308 to 1.7e\+308, which is"):
+            ns.explain(asked_of, large, "saliency", 1)
+        return
+    found = ns.explain(asked_of, large, "input").values
+    assert np.isfinite(found).all()
+    assert (found.min(), found.max()) == (0, 1)
