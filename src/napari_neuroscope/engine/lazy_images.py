@@ -10,8 +10,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files.bounded_file import open_regular, refuse_irregular
+from napari_neuroscope.engine.files.decoded_size import refuse_without_memory
+from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.spacing import Spacing
+
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +46,20 @@ class LazyImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The image's shape."""
-        return tuple(int(n) for n in self.data.shape)
+        """The image's shape.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it isn't known before all is computed, as of some dask arrays.
+        """
+        try:
+            return tuple(int(n) for n in self.data.shape)
+        except (TypeError, ValueError) as error:
+            raise NeuroscopeError(
+                f"The shape {self.data.shape} of “{shortened(self.name, 200)}” is not known; compute "
+                f"it first, of a dask array with compute_chunk_sizes()."
+            ) from error
 
     @property
     def ndim(self) -> int:
@@ -63,9 +80,13 @@ class LazyImage:
             Where it can't be read, or is not there.
         """
         try:
+            if type(self.data) is not np.ndarray:
+                refuse_without_memory(_nbytes_of(self.data, which), self.name)
             found = self.data[which]
             # What is mapped is read here, and not when the file may be another.
             return np.array(found) if isinstance(found, np.memmap) else np.asarray(found)
+        except NeuroscopeError:
+            raise
         except Exception as error:
             raise unreadable(self.name, error) from error
 
@@ -104,8 +125,7 @@ def open_image(path: str | Path) -> LazyImage:
         Where there is no such file, or it holds no image that can be read.
     """
     path = Path(path)
-    if not path.exists():
-        raise NeuroscopeError(f"There is no image {path}.")
+    refuse_missing(path)
     from napari_neuroscope.engine.zarr_files import is_zarr
 
     folder = path.is_dir()
@@ -133,19 +153,56 @@ def _open_zarr(path: Path) -> LazyImage:
 
 
 def _open_file(path: Path) -> LazyImage:
-    suffix = path.suffix.lower()
-    if suffix in (".tif", ".tiff"):
+    if is_tiff(path):
         from napari_neuroscope.engine.tiff_files import levels_of
 
         levels, spacing, close = levels_of(path)
         return LazyImage(path.name, levels, spacing, close)
-    if suffix == ".npy":
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    else:
-        from skimage.io import imread
+    if path.suffix.lower() == ".npy":
+        from napari_neuroscope.engine.npy_files import map_npy
 
-        values = np.asarray(imread(path))
+        values = map_npy(path)
+    else:
+        from napari_neuroscope.engine.pictures import read_picture
+
+        values = read_picture(path)
     return LazyImage(path.name, (values,), Spacing.of_pixels(unnamed_axes(values.shape)))
+
+
+def refuse_missing(path: Path) -> None:
+    """Refuse a path that is not there, or is a pipe or a device.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is one.
+    """
+    try:
+        there = path.exists()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if not there:
+        raise NeuroscopeError(f"There is no image {shortened(str(path), 300)}.")
+    refuse_irregular(path)
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file is read as TIFF: by its ending, or by its first bytes whatever its ending."""
+    if path.suffix.lower() in (".tif", ".tiff"):
+        return True
+    with open_regular(path) as file:
+        return file.read(4) in _TIFF_MARKS
+
+
+def _nbytes_of(data: Any, which: Any) -> int:
+    """Return how many bytes a part of an array takes, as far as that is known without reading it."""
+    parts = which if isinstance(which, tuple) else (which,)
+    if not all(isinstance(one, int | slice | np.integer) or one is Ellipsis for one in parts):
+        return 0
+    # A single value that is seen many times takes no memory.
+    shape = tuple(int(n) for n in data.shape)
+    seen = np.broadcast_to(np.zeros((), np.dtype(data.dtype)), shape)
+    return int(seen[which].nbytes)
 
 
 def unnamed_axes(shape: Sequence[int]) -> tuple[str, ...]:
@@ -168,5 +225,6 @@ def has_channels_last(shape: Sequence[int], space: int) -> bool:
 
 def unreadable(what: str | Path, error: Exception) -> NeuroscopeError:
     """Return an error that says in one sentence that an image can't be read, and why."""
-    reason = first_line(error)
-    return NeuroscopeError(f"The image {what} can't be read: {shortened(reason, 300).rstrip('.')}.")
+    return NeuroscopeError(
+        f"The image {shortened(str(what), 300)} can't be read: {reason_of(error)}."
+    )

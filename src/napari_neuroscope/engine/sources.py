@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files.decoded_size import refuse_large_image
+from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.lazy_images import (
     LazyImage,
     has_channels_last,
+    is_tiff,
     open_image,
+    refuse_missing,
     unnamed_axes,
     unreadable,
 )
 from napari_neuroscope.engine.spacing import Spacing
-from napari_neuroscope.engine.zarr_files import container_of, is_zarr
+from napari_neuroscope.engine.zarr_files import container_of
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".zarr")
 """The endings of files that are taken for images; those of ``.zarr`` are folders."""
@@ -59,10 +64,12 @@ def read_image(path: str | Path) -> np.ndarray:
         Where the file is missing or can't be read.
     """
     path = Path(path)
-    _refuse_missing(path)
+    refuse_missing(path)
     try:
         if path.is_dir():
-            return open_image(path)[...]
+            with open_image(path) as image:
+                refuse_large_image(image.dtype.itemsize * math.prod(image.shape), path)
+                return image[...]
         return np.asarray(_decoded(path))
     except NeuroscopeError:
         raise
@@ -81,51 +88,39 @@ def read_truth(path: str | Path) -> np.ndarray | Paletted:
     path = Path(path)
     if path.suffix.lower() not in _WITH_PALETTE:
         return read_image(path)
-    _refuse_missing(path)
-    from PIL import Image
+    refuse_missing(path)
+    from napari_neuroscope.engine.pictures import read_palette
 
     try:
-        with Image.open(path) as file:
-            if file.mode != "P":
-                return read_image(path)
-            indices = np.array(file)
-            known = np.array(file.getpalette("RGB"), np.uint8).reshape(-1, 3)
-            # A palette may be shorter than the numbers go.
-            palette = np.zeros((256, 3), np.uint8)
-            palette[: len(known)] = known
-            return Paletted(indices, palette)
+        paletted = None if is_tiff(path) else read_palette(path)
     except NeuroscopeError:
         raise
     except Exception as error:
         raise unreadable(path, error) from error
-
-
-def _refuse_missing(path: Path) -> None:
-    if not path.is_file() and not is_zarr(path):
-        raise NeuroscopeError(f"There is no image {path}.")
+    return read_image(path) if paletted is None else Paletted(*paletted)
 
 
 def _decoded(path: Path) -> Any:
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    if suffix in (".tif", ".tiff"):
+    if is_tiff(path):
         from napari_neuroscope.engine.tiff_files import read_tiff
 
         return read_tiff(path)
-    from skimage.io import imread
+    if path.suffix.lower() == ".npy":
+        from napari_neuroscope.engine.npy_files import read_npy
 
-    return imread(path)
+        return read_npy(path)
+    from napari_neuroscope.engine.pictures import read_picture
+
+    return read_picture(path)
 
 
 def _shape_of_picture(path: Path) -> tuple[int, ...]:
-    from PIL import Image
+    if is_tiff(path):
+        with open_image(path) as image:
+            return image.shape
+    from napari_neuroscope.engine.pictures import shape_of_picture
 
-    with Image.open(path) as picture:
-        bands = len(picture.getbands())
-        size = (picture.height, picture.width)
-        # A palette is read as its colours.
-        return (*size, 3) if picture.mode == "P" else (*size, bands) if bands > 1 else size
+    return shape_of_picture(path)
 
 
 def is_lazy(path: Path) -> bool:
@@ -202,9 +197,11 @@ class Source:
             with _closing(self) as image:
                 whole = image.shape
         else:
-            _refuse_missing(path)
+            refuse_missing(path)
             try:
                 whole = _shape_of_picture(path)
+            except NeuroscopeError:
+                raise
             except Exception as error:
                 raise unreadable(path, error) from error
         return tuple(whole[len(self.plane) :])
@@ -249,10 +246,11 @@ class Source:
         try:
             # Lazy arrays read what is indexed, and no more.
             return np.asarray(data[self.plane] if self.plane else data)
+        except NeuroscopeError:
+            raise
         except Exception as error:
-            reason = first_line(error)
             raise NeuroscopeError(
-                f"“{self.name}” can't be read: {shortened(reason, 300).rstrip('.')}."
+                f"“{shortened(self.name, 200)}” can't be read: {reason_of(error)}."
             ) from error
 
 

@@ -8,11 +8,15 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files.decoded_size import refuse_large_image
+from napari_neuroscope.engine.files.plain_data import PlainDataError
+from napari_neuroscope.engine.files.plain_xml import parse_xml
 from napari_neuroscope.engine.lazy_images import unnamed_axes
 from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.tiff_checks import bound_tiles, refuse_endless
+from napari_neuroscope.engine.tiff_sets import check_neighbours, check_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,20 +34,31 @@ _OME_STEPS = {
     "t": "TimeIncrement", "z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX",
 }  # fmt: skip
 
+# Kinds of files that tifffile looks through as soon as it opens them.
+_AT_ONCE = ("is_lsm", "is_scanimage", "is_ndpi", "is_eer")
+# Those of microscopes, which are laid out in ways of their own.
+_RARE = ("lsm", "mmstack", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "ndpi", "bif",
+         "avs", "eer", "philips", "scanimage", "nih", "mdgel")  # fmt: skip
+
 Known = Mapping[str, tuple[float, str]]
 """The step and unit along each axis of which these are known."""
 
 
 def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing, Callable[[], None]]:
-    """Return the arrays of a file's first image, the finest first, its spacing, and what closes it."""
-    import tifffile
+    """Return the arrays of a file's first image, the finest first, its spacing, and what closes it.
 
-    file = tifffile.TiffFile(path)
+    Raises
+    ------
+    NeuroscopeError
+        Where it asks for more than is sensible, or for files of other folders.
+    """
+    file, _ = open_tiff(path)
     # What is cut out of it may outlive the image.
     weakref.finalize(file, file.filehandle.close)
     try:
-        series = _first_series(file)
-        levels = tuple(_array(path, series, number) for number in range(len(series.levels)))
+        series = first_series(file)
+        size = path.stat().st_size
+        levels = tuple(_array(path, file, series, n, size) for n in range(len(series.levels)))
         axes = _axes(series.axes, series.shape)
         known = _known_of_ome(file) if file.is_ome else _known_of_imagej(file)
     except BaseException:
@@ -53,15 +68,100 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing, Callable[[], None]]
 
 
 def read_tiff(path: Path) -> np.ndarray:
-    """Return the whole first image of a file."""
+    """Return the whole first image of a file.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it asks for more than is sensible, or for files of other folders.
+    """
+    file, others = open_tiff(path)
+    with file:
+        return read_series(first_series(file), path, others)
+
+
+def read_series(series: TiffPageSeries, path: Path, others: Sequence[Path] = ()) -> np.ndarray:
+    """Return all of an image of an open file; `others` are the other files of its set.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is too large for its files.
+    """
+    refuse_large_image(series.nbytes, path, files=others)
+    bound_tiles(series, path.name, path.stat().st_size)
+    return series.asarray()
+
+
+def open_tiff(path: Path) -> tuple[TiffFile, tuple[Path, ...]]:
+    """Return an open file whose images may be looked at, and the other files of its set.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where its pages never end, or it asks for files of other folders.
+    """
+    import tifffile
+
+    refuse_endless(path)
+    later: dict[str, Any] = dict.fromkeys(_AT_ONCE, False)
+    file = tifffile.TiffFile(path, **later)
+    try:
+        others = check_set(file, path)
+        rare = _rare_kinds(file)
+        if rare:
+            check_neighbours(file, path)
+            try_rare(path, rare)
+            file.close()
+            file = tifffile.TiffFile(path)
+            others = check_set(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file, others
+
+
+def _rare_kinds(file: TiffFile) -> tuple[str, ...]:
+    first = file.pages.first if file.pages else None
+    return tuple(kind for kind in _RARE if getattr(first, f"is_{kind}", False))
+
+
+def try_rare(path: Path, kinds: Sequence[str]) -> None:
+    """Look at a file of a microscope's own kind in another process, which is ended if it takes long.
+
+    There are many such kinds, each of which tells its size in another way.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it can't be read there.
+    """
+    from napari_neuroscope.engine.files.trial import TrialError, try_in_process
+
+    try:
+        try_in_process(f"{__name__}:_shapes_of", str(path))
+    except TrialError as error:
+        raise NeuroscopeError(
+            f"The image {shortened(str(path), 300)} of the kind {', '.join(kinds)} can't be read: "
+            f"{error.reason}."
+        ) from error
+
+
+def _shapes_of(path: str) -> list[list[int]]:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        return _first_series(file).asarray()
+        return [list(series.shape) for series in file.series]
 
 
-def _first_series(file: TiffFile) -> TiffPageSeries:
-    """Return the first image; a file that was cut off is no image of fewer pages."""
+def first_series(file: TiffFile) -> TiffPageSeries:
+    """Return the first image; a file that was cut off is no image of fewer pages.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is cut off, or holds none.
+    """
     handle, form = file.filehandle, file.tiff
     place = file.pages.next_page_offset
     if place is not None and not file.is_ndpi:
@@ -75,16 +175,19 @@ def _first_series(file: TiffFile) -> TiffPageSeries:
     return file.series[0]
 
 
-def _array(path: Path, series: TiffPageSeries, level: int) -> Any:
+def _array(path: Path, file: TiffFile, series: TiffPageSeries, number: int, size: int) -> Any:
     """Return one level: mapped where it lies in the file as in memory, else decoded on demand."""
-    import tifffile
+    import numpy as np
 
-    try:
-        return tifffile.memmap(path, series=0, level=level, mode="r")
-    except ValueError:
-        import zarr
+    level = series.levels[number]
+    offset = None if level.is_multifile else level.dataoffset
+    if offset is not None and offset + level.nbytes <= size:
+        dtype = np.dtype(file.byteorder + level.dtype.char)
+        return np.memmap(path, dtype, "r", offset, level.shape)
+    import zarr
 
-        return zarr.open_array(series.aszarr(level=level), mode="r")
+    bound_tiles(level, path.name, size)
+    return zarr.open_array(series.aszarr(level=number), mode="r")
 
 
 def _axes(letters: str, shape: Sequence[int]) -> tuple[str, ...]:
@@ -103,8 +206,8 @@ def _axes(letters: str, shape: Sequence[int]) -> tuple[str, ...]:
 def _known_of_ome(file: TiffFile) -> Known:
     """Return the steps of the first image of OME-XML; what can't be read is not known."""
     try:
-        root = ElementTree.fromstring(file.ome_metadata or "")
-    except ElementTree.ParseError:
+        root = parse_xml(file.ome_metadata or "")
+    except PlainDataError:
         return {}
     pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
     if pixels is None:

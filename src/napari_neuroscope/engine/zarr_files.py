@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.inside_folder import is_plain_name, refuse_outside
 from napari_neuroscope.engine.lazy_images import unnamed_axes, unreadable
 from napari_neuroscope.engine.spacing import Spacing
 
 SUFFIX = ".zarr"
 _MARKS = ("zarr.json", ".zgroup", ".zarray")
+_MOST_LEVELS = 100
 # Images of the first versions named no axes.
 _OLD_AXES = ("t", "c", "z", "y", "x")
 
@@ -43,7 +47,7 @@ def images_of(path: Path) -> list[Path]:
     try:
         said = _said(path)
         if "plate" in said:
-            return [field for well in _wells(path, said["plate"]) for field in _fields(path, well)]
+            return _fields_of_plate(path, said["plate"])
         if "bioformats2raw.layout" in said and "multiscales" not in said:
             return _series(path)
     except NeuroscopeError:
@@ -63,21 +67,27 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing]:
     """
     import zarr
 
-    node = zarr.open(str(path), mode="r")
+    from napari_neuroscope.engine.zarr_store import open_zarr
+
+    node = open_zarr(path)
     if isinstance(node, zarr.Array):
-        return (_safe(node, path),), Spacing.of_pixels(_axes_of(node))
+        return (node,), Spacing.of_pixels(_axes_of(node))
     said = _ome(dict(node.attrs))
     if "multiscales" not in said:
         found = images_of(path)
         if found and found != [path]:
             names = ", ".join(str(one.relative_to(path)) for one in found[:3])
             raise NeuroscopeError(f"{path} holds several images; choose one, such as {names}.")
-        arrays = sorted(name for name, _ in node.arrays())
+        # There may be very many.
+        arrays = sorted(name for name, _ in itertools.islice(node.arrays(), 1000))
         choose = f"one of its arrays, {', '.join(arrays[:3])}" if arrays else "another"
         raise NeuroscopeError(f"The Zarr folder {path} holds no OME-Zarr image; choose {choose}.")
     image = _first(said["multiscales"], "multiscales", path)
-    paths = [str(_of(one, "path", path)) for one in _list(image, "datasets", path)]
-    levels = tuple(_level(node, name, path) for name in paths)
+    datasets = _list(image, "datasets", path)
+    if len(datasets) > _MOST_LEVELS:
+        raise _wrong(path, f"it names {len(datasets):,} resolutions")
+    paths = [str(_of(one, "path", path)) for one in datasets]
+    levels = tuple(level_of(node, name, path) for name in paths)
     return levels, _spacing(image, len(levels[0].shape), path)
 
 
@@ -85,11 +95,11 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing]:
 
 
 def _said(path: Path) -> dict[str, Any]:
-    import zarr
+    from napari_neuroscope.engine.zarr_store import open_zarr
 
     if not is_zarr(path):
         raise NeuroscopeError(f"There is no image {path}.")
-    return _ome(dict(zarr.open(str(path), mode="r").attrs))
+    return _ome(dict(open_zarr(path).attrs))
 
 
 def _ome(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -119,32 +129,54 @@ def _first(held: Any, name: str, path: Path) -> Any:
     return _list({name: held}, name, path)[0]
 
 
-def _wells(path: Path, plate: Any) -> list[Path]:
-    return [_within(path, _of(well, "path", path)) for well in _list(plate, "wells", path)]
+def _fields_of_plate(path: Path, plate: Any) -> list[Path]:
+    named = _list(plate, "wells", path)
+    if len(named) > limits.MOST_SET:
+        raise _wrong(path, f"it names {len(named):,} wells")
+    # One that is named twice is looked at once.
+    wells = dict.fromkeys(within(path, _of(well, "path", path)) for well in named)
+    fields: dict[Path, None] = {}
+    for well in wells:
+        fields.update(dict.fromkeys(_fields(path, well)))
+        if len(fields) > limits.MOST_SET:
+            raise _wrong(path, f"it names more than {limits.MOST_SET:,} images")
+    return list(fields)
 
 
 def _fields(plate: Path, well: Path) -> list[Path]:
     if not is_zarr(well):
         raise _wrong(plate, f"it names the well {well.relative_to(plate)}, which is not there")
-    said = _of(_said(well), "well", well)
-    return [_within(well, _of(one, "path", well)) for one in _list(said, "images", well)]
+    images = _list(_of(_said(well), "well", well), "images", well)
+    if len(images) > limits.MOST_SET:
+        raise _wrong(well, f"it names {len(images):,} images")
+    return [within(well, _of(one, "path", well)) for one in images]
 
 
 def _series(path: Path) -> list[Path]:
     """Return the images that bioformats2raw wrote side by side."""
     if is_zarr(path / "OME") and isinstance(named := _said(path / "OME").get("series"), list):
-        return [_within(path, name) for name in named]
-    return sorted(
-        (one for one in path.iterdir() if one.name.isdecimal()), key=lambda p: int(p.name)
-    )
+        if len(named) > limits.MOST_SET:
+            raise _wrong(path, f"it names {len(named):,} images")
+        return [within(path, name) for name in named]
+    numbered = (p for p in path.iterdir() if p.name.isdecimal() and len(p.name) < 20)
+    return [within(path, one.name) for one in sorted(numbered, key=lambda p: int(p.name))]
 
 
-def _within(path: Path, name: Any) -> Path:
-    """Return a folder below another; a name that leads out of it is refused."""
-    parts = Path(str(name)).parts
-    if not parts or Path(str(name)).is_absolute() or ".." in parts:
-        raise _wrong(path, f"“{name}” is no folder in it")
-    return path.joinpath(*parts)
+def within(path: Path, name: Any) -> Path:
+    """Return a folder below another; a name or a link that leads out of it is refused.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is one.
+    """
+    text = str(name)
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if not parts or len(text) > 1000 or text.startswith("/") or not all(map(is_plain_name, parts)):
+        raise _wrong(path, f"“{shortened(text, 100)}” is no folder in it")
+    found = path.joinpath(*parts)
+    refuse_outside(found, path)
+    return found
 
 
 def _spacing(image: Any, ndim: int, path: Path) -> Spacing:
@@ -191,26 +223,23 @@ def _numbers(values: Any, count: int, what: str, path: Path) -> list[float]:
 # --- arrays ---------------------------------------------------------------------------------------
 
 
-def _level(group: Any, name: str, path: Path) -> Any:
+def level_of(group: Any, name: str, path: Path) -> Any:
+    """Return an array of a group that `open_zarr` opened.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is not there, lies in another folder, or is packed in a way that is not read.
+    """
     import zarr
 
-    _within(path, name)
+    from napari_neuroscope.engine.zarr_store import bounded_array
+
+    within(path, name)
     found = group.get(name)
     if not isinstance(found, zarr.Array):
-        raise _wrong(path, f"it names the array “{name}”, which is not there")
-    return _safe(found, path)
-
-
-def _safe(array: Any, path: Path) -> Any:
-    """Return an array; one whose chunks are pickles, which may run code, is refused."""
-    described = array.metadata
-    codecs = [*(getattr(described, "filters", None) or ()), getattr(described, "compressor", None)]
-    if any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs):
-        raise NeuroscopeError(
-            f"The Zarr array in {path} is stored as pickles, which run code when they are read; it "
-            f"was not read. Store it anew in another way."
-        )
-    return array
+        raise _wrong(path, f"it names the array “{shortened(name, 100)}”, which is not there")
+    return bounded_array(found, path)
 
 
 def _axes_of(array: Any) -> Sequence[str]:

@@ -29,6 +29,13 @@ MOST_UNPACKED = 64 * GB
 MOST_FILE = 256 * GB
 """Bytes of a network's file, or of one of its folder, that is hashed or copied."""
 
+MOST_CODE = 1 * GB
+"""Bytes of a package of Python code that is in no installed package, with all its files."""
+MOST_ARGUMENTS = 1_000
+"""Values that a file may give to what builds its network."""
+MOST_LETTERS = 1_000
+"""Letters of a name that a file gives: of a class, an axis, an argument."""
+
 MOST_PICKLE = 64 * MB
 """Bytes of a pickle that describes tensors; the tensors themselves lie beside it."""
 MOST_PICKLE_OPERATIONS = 3_000_000
@@ -36,8 +43,39 @@ MOST_PICKLE_OPERATIONS = 3_000_000
 
 MOST_IMAGE = 4 * GB
 """Bytes of a picture that is decoded whole, or of one chunk or tile of a larger one."""
+ALWAYS_IMAGE = GB
+"""Bytes that an image of any small file may decode to."""
+MOST_IMAGE_GROWTH = 100
+"""How many times its own size the file of a larger image may decode to."""
+ALWAYS_CHUNK = 512 * MB
+"""Bytes that one chunk or tile may decode to, however small it is."""
+MOST_CHUNK_GROWTH = 20
+"""How many times its own size a larger chunk or tile may decode to."""
+MOST_FRAMES = 10_000
+"""Frames of a moving picture."""
+MOST_PAGES = 200_000
+"""Pages of a TIFF file, and planes of a set of them."""
+MOST_OME_XML = 32 * MB
+"""Bytes of what a TIFF file says of itself in words."""
+MOST_SET = 20_000
+"""Files of a set, images of a plate and levels of an image."""
 
 TRIAL_SECONDS = 10.0
 """Seconds that a program in a file has for its trial, in a process of its own."""
 TRIAL_MEMORY = 1536 * MB
 """Bytes of memory that it may take for that, beyond those of its own file."""
+LOOP_SECONDS = 60.0
+"""Seconds that one pass of a network with loops may take where nobody can stop it."""
+
+MOST_OPERATIONS = 50_000
+"""Operations of an ONNX network, with those of its functions at each of their calls."""
+MOST_SHAPE_NUMBERS = 1_000_000
+"""Numbers of all shapes that an ONNX network computes."""
+MOST_CONNECTIONS = 1_000_000
+"""Connections between the layers of an ONNX network."""
+MOST_TRIAL_IMAGE = 256 * MB
+"""Bytes of the image of zeros that a network is tried with."""
+ALWAYS_PASS = 256 * MB
+"""Bytes that all layers of a network together may take in a trial, however small the image is."""
+MOST_PASS_GROWTH = 10_000
+"""How many times the image's bytes all layers of a network together may take beyond that."""

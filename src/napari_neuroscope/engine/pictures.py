@@ -1,0 +1,176 @@
+"""Pictures such as PNG and JPEG: their size is known before they are decoded, which is all at once."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.bounded_file import open_regular
+from napari_neuroscope.engine.files.decoded_size import refuse_large_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Pillow knows more formats, some of which start other programs.
+_FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "WEBP", "PPM", "JPEG2000", "TGA", "AVIF")
+_WIDE = {"I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+# A larger picture is taken out of Pillow's memory in pieces.
+_PIECE = 64 * limits.MB
+_gif_lock = threading.Lock()
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image]:
+    """Open a picture without decoding it.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is no file, or its pixels are more than Pillow decodes.
+    PIL.UnidentifiedImageError
+        Where it is no picture of a kind that is read.
+    """
+    from PIL import Image
+
+    Image.init()
+    with open_regular(path) as file:
+        try:
+            with warnings.catch_warnings():
+                # How large it may be is told by its bytes, below.
+                warnings.simplefilter("ignore")
+                known = [kind for kind in _FORMATS if kind in Image.OPEN]
+                picture = Image.open(file, formats=known)
+        except Image.DecompressionBombError as error:
+            raise NeuroscopeError(
+                f"“{shortened(path.name, 200)}” has more pixels than a picture is decoded of; save "
+                f"it as a TIFF of tiles, or as Zarr."
+            ) from error
+        except Image.UnidentifiedImageError as error:
+            raise NeuroscopeError(
+                f"The image {shortened(str(path), 300)} can't be read: it is damaged, or no picture "
+                f"of a kind that is read here (PNG, JPEG, GIF, BMP, WebP and such)."
+            ) from error
+        with picture:
+            yield picture
+
+
+def shape_of_picture(path: Path) -> tuple[int, ...]:
+    """Return the shape of a picture, or of each frame of a moving one, without decoding it."""
+    with open_picture(path) as picture:
+        bands = _bands(picture)
+        size = (picture.height, picture.width)
+        return (*size, bands) if bands > 1 else size
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read a picture; a palette is resolved to its colours, of a GIF or APNG all frames are read.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is too large, or no picture.
+    OSError, ValueError, SyntaxError
+        Where it is damaged.
+    """
+    with open_picture(path) as picture:
+        refuse_large_image(_nbytes(picture), path)
+        if picture.format == "GIF" or getattr(picture, "custom_mimetype", "") == "image/apng":
+            values = _frames(picture, path)
+        else:
+            values = _values(picture)
+    # As scikit-image does: colours come last.
+    if values.ndim > 2 and values.shape[-1] not in (3, 4) and values.shape[-3] in (3, 4):
+        values = np.swapaxes(np.swapaxes(values, -1, -3), -2, -3)
+    return values
+
+
+def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the numbers of a picture's colours, and 256 colours; None where it has no palette."""
+    with open_picture(path) as picture:
+        if picture.mode != "P":
+            return None
+        refuse_large_image(_nbytes(picture), path)
+        indices = np.array(picture)
+        known = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    # A palette may be shorter than the numbers go.
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(known)] = known
+    return indices, palette
+
+
+def _bands(picture: Image) -> int:
+    if picture.mode == "P":
+        return len(picture.palette.mode) if picture.palette is not None else 3
+    return len(picture.getbands())
+
+
+def _nbytes(picture: Image) -> int:
+    return picture.width * picture.height * _bands(picture) * _WIDE.get(picture.mode, 1)
+
+
+def _frames(picture: Image, path: Path) -> np.ndarray:
+    """Return all frames; they are counted while they are decoded."""
+    frames: list[np.ndarray] = []
+    total = 0
+    with _gif_palettes():
+        for number in itertools.count():
+            if number >= limits.MOST_FRAMES:
+                raise NeuroscopeError(
+                    f"“{shortened(path.name, 200)}” has more than {limits.MOST_FRAMES:,} frames, so "
+                    f"it is not read; save it as TIFF."
+                )
+            try:
+                picture.seek(number)
+            except EOFError:
+                break
+            total += _nbytes(picture)
+            # They stand twice in the memory when they are put together.
+            refuse_large_image(2 * total if number else total, path)
+            frames.append(_values(picture))
+    return np.stack(frames)
+
+
+@contextmanager
+def _gif_palettes() -> Iterator[None]:
+    """Let Pillow keep what few colours a GIF's frames have, so that all frames are alike."""
+    from PIL import GifImagePlugin
+
+    with _gif_lock:
+        before = GifImagePlugin.LOADING_STRATEGY
+        kept = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
+        GifImagePlugin.LOADING_STRATEGY = kept
+        try:
+            yield
+        finally:
+            GifImagePlugin.LOADING_STRATEGY = before
+
+
+def _values(picture: Any) -> np.ndarray:
+    picture.load()
+    if picture.mode == "P":
+        picture = picture.convert(picture.palette.mode)
+    elif picture.format == "PNG" and picture.mode == "I":
+        picture = picture.convert("I;16")
+    rows = max(1, _PIECE * picture.height // max(_nbytes(picture), 1))
+    if rows >= picture.height:
+        return np.array(picture)
+    pieces = (
+        (top, np.asarray(picture.crop((0, top, picture.width, min(top + rows, picture.height)))))
+        for top in range(0, picture.height, rows)
+    )
+    out: np.ndarray | None = None
+    for top, piece in pieces:
+        if out is None:
+            out = np.empty((picture.height, *piece.shape[1:]), piece.dtype)
+        out[top : top + len(piece)] = piece
+    assert out is not None
+    return out
