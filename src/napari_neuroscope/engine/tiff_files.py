@@ -34,8 +34,8 @@ _OME_STEPS = {
     "t": "TimeIncrement", "z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX",
 }  # fmt: skip
 
-# Kinds of files that tifffile looks through as soon as it opens them.
-_AT_ONCE = ("is_lsm", "is_scanimage", "is_ndpi", "is_eer")
+AT_ONCE = ("is_lsm", "is_scanimage", "is_ndpi", "is_eer")
+"""Kinds of files that tifffile looks through as soon as it opens them."""
 # Those of microscopes, which are laid out in ways of their own.
 _RARE = ("lsm", "mmstack", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "ndpi", "bif",
          "avs", "eer", "philips", "scanimage", "nih", "mdgel")  # fmt: skip
@@ -104,7 +104,7 @@ def open_tiff(path: Path) -> tuple[TiffFile, tuple[Path, ...]]:
     import tifffile
 
     refuse_endless(path)
-    later: dict[str, Any] = dict.fromkeys(_AT_ONCE, False)
+    later: dict[str, Any] = dict.fromkeys(AT_ONCE, False)
     file = tifffile.TiffFile(path, **later)
     try:
         others = check_set(file, path)

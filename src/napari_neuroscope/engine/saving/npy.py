@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.atomic_write import write_whole
-from napari_neuroscope.engine.saving.record import record_of
+from napari_neuroscope.engine.files.bounded_file import read_text
+from napari_neuroscope.engine.files.inside_folder import refuse_outside
+from napari_neuroscope.engine.files.plain_data import PlainDataError, parse_json
+from napari_neuroscope.engine.npy_files import map_npy, read_npy
+from napari_neuroscope.engine.saving.record import record_in_words, record_of
 from napari_neuroscope.engine.spacing import Spacing
 
 
 def save_npy(explanation: Explanation, image: Any, path: Path, spacing: Spacing | None) -> None:
     """Write the values and the label maps on their own grid, each to a file of its own, whole."""
-    text = json.dumps(record_of(explanation, spacing), indent=2, ensure_ascii=False)
+    text = record_in_words(record_of(explanation, spacing), indent=2)
     for name, labels in explanation.companions.items():
         write_whole(_companion(path, name), partial(np.save, arr=labels))
     write_whole(path.with_suffix(".json"), lambda part: part.write_text(text, "utf-8"))
@@ -36,9 +42,10 @@ def record_in_npy(path: Path) -> dict[str, Any] | None:
     beside = path.with_suffix(".json")
     if not beside.is_file():
         return None
+    refuse_outside(beside, path.parent)
     try:
-        found = json.loads(beside.read_text("utf-8"))
-    except (UnicodeDecodeError, ValueError):
+        found = parse_json(read_text(beside, limits.MOST_TEXT))
+    except (NeuroscopeError, PlainDataError):
         return None
     ours = isinstance(found, dict) and {"format", "method", "axes", "grid"} <= found.keys()
     return found if ours else None
@@ -46,7 +53,16 @@ def record_in_npy(path: Path) -> dict[str, Any] | None:
 
 def arrays_in_npy(path: Path, record: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the values and the label maps."""
-    companions = {
-        name: np.load(_companion(path, name), allow_pickle=False) for name in record["companions"]
-    }
-    return np.load(path, allow_pickle=False), companions
+    companions = {}
+    for name, said in record["companions"].items():
+        beside = _companion(path, name)
+        refuse_outside(beside, path.parent)
+        companions[name] = _array(beside, said["shape"])
+    return _array(path, record["shape"]), companions
+
+
+def _array(path: Path, shape: Sequence[int]) -> np.ndarray:
+    found = map_npy(path)
+    if found.shape != tuple(shape) or found.dtype.kind == "c":
+        raise ValueError(f"“{path.name}” holds {found.dtype} {found.shape}, not {tuple(shape)}")
+    return read_npy(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import numpy as np
 from napari_neuroscope.engine.colours import coloured, is_background, limits
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation, title_of
+from napari_neuroscope.engine.files.bounded_file import read_text
+from napari_neuroscope.engine.files.inside_folder import refuse_outside
+from napari_neuroscope.engine.files.limits import MOST_TEXT
+from napari_neuroscope.engine.files.plain_data import parse_json
 from napari_neuroscope.engine.pyramid import Part, coarsen, level_shapes
 from napari_neuroscope.engine.saving.layout import Folded, Layout
 from napari_neuroscope.engine.saving.record import (
@@ -24,6 +29,7 @@ from napari_neuroscope.engine.saving.record import (
 )
 from napari_neuroscope.engine.saving.units import unit_of
 from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.zarr_files import level_of
 
 VERSION = "0.5"
 """Of the OME-NGFF standard."""
@@ -34,6 +40,7 @@ _BLOCKS = {2: (4096, 4096), 3: (64, 1024, 1024)}
 # A folder of more files than this is slow to copy, so that many chunks share a file.
 _MOST_FILES = 1 << 14
 _CHUNKS_A_SHARD = 8
+_MOST_LEVELS, _MOST_CHUNKS = 100, 4_000_000
 
 
 def save_ome_zarr(
@@ -312,31 +319,48 @@ def _omero(names: Sequence[str], most: np.ndarray, *, signed: bool) -> dict[str,
 
 def record_in_zarr(path: Path) -> dict[str, Any] | None:
     """Return the record of a folder; None where it is none of ours. No values are read."""
+    attributes = _attributes(path)
+    record, ome = attributes.get(KEY), attributes.get("ome")
+    ours = isinstance(record, dict) and isinstance(ome, dict) and "multiscales" in ome
+    return record if ours else None
+
+
+def _attributes(path: Path) -> dict[str, Any]:
     described = path / "zarr.json"
     if not described.is_file():
-        return None
-    attributes = json.loads(described.read_text("utf-8")).get("attributes", {})
-    record = attributes.get(KEY)
-    ours = isinstance(record, dict) and "multiscales" in attributes.get("ome", {})
-    return record if ours else None
+        return {}
+    refuse_outside(described, path)
+    said = parse_json(read_text(described, MOST_TEXT))
+    found = said.get("attributes") if isinstance(said, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def arrays_in_zarr(path: Path, record: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the values and the label maps, as dask arrays."""
-    layouts = layouts_of(record)
-    companions = {
-        name: layout.restored(_lazy(path / "labels" / name / "0"))
-        for name, layout in zip(record["companions"], layouts[1:], strict=True)
-    }
+    from napari_neuroscope.engine.zarr_store import open_zarr
+
+    group, layouts = open_zarr(path), layouts_of(record)
+    companions = {}
+    for name, layout in zip(record["companions"], layouts[1:], strict=True):
+        stored = _lazy(group, f"labels/{name}/0", path)
+        _refuse_other_shape(stored, layout)
+        companions[name] = layout.restored(stored)
     return levels_in_zarr(path, record)[0], companions
 
 
 def levels_in_zarr(path: Path, record: Mapping[str, Any]) -> list[Any]:
     """Return the map and its coarser levels, as dask arrays along the axes of the record."""
-    layout, found = layouts_of(record)[0], []
-    attributes = json.loads((path / "zarr.json").read_text("utf-8"))["attributes"]
-    for level in attributes["ome"]["multiscales"][0]["datasets"]:
-        stored = _lazy(path / level["path"])
+    from napari_neuroscope.engine.zarr_store import open_zarr
+
+    layout, group = layouts_of(record)[0], open_zarr(path)
+    found: list[Any] = []
+    datasets = _attributes(path)["ome"]["multiscales"][0]["datasets"]
+    if not isinstance(datasets, list) or not 0 < len(datasets) <= _MOST_LEVELS:
+        raise ValueError("its levels are no list, or too many")
+    for level in datasets:
+        stored = _lazy(group, str(level["path"]), path)
+        if not found:
+            _refuse_other_shape(stored, layout)
         sizes = dict(zip(layout.file_axes, stored.shape, strict=True))
         own = tuple(
             sizes[axis] if axis in ("z", "y", "x") else n
@@ -346,9 +370,19 @@ def levels_in_zarr(path: Path, record: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-def _lazy(path: Path) -> Any:
-    import dask.array as da
-    import zarr
+def _refuse_other_shape(stored: Any, layout: Layout) -> None:
+    if tuple(stored.shape) != layout.file_shape or stored.dtype.kind not in "fiu":
+        raise ValueError(f"it holds {stored.dtype} {stored.shape}, not {layout.file_shape}")
 
-    # Arrays of older formats may be stored as pickles, which run code when they are read.
-    return da.from_zarr(zarr.open_array(str(path), mode="r", zarr_format=3))
+
+def _lazy(group: Any, name: str, path: Path) -> Any:
+    import dask.array as da
+
+    array = level_of(group, name, path)
+    # dask keeps a list of them.
+    if (
+        math.prod(-(-n // side) for n, side in zip(array.shape, array.chunks, strict=True))
+        > _MOST_CHUNKS
+    ):
+        raise ValueError(f"its array “{name}” is of more than {_MOST_CHUNKS:,} chunks")
+    return da.from_zarr(array)

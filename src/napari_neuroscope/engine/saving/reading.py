@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.bounded_file import refuse_irregular
+from napari_neuroscope.engine.files.inside_folder import is_plain_name
+from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.saving.npy import arrays_in_npy, record_in_npy
 from napari_neuroscope.engine.saving.ome_zarr import (
     arrays_in_zarr,
     levels_in_zarr,
     record_in_zarr,
 )
-from napari_neuroscope.engine.saving.record import explanation_in, spacing_in
+from napari_neuroscope.engine.saving.record import FORMAT, explanation_in, spacing_in
+from napari_neuroscope.engine.saving.record_check import check_record
 from napari_neuroscope.engine.saving.tiff import arrays_in_tiff, record_in_tiff
 from napari_neuroscope.engine.spacing import Spacing
 
@@ -57,7 +61,10 @@ def is_result(path: str | Path) -> bool:
     """Whether a file or a folder holds an explanation that was saved; its values are not read."""
     path = Path(path)
     try:
-        return path.exists() and _record_in(path) is not None
+        if not path.exists():
+            return False
+        refuse_irregular(path)
+        return _record_in(path) is not None
     except Exception:  # noqa: BLE001  whatever is wrong with a stranger's file, it is not ours
         return False
 
@@ -76,17 +83,27 @@ def read_result(path: str | Path) -> Result:
         Where it is missing, damaged, or holds no explanation.
     """
     path = Path(path)
-    if not path.exists():
-        raise NeuroscopeError(f"There is no file {path}.")
     try:
+        if not path.exists():
+            raise NeuroscopeError(f"There is no file {shortened(str(path), 300)}.")
+        refuse_irregular(path)
         record = _record_in(path)
         if record is None:
             raise NeuroscopeError(
-                f"“{path.name}” holds no explanation: it was not saved by napari-neuroscope, or "
+                f"“{shortened(path.name, 200)}” holds no explanation: it was not saved by napari-neuroscope, or "
                 f"what was saved with it is gone."
             )
-        if any(name != Path(name).name for name in record["companions"]):
-            raise NeuroscopeError(f"“{path.name}” names files of other folders, so it isn't read.")
+        companions = record.get("companions")
+        if isinstance(companions, Mapping) and not all(map(is_plain_name, companions)):
+            raise NeuroscopeError(
+                f"“{shortened(path.name, 200)}” names files of other folders, so it isn't read."
+            )
+        if isinstance(record.get("format"), int) and record["format"] > FORMAT:
+            raise ValueError(
+                f"its record is of format {record['format']}, newer than {FORMAT}; update "
+                f"napari-neuroscope"
+            )
+        check_record(record)
         values, companions = _READERS[path.suffix.lower()][1](path, record)
         if record.get("growing"):
             record["notes"] = [*record["notes"], "its writing was interrupted: parts are missing"]
@@ -100,9 +117,8 @@ def read_result(path: str | Path) -> Result:
     except NeuroscopeError:
         raise
     except Exception as error:
-        reason = first_line(error)
         raise NeuroscopeError(
-            f"The explanation in {path} can't be read: {shortened(reason, 200).rstrip('.')}."
+            f"The explanation in {shortened(str(path), 300)} can't be read: {reason_of(error)}."
         ) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +62,24 @@ def record_of(
             name: list(getattr(spacing, name)) for name in ("axes", "steps", "origin", "units")
         }
     return record
+
+
+# XML can't hold them in any way; halves of pairs are no text in UTF-8 either.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def record_in_words(record: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Return a record as JSON that any file of text may hold.
+
+    Characters that no XML may hold are written as JSON writes them, so that they are read back.
+    """
+    text = json.dumps(record, ensure_ascii=False, indent=indent)
+    return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def name_in_xml(name: str) -> str:
+    """Return a name for other programs, without the characters that no XML may hold."""
+    return _NOT_IN_XML.sub("\ufffd", name)
 
 
 def layouts_of(record: Mapping[str, Any]) -> list[Layout]:

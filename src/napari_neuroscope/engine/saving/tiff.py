@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import math
 import uuid
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_neuroscope.engine.explanation import Explanation, title_of
-from napari_neuroscope.engine.saving.record import layouts_of, record_of
+from napari_neuroscope.engine.files.plain_data import parse_json
+from napari_neuroscope.engine.files.plain_xml import parse_xml
+from napari_neuroscope.engine.saving.record import (
+    layouts_of,
+    name_in_xml,
+    record_in_words,
+    record_of,
+)
 from napari_neuroscope.engine.saving.units import unit_of
 from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.tiff_checks import refuse_endless
+from napari_neuroscope.engine.tiff_files import AT_ONCE, open_tiff, read_series
 
 NAMESPACE = "napari-neuroscope.record"
 """Of the annotation that holds the record."""
@@ -35,7 +43,7 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
     for said, array in zip(record["companions"].values(), arrays[1:], strict=True):
         said["shape"] = list(array.shape)
     layouts = layouts_of(record)
-    names = [title_of(explanation.provenance), *explanation.companions]
+    names = [name_in_xml(title_of(explanation.provenance)), *explanation.companions]
     along = (spacing or Spacing.of_pixels(explanation.space)).along(explanation.space)
     if not explanation.is_table:
         # Of a stack not every plane may have been explained.
@@ -49,9 +57,10 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
                 **_physical_sizes(along),
             }
             if layout.folded:
-                metadata["Channel"] = {"Name": layout.channel_names(explanation.labels)}
+                names_of_channels = map(name_in_xml, layout.channel_names(explanation.labels))
+                metadata["Channel"] = {"Name": list(names_of_channels)}
             if number == 0:
-                text = json.dumps(record, ensure_ascii=False)
+                text = record_in_words(record)
                 # What is equal makes equal files.
                 metadata["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, text))
                 metadata["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": text}
@@ -97,26 +106,34 @@ def record_in_tiff(path: Path) -> dict[str, Any] | None:
     """Return the record of a file; None where it is none of ours. No values are read."""
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    refuse_endless(path, first_only=True)
+    # What tifffile would look through at once is none of ours.
+    none: dict[str, Any] = dict.fromkeys(AT_ONCE, False)
+    with tifffile.TiffFile(path, **none) as file:
         text = file.pages.first.description
     if NAMESPACE not in text:
         return None
-    root = ElementTree.fromstring(text)
-    for one in root.iter():
+    for one in parse_xml(text).iter():
         if one.tag.endswith("CommentAnnotation") and one.get("Namespace") == NAMESPACE:
             value = next((inner.text for inner in one if inner.tag.endswith("Value")), None)
-            return json.loads(value or "null")
+            found = parse_json(value or "null")
+            return found if isinstance(found, dict) else None
     return None
 
 
 def arrays_in_tiff(path: Path, record: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the values and the label maps of a file."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        stored = [series.asarray() for series in file.series]
-    arrays = [
-        layout.restored(array.reshape(layout.file_shape))
-        for layout, array in zip(layouts_of(record), stored, strict=True)
-    ]
+    file, others = open_tiff(path)
+    with file:
+        if others:
+            raise ValueError("it takes pixels from other files, which no explanation does")
+        layouts, stored = layouts_of(record), file.series
+        if len(stored) != len(layouts):
+            raise ValueError(f"it holds {len(stored)} images in place of {len(layouts)}")
+        arrays = []
+        for layout, series in zip(layouts, stored, strict=True):
+            if math.prod(series.shape) != math.prod(layout.shape) or series.dtype.kind not in "fiu":
+                raise ValueError(f"it holds {series.dtype} {series.shape}, not {layout.file_shape}")
+            values = read_series(series, path)
+            arrays.append(layout.restored(values.reshape(layout.file_shape)))
     return arrays[0], dict(zip(record["companions"], arrays[1:], strict=True))
