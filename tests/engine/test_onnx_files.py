@@ -173,7 +173,7 @@ def test_weights_that_are_missing_or_cut_off(path: Path) -> None:
     beside(path)
     data = path.with_name("net.weights")
     data.write_bytes(data.read_bytes()[:5])
-    assert "can't open the network" in refusal_of(path)
+    assert "that this file doesn't hold; it was cut off" in refusal_of(path)
     data.unlink()
     assert "there is no such file beside it" in refusal_of(path)
     moved(path, "")
@@ -256,7 +256,7 @@ def test_functions_that_call_themselves(path: Path) -> None:
         [value("answer")], domains={"own": 1}, functions=[block],
     )  # fmt: skip
     path.write_bytes(network.SerializeToString())
-    assert "functions are broken: Cycle detected" in refusal_of(path)
+    assert "functions are broken: “F” calls itself" in refusal_of(path)
 
 
 def test_a_format_that_is_newer(path: Path) -> None:

@@ -28,6 +28,10 @@ class OutOfMemoryError(NeuroscopeError):
     """A pass that does not fit the memory; fewer inputs at once, or a smaller image, may."""
 
 
+class TimeLimitError(NeuroscopeError):
+    """A pass that was ended because nothing says that it would ever end."""
+
+
 class EmptyRegionError(NeuroscopeError):
     """A target's region that has no position on an image, such as a class that is nowhere seen."""
 

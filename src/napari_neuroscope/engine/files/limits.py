@@ -14,8 +14,8 @@ MOST_NODES = 500_000
 """Values in a YAML or JSON text, after its aliases are replaced by what they stand for."""
 MOST_DEPTH = 100
 """How deep lists and mappings of a text may lie in each other."""
-MOST_CLASSES = 100_000
-"""Classes that a list names."""
+MOST_CLASSES = 50_000
+"""Classes that a list names; with their colours they must be fewer values than `MOST_NODES`."""
 
 MOST_ENTRIES = 20_000
 """Files in a zip archive."""
@@ -40,6 +40,11 @@ MOST_PICKLE = 64 * MB
 """Bytes of a pickle that describes tensors; the tensors themselves lie beside it."""
 MOST_PICKLE_OPERATIONS = 3_000_000
 """Operations of a pickle."""
+
+MOST_SOURCE = 8 * MB
+"""Bytes of the source of a TorchScript program."""
+MOST_GRAPH = 64 * MB
+"""Bytes of the text that describes an exported program."""
 
 MOST_IMAGE = 4 * GB
 """Bytes of a picture that is decoded whole, or of one chunk or tile of a larger one."""
@@ -69,7 +74,7 @@ LOOP_SECONDS = 60.0
 
 MOST_OPERATIONS = 50_000
 """Operations of an ONNX network, with those of its functions at each of their calls."""
-MOST_SHAPE_NUMBERS = 1_000_000
+MOST_SHAPE_NUMBERS = 200_000
 """Numbers of all shapes that an ONNX network computes."""
 MOST_CONNECTIONS = 1_000_000
 """Connections between the layers of an ONNX network."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
+import time
 from collections.abc import Collection, Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,9 +26,11 @@ from napari_neuroscope.engine.errors import (
     NeuroscopeError,
     OutOfMemoryError,
     Progress,
+    TimeLimitError,
     no_progress,
     shortened,
 )
+from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.onnx_files import (
@@ -49,7 +52,10 @@ _FLOATS = {
     "tensor(float16)": torch.float16,
     "tensor(double)": torch.float64,
 }
-_ASK_EVERY = 0.1  # seconds
+_ASK_EVERY = 0.1
+"""Seconds."""
+_ENDING = 2.0
+"""Seconds that a pass that was stopped has to end."""
 _INPUTS = {**_FLOATS, "tensor(uint8)": torch.uint8}
 
 
@@ -83,7 +89,7 @@ class OnnxFramework(Framework):
         arguments: dict[str, Any] | None,
         trust: bool,
     ) -> OnnxFile:
-        return load_onnx(path)
+        return load_onnx(path, trust=trust)
 
     @classmethod
     def recognises(cls, model: Any) -> bool:
@@ -103,17 +109,27 @@ class OnnxFramework(Framework):
             raise NeuroscopeError(f"The ONNX network is broken: {_plain(str(error))}.") from error
 
     def _open(self, file: OnnxFile, device: str) -> None:
+        from napari_neuroscope.engine.frameworks.onnx_bounds import refuse_long_shapes
         from napari_neuroscope.engine.frameworks.onnx_graph import OnnxGraph
+        from napari_neuroscope.engine.frameworks.onnx_guard import PassGuard
+        from napari_neuroscope.engine.frameworks.onnx_sizes import OnnxSizes
 
         proto = file.model
         self._digest = digest_of(file)
         if proto.functions:
             file = file.without_functions()
             proto = file.model
+        refuse_long_shapes(proto.graph, file.title)
         self._graph = OnnxGraph.of(proto.graph)
         self._check_ends()
         hidden = [name for name in self._graph.of_image if name not in self._graph.outputs]
-        self.model, self.device = _session(file, hidden, device)
+        sizes = OnnxSizes(proto)
+        self._loops = sizes.loops
+        self._guard = None if file.trusted else PassGuard(file, sizes)
+        # What is computed when it is opened isn't asked for by a pass.
+        constants = 0 if file.trusted else sizes.constants()
+        folds = constants is not None and constants <= limits.ALWAYS_PASS
+        self.model, self.device = _session(file, hidden, device, folds=folds)
         (self._input,) = [i for i in self.model.get_inputs() if i.name in self._graph.inputs]
         if self._input.type not in _INPUTS:
             raise NeuroscopeError(
@@ -207,16 +223,21 @@ class OnnxFramework(Framework):
         names = list(dict.fromkeys(names))
         progress(0, 1, "forward pass")
         given = to_axes(x, spec.input.axes)
+        if self._guard is not None:
+            self._guard.admit(given.shape, names, spec, progress)
         if self._input.type == "tensor(uint8)":
             given = given.round().clamp(0, 255)
         array = np.ascontiguousarray(given.to("cpu", _INPUTS[self._input.type]).numpy())
         with self.lock, _speaking(x):
-            values = _run(self.model, names, {self._input.name: array}, progress)
+            values = _run(self.model, names, {self._input.name: array}, progress, self._loops)
         progress(1, 1, "forward pass")
         return {
             name: torch.from_numpy(np.asarray(value)).to(self.device)
             for name, value in zip(names, values, strict=True)
         }
+
+    def reconsider(self, spec: ModelSpec) -> bool:
+        return self._guard is not None and self._guard.try_whole(spec, no_progress)
 
     def _output(self, spec: ModelSpec) -> str:
         """Return the name of the output that is explained."""
@@ -343,8 +364,13 @@ _UNKNOWN = re.compile(
 _NEWER = re.compile(r"Opset (\d+) is under development|Unsupported model IR version: (\d+)")
 
 
-def _session(file: OnnxFile, hidden: list[str], device: str) -> tuple[Any, torch.device]:
-    """Make a session whose outputs are the network's and the tensors inside of it."""
+def _session(
+    file: OnnxFile, hidden: list[str], device: str, *, folds: bool
+) -> tuple[Any, torch.device]:
+    """Make a session whose outputs are the network's and the tensors inside of it.
+
+    Where it `folds`, what doesn't depend on the image is computed once.
+    """
     import onnx
     import onnxruntime
 
@@ -364,14 +390,18 @@ def _session(file: OnnxFile, hidden: list[str], device: str) -> tuple[Any, torch
         more = onnx.GraphProto(output=[onnx.ValueInfoProto(name=name) for name in hidden])
         content = file.content + onnx.ModelProto(graph=more).SerializeToString()
         session = onnxruntime.InferenceSession(
-            content, options, providers=providers, enable_fallback=0
+            content,
+            options,
+            providers=providers,
+            enable_fallback=0,
+            disabled_optimizers=[] if folds else ["ConstantFolding"],
         )
     except UnicodeError:
         raise
     except Exception as error:
         if len(providers) > 1 and device == "auto":
-            return _session(file, hidden, "cpu")
-        raise NeuroscopeError(_why_not(str(error), onnxruntime.__version__)) from error
+            return _session(file, hidden, "cpu", folds=folds)
+        raise NeuroscopeError(_why_not(str(error), onnxruntime.__version__, file.title)) from error
     if len(providers) > 1 and session.get_providers()[0] != "CUDAExecutionProvider":
         if device != "auto":
             raise _unavailable(device)
@@ -381,8 +411,9 @@ def _session(file: OnnxFile, hidden: list[str], device: str) -> tuple[Any, torch
     return session, place
 
 
-def _why_not(text: str, version: str) -> str:
+def _why_not(text: str, version: str, title: str) -> str:
     """Say why ONNX Runtime can't run a model, from what it raised."""
+    what = title[:1].upper() + title[1:]
     if found := _UNKNOWN.search(text):
         domain = found["domain"] or found["missing"]
         operation = found["operation"] or found["standard"]
@@ -391,35 +422,74 @@ def _why_not(text: str, version: str) -> str:
             operation = named[1] if named else "?"
         whose = f" of “{domain}”" if domain else ""
         return (
-            f"The network uses the operator “{operation}”{whose}, which ONNX Runtime does not "
+            f"{what} uses the operator “{operation}”{whose}, which ONNX Runtime does not "
             f"know; operators of shared libraries are not loaded: export the network with "
             f"standard ones."
         )
     if found := _NEWER.search(text):
-        what = f"opset {found[1]}" if found[1] else f"version {found[2]} of the format"
+        needs = f"opset {found[1]}" if found[1] else f"version {found[2]} of the format"
         return (
-            f"The network needs {what}, which is newer than ONNX Runtime {version}; upgrade it "
+            f"{what} needs {needs}, which is newer than ONNX Runtime {version}; upgrade it "
             f"(pip install -U onnxruntime), or export the network for an older one."
         )
-    return f"ONNX Runtime {version} can't open the network: {_plain(text)}."
+    return f"ONNX Runtime {version} can't open {title}: {_plain(text)}."
 
 
-def _run(session: Any, names: list[str], feed: dict[str, Any], progress: Progress) -> list[Any]:
-    """Run a session in a thread of its own, so that the work can be stopped in the midst of it."""
-    if progress is no_progress:
+def _run(
+    session: Any, names: list[str], feed: dict[str, Any], progress: Progress, loops: bool
+) -> list[Any]:
+    """Run a session; in a thread of its own where the work may have to be stopped in its midst."""
+    if progress is no_progress and not loops:
         return session.run(names, feed)
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    with ThreadPoolExecutor(1, "neuroscope onnx") as pool:
-        running = pool.submit(session.run, names, feed, options)
-        try:
-            while not wait([running], _ASK_EVERY).done:
-                progress(0, 1, "forward pass")
-        except BaseException:
-            options.terminate = True
-            raise
+    running = _Running(session, names, feed)
+    end = time.monotonic() + limits.LOOP_SECONDS
+    try:
+        while not running.ended.wait(_ASK_EVERY):
+            progress(0, 1, "forward pass")
+            if progress is no_progress and time.monotonic() > end:
+                raise TimeLimitError(
+                    f"A pass of the network ran for more than {limits.LOOP_SECONDS:g} seconds and "
+                    f"was ended; its loops may have no end."
+                )
+    except BaseException:
+        running.stop()
+        raise
     return running.result()
+
+
+class _Running:
+    """A pass in a thread of its own."""
+
+    def __init__(self, session: Any, names: list[str], feed: dict[str, Any]) -> None:
+        import onnxruntime
+
+        self.ended = threading.Event()
+        self._options = onnxruntime.RunOptions()
+        self._values: list[Any] = []
+        self._error: Exception | None = None
+        # A daemon: one that doesn't stop is left alone, and keeps nobody from leaving.
+        threading.Thread(
+            target=self._run, args=(session, names, feed), name="neuroscope onnx", daemon=True
+        ).start()
+
+    def _run(self, session: Any, names: list[str], feed: dict[str, Any]) -> None:
+        try:
+            self._values = session.run(names, feed, self._options)
+        except Exception as error:  # noqa: BLE001  it is raised where the pass was asked for
+            self._error = error
+        finally:
+            self.ended.set()
+
+    def stop(self) -> None:
+        """Stop it between two operations; one that takes long is left alone."""
+        self._options.terminate = True
+        self.ended.wait(_ENDING)
+
+    def result(self) -> list[Any]:
+        """Return its values, or raise what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._values
 
 
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")

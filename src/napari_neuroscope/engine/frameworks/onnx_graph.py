@@ -12,7 +12,12 @@ import onnx
 from onnx import TensorProto, helper
 from torch import Tensor
 
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.layers import Kind
+
+_MOST_NUMBERS, _MOST_LETTERS = 64, 300
+"""Of an attribute that is told; what is longer is data."""
 
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "DeformConv", "FusedConv"),
@@ -68,7 +73,7 @@ class Node:
     def description(self) -> str:
         """The operation with its attributes."""
         told = ", ".join(f"{name}={value}" for name, value in self.attributes.items())
-        return f"{self.operation}({told})"
+        return shortened(f"{self.operation}({told})", 2000)
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,8 @@ class OnnxGraph:
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     of_image: dict[str, Node] = field(default_factory=dict)
+    _counted: dict[tuple[str, ...], int] = field(default_factory=dict)
+    _steps: int = 0
 
     @classmethod
     def of(cls, graph: onnx.GraphProto) -> OnnxGraph:
@@ -171,42 +178,58 @@ class OnnxGraph:
         kind = self.kind(tensor)
         if kind in _LEARNS_NOTHING or (kind == "activation" and node.operation != "PRelu"):
             return 0
-        counted: dict[str, int] = {}
         # A batch norm's means and deviations were measured, not learnt.
         learnt = node.inputs[: 3 if node.operation == "BatchNormalization" else None]
-        waiting = [name for name in learnt if name not in self.of_image]
+        return self._numbers(tuple(name for name in learnt if name not in self.of_image))
+
+    def _numbers(self, names: tuple[str, ...]) -> int:
+        """Return how many numbers were learnt that constants are, or are made of, each once."""
+        if names in self._counted:
+            return self._counted[names]
+        counted: dict[str, int] = {}
+        seen, waiting = set(names), list(names)
         while waiting:
             name = waiting.pop()
+            self._steps += 1
+            if self._steps > limits.MOST_CONNECTIONS:
+                raise NeuroscopeError(
+                    "The ONNX network computes its weights in more steps than can be followed; "
+                    "export it with its constants folded."
+                )
             if name in self.weights:
                 of_type, shape = self.weights[name]
                 counted[name] = math.prod(shape) if shape and of_type in _WEIGHT_TYPES else 0
             elif (made_by := self._makers.get(name)) is not None:
                 # Weights may come to a node by way of others, such as what restores their type.
                 first = made_by.operation == "DequantizeLinear"
-                waiting.extend(made_by.inputs[: 1 if first else None])
-        return sum(counted.values())
+                before = set(made_by.inputs[: 1 if first else None]) - seen
+                seen |= before
+                waiting.extend(before)
+        self._counted[names] = sum(counted.values())
+        return self._counted[names]
 
     def edges(self, layers: Collection[str]) -> tuple[dict[str, tuple[str, ...]], set[str]]:
         """Return the layers before each layer, and those that reach another by no layer alone."""
+        chosen = frozenset(layers)
         sources: dict[str, tuple[str, ...]] = {}
+        inputs: dict[str, tuple[str, ...]] = {}
         altered: set[str] = set()
+        connections = 0
         for tensor, node in self.of_image.items():
             before = [(name, sources.get(name, ())) for name in node.inputs]
             found = tuple(dict.fromkeys(source for _, names in before for source in names))
-            if tensor in layers:
-                altered.update(s for name, names in before if name not in layers for s in names)
-                sources[tensor] = (tensor,)
+            connections += len(found)
+            if connections > limits.MOST_CONNECTIONS:
+                raise NeuroscopeError(
+                    f"The ONNX network has more than {limits.MOST_CONNECTIONS:,} connections "
+                    f"between its layers, more than can be shown."
+                )
+            if tensor in chosen:
+                altered.update(s for name, names in before if name not in chosen for s in names)
+                sources[tensor], inputs[tensor] = (tensor,), found
             else:
                 sources[tensor] = found
-        inputs = {
-            tensor: tuple(
-                dict.fromkeys(
-                    s for name in self.of_image[tensor].inputs for s in sources.get(name, ())
-                )
-            )
-            for tensor in layers
-        }
-        return inputs, altered
+        return {tensor: inputs[tensor] for tensor in layers}, altered
 
     # --- where the channels are ---
 
@@ -292,12 +315,16 @@ def _inputs(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Return the attributes that are numbers or words."""
+    """Return the attributes that are numbers or words, but for long ones."""
     found: dict[str, Any] = {}
     for attribute in node.attribute:
+        if max(len(attribute.ints), len(attribute.floats), len(attribute.strings)) > _MOST_NUMBERS:
+            continue
         value = helper.get_attribute_value(attribute)
         if isinstance(value, bytes):
-            found[attribute.name] = value.decode("utf-8", "replace")
+            found[attribute.name] = shortened(
+                value[:4096].decode("utf-8", "replace"), _MOST_LETTERS
+            )
         elif isinstance(value, int | float):
             found[attribute.name] = value
         elif isinstance(value, Sequence) and all(isinstance(item, int | float) for item in value):
