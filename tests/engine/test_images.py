@@ -218,7 +218,7 @@ def test_a_table_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(ns.NeuroscopeError, match=r"“a\.png” two classes, “red” and “white”"):
         pairs_of(images, table)
     table.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ns.NeuroscopeError, match="it is no text"):
+    with pytest.raises(ns.NeuroscopeError, match="no text in UTF-8"):
         pairs_of(images, table)
 
 

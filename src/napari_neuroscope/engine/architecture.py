@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Literal
 
 import fast_sugiyama
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.atomic_write import write_csv
 from napari_neuroscope.engine.layers import Kind, LayerGraph
 
 INPUT, OUTPUT = "<input>", "<output>"
@@ -285,19 +284,16 @@ def write_table(graph: LayerGraph, path: Path) -> None:
     NeuroscopeError
         Where it can't be written.
     """
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(
-                ["name", "kind", "operation", "block", "output_shape", "parameters"]
-                + ["inputs", "outputs", "description"]
-            )
-            for layer in graph.values():
-                shape = "x".join(map(str, layer.output_shape))
-                rows.writerow(
-                    [layer.name, layer.kind, layer.operation, layer.block, shape]
-                    + [layer.parameters, " ".join(layer.inputs), " ".join(layer.outputs)]
-                    + [layer.description]
-                )
-    except OSError as error:
-        raise NeuroscopeError(f"{path} can't be written: {error.strerror}.") from error
+    header = ["name", "kind", "operation", "block", "output_shape", "parameters"]
+    rows = (
+        [
+            layer.name,
+            layer.kind,
+            layer.operation,
+            layer.block,
+            "x".join(map(str, layer.output_shape)),
+        ]
+        + [layer.parameters, " ".join(layer.inputs), " ".join(layer.outputs), layer.description]
+        for layer in graph.values()
+    )
+    write_csv(path, [[*header, "inputs", "outputs", "description"], *rows], overwrite=True)

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.bounded_file import read_text
+from napari_neuroscope.engine.files.csv_cells import with_formula
 from napari_neuroscope.engine.sources import (
     SUFFIXES,
     Source,
@@ -371,14 +374,7 @@ def _table(paths: Sequence[Path], skipped: list[Skipped]) -> dict[str, str]:
     """Return the class of each name in tables of two columns, or with a header that tells them."""
     found: dict[str, str] = {}
     for path in paths:
-        try:
-            text = path.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise NeuroscopeError(f"The classes in {path} can't be read: {reason}.") from error
-        first = text.partition("\n")[0]
-        comma = max(",;\t", key=first.count)
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=comma) if any(row)]
+        rows = _rows(path)
         header = [cell.strip().casefold() for cell in rows[0]] if rows else []
         name_at = next((n for n, cell in enumerate(header) if cell in _FILE_COLUMNS), None)
         class_at = next((n for n, cell in enumerate(header) if cell in _CLASS_COLUMNS), None)
@@ -390,13 +386,26 @@ def _table(paths: Sequence[Path], skipped: list[Skipped]) -> dict[str, str]:
             if len(row) <= max(name_at, class_at):
                 skipped.append(Skipped(path.name, f"Row {number} of “{path.name}” has no class."))
                 continue
-            name, which = row[name_at].strip(), row[class_at].strip()
+            name, which = (with_formula(row[at].strip()) for at in (name_at, class_at))
             if found.setdefault(name, which) != which:
                 raise NeuroscopeError(
                     f"“{path.name}” gives “{shortened(name)}” two classes, “{found[name]}” and "
                     f"“{which}”; keep one."
                 )
     return found
+
+
+def _rows(path: Path) -> list[list[str]]:
+    text = read_text(path, limits.MOST_TEXT)
+    first = text.partition("\n")[0]
+    comma = max(",;\t", key=first.count)
+    try:
+        return [row for row in csv.reader(text.splitlines(), delimiter=comma) if any(row)]
+    except csv.Error as error:
+        raise NeuroscopeError(
+            f"The classes in {shortened(str(path), 300)} can't be read: {error}; write a row for "
+            f"each image."
+        ) from error
 
 
 def _classes_of(

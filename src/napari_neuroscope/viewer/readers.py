@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files.told import told_in_a_sentence
 from napari_neuroscope.engine.saving import is_result, read_result
 from napari_neuroscope.viewer.overlays import LayerData
 from napari_neuroscope.viewer.saved_layers import layers_of
@@ -15,8 +16,11 @@ Paths = str | Sequence[str]
 
 def result_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return what reads saved explanations; None where a file is none, which is others' to read."""
-    paths = [path] if isinstance(path, str) else list(path)
-    return read if paths and all(map(is_result, paths)) else None
+    try:
+        paths = [path] if isinstance(path, str) else list(path)
+        return read if paths and all(map(is_result, paths)) else None
+    except Exception:  # noqa: BLE001  napari asks all readers, and one that raises stops the others
+        return None
 
 
 def read(path: Paths, **_: Any) -> list[LayerData]:
@@ -26,10 +30,12 @@ def read(path: Paths, **_: Any) -> list[LayerData]:
     for one in paths:
         result = read_result(one)
         if result.explanation.is_table:
+            title = shortened(result.explanation.provenance["title"], 100)
             raise NeuroscopeError(
-                f"“{result.explanation.provenance['title']}” is a table of scores, which has no "
-                f"place on an image; read it in Python with ns.read_result."
+                f"“{title}” is a table of scores, which has no place on an image; read it in Python "
+                f"with ns.read_result."
             )
-        # The first is the topmost in a dock, and the last in napari.
-        layers += layers_of(result)[::-1]
+        with told_in_a_sentence(one, "a saved explanation"):
+            # The first is the topmost in a dock, and the last in napari.
+            layers += layers_of(result)[::-1]
     return layers

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_neuroscope.engine.colours import limits
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.saving.reading import Result
 from napari_neuroscope.engine.saving.record import KEY, explanation_in
 from napari_neuroscope.engine.spacing import Spacing
@@ -25,6 +26,7 @@ _LOOKS = {
 _TURNED = ("rotate", "shear", "affine")
 # A larger map is read piece by piece, as it is looked at.
 _IN_MEMORY_BYTES = 500_000_000
+_LONGEST_NAME = 300
 
 
 def is_map(layer: LayerData) -> bool:
@@ -120,6 +122,8 @@ def layers_of(result: Result) -> list[LayerData]:
         attributes.update({one: saved[one] for one in _LOOKS[kind] if one in saved})
         if kind == "image" and "colormap" in saved and not attributes["rgb"]:
             attributes["colormap"] = _colours(saved["colormap"])
+        # It is a file's word.
+        attributes["name"] = visible(str(attributes["name"]), _LONGEST_NAME)
     return layers
 
 

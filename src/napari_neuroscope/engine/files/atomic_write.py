@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.csv_cells import without_formula
 
 
 def not_written(path: Path, error: OSError) -> str:
@@ -94,6 +95,9 @@ def write_whole_folder(path: Path, write: Callable[[Path], Any]) -> None:
 def write_csv(path: str | Path, rows: Iterable[Sequence[Any]], *, overwrite: bool = False) -> None:
     """Write a table as CSV in UTF-8, whole or not at all.
 
+    A text that a program for spreadsheets would run as a formula gets an apostrophe before it
+    (`without_formula`); what is no text in UTF-8, such as some names of files, is escaped.
+
     Parameters
     ----------
     path
@@ -113,8 +117,8 @@ def write_csv(path: str | Path, rows: Iterable[Sequence[Any]], *, overwrite: boo
         raise NeuroscopeError(f"{path} is there already; choose another name, or overwrite it.")
 
     def write(part: Path) -> None:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(rows)
+        with part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+            csv.writer(file).writerows([without_formula(cell) for cell in row] for row in rows)
 
     write_whole(path, write)
 
