@@ -17,6 +17,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.difference import difference
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.widgets.inspector import Inspector
 from napari_neuroscope.widgets.second_network import SecondNetwork
@@ -300,3 +301,30 @@ def test_checkpoints_of_one_name_are_both_offered(viewer, tmp_path, pair, qtbot)
     second = ns.explain(two.session.network, IMAGE, "score_map", "nucleus").values
     np.testing.assert_array_equal(shown.data, second - first)
     assert np.asarray(shown.data).any()
+
+
+def test_options_of_any_method_follow_and_what_another_does_not_know_is_left_out(pair) -> None:
+    first, second = pair(wrapped(Small(), "a"), wrapped(Small(), "b"))
+    names = list(methods)
+    seen = []
+
+    def look(*_: object) -> None:
+        # Nobody sees a method with the options of another.
+        seen.append(set(first.session.options) <= set(methods[first.session.method].options))
+
+    for signal in (first.session.events.method, first.session.events.options):
+        signal.connect(look)
+    for name in [*names, "lrp", "guided_backprop", "lrp", *reversed(names)]:
+        first.choose_method(name)
+        assert second.session.method == name
+        assert second.session.options == first.session.options
+        assert second._method_box.currentData() == name
+        if second.session.options:
+            assert second._options_container.asdict() == second.session.options
+    assert all(seen)
+    second.choose_method("lrp")
+    before = dict(second.session.options)
+    second.choose_options(dict.fromkeys(before, "no value of it"))
+    assert {k for k in before if second.session.options[k] != before[k]} <= {
+        name for name, option in methods["lrp"].options.items() if option.annotation is str
+    }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid
 
 
@@ -58,12 +59,23 @@ class Placement:
             stack.
         stack
             How many of the grid's axes are those of a stack.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the source has been given other axes since.
         """
 
         def get(name: str) -> Any:
             return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
 
         ndim = len(axes) + len(plane)
+        scale = _or(get("scale"), np.ones(ndim))
+        if len(scale) != ndim:
+            raise NeuroscopeError(
+                f"The image “{get('name')}” has other axes now than when it was looked at; explain it "
+                f"anew."
+            )
         labels = get("axis_labels")
         if labels is None or all(str(label).lstrip("-").isdigit() for label in labels):
             # napari's own defaults are numbers; a name says more.
@@ -71,7 +83,7 @@ class Placement:
             labels = (*axes[:stack], *named, *axes[stack:])
         units = get("units")
         return cls(
-            scale=_or(get("scale"), np.ones(ndim)),
+            scale=scale,
             translate=_or(get("translate"), np.zeros(ndim)),
             rotate=_rotation(get("rotate"), ndim),
             shear=_shear(get("shear"), ndim),

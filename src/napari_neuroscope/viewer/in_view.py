@@ -31,6 +31,9 @@ def window_in_view(pixels: Pixels, viewer: Any) -> Window | None:
     if viewer.dims.ndisplay != 2:
         return whole
     before = viewer.dims.ndim - len(pixels.shape)
+    if before < 0 or len(pixels.offset) != viewer.dims.ndim:
+        # The image has just been given other axes, of which the viewer does not know yet.
+        return whole
     # Of the world's axes that are displayed, those that the plane lies along.
     shown = [(n, axis) for n, axis in enumerate(viewer.dims.displayed) if axis >= before]
     if not shown:

@@ -53,7 +53,7 @@ class Pixels:
         index = shown_index(layer, viewer)
         plane = tuple(int(np.clip(index[n], 0, sizes[n] - 1)) for n in range(cut))
         # Axes that the image does not have stand where the sliders stand.
-        before = viewer.dims.ndim - layer.ndim
+        before = max(viewer.dims.ndim - layer.ndim, 0)
         matrix = np.concatenate([np.zeros((before, axes)), linear[:, cut:]])
         offset = np.concatenate([point[:before], linear[:, :cut] @ np.array(plane, float) + moved])
         return cls(layer.name, plane, tuple(sizes[cut:]), matrix, offset, linear, moved)
@@ -61,10 +61,13 @@ class Pixels:
     def into(self, layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return matrix and offset with which ``matrix · p + offset`` is pixel p in a layer's data."""
         linear, moved = to_world(layer, viewer)
-        last = slice(len(self.offset) - layer.ndim, None)
+        # The layer may have just been given more axes than the viewer knows of: it begins there.
+        more = max(layer.ndim - len(self.offset), 0)
+        matrix = np.concatenate([np.zeros((more, self.matrix.shape[1])), self.matrix])
+        offset = np.concatenate([moved[:more], self.offset])
         return (
-            np.linalg.solve(linear, self.matrix[last]),
-            np.linalg.solve(linear, self.offset[last] - moved),
+            np.linalg.solve(linear, matrix[-layer.ndim :]),
+            np.linalg.solve(linear, offset[-layer.ndim :] - moved),
         )
 
     def at(self, position: Sequence[float]) -> tuple[int, ...] | None:
@@ -79,8 +82,18 @@ class Pixels:
 def shown_index(layer: Any, viewer: Any) -> tuple[int, ...]:
     """Return the index on each axis of a layer at which the sliders stand, perhaps outside of it."""
     linear, moved = to_world(layer, viewer)
-    at = np.linalg.solve(linear, np.asarray(viewer.dims.point, float)[-layer.ndim :] - moved)
+    point = np.asarray(viewer.dims.point, float)[-layer.ndim :]
+    # A layer that has just been given more axes, or is just removed, may have more than the viewer.
+    point = np.concatenate([moved[: layer.ndim - len(point)], point])
+    at = np.linalg.solve(linear, point - moved)
     return tuple(int(n) for n in np.floor(np.round(at, 6) + 0.5))
+
+
+def go_to_step(layer: Any, axis: int, step: int, viewer: Any) -> None:
+    """Move the slider of one of a layer's axes, where the viewer has that."""
+    own = viewer.dims.ndim - layer.ndim + axis
+    if own >= 0:
+        viewer.dims.set_current_step(own, step)
 
 
 def to_world(layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:

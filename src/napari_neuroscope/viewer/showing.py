@@ -11,6 +11,7 @@ import numpy as np
 from napari_neuroscope.viewer.growing import goes_on
 from napari_neuroscope.viewer.in_view import camera_of
 from napari_neuroscope.viewer.overlays import KEY, LayerData, heat
+from napari_neuroscope.viewer.pixels import go_to_step
 from napari_neuroscope.viewer.plain_names import named
 from napari_neuroscope.viewer.stacks import StackFollower, steps_of
 
@@ -145,10 +146,9 @@ class Shower:
     def _start_at_the_end(self, layer: Any) -> None:
         """Move the sliders of new stack axes to the last step: napari begins in the middle."""
         steps = steps_of(self._viewer, layer)
-        first = self._viewer.dims.ndim - layer.ndim
         for number, axis in enumerate(steps):
             last = layer.data.shape[number] - 1 if axis == "layer" else 0
-            self._viewer.dims.set_current_step(first + number, last)
+            go_to_step(layer, number, last, self._viewer)
 
 
 def _say_where_the_camera_looks(viewer: Any) -> None:

@@ -31,10 +31,19 @@ def steps_of(viewer: Any, layer: Any) -> dict[str, int]:
     axes = [axis for axis in shown.get("axes", ()) if axis in STACK_AXES]
     if not axes or (getattr(layer, "rgb", False) and layer.ndim == 2):
         return {}
-    first = viewer.dims.ndim - layer.ndim
-    sizes = layer.data.shape
-    return {axis: min(max(int(viewer.dims.current_step[first + i]), 0), sizes[i] - 1)
-            for i, axis in enumerate(axes)}  # fmt: skip
+    if len(axes) > layer.ndim:
+        # The user has given it other data.
+        return {}
+    first, sizes, shown_steps = (
+        viewer.dims.ndim - layer.ndim,
+        layer.data.shape,
+        viewer.dims.current_step,
+    )
+    return {
+        # The viewer may not know of all axes yet.
+        axis: min(max(int(shown_steps[first + i]), 0), sizes[i] - 1) if first + i >= 0 else 0
+        for i, axis in enumerate(axes)
+    }
 
 
 class StackFollower:

@@ -39,7 +39,7 @@ from napari_neuroscope.widgets.batch_process import BatchProcess
 from napari_neuroscope.widgets.batch_table import BatchTable
 from napari_neuroscope.widgets.dialogs import agrees
 from napari_neuroscope.widgets.dock import Dock, in_a_sentence
-from napari_neuroscope.widgets.jobs import Jobs, WorkThread
+from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import LinkLabel, note, on_line, plain_tooltip
 from napari_neuroscope.widgets.long_work import TimeLeft
 from napari_neuroscope.widgets.notices import tell_error
@@ -47,6 +47,7 @@ from napari_neuroscope.widgets.opening import ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.path_list import PathLine, PathList
 from napari_neuroscope.widgets.session import Session
 from napari_neuroscope.widgets.settings import configured
+from napari_neuroscope.widgets.work_thread import WorkThread
 
 _DELAY_MS = 300
 _KINDS = {
@@ -399,6 +400,7 @@ class Batch(Dock):
         process.begin(
             {
                 "recipe": recipe.plain(),
+                "network_is_given": not recipe.network.is_elsewhere,
                 "images": self._images.paths(),
                 "out": self._out.path(),
                 "truths": self._truth.path() or None,

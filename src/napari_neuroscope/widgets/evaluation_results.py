@@ -26,6 +26,7 @@ from napari_neuroscope.viewer.doubts import doubts_of, with_warning
 from napari_neuroscope.viewer.evaluation_layers import Pictures, randomised
 from napari_neuroscope.viewer.explained import Explained, explained_by, remember
 from napari_neuroscope.viewer.overlays import KEY, LayerData, layer_data
+from napari_neuroscope.viewer.pixels import go_to_step
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.viewer.stacks import steps_of
 from napari_neuroscope.widgets.figure_table import FigureTable, titles_of
@@ -204,8 +205,7 @@ class EvaluationResults(QWidget):
             return
         count = layer.data.shape[0]
         step = round(event.xdata if part == "sanity_check" else event.xdata * (count - 1))
-        axis = self._viewer.dims.ndim - layer.ndim
-        self._viewer.dims.set_current_step(axis, min(max(step, 0), count - 1))
+        go_to_step(layer, 0, min(max(step, 0), count - 1), self._viewer)
 
     # --- over the image ---
 

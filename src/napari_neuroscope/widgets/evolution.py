@@ -22,7 +22,7 @@ from napari_neuroscope.engine.evolution import Evolution
 from napari_neuroscope.engine.target import Mask
 from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.viewer.pixels import Pixels, shown_index
+from napari_neuroscope.viewer.pixels import Pixels, go_to_step, shown_index
 from napari_neuroscope.viewer.regions import LayerRegion, Truth, kind_of
 from napari_neuroscope.viewer.side_by_side import SideBySide
 from napari_neuroscope.viewer.stacks import steps_of
@@ -336,6 +336,5 @@ class EvolutionPlot(Dock):
         if self.evolution is None or event.inaxes not in self._axes or self._stack is None:
             return
         step = int(np.clip(round(event.xdata), 0, len(self.evolution.layers) - 1))
-        first = self._viewer.dims.ndim - self._stack.ndim
-        axis = first + self._stack.metadata[KEY]["axes"].index("layer")
-        self._viewer.dims.set_current_step(axis, step)
+        axis = self._stack.metadata[KEY]["axes"].index("layer")
+        go_to_step(self._stack, axis, step, self._viewer)

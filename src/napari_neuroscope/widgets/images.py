@@ -30,6 +30,7 @@ from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.viewer.comparing import PARTS, Comparison, error_data
 from napari_neuroscope.viewer.gallery import Gallery, thumbnail
 from napari_neuroscope.viewer.overlays import prediction_data
+from napari_neuroscope.viewer.pixels import go_to_step
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.buttons import menu_button
 from napari_neuroscope.widgets.dock import Dock
@@ -319,9 +320,8 @@ class Images(Dock):
     ) -> None:
         layer, plane = self.images.layer_of(pair), pair.image.plane
         if layer is not None and layer in self._viewer.layers:
-            first = self._viewer.dims.ndim - layer.ndim
             for axis, step in enumerate(plane):
-                self._viewer.dims.set_current_step(first + axis, step)
+                go_to_step(layer, axis, step, self._viewer)
         else:
             layer, plane = self._gallery.show(image, pair.name), ()
         notes = [] if truth is None else list(truth.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -381,13 +382,16 @@ class Inspector(Dock):
 
     def choose_method(self, name: str) -> None:
         """Choose a method by its name."""
+        name = methods[name].name
         self._method_box.setCurrentIndex(self._method_box.findData(name))
 
     def choose_options(self, options: Mapping[str, Any]) -> None:
-        """Choose these of the method's own options."""
+        """Choose these of the method's own options, as far as they can be chosen here."""
         for name, value in options.items():
             if name in self.session.options and self.session.options[name] != value:
-                self._options_container[name].value = value
+                # What another method knows under the same name may be no value of this one.
+                with contextlib.suppress(ValueError, TypeError):
+                    self._options_container[name].value = value
 
     def ready(self) -> bool:
         """Whether everything is chosen that an explanation needs."""
@@ -511,17 +515,20 @@ class Inspector(Dock):
             item = self._options_layout.takeAt(0)
             if item is not None and (old := item.widget()) is not None:
                 old.deleteLater()
-        self.session.options = {}
+        options: dict[str, Any] = {}
         if method.options:
             self._options_container = options_widget(
                 method, lambda options: setattr(self.session, "options", options)
             )
             if len(self._options_container):
-                self.session.options = self._options_container.asdict()
+                options = self._options_container.asdict()
                 self._options_layout.addWidget(self._options_container.native)
         self._method_note.setText(method.summary)
         self._tell_method()
+        # Whoever follows never sees a method with the options of another.
+        self.session.options = {}
         self.session.method = name
+        self.session.options = options
         self._suggest_batch()
         self._list_layers()
         self._changed()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
-from collections import OrderedDict, deque
+import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from napari_neuroscope.engine.errors import Cancelled
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.widgets import work_thread
+from napari_neuroscope.widgets.work_thread import COMPUTE, Line, WorkThread
 
 _REPORT_EVERY_S = 0.1
+# A window that is closed waits no longer for what is computed.
+_CLOSE_AFTER_S = 2.0
 
 
 class Report:
@@ -22,23 +27,23 @@ class Report:
     It is called as a `Progress`, and raises `Cancelled` when the work is no longer wanted.
     """
 
-    def __init__(self, jobs: Jobs, job: int) -> None:
-        self._jobs, self._job = jobs, job
+    def __init__(self, line: Line, job: int) -> None:
+        self._line, self._job = line, job
         self._reported = 0.0
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Tell how far the work is."""
-        self._jobs._ask_on(self._job)
+        self._line.ask_on(self._job)
         # Each report redraws a bar: some a second are enough to see.
         if (now := time.monotonic()) - self._reported > _REPORT_EVERY_S:
             self._reported = now
-            self._jobs._report(self._job, "progress", (done, total, what))
+            self._line.deliver(self._line, self._job, "progress", (done, total, what))
 
     def offer(self, value: Any) -> None:
         """Hand out what was found so far; what was offered before and not yet seen is dropped."""
-        self._jobs._ask_on(self._job)
-        self._jobs._offered.append(value)
-        self._jobs._report(self._job, "partly", None)
+        self._line.ask_on(self._job)
+        self._line.offered.append(value)
+        self._line.deliver(self._line, self._job, "partly", None)
 
 
 Work = Callable[[Report], Any]
@@ -47,8 +52,9 @@ Work = Callable[[Report], Any]
 class Jobs(QObject):
     """Runs a dock's jobs, one at a time; a new job cancels the one before.
 
-    In a thread the job of one waits for that of another. All signals arrive on the main thread,
-    and none of a job that was cancelled or replaced but `idle`.
+    In a thread the job of one waits for that of another; one that was cancelled and does not come
+    back is left behind. All signals arrive on the main thread, and none of a job that was cancelled
+    or replaced but `idle`.
 
     Parameters
     ----------
@@ -60,17 +66,17 @@ class Jobs(QObject):
     progressed = Signal(int, int, str)
     idle = Signal()
 
-    _reported = Signal(int, str, object)
-
     def __init__(self, thread: WorkThread | None = None) -> None:
         super().__init__()
-        self._thread = thread or _compute
-        self._current = 0
+        self._thread = thread or COMPUTE
+        # A thread must not be the last to hold an object of Qt, which it would then delete.
+        self._line = Line(_mail().send, weakref.ref(self))
         self._busy = False
         self._closed = False
-        self._reported.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         self._callbacks: dict[int, _Callbacks] = {}
-        self._offered: deque[Any] = deque(maxlen=1)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.timeout.connect(self._thread.go_on_without_stuck)
 
     @property
     def busy(self) -> bool:
@@ -94,76 +100,74 @@ class Jobs(QObject):
         work
             Runs in the compute thread, and is given a `Report`.
         done, failed
-            Called on the main thread with the result or the exception, unless cancelled.
+            Called on the main thread with the result or the exception, unless cancelled; `failed`
+            also with what `done` or `partly` can't show, as a `NeuroscopeError`.
         partly
             Called on the main thread with what the work offers before it is done; of several
             offers that wait, with the last.
         """
         if self._closed:
             return
-        self._current += 1
-        self._offered.clear()
-        self._callbacks = {self._current: _Callbacks(done, failed, partly)}
+        line = self._line
+        line.current += 1
+        line.offered.clear()
+        self._callbacks = {line.current: _Callbacks(done, failed, partly)}
         self._busy = True
-        self._thread.put(self, self._current, work)
+        self._thread.put(line, line.current, lambda job: work(Report(line, job)))
+        self._be_patient()
         self.started.emit(what)
 
     def cancel(self) -> None:
         """Stop the job that runs at its next step, and drop one that waits."""
-        self._drop()
+        self._forget()
+        self._thread.stop(self._line)
+        self._be_patient()
         self.idle.emit()
 
-    def close(self, wait: float = 10.0) -> None:
+    def close(self, wait: float = _CLOSE_AFTER_S) -> None:
         """Cancel, and wait at most `wait` seconds for the thread to let go of this."""
         self._closed = True
-        self._drop()
-        self._thread.leave(self, wait)
+        self._forget()
+        self._thread.drop(self._line)
+        self._patience.stop()
+        self._thread.leave(self._line, wait)
 
-    def _drop(self) -> None:
-        self._current += 1
+    def _be_patient(self) -> None:
+        """Look in a while whether a job that was stopped has come back."""
+        if self._thread.is_kept_waiting():
+            self._patience.start(round(1000 * work_thread.PATIENCE_S) + 50)
+
+    def _forget(self) -> None:
+        self._line.current += 1
+        self._line.offered.clear()
         self._callbacks = {}
-        self._offered.clear()
         self._busy = False
-        self._thread.drop(self)
-
-    def _run(self, job: int, work: Work) -> None:
-        """Do a job; called in the compute thread."""
-        try:
-            self._report(job, "done", work(Report(self, job)))
-        except Cancelled:
-            pass
-        except Exception as error:  # noqa: BLE001  whatever it is, the main thread says it
-            self._report(job, "failed", error)
-
-    def _ask_on(self, job: int) -> None:
-        if job != self._current:
-            raise Cancelled
-
-    def _report(self, job: int, kind: str, value: Any) -> None:
-        try:
-            self._reported.emit(job, kind, value)
-        except RuntimeError:
-            # The window, and this object's Qt half with it, may be gone already.
-            self._closed = True
-            self._thread.leave(self, 0)
 
     def _deliver(self, job: int, kind: str, value: Any) -> None:
-        if job != self._current:
+        if job != self._line.current or job not in self._callbacks:
             return
         if kind == "progress":
             self.progressed.emit(*value)
             return
         if kind == "partly":
-            if self._offered:
-                self._callbacks[job].partly(self._offered.popleft())
+            if self._line.offered:
+                call = self._callbacks[job]
+                try:
+                    call.partly(self._line.offered.popleft())
+                except NeuroscopeError as error:
+                    self.cancel()
+                    call.failed(error)
             return
         call = self._callbacks.pop(job)
         self._busy = False
         self.idle.emit()
-        if kind == "done":
-            call.done(value)
-        else:
+        if kind == "failed":
             call.failed(value)
+            return
+        try:
+            call.done(value)
+        except NeuroscopeError as error:
+            call.failed(error)
 
 
 @dataclass(frozen=True)
@@ -175,63 +179,38 @@ class _Callbacks:
     partly: Callable[[Any], None]
 
 
-class WorkThread:
-    """A thread that works; it lives while there is a dock that has asked something.
+class _Mail(QObject):
+    """Brings what threads report to the main thread; it lives as long as the program."""
 
-    A plain thread is used: Qt's pool gives threads too little stack for some libraries, and can't
-    be left waiting for the next job with its memory warm.
-    """
+    _sent = Signal()
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._changed = threading.Condition()
-        self._waiting: OrderedDict[Jobs, tuple[int, Work]] = OrderedDict()
-        self._users: set[Jobs] = set()
-        self._running: Jobs | None = None
-        self._thread: threading.Thread | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: deque[tuple[Line, int, str, Any]] = deque()
+        self._sent.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
-    def put(self, jobs: Jobs, job: int, work: Work) -> None:
-        """Let a job wait for its turn, in place of the same dock's last."""
-        with self._changed:
-            self._users.add(jobs)
-            self._waiting[jobs] = (job, work)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+    def send(self, line: Line, job: int, kind: str, value: Any) -> None:
+        """Report; called in any thread."""
+        self._waiting.append((line, job, kind, value))
+        # At the end of the program Qt may be gone already.
+        with contextlib.suppress(RuntimeError):
+            self._sent.emit()
 
-    def drop(self, jobs: Jobs) -> None:
-        """Forget a job that waits."""
-        with self._changed:
-            self._waiting.pop(jobs, None)
-
-    def leave(self, jobs: Jobs, wait: float) -> None:
-        """Let go of a dock, and end with the last; wait until its job has stopped."""
-        with self._changed:
-            self._users.discard(jobs)
-            thread = self._thread
-            self._changed.notify_all()
-            if thread is None or thread is threading.current_thread():
-                return
-            self._changed.wait_for(lambda: self._running is not jobs, wait)
-            last = not self._users
-        if last:
-            thread.join(wait)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._running = None
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: self._waiting or not self._users)
-                if not self._waiting:
-                    self._thread = None
-                    return
-                jobs, (job, work) = self._waiting.popitem(last=False)
-                self._running = jobs
-            jobs._run(job, work)
-            # The work may hold a whole network, which must not live until the next job.
-            del jobs, work
+    def _deliver(self) -> None:
+        if not self._waiting:
+            return
+        line, job, kind, value = self._waiting.popleft()
+        owner = line.owner()
+        if owner is not None:
+            owner._deliver(job, kind, value)
 
 
-_compute = WorkThread("neuroscope compute")
+_the_mail: _Mail | None = None
+
+
+def _mail() -> _Mail:
+    """Return what brings reports; it is made on the main thread, with the first dock."""
+    global _the_mail
+    if _the_mail is None:
+        _the_mail = _Mail()
+    return _the_mail

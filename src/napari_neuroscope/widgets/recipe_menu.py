@@ -13,9 +13,10 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.recipe import SUFFIX, Recipe
 from napari_neuroscope.viewer.recipes import Chosen
 from napari_neuroscope.widgets.dialogs import agrees
-from napari_neuroscope.widgets.jobs import Jobs, WorkThread
+from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import file_name, plain_tooltip
 from napari_neuroscope.widgets.session import Session
+from napari_neuroscope.widgets.work_thread import WorkThread
 
 _FILTER = f"Recipes (*{SUFFIX})"
 _SAVE = "A small file from which the map is made again: here, elsewhere, of other images."

@@ -6,9 +6,28 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+from napari_neuroscope.engine.errors import NeuroscopeError
+
 # Whose parts are in use: the thread, and how many of its locks hold the part.
 _in_use: dict[Hashable, tuple[int, int]] = {}
 _given_back = threading.Condition()
+# Threads that nobody waits for any longer, and how long they are given before that is said.
+_left_behind: set[int] = set()
+_LAST_WAIT_S = 5.0
+
+
+def leave_behind(thread: int) -> None:
+    """Have nobody wait for the models that a thread uses, which was stopped and does not come back."""
+    with _given_back:
+        _left_behind.add(thread)
+        _given_back.notify_all()
+
+
+def has_come_back(thread: int) -> None:
+    """Say that a thread that was left behind has ended."""
+    with _given_back:
+        _left_behind.discard(thread)
+        _given_back.notify_all()
 
 
 class ModelLock:
@@ -39,8 +58,13 @@ class ModelLock:
     def _take(self, thread: int) -> None:
         keys = tuple(set(self._parts()))
         with _given_back:
-            while any(_in_use.get(key, (thread, 0))[0] != thread for key in keys):
-                _given_back.wait()
+            while others := {_in_use.get(key, (thread, 0))[0] for key in keys} - {thread}:
+                stuck = bool(others & _left_behind) or thread in _left_behind
+                if not _given_back.wait(_LAST_WAIT_S if stuck else None) and stuck:
+                    raise NeuroscopeError(
+                        "The network is still at work on what was stopped before, and does not come "
+                        "back; open it again from its file, or start napari anew."
+                    )
             for key in keys:
                 _in_use[key] = thread, _in_use.get(key, (thread, 0))[1] + 1
             self._held, self._owner = keys, thread
