@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, nearest_names
+from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.grid import Grid, resample_nearest
 from napari_neuroscope.engine.sources import Paletted
 from napari_neuroscope.engine.spec import ModelSpec
@@ -428,10 +429,17 @@ def as_truth(truth: Any) -> np.ndarray:
     """
     try:
         values = np.asarray(truth.detach().cpu() if hasattr(truth, "detach") else truth)
-    except (TypeError, ValueError) as error:
-        raise NeuroscopeError(
-            f"The ground truth is no array: {str(error).splitlines()[0]:.200}."
-        ) from error
+    except (NeuroscopeError, Cancelled):
+        raise
+    except Exception as error:
+        raise NeuroscopeError(f"The ground truth is no array: {reason_of(error)}.") from error
+    if (
+        isinstance(truth, np.ma.MaskedArray)
+        and values.dtype.kind in "iu"
+        and np.ma.is_masked(truth)
+    ):
+        # What is masked is of no class.
+        values = truth.astype(np.int64).filled(VOID)
     if values.size == 0:
         raise NeuroscopeError(f"The ground truth is empty: its shape is {values.shape}.")
     if values.dtype.kind == "f":

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError
+from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.spec import InputSpec, ModelSpec, Normalization, SizeRule
 
@@ -105,15 +106,30 @@ def as_array(image: Any) -> np.ndarray:
     """
     try:
         values = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
-    except (TypeError, ValueError) as error:
-        raise NeuroscopeError(
-            f"The image is no array: {str(error).splitlines()[0]:.200}."
-        ) from error
+    except (NeuroscopeError, Cancelled):
+        raise
+    except Exception as error:
+        raise NeuroscopeError(f"The image is no array: {reason_of(error)}.") from error
+    if isinstance(image, np.ma.MaskedArray):
+        values = _without_masked(image)
     if values.size == 0:
         raise NeuroscopeError(f"The image is empty: its shape is {values.shape}.")
     if values.dtype.kind not in "buif":
         raise NeuroscopeError(f"The image's type is {values.dtype}; real numbers are needed.")
     return values
+
+
+def _without_masked(image: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
+    """Return an array in which masked values are NaN, of which is told where it is prepared."""
+    masked = np.count_nonzero(np.ma.getmaskarray(image))
+    if not masked:
+        return np.asarray(image)
+    if image.dtype.kind != "f":
+        raise NeuroscopeError(
+            f"The image has {masked:,} masked values, which are no numbers, and its type "
+            f"{image.dtype} has none for them; fill them first, such as with image.filled(0)."
+        )
+    return np.asarray(image.filled(np.nan))
 
 
 def guess_image_axes(shape: Sequence[int], space: str, channels: int) -> str:
