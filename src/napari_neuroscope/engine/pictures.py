@@ -25,6 +25,7 @@ _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "WEBP", "PPM", "JPEG2000"
 _WIDE = {"I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 # A larger picture is taken out of Pillow's memory in pieces.
 _PIECE = 64 * limits.MB
+_INSTEAD = "save it as a TIFF of tiles, or as Zarr"
 _gif_lock = threading.Lock()
 
 
@@ -51,8 +52,8 @@ def open_picture(path: Path) -> Iterator[Image]:
                 picture = Image.open(file, formats=known)
         except Image.DecompressionBombError as error:
             raise NeuroscopeError(
-                f"“{shortened(path.name, 200)}” has more pixels than a picture is decoded of; save "
-                f"it as a TIFF of tiles, or as Zarr."
+                f"“{shortened(path.name, 200)}” has more pixels than a picture is decoded of; "
+                f"{_INSTEAD}."
             ) from error
         except Image.UnidentifiedImageError as error:
             raise NeuroscopeError(
@@ -82,7 +83,7 @@ def read_picture(path: Path) -> np.ndarray:
         Where it is damaged.
     """
     with open_picture(path) as picture:
-        refuse_large_image(_nbytes(picture), path)
+        refuse_large_image(_nbytes(picture), path, instead=_INSTEAD)
         if picture.format == "GIF" or getattr(picture, "custom_mimetype", "") == "image/apng":
             values = _frames(picture, path)
         else:
@@ -98,7 +99,7 @@ def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     with open_picture(path) as picture:
         if picture.mode != "P":
             return None
-        refuse_large_image(_nbytes(picture), path)
+        refuse_large_image(_nbytes(picture), path, instead=_INSTEAD)
         indices = np.array(picture)
         known = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
     # A palette may be shorter than the numbers go.
@@ -134,7 +135,7 @@ def _frames(picture: Image, path: Path) -> np.ndarray:
                 break
             total += _nbytes(picture)
             # They stand twice in the memory when they are put together.
-            refuse_large_image(2 * total if number else total, path)
+            refuse_large_image(2 * total if number else total, path, instead=_INSTEAD)
             frames.append(_values(picture))
     return np.stack(frames)
 

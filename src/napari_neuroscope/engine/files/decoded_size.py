@@ -36,7 +36,12 @@ def _taken(state: os.stat_result) -> int:
     return state.st_size if blocks is None else min(state.st_size, blocks * 512)
 
 
-def refuse_large_image(nbytes: int, path: Path, *, files: Iterable[Path] = ()) -> None:
+_BY_PARTS = "read a part of it with ns.open_image"
+
+
+def refuse_large_image(
+    nbytes: int, path: Path, *, files: Iterable[Path] = (), instead: str = _BY_PARTS
+) -> None:
     """Refuse to decode an image whole that is too large for its file, or for the memory.
 
     Parameters
@@ -47,6 +52,8 @@ def refuse_large_image(nbytes: int, path: Path, *, files: Iterable[Path] = ()) -
         Its file or folder.
     files
         Further files that it is read from.
+    instead
+        What a person may do, as the end of a sentence.
 
     Raises
     ------
@@ -59,12 +66,12 @@ def refuse_large_image(nbytes: int, path: Path, *, files: Iterable[Path] = ()) -
         if nbytes > max(packed, min(limits.MOST_IMAGE, limits.MOST_IMAGE_GROWTH * packed)):
             raise NeuroscopeError(
                 f"“{shortened(path.name, 200)}” of {packed:,} bytes would decode to {nbytes:,} "
-                f"bytes, so it is not read whole; read a part of it with ns.open_image."
+                f"bytes, so it is not read whole; {instead}."
             )
-    refuse_without_memory(nbytes, path.name)
+    refuse_without_memory(nbytes, path.name, instead)
 
 
-def refuse_without_memory(nbytes: int, name: str) -> None:
+def refuse_without_memory(nbytes: int, name: str, instead: str = _BY_PARTS) -> None:
     """Refuse to read more than the memory holds that is free.
 
     Raises
@@ -80,7 +87,7 @@ def refuse_without_memory(nbytes: int, name: str) -> None:
     if nbytes > free:
         raise NeuroscopeError(
             f"“{shortened(name, 200)}” would take {nbytes:,} bytes of memory, of which {free:,} "
-            f"are free; read a part of it with ns.open_image."
+            f"are free; {instead}."
         )
 
 
