@@ -21,7 +21,6 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.files.file_kind import kind_of
 from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError, digest_of
-from napari_neuroscope.engine.frameworks.torch_files import imports_of
 from networks import UNet, Vgg, settled
 
 FACTORY = "napari_neuroscope.samples.architectures:UNet"
@@ -101,7 +100,9 @@ def test_torchscript(unet: nn.Module, image: np.ndarray, tmp_path: Path) -> None
 
 def test_exported_networks_have_layers(unet: nn.Module, image: np.ndarray, tmp_path: Path) -> None:
     torch.export.save(torch.export.export(unet, (torch.zeros(1, 3, 24, 32),)), tmp_path / "e.pt2")
-    network = ns.load(tmp_path / "e.pt2", device="cpu")
+    with pytest.raises(UntrustedError, match="a PyTorch program"):
+        ns.load(tmp_path / "e.pt2", device="cpu")
+    network = ns.load(tmp_path / "e.pt2", device="cpu", trust=True)
     assert network.spec.input.size == (24, 32)
     same(network, unet, image)
     convolutions = network.layers.of_kind("convolution")
@@ -174,22 +175,6 @@ def test_a_malicious_pickle_leaves_no_trace(how: str, tmp_path: Path) -> None:
     assert len(text.splitlines()) == 1
 
 
-def test_an_exported_file_with_a_pickle_in_it(tmp_path: Path) -> None:
-    marker, path = tmp_path / "marker", tmp_path / "e.pt2"
-    model = nn.Conv2d(1, 1, 1)
-    torch.export.save(torch.export.export(model, (torch.zeros(1, 1, 4, 4),)), path)
-    worse = tmp_path / "worse.pt2"
-    with zipfile.ZipFile(path) as good, zipfile.ZipFile(worse, "w") as bad:
-        for name in good.namelist():
-            data = good.read(name)
-            if name.endswith("sample_inputs/model.pt"):
-                data = malicious(tmp_path, marker, "new").read_bytes()
-            bad.writestr(name, data)
-    with pytest.raises(UntrustedError, match="mkdir"):
-        ns.load(worse)
-    assert not marker.exists()
-
-
 def test_a_factory_outside_of_installed_packages(
     unet: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,22 +204,6 @@ def test_trust_is_remembered_by_content(unet: nn.Module, tmp_path: Path) -> None
     torch.save(settled(UNet()), path)
     with pytest.raises(UntrustedError):
         ns.load(path)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[1, 2]", '"x"', "null"])
-def test_a_broken_list_of_trust_trusts_nothing(content: str, tmp_path: Path) -> None:
-    store = TrustStore(tmp_path / "trusted.json")
-    store.path.write_text(content)
-    assert "abc" not in store
-    store.add("abc", "x")
-    assert "abc" in store
-
-
-def test_what_a_pickle_imports_is_read_without_running_it(tmp_path: Path) -> None:
-    for how in ("new", "old", "plain pickle"):
-        path = malicious(tmp_path, tmp_path / "marker", how)
-        assert any("mkdir" in name for name in imports_of(path.read_bytes()))
-    assert not (tmp_path / "marker").exists()
 
 
 # --- what is no network ---
@@ -329,8 +298,9 @@ def test_folders_and_missing_files(tmp_path: Path) -> None:
         (FACTORY, {"colours": 3}, "colours"),
         (FACTORY, {"classes": 7}, "of shape"),
         ("napari_neuroscope.samples.architectures:CellClassifier", {}, "lacks"),
-        ("collections:OrderedDict", {}, "no torch.nn.Module"),
-        ("math:pi", {}, "no function or class"),
+        ("numpy:array", {"object": 1}, "no torch.nn.Module"),
+        ("collections:OrderedDict", {}, "standard library"),
+        ("numpy:pi", {}, "no function or class"),
     ],
 )
 def test_factories_that_do_not_fit(
@@ -374,6 +344,6 @@ def test_a_spec_file_runs_nothing(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     path = tmp_path / "evil.yaml"
     path.write_text(f'task: !!python/object/apply:pathlib.Path.touch [{{path: "{marker}"}}]')
-    with pytest.raises(ns.NeuroscopeError, match="no valid YAML"):
+    with pytest.raises(ns.NeuroscopeError, match="no plain YAML"):
         ns.ModelSpec.load(path)
     assert not marker.exists()

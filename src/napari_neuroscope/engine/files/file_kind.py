@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 from typing import BinaryIO
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files.bounded_file import cant_be_read, guess, open_regular
 from napari_neuroscope.engine.files.bounded_zip import open_zip
+from napari_neuroscope.engine.files.safetensors_header import is_safetensors
 
 Kind = str
 """What a file is, for a person: a framework says which kinds it loads."""
@@ -64,7 +63,7 @@ def kind_of(path: Path) -> Kind:
         path.suffix in (".yaml", ".yml") and b"format_version" in head
     ):
         return "bioimage.io"
-    if _is_safetensors(path, head):
+    if is_safetensors(path, head):
         return "safetensors"
     if head.startswith(_PICKLE_PROTOCOLS):
         return "torch checkpoint"
@@ -115,58 +114,38 @@ def _kind_of_zip(path: Path) -> Kind:
     )
 
 
-def _is_safetensors(path: Path, head: bytes) -> bool:
-    if len(head) < 10 or head[8:9] != b"{":
-        return False
-    (length,) = struct.unpack("<Q", head[:8])
-    if length > path.stat().st_size - 8:
-        if path.suffix == ".safetensors":
-            raise _cut_off(path)
-        return False
-    with path.open("rb") as file:
-        file.seek(8)
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            return False
-    if not isinstance(header, dict):
-        return False
-    ends = [e["data_offsets"][1] for e in header.values() if isinstance(e, dict) and "dtype" in e]
-    if max(ends, default=0) > path.stat().st_size - 8 - length:
-        raise _cut_off(path)
-    return True
-
-
-def _cut_off(path: Path) -> NeuroscopeError:
-    return NeuroscopeError(
-        f"“{path.name}” is a safetensors file that was cut off; download or save it again."
-    )
-
-
 # The fields of a ModelProto: numbers, and parts that say how long they are.
 _ONNX_NUMBERS, _ONNX_PARTS, _ONNX_GRAPH = {1, 5}, {2, 3, 4, 6, 7, 8, 14, 20, 25, 26}, 7
 
 
+# A ModelProto has a handful of fields; those that may come often are still few.
+_MOST_ONNX_FIELDS = 100_000
+
+
 def _is_onnx(path: Path) -> bool:
     """Whether a file is a ModelProto with a graph, its fields in any order."""
-    size, graph = path.stat().st_size, False
-    with path.open("rb") as file:
-        while file.tell() < size:
+    size, graph, place = path.stat().st_size, False, 0
+    with open_regular(path) as file:
+        for _ in range(_MOST_ONNX_FIELDS):
+            if place >= size:
+                break
+            file.seek(place)
             tag = _varint(file)
             field, wire = tag >> 3, tag & 7
             if wire == 0 and field in _ONNX_NUMBERS:
                 _varint(file)
+                place = file.tell()
             elif wire == 2 and field in _ONNX_PARTS:
                 graph = graph or field == _ONNX_GRAPH
                 length = _varint(file)
-                file.seek(min(file.tell() + length, size + 1))
+                place = file.tell() + length
             else:
                 return False
-        if file.tell() > size and (graph or path.suffix == ".onnx"):
-            raise NeuroscopeError(
-                f"“{path.name}” is an ONNX file that was cut off; download or save it again."
-            )
-    return graph
+    if place > size and (graph or path.suffix == ".onnx"):
+        raise NeuroscopeError(
+            f"“{path.name}” is an ONNX file that was cut off; download or save it again."
+        )
+    return graph and place >= size
 
 
 def _varint(file: BinaryIO) -> int:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
-import sys
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, first_line
+from napari_neuroscope.engine.errors import (
+    Cancelled,
+    FactoryNeededError,
+    NeuroscopeError,
+    shortened,
+)
 from napari_neuroscope.engine.files.factory import build
 from napari_neuroscope.engine.files.file_kind import Kind
-from napari_neuroscope.engine.files.trust import require_trust
-from napari_neuroscope.engine.frameworks.torch_precision import unset_traced_tf32
+from napari_neuroscope.engine.files.safetensors_header import check_header
+from napari_neuroscope.engine.files.told import reason_of
+from napari_neuroscope.engine.frameworks.torch_exported import load_exported
+from napari_neuroscope.engine.frameworks.torch_pickles import load_checkpoint
+from napari_neuroscope.engine.frameworks.torch_script import load_torchscript
+from napari_neuroscope.engine.plain_text import quoted
 
 KINDS: tuple[Kind, ...] = ("torch checkpoint", "TorchScript", "torch.export", "safetensors")
 # Where training scripts keep the weights, or the network, in what they save.
@@ -48,141 +51,59 @@ def load_torch(
     """
     try:
         if kind == "TorchScript":
-            scripted = torch.jit.load(str(path), map_location="cpu")
-            unset_traced_tf32(scripted)
-            return scripted
+            return load_torchscript(path, trust=trust)
         if kind == "torch.export":
-            return _load_exported(path, trust=trust)
-        held = _load_safetensors(path) if kind == "safetensors" else _load_pickle(path, trust=trust)
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError,
-            KeyError, ValueError) as error:  # fmt: skip
+            return load_exported(path, trust=trust)
+        held = (
+            _load_safetensors(path) if kind == "safetensors" else load_checkpoint(path, trust=trust)
+        )
+    except (NeuroscopeError, Cancelled):
+        raise
+    except Exception as error:
         raise NeuroscopeError(
-            f"“{path.name}” is a broken {kind} file ({first_line(error):.160}); download or save it again."
+            f"“{path.name}” is a broken {kind} file ({shortened(reason_of(error), 160)}); download "
+            f"or save it again."
         ) from error
-    found = _find_network(held)
-    if isinstance(found, nn.Module):
-        return found
-    if found is None:
+    network = _find_network(held)
+    if isinstance(network, nn.Module):
+        return network
+    if network is None:
         holds = type(held).__name__
         raise NeuroscopeError(f"“{path.name}” holds a {holds}, neither a network nor its weights.")
     if factory is None:
-        first = next(iter(found), "nothing")
+        first = next(iter(network), "nothing")
         raise FactoryNeededError(
-            f"“{path.name}” holds weights ({len(found)} tensors, such as “{first}”) but no network; "
-            f'say what builds it with factory="package.module:function".'
+            f"“{path.name}” holds weights ({len(network)} tensors, such as {quoted(first)}) but no "
+            f'network; say what builds it with factory="package.module:function".'
         )
     model = build(factory, arguments, trust=trust)
     if not isinstance(model, nn.Module):
         raise NeuroscopeError(f"The factory made a {type(model).__name__}, no torch.nn.Module.")
-    _fill(model, found, path)
+    _fill(model, network, path)
     return model.eval()
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
+    check_header(path)
     return load_file(path)
-
-
-def _load_pickle(path: Path, *, trust: bool) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" not in str(error):
-            raise
-    imports = imports_of(path.read_bytes())
-    shown = ", ".join(imports[:6]) + (", …" if len(imports) > 6 else "")
-    require_trust(path, f"it is a pickled object that imports and calls {shown}", trust=trust)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=False)
-    except (ImportError, AttributeError) as error:
-        raise NeuroscopeError(
-            f"“{path.name}” is a pickled network whose code is not here ({error}); install the "
-            f"package that defines it, or save its state dict and give a factory."
-        ) from error
-
-
-def imports_of(content: bytes) -> list[str]:
-    """Return what a pickle would import, read without running it."""
-    if content.startswith(b"PK"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
-    else:
-        pickles = [content]
-    found: dict[str, None] = {}
-    for data in pickles:
-        strings: list[str] = []
-        for opcode, argument in _operations(data):
-            if opcode == "GLOBAL":
-                found[str(argument).replace(" ", ".")] = None
-            elif opcode == "STACK_GLOBAL" and len(strings) > 1:
-                found[".".join(strings[-2:])] = None
-            elif isinstance(argument, str):
-                strings.append(argument)
-    harmless = ("torch._utils.", "torch.storage.", "collections.OrderedDict", "__builtin__.set")
-    named = [
-        name
-        for name in found
-        if not name.startswith(harmless) and not (name.startswith("torch.") and "Storage" in name)
-    ]
-    # What could do most harm comes first, so that a long list can't hide it.
-    named.sort(key=lambda name: (name.startswith("torch."), not _is_of_python(name)))
-    return named or ["unknown code"]
-
-
-def _is_of_python(name: str) -> bool:
-    top = name.partition(".")[0]
-    return top in sys.stdlib_module_names or top in ("__builtin__", "builtins")
-
-
-def _operations(data: bytes) -> Iterator[tuple[str, Any]]:
-    """Yield the operations of the pickles at the start of some bytes, one after another."""
-    stream = io.BytesIO(data)
-    while stream.tell() < len(data):
-        try:
-            for opcode, argument, _ in pickletools.genops(stream):
-                yield opcode.name, argument
-        except (ValueError, IndexError):
-            return
-
-
-def _load_exported(path: Path, *, trust: bool) -> nn.Module:
-    # The format reads what it holds by pickle without limits, so each part is looked at first.
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            data = archive.read(name)
-            if data.startswith((b"PK\x03\x04", b"\x80")) and _is_unsafe(data):
-                imports = ", ".join(imports_of(data)[:6])
-                require_trust(path, f"its part {name} imports and calls {imports}", trust=trust)
-    program = torch.export.load(path)
-    module = program.module()
-    shapes = [tuple(value.shape) for value in program.example_inputs[0]
-              if isinstance(value, Tensor)] if program.example_inputs else []  # fmt: skip
-    if shapes:
-        # An exported network takes the size that it was exported with.
-        module.register_buffer("example_shape", torch.tensor(shapes[0]), persistent=False)
-    return module
-
-
-def _is_unsafe(data: bytes) -> bool:
-    try:
-        torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
-        return True
-    return False
 
 
 def _find_network(held: Any) -> nn.Module | dict[str, Tensor] | None:
     """Return the network in what was saved, or its weights."""
-    if isinstance(held, nn.Module):
-        return held
-    if not isinstance(held, Mapping):
-        return None
-    if held and all(isinstance(value, Tensor) for value in held.values()):
-        return dict(held)
-    for key in _NESTED:
-        if key in held and (found := _find_network(held[key])) is not None:
-            return found
+    waiting, seen = [held], set[int]()
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, nn.Module):
+            return inner
+        # What lies in itself is looked at once.
+        if not isinstance(inner, Mapping) or id(inner) in seen:
+            continue
+        seen.add(id(inner))
+        if inner and all(isinstance(value, Tensor) for value in inner.values()):
+            return {str(name): value for name, value in inner.items()}
+        waiting.extend(inner[key] for key in reversed(_NESTED) if key in inner)
     return None
 
 
@@ -200,14 +121,21 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
         parts = []
         for words, names in (("lacks", missing), ("has in excess", more)):
             if names:
-                parts.append(f"{words} {len(names)} tensors, such as “{names[0]}”")
+                parts.append(f"{words} {len(names)} tensors, such as {quoted(names[0])}")
         if unlike:
             parts.append(
-                f"has “{unlike[0]}” of shape {tuple(weights[unlike[0]].shape)} where the network "
-                f"has {tuple(own[unlike[0]].shape)}"
+                f"has {quoted(unlike[0])} of shape {tuple(weights[unlike[0]].shape)} where the "
+                f"network has {tuple(own[unlike[0]].shape)}"
             )
         raise NeuroscopeError(
             f"The weights in “{path.name}” don't fit the network that the factory builds: the file "
             f"{'; it '.join(parts)}. Check the factory's arguments."
         )
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError) as error:
+        # Such as tensors without data, or of a layout that the network's are not of.
+        raise NeuroscopeError(
+            f"The weights in “{path.name}” can't be copied into the network: "
+            f"{shortened(reason_of(error), 160)}."
+        ) from error
