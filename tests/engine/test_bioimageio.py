@@ -813,10 +813,10 @@ def test_a_zip_that_would_fill_the_disk_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = packages.zipped(packages.make(tmp_path / "net"))
-    monkeypatch.setattr("napari_neuroscope.engine.bioimageio.package._ALWAYS_FINE", 1 << 20)
+    monkeypatch.setattr("napari_neuroscope.engine.files.limits.ALWAYS_UNPACKED", 1 << 20)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros", bytes(100 << 20))
-    with pytest.raises(ns.NeuroscopeError, match="such an archive is not unpacked"):
+        archive.writestr("zeros", bytes(10 << 20))
+    with pytest.raises(ns.NeuroscopeError, match="such an archive is not read"):
         ns.load(path)
 
 

@@ -85,10 +85,14 @@ LAUGHS = "- &a {x: y}\n" + "".join(
         ("a.json", '{"0": "a", "x": "b"}', "“x” is no number of a class"),
         ("a.json", '{"0": "a", "00": "b"}', "class 0 is named twice"),
         ("a.json", '{"99999999999": "a"}', "more than any network"),
-        ("a.json", '{"0": "a"', "no valid YAML or JSON"),
-        ("a.yaml", "a: !!python/object/apply:os.mkdir [marker]", "no valid YAML or JSON"),
+        ("a.json", '{"0": "a"', "it is no JSON"),
+        ("a.yaml", "a: !!python/object/apply:os.mkdir [marker]", "no plain YAML"),
         ("a.yaml", "- yes", "put it in quotes"),
-        ("a.yaml", LAUGHS, "no text"),
+        ("a.yaml", LAUGHS, "more than 500,000 values"),
+        ("a.yaml", "- {name: {a: b}}", "no text"),
+        ("a.yaml", f"- {'a' * 401}", "has 401 letters"),
+        ("a.txt", "a" * 1001, "a line of it has more than"),
+        ("a.yaml", "- 2001-99-99", "a value that can't be"),
         ("a.yaml", "- {name: a, colour: [1, 2, 300]}", "three numbers of 0..255"),
         ("a.yaml", "- {name: a, colour: red}", "no #rrggbb"),
         ("a.txt", "sky 1 2 300", "three numbers of 0..255"),
@@ -106,11 +110,30 @@ def test_what_can_not_be_read_is_said(
 
 
 def test_files_that_are_no_lists(tmp_path: Path) -> None:
-    with pytest.raises(NeuroscopeError, match="can't be read"):
+    with pytest.raises(NeuroscopeError, match="There is no file"):
         read_classes(tmp_path / "missing.txt")
     (tmp_path / "image.txt").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(NeuroscopeError, match="no text"):
+    with pytest.raises(NeuroscopeError, match="is a PNG image, no text"):
         read_classes(tmp_path / "image.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.txt", "a\n" * 7), ("a.txt", "\n" * 99 + "a\x85" * 7),
+                       ("a.yaml", "[a, b, c, d, e, f, g]"), ("a.json", '{"0": "a", "6": "b"}')]
+)  # fmt: skip
+def test_more_classes_than_any_network_has(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_neuroscope.engine.files.limits.MOST_CLASSES", 6)
+    with pytest.raises(NeuroscopeError, match="than any network tells apart|no network tells"):
+        read(tmp_path, name, text)
+    assert len(read(tmp_path, "b.txt", "a\n" * 6)) == 6
+
+
+def test_letters_that_json_writes_in_pairs(tmp_path: Path) -> None:
+    assert names(read(tmp_path, "a.json", json.dumps(["😀", "ü"]))) == ["😀", "ü"]
+    with pytest.raises(NeuroscopeError, match=r"a\.json"):
+        read(tmp_path, "a.json", '["\\ud83d"]')
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)

@@ -360,15 +360,18 @@ def test_a_wrong_recipe_is_one_sentence(changes: dict[str, Any], says: str, tmp_
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"a: [", "no valid YAML"),
-        (b"when: 2026-13-45", "no valid YAML"),
-        (b"[" * 5000, "no valid YAML"),
-        (b"!!python/object/apply:os.mkdir [ran]", "no valid YAML"),
+        (b"a: [", "no plain YAML"),
+        (b"when: 2026-13-45", "a value that can't be"),
+        (b"[" * 5000, "nest"),
+        (b"!!python/object/apply:os.mkdir [ran]", "no plain YAML"),
+        (b"a: 0x" + b"f" * 5000, "a number of 5,002 digits"),
+        (b"a: 1" + b":1" * 5000, "a number of 10,001 digits"),
         (b"- a list", "holds no recipe"),
         (b"", "holds no recipe"),
         (b"a: \xff\xfe", "no text in UTF-8"),
-        (b"network: &n {arguments: {a: *n}}\nspec: {}\nmethod: saliency", "is wrong"),
-        (b"network: {}\nspec: {}\nmethod: saliency\noptions: {a: &n [*n]}", "is wrong"),
+        (b"network: &n {arguments: {a: *n}}\nspec: {}\nmethod: saliency", "“n” stands for itself"),
+        (b"network: {}\nspec: {}\nmethod: saliency\noptions: {a: &n [*n]}", "stands for itself"),
+        (b"\x89PNG\r\n\x1a\n\0", "is a PNG image, no text"),
     ],
 )
 def test_a_file_that_is_no_recipe(
@@ -381,7 +384,7 @@ def test_a_file_that_is_no_recipe(
         ns.Recipe.load(path)
     assert says in str(refusal.value)
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(ns.NeuroscopeError, match="can't be read"):
+    with pytest.raises(ns.NeuroscopeError, match="There is no file"):
         ns.Recipe.load(tmp_path / "missing")
 
 
@@ -422,26 +425,94 @@ def test_a_file_is_not_written_over(
 # --- trust ----------------------------------------------------------------------------------------
 
 
-def test_a_stranger_s_recipe_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrustStore:
+    """Where trust is remembered, of no user's own."""
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: tmp_path / "config")
+    return TrustStore()
+
+
+def test_a_stranger_s_recipe_runs_nothing(tmp_path: Path, store: TrustStore) -> None:
     marker = tmp_path / "ran"
     calls = {"source": "net.pt", "factory": "os:mkdir", "arguments": {"path": str(marker)}}
-    recipe = ns.Recipe.load(by_hand(tmp_path, network=calls))
+    weights = saved_weights(tmp_path / "weights.pt")
+    recipe = ns.Recipe.load(by_hand(tmp_path, network={**calls, "source": weights.name}))
     recipe.as_python(), recipe.as_command()
-    store = TrustStore(tmp_path / "trusted.json")
-    monkeypatch.setattr("napari_neuroscope.engine.recipe.TrustStore", lambda: store)
-    with pytest.raises(UntrustedError, match="calls os:mkdir with the arguments") as refusal:
+    says = r"“recipe” would run .* calls os:mkdir with the arguments \{'path'"
+    with pytest.raises(UntrustedError, match=says) as refusal:
         recipe.run(None, np.ones((2, 3), np.float32))
-    assert not marker.exists()
     # A yes is remembered for this very recipe, and for no other.
     store.add(refusal.value.sha256, "recipe")
     other = recipe.network.model_copy(update={"arguments": {"path": str(tmp_path / "other")}})
     with pytest.raises(UntrustedError):
         recipe.model_copy(update={"network": other}).load_network()
-    # The function itself is called, or refused, by `load`, as for any file.
-    recipe.network.path.write_bytes(b"no network")
-    with pytest.raises(ns.NeuroscopeError, match="no network") as refused:
+    # Also where it is trusted, nothing of the standard library is called.
+    for trusted in (recipe.load_network, lambda: recipe.load_network(trust=True)):
+        with pytest.raises(ns.NeuroscopeError, match="standard library") as refused:
+            trusted()
+        assert not isinstance(refused.value, UntrustedError)
+    saved_weights(weights, 2.0)
+    with pytest.raises(UntrustedError):
         recipe.load_network()
-    assert not isinstance(refused.value, UntrustedError)
+    assert not marker.exists()
+
+
+def saved_weights(path: Path, weight: float = 1.0) -> Path:
+    torch.save({"weights": torch.tensor([weight, -1.0])}, path)
+    return path
+
+
+def test_code_that_a_recipe_names_is_trusted_as_it_was(
+    tmp_path: Path, store: TrustStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, weights = tmp_path / "a_lab" / "of_strangers", saved_weights(tmp_path / "w.pt")
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    inner = package / "nets.py"
+    inner.write_text(
+        "import torch\nclass Net(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.weights = torch.nn.Parameter(torch.zeros(2))\n"
+        "    def forward(self, x):\n        return x.sum((1, 2, 3))[:, None] * self.weights\n"
+    )
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    named = {"source": weights.name, "factory": "of_strangers.nets:Net"}
+    recipe = ns.Recipe.load(by_hand(tmp_path, network=named))
+    with pytest.raises(UntrustedError, match=r"of_strangers\.nets:Net") as refusal:
+        recipe.load_network(device="cpu")
+    assert "of_strangers" not in sys.modules
+    store.add(refusal.value.sha256, "recipe")
+    try:
+        network = recipe.load_network(device="cpu")
+        assert network.origin["factory"] == "of_strangers.nets:Net"
+    finally:
+        for name in ("of_strangers", "of_strangers.nets"):
+            sys.modules.pop(name, None)
+    inner.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UntrustedError):
+        recipe.load_network()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("source", ["//evil.example/share/m.pt", r"\\evil.example\share\m.pt"])
+def test_no_other_computer_is_asked_for_a_network(source: str, tmp_path: Path) -> None:
+    recipe = ns.Recipe.load(by_hand(tmp_path, network={"source": source, "sha256": "0" * 64}))
+    with pytest.raises(MissingNetworkError, match="from another computer"):
+        recipe.run(None, np.ones((2, 3), np.float32))
+    # What the user names is looked for wherever it is.
+    given = recipe.network.with_source(Path("//evil.example/share/m.pt"))
+    with pytest.raises(MissingNetworkError, match="is not there"):
+        recipe.model_copy(update={"network": given}).load_network()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_network_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    for source in ("pipe.pt", "/dev/zero"):
+        network = {"source": source, "sha256": "0" * 64, "factory": "os:mkdir"}
+        with pytest.raises(MissingNetworkError, match="is not there"):
+            ns.Recipe.load(by_hand(tmp_path, network=network)).run(None, np.ones((2, 3)))
 
 
 def test_a_pickle_is_as_untrusted_as_ever(tmp_path: Path, image: np.ndarray) -> None:
@@ -463,7 +534,8 @@ def test_a_factory_s_weights(tmp_path: Path, image: np.ndarray) -> None:
     first = ns.explain(network, image, "grad_cam", "nucleus", "dec1")
     recipe = ns.Recipe.of(first)
     assert (recipe.network.factory, recipe.network.arguments) == (BUILT_BY, arguments)
-    assert_same(recipe.run(None, image, device="cpu", trust=True), first)
+    # It is a class of a package of networks, with plain arguments.
+    assert_same(recipe.run(None, image, device="cpu"), first)
 
 
 @pytest.mark.parametrize("name", ["keep", "progress", "ground_truth", "a=1); print(1)#"])

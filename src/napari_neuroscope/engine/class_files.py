@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.errors import shortened
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.bounded_file import read_text
+from napari_neuroscope.engine.files.plain_data import PlainDataError, parse_json, parse_yaml
+from napari_neuroscope.engine.files.told import told_in_a_sentence
 from napari_neuroscope.engine.spec import ClassSpec
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".names", ".yaml", ".yml", ".json")
-_MOST_BYTES = 16 << 20
-_MOST_CLASSES = 100_000
 # Where other programs' files keep their classes.
 _KEYS = ("classes", "names", "id2label", "labels", "categories")
+_MOST_NAME = 400
+# With the numbers of a colour.
+_MOST_LINE = 1_000
 _WORDNET = re.compile(r"n\d{8}")
 
 
@@ -46,57 +50,65 @@ def read_classes(path: str | Path) -> tuple[ClassSpec, ...]:
         Where the file can't be read as such a list: it says where.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise NeuroscopeError(
-                f"“{path.name}” has {path.stat().st_size:,} bytes: that is no list of classes."
-            )
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise NeuroscopeError(
-            f"The classes in {shortened(str(path), 300)} can't be read: {error.strerror}."
-        ) from error
-    except UnicodeDecodeError:
-        raise NeuroscopeError(
-            f"“{path.name}” is no text; name the classes one a line, or in YAML or JSON."
-        ) from None
-    try:
-        if path.suffix.lower() in (".yaml", ".yml", ".json"):
-            classes = _of_data(_parsed(text))
+    with told_in_a_sentence(path, "a list of classes"):
+        text = read_text(path, limits.MOST_TEXT)
+        suffix = path.suffix.lower()
+        if suffix in (".yaml", ".yml", ".json"):
+            classes = _of_data(_parsed(text, suffix))
         else:
-            classes = [_of_line(line) for line in text.splitlines() if line.strip()]
+            classes = [_of_line(line) for line in _lines(text)]
         if not classes:
             raise ValueError("it names none")
-        if len(classes) > _MOST_CLASSES:
-            raise ValueError(f"it names {len(classes):,}, more than any network tells apart")
-    except (ValueError, RecursionError) as error:
-        raise NeuroscopeError(
-            f"“{path.name}” can't be read as a list of classes: {shortened(str(error), 200)}."
-        ) from error
-    return tuple(_told_apart(classes))
+        return tuple(_told_apart(classes))
 
 
 _Entry = tuple[str, tuple[int, int, int] | None, str]
 """A name, its colour, and an id that tells it from others of that name."""
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, suffix: str) -> Any:
+    text = text.replace("\t", " ")
+    if suffix != ".json":
+        return parse_yaml(text)
     try:
-        # JSON is YAML, but for tabs between its parts.
-        return yaml.safe_load(text.replace("\t", " "))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise ValueError(f"it is no valid YAML or JSON{where}") from error
+        return parse_json(text)
+    except PlainDataError:
+        # What looks like it is often YAML: with comments, or a comma at its end.
+        with suppress(PlainDataError):
+            return parse_yaml(text)
+        raise
+
+
+# All that ends lines, so that a file of nothing else is not cut into millions of pieces.
+_LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
+
+
+def _lines(text: str) -> Iterator[str]:
+    count = 0
+    for match in _LINE.finditer(text):
+        if match.end() - match.start() > _MOST_LINE:
+            raise ValueError(f"a line of it has more than {_MOST_LINE:,} letters")
+        line = match[0].strip()
+        if line:
+            count += 1
+            if count > limits.MOST_CLASSES:
+                raise _too_many()
+            yield line
+
+
+def _too_many() -> ValueError:
+    return ValueError(
+        f"it names more than {limits.MOST_CLASSES:,}, and no network tells so many apart"
+    )
 
 
 def _of_data(data: Any) -> list[_Entry]:
     if isinstance(data, dict):
         inner = next((data[key] for key in _KEYS if data.get(key)), None)
-        if isinstance(inner, dict | list):
-            return _of_data(inner)
-        return _of_numbers(data)
+        return _of_data(inner) if isinstance(inner, dict | list) else _of_numbers(data)
     if isinstance(data, list):
+        if len(data) > limits.MOST_CLASSES:
+            raise _too_many()
         return [_of_item(item, f"entry {number + 1}") for number, item in enumerate(data)]
     raise ValueError("it is neither a list nor numbers with names")
 
@@ -104,10 +116,10 @@ def _of_data(data: Any) -> list[_Entry]:
 def _of_numbers(data: dict[Any, Any]) -> list[_Entry]:
     found: dict[int, _Entry] = {}
     for key, item in data.items():
-        text = str(key).strip()
+        text = key.strip() if isinstance(key, str) else str(key)
         if isinstance(key, bool) or not text.isdecimal() or not text.isascii():
             raise ValueError(f"“{shortened(text, 40)}” is no number of a class, 0, 1, 2, …")
-        if len(text) > 6 or int(text) >= _MOST_CLASSES:
+        if len(text) > 6 or int(text) >= limits.MOST_CLASSES:
             raise ValueError(f"class {shortened(text, 40)} is more than any network tells apart")
         if int(text) in found:
             raise ValueError(f"class {int(text)} is named twice")
@@ -124,7 +136,7 @@ def _of_item(item: Any, where: str) -> _Entry:
         names = [part for part in item if not isinstance(part, list)]
         if not 1 <= len(names) <= 2 or len(colours) > 1:
             raise ValueError(f"{where} is no name, id and name, or name and colour")
-        ident = str(names[0]) if len(names) == 2 else ""
+        ident = _name(names[0], where) if len(names) == 2 else ""
         return _name(names[-1], where), _colour(next(iter(colours), None), where), ident
     return _name(item, where), None, ""
 
@@ -138,6 +150,8 @@ def _name(value: Any, where: str) -> str:
     name = str(value).strip()
     if not name:
         raise ValueError(f"{where} has an empty name")
+    if len(name) > _MOST_NAME:
+        raise ValueError(f"the name of {where} has {len(name):,} letters")
     return name
 
 
@@ -159,15 +173,16 @@ def _is_byte(value: Any) -> bool:
 
 
 def _of_line(line: str) -> _Entry:
-    parts = [part for part in re.split(r"[\t,;]|\s+", line.strip()) if part]
+    parts = [part for part in re.split(r"[\t,;]|\s+", line) if part]
     for colour, rest in ((parts[:3], parts[3:]), (parts[-3:], parts[:-3])):
         if rest and len(colour) == 3 and all(p.isdecimal() and p.isascii() for p in colour):
-            where = f"“{shortened(line.strip(), 40)}”"
+            where = f"“{shortened(line, 40)}”"
             numbers = [int(part) if len(part) < 4 else 256 for part in colour]
-            return " ".join(rest), _colour(numbers, where), ""
+            return _name(" ".join(rest), where), _colour(numbers, where), ""
+    where = f"“{shortened(line, 40)}”"
     if len(parts) > 1 and _WORDNET.fullmatch(parts[0]):
-        return line.strip().split(None, 1)[1].strip(), None, parts[0]
-    return line.strip(), None, ""
+        return _name(line.split(None, 1)[1], where), None, parts[0]
+    return _name(line, where), None, ""
 
 
 def _told_apart(entries: Sequence[_Entry]) -> list[ClassSpec]:

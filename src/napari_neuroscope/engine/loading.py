@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,15 +17,18 @@ from napari_neuroscope.engine.bioimageio.published import Published
 from napari_neuroscope.engine.bioimageio.reading import spec_of
 from napari_neuroscope.engine.bioimageio.weights import open_weights
 from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, nearest_names
+from napari_neuroscope.engine.files.factory import FileFactory
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.told import told_in_a_sentence
 from napari_neuroscope.engine.frameworks.base import frameworks, kind_of
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.spec import ModelSpec
 
 DEMOS = {"nuclei": "UNet", "blood-cells": "CellClassifier"}
 """The networks that are shipped, ``load("demo:nuclei")``, and their architectures."""
 
+_LONGEST_NOTE = 500
 _EXTRAS: dict[Kind, str] = {
     "keras": "tensorflow",
     "h5": "tensorflow",
@@ -39,7 +43,7 @@ def load(
     *,
     device: str = "auto",
     trust: bool = False,
-    factory: str | Callable[..., Any] | None = None,
+    factory: str | Callable[..., Any] | FileFactory | None = None,
     arguments: dict[str, Any] | None = None,
 ) -> Network:
     """Load a network from a file.
@@ -70,41 +74,49 @@ def load(
     UntrustedError
         Where the file would run code, and is not trusted.
     """
-    text = str(source)
-    name = text.removeprefix("demo:")
-    origin = {"source": text} if name != text else _origin(Path(source), factory, arguments)
-    if name != text:
-        if name not in DEMOS:
-            raise NeuroscopeError(
-                f"There is no demo network “{name:.80}”; {nearest_names(name, DEMOS)}"
-            )
-        folder = Path(str(files("napari_neuroscope.samples"))) / name
-        source = folder / "model.safetensors"
-        factory = f"napari_neuroscope.samples.architectures:{DEMOS[name]}"
-    path = Path(source)
     # Whatever a library says of a stranger's file becomes a sentence here.
-    with told_in_a_sentence(path, "a network"):
-        kind = kind_of(path)
-        if kind == "bioimage.io":
-            network = _of_package(path, spec, device, trust, factory, arguments)
+    with told_in_a_sentence(source, "a network"):
+        text = str(source)
+        if text.startswith("demo:"):
+            network = _of_demo(text.removeprefix("demo:"), spec, device)
+            network.origin = {"source": text}
         else:
-            model = _opened(path, kind=kind, factory=factory, arguments=arguments, trust=trust)
-            title = name if name != text else path.stem
-            network = Network(model, _spec_for(path, spec), device=device, name=title)
-            network.path = path
-        network.origin = origin
+            path = Path(source)
+            kind = kind_of(path)
+            if kind == "bioimage.io":
+                network = _of_package(path, spec, device, trust, factory, arguments)
+            else:
+                model = _opened(path, kind=kind, factory=factory, arguments=arguments, trust=trust)
+                network = Network(model, _spec_for(path, spec), device=device, name=path.stem)
+                network.path = path
+            network.origin = _origin(path, factory, arguments)
         if network.spec.input.size is None or "task" not in network.spec.model_fields_set:
             network.infer()
     return network
 
 
+def _of_demo(name: str, spec: Any, device: str) -> Network:
+    """Return a network that is shipped."""
+    if name not in DEMOS:
+        raise NeuroscopeError(
+            f"There is no demo network “{name:.80}”; {nearest_names(name, DEMOS)}"
+        )
+    path = Path(str(files("napari_neuroscope.samples"))) / name / "model.safetensors"
+    factory = f"napari_neuroscope.samples.architectures:{DEMOS[name]}"
+    model = _opened(path, factory=factory, arguments=None, trust=False)
+    network = Network(model, _spec_for(path, spec), device=device, name=name)
+    network.path = path
+    return network
+
+
 def _origin(path: Path, factory: Any, arguments: dict[str, Any] | None) -> dict[str, Any]:
     origin: dict[str, Any] = {"source": str(path.absolute())}
-    if isinstance(factory, str):
+    name = factory.name if isinstance(factory, FileFactory) else factory
+    if isinstance(name, str):
         # What can't be written down is left to whoever loads it again.
         with suppress(TypeError, ValueError):
             # A copy, in which the caller changes nothing any more.
-            origin |= {"factory": factory, "arguments": json.loads(json.dumps(arguments or {}))}
+            origin |= {"factory": name, "arguments": json.loads(json.dumps(arguments or {}))}
     return origin
 
 
@@ -153,10 +165,12 @@ def _of_package(
             said = {name: getattr(stated, name) for name in stated.model_fields_set}
             implied = implied.model_copy(update=said)
         # Weights may lie in files beside the network's, which are read only now.
-        network = Network(opened.model, implied, device=device, name=description.name)
+        network = Network(opened.model, implied, device=device, name=visible(description.name, 200))
     network.path = package.path
     if opened.passed_over:
         notes.append(f"it was opened by {opened.format}, not by {' or '.join(opened.passed_over)}")
+    # They hold words of the package.
+    notes = [visible(note, _LONGEST_NOTE) for note in notes]
     network.published = Published(
         package.path, description, opened.format, tuple(notes), opened.untrusted
     )
@@ -171,4 +185,5 @@ def _spec_for(path: Path, spec: Any) -> ModelSpec | None:
     if spec is not None:
         return spec if isinstance(spec, ModelSpec) else ModelSpec.parse(spec)
     beside = spec_path(path)
-    return ModelSpec.load(beside) if beside.is_file() else None
+    # What is no file, such as a pipe, is told; a name that is too long is none.
+    return ModelSpec.load(beside) if os.path.exists(beside) else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import os
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +14,13 @@ from pathlib import Path
 from pprint import pformat
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
     PlainSerializer,
+    PrivateAttr,
     StrictInt,
     StrictStr,
     ValidationError,
@@ -29,16 +31,28 @@ from napari_neuroscope.engine.errors import (
     NeuroscopeError,
     NeuroscopeWarning,
     Progress,
-    first_line,
     no_progress,
+    shortened,
 )
 from napari_neuroscope.engine.explain import versions
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.atomic_write import write_whole
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError, digest_of
+from napari_neuroscope.engine.files.bounded_file import read_text
+from napari_neuroscope.engine.files.factory import FileFactory, version_of
+from napari_neuroscope.engine.files.plain_data import (
+    PlainDataError,
+    parse_yaml,
+    refuse_large,
+    yaml_of,
+)
+from napari_neuroscope.engine.files.told import reason_of
+from napari_neuroscope.engine.files.trust import digest_of
+from napari_neuroscope.engine.files.validation import first_mistake
 from napari_neuroscope.engine.loading import load
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.planes import Planes
 from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.engine.stacks import explain_stack
@@ -54,6 +68,7 @@ Output = Literal[".tif", ".zarr", ".npy", ".png"]
 """The kinds of file that a recipe may write, by their endings."""
 FORMAT = 1
 """The newest format of recipes that is understood here."""
+_MOST_FORMAT = 1_000
 
 
 class ChangedNetworkError(NeuroscopeError):
@@ -94,15 +109,16 @@ class RecipeNetwork(_Strict):
     factory: str | None = None
     arguments: dict[str, JsonValue] = {}
     device: str | None = None
+    # Of this session alone: no file says it.
+    _is_given: bool = PrivateAttr(default=False)
 
     @classmethod
     def of(cls, made: Mapping[str, Any], *, hashed: bool) -> Self:
         """Return a network of which a record says these; `hashed` as `Recipe.of` takes it."""
-        network = cls(**{name: made[name] for name in cls.model_fields if name in made})
-        path = network.path
-        if not hashed or path is None or not path.exists():
+        network = cls(**{name: made[name] for name in cls.model_fields if name in made}).given()
+        if not hashed or network.path is None or not _is_there(network.path):
             return network
-        return network.model_copy(update={"sha256": digest_of(path)})
+        return network.model_copy(update={"sha256": digest_of(network.path)})
 
     @property
     def path(self) -> Path | None:
@@ -110,9 +126,30 @@ class RecipeNetwork(_Strict):
         shipped = self.source is None or self.source.startswith("demo:")
         return None if shipped else Path(str(self.source))
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether a stranger's recipe says that it lies on another computer.
+
+        To look for it there tells that computer who asks.
+        """
+        return self._is_on_a_share and not self._is_given
+
+    @property
+    def _is_on_a_share(self) -> bool:
+        return str(self.source).replace("\\", "/").startswith("//")
+
+    def given(self) -> Self:
+        """Return it as one whose file the user has named, wherever it lies."""
+        network = self.model_copy()
+        # Of others it makes no difference, and they are equal to those that are read again.
+        network._is_given = network._is_on_a_share
+        return network
+
     def with_source(self, path: Path | None) -> Self:
-        """Return it with another file."""
-        return self if path is None else self.model_copy(update={"source": path.as_posix()})
+        """Return it with another file, which the user has named."""
+        if path is None:
+            return self
+        return self.model_copy(update={"source": path.as_posix()}).given()
 
 
 class RecipeTarget(_Strict):
@@ -197,7 +234,7 @@ class Recipe(_Strict):
         With what it was made.
     """
 
-    format: Annotated[int, Field(ge=1)] = FORMAT
+    format: Annotated[int, Field(ge=1, le=_MOST_FORMAT)] = FORMAT
     network: RecipeNetwork
     spec: Annotated[ModelSpec, PlainSerializer(_spec_in_words)]
     method: str
@@ -333,25 +370,22 @@ class Recipe(_Strict):
             Where the file is missing, or no recipe.
         """
         path = Path(path)
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise NeuroscopeError(f"The recipe {path} can't be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise NeuroscopeError(f"The recipe {path} is no text in UTF-8.") from error
+        text = read_text(path, limits.MOST_TEXT)
         recipe = cls.from_yaml(text, where=f"The recipe {path}")
         source = recipe.network.path
+        if source is None or source.is_absolute() or recipe.network.is_elsewhere:
+            return recipe
         # What lies beside the recipe is found there, wherever both are moved.
-        beside = source and path.absolute().parent / source
+        beside = path.absolute().parent / source
         return recipe.model_copy(update={"network": recipe.network.with_source(beside)})
 
     @classmethod
     def from_yaml(cls, text: str, *, where: str = "The recipe") -> Self:
         """Read a recipe from YAML, with errors as one sentence that begins with `where`."""
         try:
-            raw = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise NeuroscopeError(f"{where} is no valid YAML: {first_line(error)}.") from error
+            raw = parse_yaml(text)
+        except PlainDataError as error:
+            raise NeuroscopeError(f"{where} can't be read: {error}.") from error
         return cls.parse(raw, where=where)
 
     @classmethod
@@ -360,22 +394,27 @@ class Recipe(_Strict):
         if not isinstance(raw, dict):
             raise NeuroscopeError(f"{where} holds no recipe; save one with Recipe.of(…).save(…).")
         made_by = raw.get("format", FORMAT)
-        newer = isinstance(made_by, int) and made_by > FORMAT
+        newer = isinstance(made_by, int) and FORMAT < made_by <= _MOST_FORMAT
         if newer:
-            unknown = [str(name) for name in raw if name not in cls.model_fields]
+            unknown = [n for n in raw if isinstance(n, str) and n not in cls.model_fields]
             raw = {name: value for name, value in raw.items() if name in cls.model_fields}
+            said = ", ".join(visible(name, 40) for name in unknown[:5])
+            said += ", …" if len(unknown) > 5 else ""
             warnings.warn(
                 f"{where} is of format {made_by}, newer than {FORMAT}, which is known here"
-                f"{'; left out: ' + ', '.join(unknown) if unknown else ''}.",
+                f"{'; left out: ' + said if unknown else ''}.",
                 NeuroscopeWarning,
                 stacklevel=3,
             )
+        update = "; a newer napari-neuroscope may read it" if newer else ""
         try:
+            refuse_large(raw)
             return cls.model_validate(raw)
-        except (ValidationError, RecursionError) as error:
-            raise NeuroscopeError(
-                f"{where} is wrong {_what_is_wrong(error)}{_UPDATE if newer else ''}."
-            ) from error
+        except ValidationError as error:
+            place, said = first_mistake(error)
+            raise NeuroscopeError(f"{where} is wrong at “{place}”: {said}{update}.") from error
+        except Exception as error:
+            raise NeuroscopeError(f"{where} is wrong: {reason_of(error)}{update}.") from error
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as plain values, as JSON knows them."""
@@ -386,7 +425,7 @@ class Recipe(_Strict):
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML."""
-        return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True, width=math.inf)
+        return yaml_of(self.plain(), broken=False)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the recipe to a file, whole or not at all.
@@ -435,24 +474,41 @@ class Recipe(_Strict):
                 f"The recipe's network “{made.name}” was made in memory, so there is no file to "
                 f"load it from; give the network itself."
             )
-        if made.path is not None and not made.path.exists():
+        if made.is_elsewhere and not trust:
             raise MissingNetworkError(
-                f"The recipe's network, the file {made.path}, is not there; give the network itself."
+                f"The recipe's network, {shortened(made.source, 300)}, would be asked for from "
+                f"another computer, which a recipe doesn't do by itself; give the network itself."
             )
-        if made.factory is not None and not trust:
+        if made.path is not None and not _is_there(made.path):
+            raise MissingNetworkError(
+                f"The recipe's network, the file {shortened(str(made.path), 300)}, is not there; "
+                f"give the network itself."
+            )
+        factory = None
+        if made.factory is not None:
             # Whoever wrote the recipe chose what is called, and with what.
-            sha256 = hashlib.sha256(self.to_yaml().encode()).hexdigest()
-            if sha256 not in TrustStore():
-                calls = f"it calls {made.factory} with the arguments {made.arguments}"
-                raise UntrustedError(Path("recipe"), sha256, calls)
+            factory = FileFactory(
+                made.factory,
+                Path("recipe"),
+                digest=self._digest_of_factory,
+                seal=self._digest_of_factory,
+                trusted=trust,
+            )
         return load(
             made.source,
             self.spec,
             device=device,
             trust=trust,
-            factory=made.factory,
+            factory=factory,
             arguments=made.arguments or None,
         )
+
+    def _digest_of_factory(self) -> str:
+        """Return the hash by which it is trusted to call its factory, for this file of weights."""
+        made = self.network
+        weights = "" if made.path is None else digest_of(made.path)
+        said = [self.to_yaml(), version_of(made.factory or ""), weights]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def run(
         self,
@@ -522,9 +578,11 @@ class Recipe(_Strict):
 
         The parameters and errors are those of `run`.
         """
-        replaced = network is None and self._file_is_replaced()
+        replaced = False
         if network is None:
             network = self.load_network(device=device, trust=trust)
+            # Only now it is clear that it is no whole disk, which takes hours to look through.
+            replaced = self._file_is_replaced()
         notes = self._changes(network, allow_changed=allow_changed, replaced=replaced)
         return network if network.spec == self.spec else network.with_spec(self.spec), notes
 
@@ -578,7 +636,9 @@ class Recipe(_Strict):
 
     def _file_is_replaced(self) -> bool:
         path, known = self.network.path, self.network.sha256
-        return path is not None and known is not None and path.exists() and digest_of(path) != known
+        if path is None or known is None or not _is_there(path):
+            return False
+        return digest_of(path) != known
 
     def _changes(self, network: Network, *, allow_changed: bool, replaced: bool) -> list[str]:
         """Warn of a network that is not the recipe's; refuse one of other weights."""
@@ -728,20 +788,9 @@ def refuse_path(path: Path, *, overwrite: bool) -> None:
         raise NeuroscopeError(f"{path} is there already; choose another name, or overwrite it.")
 
 
-_UPDATE = "; a newer napari-neuroscope may read it"
-
-
-def _what_is_wrong(error: ValidationError | RecursionError) -> str:
-    if isinstance(error, RecursionError):
-        return "as a whole: it is nested too deeply"
-    first = error.errors()[0]
-    # Pydantic adds which of several types it tried.
-    tried = ("str", "int")
-    parts = (str(part) for part in first["loc"] if part not in tried)
-    place = ".".join(part for part in parts if "[" not in part)
-    more = error.error_count() - 1
-    said = first["msg"].removeprefix("Value error, ")
-    return f"at “{place}”: {said}{f' (and {more} more)' if more else ''}"
+def _is_there(path: Path) -> bool:
+    """Whether a path is a file or a folder; a pipe is neither, and a name that can't be is none."""
+    return os.path.isfile(path) or os.path.isdir(path)
 
 
 def _refuse_options(title: str, options: Mapping[str, Any]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import colorsys
 import operator
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -24,8 +25,18 @@ from pydantic import (
     model_validator,
 )
 
-from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names, shortened
+from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.atomic_write import write_whole
+from napari_neuroscope.engine.files.bounded_file import read_text
+from napari_neuroscope.engine.files.plain_data import (
+    PlainDataError,
+    parse_yaml,
+    refuse_large,
+    yaml_of,
+)
+from napari_neuroscope.engine.files.told import reason_of
+from napari_neuroscope.engine.files.validation import first_mistake
 
 Task = Literal["classification", "segmentation"]
 Resize = Literal["stretch", "fit", "crop", "pad", "tile"]
@@ -44,8 +55,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+# Far more than the channels, the pixels of a side and the steps of any network.
+_MOST_CHANNELS, _MOST_PIXELS, _MOST_STEPS = 1 << 16, 1 << 24, 20
+_MOST_NUMBER = 1 << 63
+
+_Side = Annotated[int, Field(ge=1, le=_MOST_PIXELS)]
+_Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=_MOST_CHANNELS)]
+_Letters = Annotated[str, Field(max_length=20)]
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Infinite numbers and NaN are no measure of anything, and can't be written in every file.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Normalization(_Strict):
@@ -69,8 +90,8 @@ class Normalization(_Strict):
         Another normalisation, of what this one made.
     """
 
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    mean: _Numbers | None = None
+    std: _Numbers | None = None
     percentile: tuple[float, float] | None = None
     per_image: bool = False
     per_channel: bool = False
@@ -86,7 +107,7 @@ class Normalization(_Strict):
         if not isinstance(value, str):
             return value
         if value not in PRESETS:
-            raise ValueError(f"“{value}” is no preset; {nearest_names(value, PRESETS)}")
+            raise ValueError(f"“{shortened(value)}” is no preset; {nearest_names(value, PRESETS)}")
         return PRESETS[value]
 
     @field_validator("mean", "std", mode="before")
@@ -113,6 +134,8 @@ class Normalization(_Strict):
                 raise ValueError("clip needs its first number below its second")
         if (self.per_channel or self.eps) and not (self.per_image or self.percentile):
             raise ValueError("per_channel and eps go with percentile or per_image")
+        if sum(1 for _ in self.steps) > _MOST_STEPS:
+            raise ValueError(f"there are more than {_MOST_STEPS} normalisations after each other")
         return self
 
     @property
@@ -129,7 +152,8 @@ class Normalization(_Strict):
         return self.model_copy(update={"then": None}) == Normalization()
 
 
-_Step = int | Annotated[tuple[int, ...], Field(min_length=1)]
+_Pixels = Annotated[int, Field(le=_MOST_PIXELS)]
+_Step = _Pixels | Annotated[tuple[_Pixels, ...], Field(min_length=1, max_length=3)]
 
 
 class SizeRule(_Strict):
@@ -174,7 +198,8 @@ def _way_of_size(size: Any) -> str:
 
 # Errors are then of the way that was meant, not of the first that was tried.
 _Size = Annotated[
-    Annotated[tuple[int, ...], Tag("[fixed]")] | Annotated[SizeRule, Tag("[rule]")],
+    Annotated[tuple[_Side, ...], Field(max_length=3), Tag("[fixed]")]
+    | Annotated[SizeRule, Tag("[rule]")],
     Discriminator(_way_of_size),
 ]
 
@@ -210,12 +235,12 @@ class InputSpec(_Strict):
         What is then done with values of the 0..1 range.
     """
 
-    axes: str = "bcyx"
+    axes: _Letters = "bcyx"
     size: _Size | None = None
-    channels: int | None = Field(default=None, ge=1)
+    channels: int | None = Field(default=None, ge=1, le=_MOST_CHANNELS)
     order: Order | None = None
     resize: Resize = "stretch"
-    halo: int | None = Field(default=None, ge=0)
+    halo: int | None = Field(default=None, ge=0, le=_MOST_PIXELS)
     value_range: Literal["auto", "data"] | tuple[float, float] = "auto"
     normalization: Normalization = Normalization()
 
@@ -229,7 +254,7 @@ class InputSpec(_Strict):
     @field_validator("size", mode="before")
     @classmethod
     def _positive(cls, size: Any) -> Any:
-        if isinstance(size, list | tuple) and any(int(n) < 1 for n in size):
+        if isinstance(size, list | tuple) and any(isinstance(n, int) and n < 1 for n in size):
             raise ValueError("sizes must be at least 1")
         return size
 
@@ -268,9 +293,15 @@ class OutputSpec(_Strict):
     Attributes
     ----------
     index
-        Which of several outputs: a key or a number; None: “out” or “logits”, else the first.
+        Which of several outputs: a key or a number; None: the one whose name and shape fit the task
+        and the classes best.
     axes
-        The order of the output's axes; None: batch, channel, then the input's spatial ones.
+        The order of the output's axes; None: batch, channel, then the input's spatial ones. Spatial
+        axes in brackets are in one row: ``b(yx)c`` is an output (batch, positions, channel).
+    crop
+        How many pixels of the input the output leaves out on each side, as behind unpadded
+        convolutions: one number, or one a spatial axis; below zero where it has more. None finds it
+        out.
     activation
         What the network ends in. None finds it out. A network that ends in softmax or sigmoid is
         cut before it, so that logits are explained.
@@ -280,14 +311,41 @@ class OutputSpec(_Strict):
 
     index: str | int | None = None
     axes: str | None = None
+    crop: float | tuple[float, ...] | None = None
     activation: Literal["none", "softmax", "sigmoid"] | None = None
     multi_label: bool = False
+
+    @field_validator("axes")
+    @classmethod
+    def _balanced(cls, axes: str | None) -> str | None:
+        if axes is not None and "".join(_parts_of_axes(axes)) != axes:
+            raise ValueError(
+                f"“{axes}” must be letters of b, c, z, y and x, with brackets around those that are "
+                f"in one row, as in b(yx)c"
+            )
+        return axes
+
+    @property
+    def order(self) -> tuple[str, ...] | None:
+        """What each of the output's axes holds, such as ("b", "c", "y", "x") or ("b", "yx", "c")."""
+        if self.axes is None:
+            return None
+        return tuple(part.strip("()") for part in _parts_of_axes(self.axes))
+
+    def axis_of(self, letter: str, default: int) -> int:
+        """Return at which of the output's axes a letter is; `default` where that is not stated."""
+        order = self.order
+        return order.index(letter) if order is not None and letter in order else default
+
+
+def _parts_of_axes(axes: str) -> list[str]:
+    return re.findall(r"\([zyx]+\)|[a-z]", axes)
 
 
 class ClassSpec(_Strict):
     """A class: its name, and the colour of its label."""
 
-    name: str
+    name: Annotated[str, Field(max_length=limits.MOST_LETTERS)]
     colour: Colour | None = None
 
     @model_validator(mode="before")
@@ -298,10 +356,16 @@ class ClassSpec(_Strict):
         if isinstance(value, bool):
             # YAML reads a bare yes, no, on or off so.
             raise ValueError(f"a class's name was read as {value}; put it in quotes")
+        if isinstance(value, int) and abs(value) >= _MOST_NUMBER:
+            raise ValueError("a class's name is a number of very many digits")
         return {"name": str(value)} if isinstance(value, str | int) else value
 
 
 def _from_file(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) > limits.MOST_CLASSES:
+        raise ValueError(
+            f"it names {len(value):,} classes, and {limits.MOST_CLASSES:,} are the most"
+        )
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -327,7 +391,7 @@ class ModelSpec(_Strict):
     """
 
     task: Task = "classification"
-    image_axes: str | None = None
+    image_axes: _Letters | None = None
     input: InputSpec = InputSpec()
     output: OutputSpec = OutputSpec()
     classes: Annotated[
@@ -335,15 +399,14 @@ class ModelSpec(_Strict):
         BeforeValidator(_from_file),
         PlainSerializer(lambda classes: [c.model_dump(exclude_none=True) for c in classes]),
     ] = ()
-    ignore_label: int | None = None
-    pixel_size: tuple[float, ...] | None = None
+    ignore_label: int | None = Field(default=None, ge=-_MOST_NUMBER, lt=_MOST_NUMBER)
+    pixel_size: Annotated[tuple[float, ...], Field(max_length=3)] | None = None
 
     @model_validator(mode="after")
     def _distinct_classes(self) -> ModelSpec:
-        names = [c.name for c in self.classes]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two classes are named “{twice[0]}”")
+        (name, times), *_ = Counter(self.class_names).most_common(1) or [("", 0)]
+        if times > 1:
+            raise ValueError(f"two classes are named “{shortened(name)}”")
         return self
 
     @model_validator(mode="after")
@@ -424,35 +487,36 @@ class ModelSpec(_Strict):
         NeuroscopeError
             Where the file is missing or says something that a spec doesn't know.
         """
+        path = Path(path)
+        text = read_text(path, limits.MOST_TEXT)
         try:
-            raw = yaml.safe_load(Path(path).read_text("utf-8"))
-        except OSError as error:
-            raise NeuroscopeError(f"The spec {path} can't be read: {error.strerror}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            line = str(error).splitlines()[0]
-            raise NeuroscopeError(f"The spec {path} is no valid YAML: {line}.") from error
+            raw = parse_yaml(text)
+        except PlainDataError as error:
+            raise NeuroscopeError(f"The spec {path} can't be read: {error}.") from error
         return cls.parse(raw, where=f"The spec {path}")
 
     @classmethod
     def parse(cls, raw: Any, *, where: str = "The spec") -> ModelSpec:
-        """Validate plain data as a spec, with errors as one sentence."""
+        """Validate plain data as a spec, with errors as one sentence.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it is no spec; it begins with `where`.
+        """
         try:
+            refuse_large(raw)
             return cls.model_validate(raw)
         except ValidationError as error:
-            first = error.errors()[0]
-            # Pydantic adds which of several types it tried, such as “tuple[int, ...]”.
-            parts = [str(part) for part in first["loc"] if "[" not in str(part)]
-            place = ".".join(parts) or "it"
-            more = error.error_count() - 1
-            raise NeuroscopeError(
-                f"{where} is wrong at “{place}”: {first['msg'].removeprefix('Value error, ')}"
-                f"{f' (and {more} more)' if more else ''}."
-            ) from error
+            place, said = first_mistake(error)
+            raise NeuroscopeError(f"{where} is wrong at “{place}”: {said}.") from error
+        except Exception as error:
+            raise NeuroscopeError(f"{where} is wrong: {reason_of(error)}.") from error
 
     def to_yaml(self) -> str:
         """Return the spec as YAML, without what was never said or found out."""
         plain = self.model_dump(mode="json", exclude_unset=True)
-        return yaml.safe_dump({"task": self.task, **plain}, sort_keys=False, allow_unicode=True)
+        return yaml_of({"task": self.task, **plain})
 
     def save(self, path: str | Path) -> None:
         """Write the spec as YAML, without what was never said or found out; whole or not at all."""

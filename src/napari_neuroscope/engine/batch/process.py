@@ -32,6 +32,8 @@ def main() -> int:
     threading.Thread(target=_wait_for_a_word, args=(cancel,), daemon=True).start()
     try:
         recipe = Recipe.parse(asked.pop("recipe"))
+        if asked.pop("network_is_given", False):
+            recipe = recipe.model_copy(update={"network": recipe.network.given()})
         result = run_batch(recipe, **asked, progress=_tell, cancel=cancel)
     except NeuroscopeError as error:
         _print(_as_event(error))

@@ -16,6 +16,9 @@ from pydantic import (
 )
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.told import reason_of
+from napari_neuroscope.engine.files.validation import first_mistake
 
 _LETTERS = {"batch": "b", "channel": "c", "time": "t", "index": "i"}
 _TYPES = {letter: kind for kind, letter in _LETTERS.items()}
@@ -38,7 +41,13 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, int | float | str) else value
 
 
-_Numbers = Annotated[tuple[float, ...], Field(min_length=1), BeforeValidator(_several)]
+# Far more than the channels of any image, and the axes and tensors of any network.
+_Numbers = Annotated[
+    tuple[float, ...], Field(min_length=1, max_length=1 << 16), BeforeValidator(_several)
+]
+_Name = Annotated[str, Field(max_length=limits.MOST_LETTERS)]
+_Names = Annotated[tuple[_Name, ...], Field(max_length=limits.MOST_CLASSES)]
+_FEW = 100
 
 
 def _as_file(value: Any) -> Any:
@@ -52,8 +61,8 @@ def _as_file(value: Any) -> Any:
 class File(_Node):
     """A file of the package."""
 
-    source: str
-    sha256: str | None = None
+    source: _Name
+    sha256: _Name | None = None
 
 
 _File = Annotated[File, BeforeValidator(_as_file)]
@@ -74,21 +83,21 @@ class Sizes(_Node):
 class SizeReference(_Node):
     """As large as another axis."""
 
-    tensor_id: str
-    axis_id: str
-    offset: int = 0
+    tensor_id: _Name
+    axis_id: _Name
+    offset: int = Field(default=0, ge=-_LARGEST, le=_LARGEST)
 
 
 class Axis(_Node):
     """An axis of a tensor, as 0.5 describes it."""
 
     type: Literal["batch", "channel", "time", "index", "space"]
-    id: str = ""
+    id: _Name = ""
     size: _Size | Sizes | SizeReference | None = None
-    channel_names: tuple[str, ...] | str | None = None
-    scale: float = 1.0
-    unit: str | None = None
-    halo: int = Field(default=0, ge=0)
+    channel_names: _Names | _Name | None = None
+    scale: float = Field(default=1.0, ge=0, le=_LARGEST)
+    unit: _Name | None = None
+    halo: int = Field(default=0, ge=0, le=_LARGEST)
 
     @property
     def letter(self) -> str:
@@ -104,9 +113,9 @@ class Axis(_Node):
 class Arguments(_Node):
     """The arguments of all steps of processing together."""
 
-    mode: str | None = None
-    axes: tuple[str, ...] | str | None = None
-    axis: str | None = None
+    mode: _Name | None = None
+    axes: _Names | _Name | None = None
+    axis: _Name | None = None
     gain: _Numbers = (1.0,)
     offset: _Numbers = (0.0,)
     mean: _Numbers | None = None
@@ -117,29 +126,32 @@ class Arguments(_Node):
     max_percentile: float = 100.0
     min: float | None = None
     max: float | None = None
-    reference_tensor: str | None = None
-    dtype: str = "float32"
+    reference_tensor: _Name | None = None
+    dtype: _Name = "float32"
 
 
 class Step(_Node):
     """A step of what is done with a tensor before or after the network."""
 
-    id: str = Field(validation_alias=AliasChoices("id", "name"))
+    id: _Name = Field(validation_alias=AliasChoices("id", "name"))
     kwargs: Arguments = Arguments()
 
 
+_Steps = Annotated[tuple[Step, ...], Field(max_length=_FEW)]
+
+
 class _Data(_Node):
-    type: str | None = None
+    type: _Name | None = None
 
 
 class Tensor(_Node):
     """An input or output, as 0.5 describes it."""
 
-    id: str
-    axes: tuple[Axis, ...] = Field(min_length=1)
-    data: _Data | tuple[_Data, ...] = _Data()
-    preprocessing: tuple[Step, ...] = ()
-    postprocessing: tuple[Step, ...] = ()
+    id: _Name
+    axes: tuple[Axis, ...] = Field(min_length=1, max_length=_FEW)
+    data: _Data | Annotated[tuple[_Data, ...], Field(max_length=limits.MOST_CLASSES)] = _Data()
+    preprocessing: _Steps = ()
+    postprocessing: _Steps = ()
     test_tensor: _File | None = None
 
     @property
@@ -168,20 +180,20 @@ class Tensor(_Node):
 class Architecture(_Node):
     """What builds a PyTorch network that its state dict goes into."""
 
-    callable: str
-    source: str | None = None
-    sha256: str | None = None
-    import_from: str | None = None
+    callable: _Name
+    source: _Name | None = None
+    sha256: _Name | None = None
+    import_from: _Name | None = None
     kwargs: dict[str, Any] = {}
 
 
 class Weights(_Node):
     """The weights in one format."""
 
-    source: str
-    sha256: str | None = None
-    architecture: Architecture | str | None = None
-    architecture_sha256: str | None = None
+    source: _Name
+    sha256: _Name | None = None
+    architecture: Architecture | _Name | None = None
+    architecture_sha256: _Name | None = None
     kwargs: dict[str, Any] = {}
     external_data: _File | None = None
 
@@ -204,8 +216,8 @@ class Tolerance(_Node):
     relative_tolerance: float = 1e-3
     absolute_tolerance: float = 1e-4
     mismatched_elements_per_million: float = 100
-    output_ids: tuple[str, ...] = ()
-    weights_formats: tuple[str, ...] = ()
+    output_ids: _Names = ()
+    weights_formats: _Names = ()
 
 
 class _BioimageioConfig(_Node):
@@ -219,11 +231,11 @@ class _Config(_Node):
 class Description(_Node):
     """A model of format 0.5."""
 
-    name: str
-    tags: tuple[str, ...] = ()
-    inputs: tuple[Tensor, ...] = Field(min_length=1)
-    outputs: tuple[Tensor, ...] = Field(min_length=1)
-    weights: dict[str, Weights | None]
+    name: _Name
+    tags: _Names = ()
+    inputs: tuple[Tensor, ...] = Field(min_length=1, max_length=_FEW)
+    outputs: tuple[Tensor, ...] = Field(min_length=1, max_length=_FEW)
+    weights: dict[_Name, Weights | None] = Field(max_length=_FEW)
     config: _Config = _Config()
 
     def sources(self) -> Iterator[str]:
@@ -248,28 +260,29 @@ class Description(_Node):
 
 # --- format 0.4 ---
 
-_OldAxes = Annotated[str, Field(pattern="^[bitczyx]+$")]
+_OldAxes = Annotated[str, Field(pattern="^[bitczyx]+$", max_length=_FEW)]
+_OldSizes = Annotated[tuple[int, ...], Field(max_length=_FEW)]
 
 
 class _OldRule(_Node):
-    min: tuple[int, ...]
-    step: tuple[int, ...]
+    min: _OldSizes
+    step: _OldSizes
 
 
 class _OldReference(_Node):
-    reference_tensor: str
-    scale: tuple[float | None, ...]
-    offset: tuple[float, ...]
+    reference_tensor: _Name
+    scale: Annotated[tuple[float | None, ...], Field(max_length=_FEW)]
+    offset: Annotated[tuple[float, ...], Field(max_length=_FEW)]
 
 
 class _OldTensor(_Node):
-    name: str
+    name: _Name
     axes: _OldAxes
-    shape: tuple[int, ...] | _OldRule | _OldReference
-    data_type: str | None = None
-    halo: tuple[int, ...] = ()
-    preprocessing: tuple[Step, ...] = ()
-    postprocessing: tuple[Step, ...] = ()
+    shape: _OldSizes | _OldRule | _OldReference
+    data_type: _Name | None = None
+    halo: _OldSizes = ()
+    preprocessing: _Steps = ()
+    postprocessing: _Steps = ()
 
     def renewed(self, test: File | None) -> dict[str, Any]:
         axes = []
@@ -302,13 +315,13 @@ class _OldTensor(_Node):
 
 
 class _OldDescription(_Node):
-    name: str
-    tags: tuple[str, ...] = ()
-    inputs: tuple[_OldTensor, ...] = Field(min_length=1)
-    outputs: tuple[_OldTensor, ...] = Field(min_length=1)
-    weights: dict[str, Weights | None]
-    test_inputs: tuple[_File, ...] = ()
-    test_outputs: tuple[_File, ...] = ()
+    name: _Name
+    tags: _Names = ()
+    inputs: tuple[_OldTensor, ...] = Field(min_length=1, max_length=_FEW)
+    outputs: tuple[_OldTensor, ...] = Field(min_length=1, max_length=_FEW)
+    weights: dict[_Name, Weights | None] = Field(max_length=_FEW)
+    test_inputs: tuple[_File, ...] = Field(default=(), max_length=_FEW)
+    test_outputs: tuple[_File, ...] = Field(default=(), max_length=_FEW)
     config: _Config = _Config()
 
     def renewed(self) -> dict[str, Any]:
@@ -359,12 +372,12 @@ def read(raw: Any, where: str) -> Description:
         if series == "0.4":
             raw = _OldDescription.model_validate(raw).renewed()
         return Description.model_validate(raw)
-    except (ValidationError, IndexError) as error:
-        if not isinstance(error, ValidationError):
-            raise NeuroscopeError(
-                f"{where} is wrong: a tensor's shape has fewer numbers than axes."
-            ) from error
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
-        message = shortened(first["msg"].removeprefix("Value error, "), 200)
-        raise NeuroscopeError(f"{where} is wrong at “{shortened(place)}”: {message}.") from error
+    except ValidationError as error:
+        place, message = first_mistake(error)
+        raise NeuroscopeError(f"{where} is wrong at “{place}”: {message}.") from error
+    except IndexError as error:
+        raise NeuroscopeError(
+            f"{where} is wrong: a tensor's shape has fewer numbers than axes."
+        ) from error
+    except Exception as error:
+        raise NeuroscopeError(f"{where} is wrong: {reason_of(error)}.") from error

@@ -12,8 +12,10 @@ from napari_neuroscope.engine.bioimageio.description import Description, File, T
 from napari_neuroscope.engine.bioimageio.description import Tensor as Described
 from napari_neuroscope.engine.bioimageio.package import Package
 from napari_neuroscope.engine.bioimageio.steps import postprocessed
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files.told import reason_of, told_in_a_sentence
 from napari_neuroscope.engine.files.trust import UntrustedError
+from napari_neuroscope.engine.npy_files import read_npy
 from napari_neuroscope.engine.preprocessing import prepare
 
 if TYPE_CHECKING:
@@ -104,6 +106,12 @@ def check_published(network: Network) -> Agreement:
     published = network.published
     if published is None:
         raise NeuroscopeError(f"“{network.name}” comes from no package that publishes an answer.")
+    # What it describes may not fit what it holds, in ways that only NumPy finds.
+    with told_in_a_sentence(published.path, "what it publishes"):
+        return _compared(network, published)
+
+
+def _compared(network: Network, published: Published) -> Agreement:
     output = published.output(network.spec)
     image, wanted = published.test_tensors(output)
     taken = published.description.inputs[0]
@@ -159,15 +167,13 @@ def _array(package: Package, tensor: Described) -> np.ndarray:
             f"nothing to compare with."
         )
     path = package.file(file.source, file.sha256)
+    said = f"“{shortened(file.source, 200)}” in “{package.path.name}”"
     try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise NeuroscopeError(
-            f"“{file.source}” in “{package.path.name}” is no array file of NumPy: "
-            f"{(str(error) or 'it is empty').splitlines()[0]:.160}."
-        ) from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
-        raise NeuroscopeError(
-            f"“{file.source}” in “{package.path.name}” holds no array of real numbers."
-        )
+        values = read_npy(path)
+    except NeuroscopeError:
+        raise
+    except Exception as error:
+        raise NeuroscopeError(f"{said} is no array file of NumPy: {reason_of(error)}.") from error
+    if values.dtype.kind not in "buif":
+        raise NeuroscopeError(f"{said} holds no array of real numbers.")
     return values

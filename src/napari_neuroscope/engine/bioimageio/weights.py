@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from napari_neuroscope.engine.bioimageio.description import Architecture, Description, Weights
 from napari_neuroscope.engine.bioimageio.package import Package
-from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, shortened
+from napari_neuroscope.engine.errors import (
+    FactoryNeededError,
+    NeuroscopeError,
+    first_line,
+    shortened,
+)
+from napari_neuroscope.engine.files.factory import FileFactory
 from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
 
 # The best first: all layers, inner operations, the input's gradient alone, scores alone.
@@ -60,19 +68,16 @@ def open_weights(
             f"“{package.path.name}” holds no weights of a format that is known here "
             f"({', '.join(FORMATS)}), but: {shortened(others, 200)}."
         )
+    sources = frozenset(description.sources())
     refusal: UntrustedError | None = None
     passed: dict[str, NeuroscopeError] = {}
     for name, entry in entries.items():
-        opener = _Opener(package, name, entry, open_file, factory, arguments)
+        opener = _Opener(package, name, entry, sources, open_file, factory, arguments, trust)
         try:
-            try:
-                return Opened(opener.open(trust=trust), name, _in_words(passed), refusal)
-            except UntrustedError as error:
-                digest = package.digest(set(description.sources()))
-                if digest in TrustStore():
-                    return Opened(opener.open(trust=True), name, _in_words(passed), refusal)
-                passed[name] = untrusted = UntrustedError(package.path, digest, error.would_run)
-                refusal = refusal or untrusted
+            return Opened(opener.open(), name, _in_words(passed), refusal)
+        except UntrustedError as error:
+            passed[name] = error
+            refusal = refusal or error
         except NeuroscopeError as error:
             passed[name] = error
     if refusal is not None:
@@ -97,11 +102,35 @@ class _Opener(NamedTuple):
     package: Package
     name: str
     entry: Weights
+    sources: frozenset[str]
     open_file: OpenFile
     factory: Any
     arguments: dict[str, Any] | None
+    trust: bool
 
-    def open(self, *, trust: bool) -> Any:
+    def open(self) -> Any:
+        """Return the model; what would run is trusted by the hash of the package.
+
+        Raises
+        ------
+        UntrustedError
+            Where it is not trusted.
+        """
+        package = self.package
+        try:
+            return self._opened(trust=self.trust)
+        except UntrustedError as error:
+            if error.path == package.path:
+                # A factory, whose own hash was looked for already.
+                raise
+            # Most are not trusted, and are told so before anything is copied.
+            for digest in (package.digest, package.seal):
+                sha256 = digest(self.sources)
+                if sha256 not in TrustStore():
+                    raise UntrustedError(package.path, sha256, error.would_run) from error
+        return self._opened(trust=True)
+
+    def _opened(self, *, trust: bool) -> Any:
         path = self.package.file(self.entry.source, self.entry.sha256)
         if self.entry.external_data is not None:
             self.package.file(self.entry.external_data.source, self.entry.external_data.sha256)
@@ -119,18 +148,27 @@ class _Opener(NamedTuple):
         return self.open_file(path, factory=factory, arguments=arguments, trust=trust)
 
     def _factory(self, builder: Architecture, *, trust: bool) -> Any:
+        package = self.package
         if builder.source is None:
-            return f"{builder.import_from or ''}:{builder.callable}"
-        path = self.package.file(builder.source, builder.sha256)
-        if not trust:
-            raise UntrustedError(
-                self.package.path, "", f"the Python file {builder.source} that it holds"
+            # Also where the package is trusted: code in no installed package is no part of it.
+            return FileFactory(
+                f"{builder.import_from or ''}:{builder.callable}",
+                package.path,
+                digest=partial(package.digest, self.sources),
+                seal=partial(package.seal, self.sources),
+                trusted=self.trust,
             )
-        function = getattr(_module_of(path), builder.callable, None)
+        content = package.content(builder.source, builder.sha256)
+        path = package.file(builder.source)
+        if not trust:
+            would_run = f"the Python file “{shortened(builder.source, 100)}” that it holds"
+            raise UntrustedError(path, "", would_run)
+        # The bytes whose hash was compared run, whatever is written to the file since.
+        function = getattr(_module_of(path, content), builder.callable, None)
         if not callable(function):
             raise NeuroscopeError(
-                f"{builder.source} in “{self.package.path.name}” has no function or class "
-                f"“{shortened(builder.callable)}”."
+                f"{shortened(builder.source, 100)} in “{package.path.name}” has no function or "
+                f"class “{shortened(builder.callable)}”."
             )
         return function
 
@@ -145,20 +183,19 @@ def _saved_model(package: Package, path: Path) -> Path:
     return found.parent
 
 
-def _module_of(path: Path) -> ModuleType:
-    """Run a Python file as a module of a name that nothing else has."""
-    content = path.read_bytes()
-    module = ModuleType(f"_neuroscope_package_{path.stem}_{abs(hash(content)):x}")
+def _module_of(path: Path, content: bytes) -> ModuleType:
+    """Run the content of a Python file as a module of a name that nothing else has."""
+    module = ModuleType(f"_neuroscope_package_{path.stem}_{hashlib.sha256(content).hexdigest()}")
     module.__file__ = str(path)
     # Dataclasses and pickles look a class's module up.
     sys.modules[module.__name__] = module
     try:
         exec(compile(content, str(path), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
-        reason = shortened((str(error) or "no reason").splitlines()[0], 200)
         raise NeuroscopeError(
-            f"The package's {path.name} failed with {type(error).__name__}: {reason}; install what "
-            f"it imports, or give a factory of your own."
+            f"The package's {path.name} failed with {type(error).__name__}: "
+            f"{shortened(first_line(error), 200)}; install what it imports, or give a factory of "
+            f"your own."
         ) from error
     return module

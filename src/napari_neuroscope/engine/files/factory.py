@@ -1,97 +1,180 @@
-"""Functions that build a network, named as ``package.module:function``."""
+"""What builds a network: functions that the user names or gives, and classes that a file names."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-import importlib.metadata
-import importlib.util
-import sys
-import sysconfig
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.trust import require_trust
+from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
+from napari_neuroscope.engine.files.model_class import NotTriedError, in_words, tried_class
+from napari_neuroscope.engine.files.package_code import PackageCode
+from napari_neuroscope.engine.files.python_package import PythonPackage
+from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
+
+
+@dataclass(frozen=True)
+class FileFactory:
+    """What a file names to build its network with: a stranger's choice, also where it is installed.
+
+    Attributes
+    ----------
+    name
+        A class or function, as ``package.module:function``.
+    path
+        The file that names it.
+    digest
+        Returns the hash by which trust in the file is remembered.
+    seal
+        Returns that hash of what nobody can change any more, and what is then opened.
+    trusted
+        Whether the user has said that the file may run it.
+    """
+
+    name: str
+    path: Path
+    digest: Callable[[], str]
+    seal: Callable[[], str]
+    trusted: bool = False
+
+    def build(self, arguments: dict[str, Any]) -> Any:
+        """Build the network: without trust only where `tried_class` allows it.
+
+        Raises
+        ------
+        UntrustedError
+            Where something else is named, and is not trusted.
+        NeuroscopeError
+            Where it is not there, or fails.
+        """
+        package = _package(self.name)
+        if self.trusted:
+            return _called(_function(self.name), self.name, arguments)
+        try:
+            return _called(tried_class(self.name, arguments), self.name, arguments)
+        except NotTriedError as refusal:
+            code = None if package.is_installed else _code_of(package)
+            words = f"it calls {self.name} with {in_words(arguments)}"
+            would_run = f"{words}; {refusal.reason}" if refusal.reason else words
+        # Most are not trusted, and are told so before anything is copied.
+        for digest in (self.digest, self.seal):
+            sha256 = _together(digest(), code)
+            if sha256 not in TrustStore():
+                raise UntrustedError(self.path, sha256, would_run)
+        if code is not None:
+            code.import_from_here()
+        return _called(_function(self.name), self.name, arguments)
 
 
 def build(
-    factory: str | Callable[..., Any], arguments: dict[str, Any] | None, *, trust: bool
+    factory: str | FileFactory | Callable[..., Any],
+    arguments: dict[str, Any] | None,
+    *,
+    trust: bool,
 ) -> Any:
     """Call a factory with its arguments.
 
     Parameters
     ----------
     factory
-        A function, or the name of one as ``package.module:function``.
+        A function, or its name as ``package.module:function``, as the user gives it; or what a file
+        names.
     arguments
         Its keyword arguments.
     trust
-        Whether code may run that is in no installed package.
+        Whether code may run that is in no installed package. What a file names is trusted by itself.
 
     Raises
     ------
     NeuroscopeError
         Where there is no such function, or it fails.
     UntrustedError
-        Where it is in no installed package, and is not trusted.
+        Where it is in no installed package, and is not trusted; or where a file names it.
     """
-    function = factory if callable(factory) else _import(factory, trust=trust)
+    if isinstance(factory, FileFactory):
+        return factory.build(arguments or {})
+    if not isinstance(factory, str):
+        return _called(factory, getattr(factory, "__qualname__", "?"), arguments or {})
+    package = _package(factory)
+    if not trust and not package.is_installed:
+        code = _code_of(package)
+        if code.sha256 not in TrustStore():
+            place = code.portions[0]
+            words = f"the Python code in {place}, which is in no installed package"
+            raise UntrustedError(place, code.sha256, words)
+        code.import_from_here()
+    return _called(_function(factory), factory, arguments or {})
+
+
+def version_of(name: str) -> str:
+    """Return what a factory's package was installed from; nothing where it was not installed."""
+    package = PythonPackage.find(name.partition(":")[0].partition(".")[0])
+    return "" if package is None else package.version
+
+
+def _called(function: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
     try:
-        return function(**(arguments or {}))
-    except Exception as error:
-        name = factory if isinstance(factory, str) else getattr(function, "__qualname__", "?")
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        return function(**arguments)
+    except (Exception, SystemExit) as error:
         raise NeuroscopeError(
-            f"The factory “{name}” failed with {type(error).__name__}: {reason:.200}; check its "
-            f"arguments {arguments or {}}."
+            f"The factory “{shortened(name)}” failed with {type(error).__name__}: "
+            f"{shortened(first_line(error), 200)}; check {in_words(arguments)}."
         ) from error
 
 
-def _import(name: str, *, trust: bool) -> Callable[..., Any]:
-    module_name, colon, function_name = name.partition(":")
-    if not colon or not all(part.isidentifier() for part in module_name.split(".")):
-        raise NeuroscopeError(f"The factory “{name:.80}” needs the form package.module:function.")
-    # The package is looked for, not imported: importing it would run it.
-    top = module_name.partition(".")[0]
-    try:
-        found = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        found = None
-    if found is None:
+def _package(name: str) -> PythonPackage:
+    """Return the package of a factory, which is looked for, not imported: importing runs it."""
+    module, colon, function = name.partition(":")
+    parts = [*module.split("."), *function.split(".")]
+    if not colon or not all(part.isidentifier() for part in parts):
         raise NeuroscopeError(
-            f"The factory “{name:.80}” needs the package “{top}”, which is not installed; install "
-            f"it into this environment."
+            f"The factory “{shortened(name)}” needs the form package.module:function."
         )
-    place = found.origin or next(iter(found.submodule_search_locations or ()), "")
-    if not _is_installed(top, place):
-        require_trust(Path(place), f"the Python file {place}, which is in no installed package",
-                      trust=trust)  # fmt: skip
+    top = parts[0]
+    package = PythonPackage.find(top)
+    if package is None:
+        raise NeuroscopeError(
+            f"The factory “{shortened(name)}” needs the package “{shortened(top)}”, which is not "
+            f"installed; install it into this environment."
+        )
+    return package
+
+
+def _function(name: str) -> Callable[..., Any]:
+    if _package(name).is_standard:
+        raise NeuroscopeError(
+            f"“{shortened(name)}” is of Python's standard library, in which nothing builds a "
+            f"network; name a class or function that does."
+        )
+    module_name, _, function_name = name.partition(":")
     try:
         target: Any = importlib.import_module(module_name)
         for part in function_name.split("."):
             target = getattr(target, part)
     except (ImportError, AttributeError) as error:
-        raise NeuroscopeError(f"There is no factory “{name:.80}”: {error}.") from error
+        raise NeuroscopeError(
+            f"There is no factory “{shortened(name)}”: {shortened(first_line(error), 200)}."
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise NeuroscopeError(
+            f"The module of the factory “{shortened(name)}” failed with {type(error).__name__}: "
+            f"{shortened(first_line(error), 200)}."
+        ) from error
     if not callable(target):
-        raise NeuroscopeError(f"“{name:.80}” is a {type(target).__name__}, no function or class.")
+        kind = type(target).__name__
+        raise NeuroscopeError(f"“{shortened(name)}” is a {kind}, no function or class.")
     return target
 
 
-def _is_installed(top: str, place: str) -> bool:
-    if top in sys.builtin_module_names or top in sys.stdlib_module_names:
-        return True
-    if top == __name__.partition(".")[0]:
-        return True  # this package, which runs already, wherever it lies
-    if top not in importlib.metadata.packages_distributions():
-        return False
-    sites = [Path(path).resolve() for name, path in sysconfig.get_paths().items() if "lib" in name]
-    if any(Path(place).resolve().is_relative_to(site) for site in sites):
-        return True
-    # An editable install lies elsewhere, and says so.
-    distributions = importlib.metadata.packages_distributions()[top]
-    return any('"editable": true' in (_direct_url(name) or "") for name in distributions)
+def _code_of(package: PythonPackage) -> PackageCode:
+    return PackageCode(package.name, package.strange_portions)
 
 
-def _direct_url(distribution: str) -> str | None:
-    return importlib.metadata.distribution(distribution).read_text("direct_url.json")
+def _together(digest: str, code: PackageCode | None) -> str:
+    """Return the hash of a file, and of code beside it."""
+    if code is None:
+        return digest
+    return hashlib.sha256(f"{digest}\0{code.sha256}".encode()).hexdigest()

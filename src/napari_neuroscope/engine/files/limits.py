@@ -84,3 +84,10 @@ ALWAYS_PASS = 256 * MB
 """Bytes that all layers of a network together may take in a trial, however small the image is."""
 MOST_PASS_GROWTH = 10_000
 """How many times the image's bytes all layers of a network together may take beyond that."""
+
+MOST_KERAS_LAYERS = 3_000
+"""Layers of a Keras network, each counted as often as it is called."""
+MOST_ARRAYS = 200_000
+"""Groups and arrays of an HDF5 file."""
+ALWAYS_WEIGHTS = 16 * MB
+"""Bytes of weights that a Keras network may have beside those that its file holds."""

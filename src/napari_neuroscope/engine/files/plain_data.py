@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import yaml
 
 from napari_neuroscope.engine.files import limits
 
+# Whole numbers in all the ways of YAML, and what looks like them.
+_MOST_DIGITS, _NUMBER = 1_000, re.compile(r"[-+]?(0x)?[0-9a-fA-F_:.]+")
 # The parser that is written in C is ten times as fast; not every PyYAML has it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -42,6 +45,34 @@ def parse_yaml(text: str) -> Any:
         raise PlainDataError(
             f"it holds a value that can't be: {str(error).strip()[:200]}"
         ) from error
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes what every parser reads as the same."""
+
+
+def _represent_text(dumper: Any, text: str) -> yaml.ScalarNode:
+    # Between single quotes, parsers take these for ends of lines.
+    style = '"' if any(end in text for end in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+_ENDLESS = (1 << 31) - 1
+
+
+def yaml_of(value: Any, *, broken: bool = True) -> str:
+    """Return plain values as YAML, which `parse_yaml` reads as the same.
+
+    Parameters
+    ----------
+    value
+        The values, mappings in their order.
+    broken
+        Whether long texts are broken into lines.
+    """
+    width = None if broken else _ENDLESS
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
 
 
 def parse_json(text: str) -> Any:
@@ -117,6 +148,9 @@ def _count_events(text: str) -> None:
             count += sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
             count += 1
+            if len(event.value) > _MOST_DIGITS and _NUMBER.fullmatch(event.value):
+                # Such as 1:1:1:…, in base 60: Python takes hours for it.
+                raise PlainDataError(f"it holds a number of {len(event.value):,} digits")
             if event.anchor:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionStartEvent):

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, first_line, no_progress
@@ -50,6 +51,7 @@ def try_in_process(
     *,
     seconds: float | None = None,
     memory: int | None = None,
+    imports: Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> Any:
     """Call a function of this package in a process of its own.
@@ -63,6 +65,8 @@ def try_in_process(
     seconds, memory
         How long it may run, and how many bytes more than at its start it may take; None: as
         `limits` says.
+    imports
+        Modules that are imported first, for this trial and the next ones: their time doesn't count.
     progress
         Followed while it runs; may raise `Cancelled`, which ends it.
 
@@ -80,6 +84,7 @@ def try_in_process(
         "argument": argument,
         "seconds": limits.TRIAL_SECONDS if seconds is None else seconds,
         "memory": limits.TRIAL_MEMORY if memory is None else memory,
+        "imports": list(imports),
     }
     with _lock:
         try:
@@ -220,6 +225,10 @@ def main() -> None:
         job = json.loads(line)
         module, _, name = job["call"].partition(":")
         function = getattr(importlib.import_module(module), name)
+        for wanted in job["imports"]:
+            # One that fails is told by the function, which imports it as well.
+            with contextlib.suppress(Exception):
+                importlib.import_module(wanted)
         answers.write(b"begun\n")
         if sys.platform == "linux":
             answers.write(_forked(function, job))
