@@ -23,6 +23,14 @@ _LOOKS = {
               "interpolation2d"),
     "labels": ("name", "visible", "opacity", "blending"),
 }  # fmt: skip
+# What napari knows; another word in a file would be an error of it.
+_WORDS = {
+    "blending": ("translucent", "translucent_no_depth", "additive", "minimum", "opaque",
+                 "multiplicative"),
+    "interpolation2d": ("bessel", "cubic", "linear", "blackman", "catrom", "gaussian", "hamming",
+                        "hanning", "hermite", "kaiser", "lanczos", "mitchell", "nearest",
+                        "spline16", "spline36"),
+}  # fmt: skip
 _TURNED = ("rotate", "shear", "affine")
 # A larger map is read piece by piece, as it is looked at.
 _IN_MEMORY_BYTES = 500_000_000
@@ -119,7 +127,10 @@ def layers_of(result: Result) -> list[LayerData]:
     for _, attributes, kind in layers:
         name = attributes["metadata"][KEY].get("companion")
         saved = look if kind == "image" else companions.get(name, {})
-        attributes.update({one: saved[one] for one in _LOOKS[kind] if one in saved})
+        known = (one for one in _LOOKS[kind] if one in saved)
+        attributes.update(
+            {one: saved[one] for one in known if one not in _WORDS or saved[one] in _WORDS[one]}
+        )
         if kind == "image" and "colormap" in saved and not attributes["rgb"]:
             attributes["colormap"] = _colours(saved["colormap"])
         # It is a file's word.
