@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, shortened
 from napari_neuroscope.engine.files.factory import build
 from napari_neuroscope.engine.files.file_kind import Kind
-from napari_neuroscope.engine.files.trust import require_trust
+from napari_neuroscope.engine.files.told import reason_of
+from napari_neuroscope.engine.files.trust import (
+    TrustStore,
+    UntrustedError,
+    digest_of,
+    private_copy,
+    trusted_content,
+)
+from napari_neuroscope.engine.frameworks.keras_config import asked_of
+from napari_neuroscope.engine.frameworks.keras_content import keras_content
+from napari_neuroscope.engine.frameworks.keras_plan import UnplannedError, load_planned
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 
 KINDS: tuple[Kind, ...] = ("keras", "h5", "SavedModel")
@@ -40,74 +48,72 @@ def load_keras(
     """
     try:
         import_tensorflow()
-        import keras
+        import keras  # noqa: F401  whether it is there
     except ImportError:
         raise NeuroscopeError(
             f"“{path.name}” is a {kind} file, and TensorFlow is not installed; install it with: "
             f'pip install "napari-neuroscope[tensorflow]"'
         ) from None
     if kind == "SavedModel":
-        require_trust(path, "the operations of a TensorFlow program, which may read and write "
-                            "files", trust=trust)  # fmt: skip
-        return _load_saved_model(path)
-    config = _config(path, kind)
+        program = "the operations of a TensorFlow program, which may read and write files"
+        with trusted_content(path, program, trust=trust) as content:
+            return _load_saved_model(content)
+    # What is looked at is what is loaded, whatever becomes of the file meanwhile.
+    with nullcontext(path) if trust else private_copy(path) as content:
+        return _load(content, path, kind, factory=factory, arguments=arguments, trust=trust)
+
+
+def _load(
+    content: Path,
+    path: Path,
+    kind: Kind,
+    *,
+    factory: Any,
+    arguments: dict[str, Any] | None,
+    trust: bool,
+) -> Any:
+    """Load the content of a file that is no program."""
+    config, held = keras_content(content, kind)
     if config is None:
         if factory is None:
             raise FactoryNeededError(
                 f"“{path.name}” holds weights but no network; say what builds it with "
                 f'factory="package.module:function".'
             )
-        return _fill(build(factory, arguments, trust=trust), path)
-    code = sorted(set(_code_in(config)))
-    if code:
-        require_trust(path, f"Python code that it holds ({', '.join(code[:4])})", trust=trust)
+        return _fill(build(factory, arguments, trust=trust), content)
+    asked = asked_of(config, path.name)
+    if asked:
+        _ask(path, content, ", ".join(asked[:4]), trust=trust)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=not code)
+        if trust or asked:
+            return _load_model(content, safe=not asked)
+        return load_planned(content, held)
+    except NeuroscopeError:
+        raise
+    except UnplannedError:
+        _ask(path, content, "code of a layer that makes values of a size that is not known before",
+             trust=trust)  # fmt: skip
+        return _load_model(content, safe=True)
     except Exception as error:
-        reason = shortened(str(error).strip().splitlines()[0], 300) if str(error) else "no reason"
+        import keras
+
         raise NeuroscopeError(
-            f"“{path.name}” can't be loaded by Keras {keras.__version__}: "
-            f"{type(error).__name__}: {reason}. If it has layers of your own, import the package "
-            f"that registers them first, or give a factory."
+            f"“{path.name}” can't be loaded by Keras {keras.__version__}: {reason_of(error)}. If "
+            f"it has layers of your own, import the package that registers them first, or give a "
+            f"factory."
         ) from error
 
 
-def _config(path: Path, kind: Kind) -> Any:
-    """Return the configuration of a model that is saved whole; None for weights alone."""
-    try:
-        if kind == "keras":
-            with zipfile.ZipFile(path) as archive:
-                return json.loads(archive.read("config.json"))
-        import h5py
+def _load_model(content: Path, *, safe: bool) -> Any:
+    import keras
 
-        with h5py.File(path, "r") as file:
-            text = file.attrs.get("model_config")
-            return None if text is None else json.loads(text)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = shortened((str(error) or type(error).__name__).splitlines()[0], 160)
-        raise NeuroscopeError(
-            f"“{path.name}” is a broken {kind} file ({reason}); download or save it again."
-        ) from error
+    return keras.saving.load_model(content, compile=False, safe_mode=safe)
 
 
-def _code_in(config: Any) -> Iterator[str]:
-    """Yield what in a configuration is Python bytecode, by the names of its layers."""
-    if isinstance(config, dict):
-        name = config.get("class_name")
-        if name in ("Lambda", "__lambda__", "function") and _has_bytecode(config):
-            inner = config.get("config")
-            yield str(inner.get("name", name)) if isinstance(inner, dict) else str(name)
-        for value in config.values():
-            yield from _code_in(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _code_in(value)
-
-
-def _has_bytecode(config: dict[str, Any]) -> bool:
-    text = json.dumps(config)
-    # Keras 3 writes “__lambda__”; older files keep a function as [code, defaults, closure].
-    return '"__lambda__"' in text or '"function_type": "lambda"' in text or '"function": ["' in text
+def _ask(path: Path, content: Path, would_run: str, *, trust: bool) -> None:
+    """Ask whether the content of a file is trusted."""
+    if not trust and (sha256 := digest_of(content)) not in TrustStore():
+        raise UntrustedError(path, sha256, would_run)
 
 
 def _fill(model: Any, path: Path) -> Any:
@@ -117,10 +123,10 @@ def _fill(model: Any, path: Path) -> Any:
         raise NeuroscopeError(f"The factory made a {type(model).__name__}, no keras.Model.")
     try:
         model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
-        reason = shortened(str(error).splitlines()[0], 300) if str(error) else "no reason"
+    except Exception as error:
         raise NeuroscopeError(
-            f"The weights in “{path.name}” don't fit the network that the factory builds: {reason}."
+            f"The weights in “{path.name}” don't fit the network that the factory builds: "
+            f"{reason_of(error)}."
         ) from error
     return model
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 # --- what operations do ---------------------------------------------------------------------------
@@ -120,6 +121,10 @@ class Plan:
         return values
 
 
+_WEIGHTS = {"Const", "Placeholder", "ReadVariableOp", "VarHandleOp"}
+"""What holds a value of its own."""
+
+
 class Graph:
     """The graph of a traced model.
 
@@ -159,6 +164,23 @@ class Graph:
     def size(self) -> int:
         """How many operations there are."""
         return len(self._order)
+
+    @cached_property
+    def sizes(self) -> tuple[int, int]:
+        """How many bytes all tensors of a pass take that are no weights, and the largest of them."""
+        weights: set[str] = set()
+        total = largest = 0
+        for op in self.graph.get_operations():
+            made = op.type in _WEIGHTS or any(tensor.op.name in weights for tensor in op.inputs)
+            if made and op.name not in self.from_input:
+                # What is made of weights alone has about their size.
+                weights.add(op.name)
+                continue
+            for tensor in op.outputs:
+                count = tensor.shape.num_elements() if tensor.shape.rank is not None else None
+                nbytes = (count or 0) * tensor.dtype.size
+                total, largest = total + nbytes, max(largest, nbytes)
+        return total, largest
 
     def place(self, op: Any) -> int:
         """Return when an operation was made, and so runs."""

@@ -14,6 +14,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError, OutOfMemoryError, s
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import open_regular, read_bytes
 from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.files.free_memory import free_memory
 from napari_neuroscope.engine.frameworks.onnx_weights import weight_beside
 
 if TYPE_CHECKING:
@@ -171,10 +172,8 @@ def load_onnx(path: Path, *, trust: bool = False) -> OnnxFile:
 
 
 def _refuse_without_room(nbytes: int, path: Path) -> None:
-    import psutil
-
     if nbytes > limits.ALWAYS_PASS:
-        free = psutil.virtual_memory().available
+        free = free_memory()
         if _COPIES * nbytes > free:
             raise OutOfMemoryError(
                 f"“{shortened(path.name, 200)}” has weights of {nbytes:,} bytes, too many for the "

@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-import psutil
-
 from napari_neuroscope.engine.errors import OutOfMemoryError, Progress
 from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.free_memory import free_memory
 from napari_neuroscope.engine.files.trial import TrialError, try_in_process
 from napari_neuroscope.engine.files.trust import require_trust
 from napari_neuroscope.engine.frameworks.onnx_files import OnnxFile
@@ -85,7 +84,7 @@ class PassGuard:
         if sizes.total > max(limits.ALWAYS_PASS, limits.MOST_PASS_GROWTH * image):
             raise self._too_large(shape, sizes.total, "more than any network needs")
         least = sizes.least(kept)
-        if least > limits.ALWAYS_PASS and least > (free := psutil.virtual_memory().available):
+        if least > limits.ALWAYS_PASS and least > (free := free_memory()):
             raise self._too_large(shape, least, f"of which {free:,} are free")
 
     def try_whole(self, spec: ModelSpec, progress: Progress) -> bool:

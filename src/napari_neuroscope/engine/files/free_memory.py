@@ -1,0 +1,10 @@
+"""How much memory is free."""
+
+from __future__ import annotations
+
+
+def free_memory() -> int:
+    """Return how many bytes of memory can be taken without anything being swapped out."""
+    import psutil
+
+    return psutil.virtual_memory().available
