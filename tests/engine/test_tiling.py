@@ -113,7 +113,7 @@ def test_several_targets_and_layers(method: str, layers: list[str] | str | None)
     network, x = unet(), image((165, 187, 3))
     targets = [
         "cell",
-        ns.Target("edge", "predicted", "probability", "mean"),
+        ns.Target("cell", "predicted", "probability", "mean"),
         ns.Target("background", reduce="mean"),
     ]
     whole = ns.explain(network, x, method, targets, layers)

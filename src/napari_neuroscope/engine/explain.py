@@ -320,8 +320,7 @@ def _run(
 
         def visit(layer: str | None) -> None:
             nonlocal done
-            result = chosen(trace, target, layer, **options)
-            found[layer] = result if isinstance(result, Map) else Map(result)
+            found[layer] = chosen(trace, target, layer, **options)
             done += 1
             progress(done, total, chosen.title)
 
@@ -364,17 +363,17 @@ def _run_gradually(
             progress(number * step.total + step.done, len(layers) * step.total, chosen.title)
             begun = time.monotonic()
             if offer is not None and begun >= next_offer and step.done < step.total:
-                offer([[one] for one in _maps(step)], step.done, step.total)
+                offer([[one] for one in _maps(chosen, step, trace, layer)], step.done, step.total)
                 ended = time.monotonic()
                 low, high = _OFFER_EVERY_S
                 next_offer = ended + min(max(low, (ended - begun) / _OFFER_SHARE), high)
         assert step is not None
-        columns.append(_maps(step))
+        columns.append(_maps(chosen, step, trace, layer))
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _maps(step: Step) -> list[Map]:
-    return [made if isinstance(made, Map) else Map(made) for made in step.maps()]
+def _maps(chosen: Method, step: Step, trace: Trace, layer: str | None) -> list[Map]:
+    return [chosen.placed(made, trace, layer) for made in step.maps()]
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:
@@ -382,20 +381,25 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
 
 
-def _on_one_grid(rows: list[list[Map]], prepared: Grid, space: int) -> Tensor:
-    """Stack maps on the finest of their grids: (class, layer, ..., *space)."""
+def _on_one_grid(rows: list[list[Map]], prepared: Grid, space: int) -> tuple[Tensor, Grid]:
+    """Stack maps on the finest of their grids: (class, layer, ..., *space), and where that lies.
+
+    Maps that lie alike keep their grid; others are brought to one that covers the whole input, and
+    are zero beside what they cover.
+    """
     maps = [m.values for row in rows for m in row]
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for number, values in enumerate(maps):
-        by_shape.setdefault(tuple(values.shape[values.ndim - space :]), []).append(number)
-    finest = tuple(max(sizes) for sizes in zip(*by_shape, strict=True))
-    onto = prepared.divided(finest)
+    grids = [m.lies_on(prepared) for row in rows for m in row]
+    by_grid: dict[Grid, list[int]] = {}
+    for number, grid in enumerate(grids):
+        by_grid.setdefault(grid, []).append(number)
+    finest = tuple(max(sizes) for sizes in zip(*(grid.shape for grid in by_grid), strict=True))
+    onto = grids[0] if len(by_grid) == 1 else prepared.divided(finest)
     stacked = None
-    for shape, numbers in by_shape.items():
+    for grid, numbers in by_grid.items():
         # Maps of one shape are resampled together.
         block = _stack([maps[number] for number in numbers])
-        if shape != finest:
-            block = resample(block, prepared.divided(shape), onto)
+        if grid != onto:
+            block = resample(block, grid, onto, outside=0.0)
         if len(numbers) == len(maps):
             stacked = block
         else:
@@ -403,7 +407,7 @@ def _on_one_grid(rows: list[list[Map]], prepared: Grid, space: int) -> Tensor:
                 stacked = block.new_empty(len(maps), *block.shape[1:])
             stacked[numbers] = block
     assert stacked is not None
-    return stacked.reshape(len(rows), len(rows[0]), *stacked.shape[1:])
+    return stacked.reshape(len(rows), len(rows[0]), *stacked.shape[1:]), onto
 
 
 @dataclass(frozen=True)
@@ -424,6 +428,8 @@ class Stacked:
         Label maps beside it, by name.
     placed
         Whether it has positions.
+    grid
+        Where they lie; without positions, that of the network's input.
     """
 
     values: Tensor
@@ -434,6 +440,7 @@ class Stacked:
     companions: dict[str, Tensor]
     ordered: frozenset[str]
     placed: bool
+    grid: Grid
 
 
 def stacked(
@@ -466,8 +473,9 @@ def stacked(
             "no stack; ask for the first few with channels=8, or one layer."
         )
     if placed:
-        values = _on_one_grid(maps, first.grid or prepared, len(prepared.shape))
+        values, grid = _on_one_grid(maps, prepared, len(prepared.shape))
     else:
+        grid = prepared
         values = _stack([_stack([m.values for m in row]) for row in maps])
     axes, labels = ("class", "layer", *first.axes), dict(first.labels)
     if len({m.labels.get("channel") for row in maps for m in row}) > 1:
@@ -495,6 +503,7 @@ def stacked(
         _companions(maps, class_axis=class_axis, layer_axis=layer_axis),
         first.ordered,
         placed,
+        grid,
     )
 
 
@@ -521,8 +530,6 @@ def _assemble(
     if sum(len(row) for row in maps) == 1:
         # It may be a part of what is kept for the next question.
         values = values.copy()
-    grid = first.grid or trace.prepared.grid
-    grid = grid.divided(values.shape[-trace.space :]) if made.placed else grid
     of_targets = (note for target in targets if target is not None for note in target.notes)
     of_maps = (note for row in maps for m in row for note in m.notes)
     zero: tuple[str, ...] = ()
@@ -554,7 +561,7 @@ def _assemble(
         values=values,
         axes=(*made.axes, *network.spec.input.space) if made.placed else made.axes,
         labels=made.labels,
-        grid=grid,
+        grid=made.grid,
         image=trace.prepared.image,
         signed=made.signed,
         unit=made.unit,

@@ -73,6 +73,23 @@ class Grid:
             found.append(slice(int(inside[0]), int(inside[-1]) + 1))
         return tuple(found)
 
+    def showing(self, other: Grid) -> tuple[np.ndarray, ...]:
+        """Return which cells along each axis show another grid: bool, an array an axis.
+
+        Those whose centre lies on it; where it is smaller than a cell, those that it touches.
+        """
+        found = []
+        for axis in range(len(self.shape)):
+            inside = _axis_samples(other, self, axis)[1]
+            if not inside.any():
+                low = np.arange(self.shape[axis]) * self.scale[axis] + self.offset[axis]
+                half, step = self.scale[axis] / 2, other.scale[axis]
+                first = other.offset[axis] - step / 2
+                last = first + other.shape[axis] * step
+                inside = (low - half < last - 1e-9) & (low + half > first + 1e-9)
+            found.append(inside)
+        return tuple(found)
+
     def covers_like(self, other: Grid) -> bool:
         """Whether this grid and another cover exactly the same part of the image."""
         return all(
@@ -103,7 +120,9 @@ def _axis_samples(grid: Grid, onto: Grid, axis: int) -> tuple[np.ndarray, np.nda
     return at, inside
 
 
-def resample(values: Tensor, grid: Grid, onto: Grid, *, outside: float = float("nan")) -> Tensor:
+def resample(
+    values: Tensor, grid: Grid, onto: Grid, *, outside: float | None = float("nan")
+) -> Tensor:
     """Resample linearly between half-pixel centres (as ``align_corners=False``).
 
     Parameters
@@ -111,7 +130,7 @@ def resample(values: Tensor, grid: Grid, onto: Grid, *, outside: float = float("
     values
         Floating values (..., *grid.shape).
     outside
-        The value of cells of `onto` that `grid` doesn't cover.
+        The value of cells of `onto` that `grid` doesn't cover; None: that of the border.
 
     Returns
     -------
@@ -149,7 +168,7 @@ def resample(values: Tensor, grid: Grid, onto: Grid, *, outside: float = float("
             values.index_select(first + axis, after),
             weight.reshape(shape),
         )
-        if not inside.all():
+        if outside is not None and not inside.all():
             gone = torch.as_tensor(np.flatnonzero(~inside), device=values.device)
             values.index_fill_(first + axis, gone, outside)
     return values

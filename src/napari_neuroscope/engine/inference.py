@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from napari_neuroscope.engine.answer_shape import Answer, Reading, larger, read_answers
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
 
 Ask = Callable[[tuple[int, ...]], Tensor | None]
@@ -34,10 +35,19 @@ def infer(spec: ModelSpec, ask: Ask, fixed: tuple[int, ...] | None = None) -> Mo
     if size is None:
         size = fixed or size_rule(ask, axes)
     example = size if isinstance(size, tuple) else _smallest(size, axes, ask)
-    answer = ask(example) if example is not None else None
+    sized = _with_size(spec, size)
+    reading = None if example is None else read(ask, example, sized)
     changes: dict[str, Any] = {}
-    if "task" not in spec.model_fields_set and answer is not None:
-        changes["task"] = task_of(answer, axes)
+    if reading is not None:
+        if "task" not in spec.model_fields_set and reading.task is not None:
+            changes["task"] = reading.task
+        # Of another kind than is stated, the output is looked at when the layers are.
+        if (
+            spec.output.axes is None
+            and reading.axes
+            and reading.task == changes.get("task", spec.task)
+        ):
+            changes["output"] = spec.output.model_copy(update={"axes": reading.axes})
     if not stated_size and size is not None and size != SizeRule():
         resize = spec.input.resize
         if "resize" not in spec.input.model_fields_set:
@@ -75,10 +85,18 @@ def unsaid(stated: ModelSpec, spec: ModelSpec) -> dict[str, str]:
     return lacks
 
 
-def task_of(answer: Tensor, axes: int) -> str:
-    """Return the task that an output is of: one with positions is a segmentation."""
-    positions = answer.shape[-axes:] if answer.ndim > axes else ()
-    return "segmentation" if positions and max(positions) > 1 else "classification"
+def read(ask: Ask, pixels: tuple[int, ...], spec: ModelSpec) -> Reading | None:
+    """Return what a network's answer is, to an image of some pixels and to larger ones."""
+    answer = ask(pixels)
+    if answer is None:
+        return None
+    answers = [Answer(pixels, tuple(answer.shape))]
+    if sum(n > 1 for n in answer.shape) > 1:
+        for shape in larger(pixels, spec):
+            other = ask(shape)
+            if other is not None:
+                answers.append(Answer(shape, tuple(other.shape)))
+    return read_answers(answers, spec)
 
 
 def size_rule(ask: Ask, axes: int) -> tuple[int, ...] | SizeRule | None:
@@ -90,23 +108,34 @@ def size_rule(ask: Ask, axes: int) -> tuple[int, ...] | SizeRule | None:
     first, second = ask((base,) * axes), ask((2 * base,) * axes)
     if first is None or second is None:
         return (base,) * axes
-    if task_of(first, axes) == "classification":
-        growth = 0.0
-        if first.shape != second.shape:
-            return (base,) * axes
-    else:
-        growth = (second.shape[-1] - first.shape[-1]) / base
+    if first.ndim != second.ndim or (_is_list(first) and first.shape != second.shape):
+        return (base,) * axes
+
+    def side(answer: Tensor) -> float:
+        # However its positions lie: behind each other, or before the channels.
+        return float(answer.numel() ** (1 / axes))
+
+    growth = (side(second) - side(first)) / base
 
     def works(size: int) -> bool:
         # A size that is cut down on the way and not brought back is no size that it takes.
         answer = ask((size,) * axes)
-        return answer is not None and answer.shape[-1] == first.shape[-1] + growth * (size - base)
+        wanted = side(first) + growth * (size - base)
+        return answer is not None and abs(side(answer) - wanted) < 1e-6 * max(wanted, 1)
 
     step = next((step for step in _STEPS if works(base + step)), base)
     smallest = base
     while smallest - step >= step and smallest > base // 4 and works(smallest - step):
         smallest -= step
     return SizeRule(min=smallest if step > 1 else 1, step=step)
+
+
+def _is_list(answer: Tensor) -> bool:
+    return sum(n > 1 for n in answer.shape) <= 1
+
+
+def _with_size(spec: ModelSpec, size: Any) -> ModelSpec:
+    return spec.model_copy(update={"input": spec.input.model_copy(update={"size": size})})
 
 
 def _smallest(size: SizeRule | None, axes: int, ask: Ask) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.receptive_field import Reach
@@ -107,6 +107,8 @@ class LayerGraph(Mapping[str, Layer]):
     ----------
     input_shape
         The spatial shape of the input that the layers were found with; () where there was none.
+    cells
+        Where the layers' units lie on it, once that was asked; see `cells_of_layers`.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class LayerGraph(Mapping[str, Layer]):
         self.space = space
         self.final_activation = final_activation
         self.input_shape: tuple[int, ...] = ()
+        self.cells: Any = None
 
     def __getitem__(self, name: str) -> Layer:
         try:

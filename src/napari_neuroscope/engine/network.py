@@ -15,7 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
+from napari_neuroscope.engine.errors import (
+    NeuroscopeError,
+    OutOfMemoryError,
+    Progress,
+    TimeLimitError,
+    no_progress,
+)
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.trial import TrialError
+from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.frameworks.base import (
     Capability,
     Framework,
@@ -26,10 +35,13 @@ from napari_neuroscope.engine.frameworks.base import (
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.inference import infer
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.output_choice import OutputChoice
+from napari_neuroscope.engine.output_finder import OutputFinder
+from napari_neuroscope.engine.outputs import Outputs
 from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
 from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
 from napari_neuroscope.engine.tiles import by_tiles
-from napari_neuroscope.engine.trace import Outputs, Trace, TraceCache, TraceKey
+from napari_neuroscope.engine.trace import Trace, TraceCache, TraceKey
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.bioimageio.published import Published
@@ -120,6 +132,7 @@ class Network:
         self.origin: dict[str, Any] = {}
         self.published: Published | None = None
         self.traces = TraceCache(cache_bytes)
+        self._finder = OutputFinder(self._adapter)
         self._layers: LayerGraph | None = None
         self._resized: LayerGraph | None = None
         self._names: list[str] = []
@@ -133,6 +146,7 @@ class Network:
         other = Network(self._adapter, spec, name=self.name, cache_bytes=self.traces.limit)
         other.path, other.origin = self.path, self.origin
         other.published, other.stated = self.published, self.stated
+        other._finder.choice = self._finder.choice
         return other
 
     @property
@@ -183,16 +197,56 @@ class Network:
 
     def infer(self) -> None:
         """Complete the spec by asking the network: its task, and the sizes that it takes."""
+        fixed = self._adapter.example_shape()
+        known = self.spec
+        self.spec, answered = self._inferred(known, fixed)
+        if not answered and self._adapter.reconsider(known):
+            self.spec, _ = self._inferred(known, fixed)
+
+    def _inferred(self, spec: ModelSpec, fixed: tuple[int, ...] | None) -> tuple[ModelSpec, bool]:
+        """Return the completed spec, and whether the network answered at all."""
+        answers = 0
+        too_large: OutOfMemoryError | None = None
 
         def ask(shape: tuple[int, ...]) -> Tensor | None:
-            x = torch.zeros(1, self.channels, *shape)
+            nonlocal answers, too_large
             try:
-                return self._adapter.output(x, self.spec, LayerGraph([], len(shape)))[0]
+                x = self._trial_image(shape)
+                _, answer = self._finder.asked(
+                    x, spec, lambda s: self._adapter.output(x, s, LayerGraph([], len(shape)))[0]
+                )
+            except (UntrustedError, TimeLimitError, TrialError):
+                raise
+            except OutOfMemoryError as error:
+                too_large = error
+                return None
             except NeuroscopeError:
                 return None
+            answers += 1
+            return answer
 
-        fixed = self._adapter.example_shape()
-        self.spec = infer(self.spec, ask, fixed[2:] if fixed else None)
+        completed = infer(spec, ask, fixed[2:] if fixed else None)
+        if not answers and too_large is not None:
+            raise too_large
+        return completed, answers > 0
+
+    def _trial_image(self, shape: tuple[int, ...]) -> Tensor:
+        """Return an image of zeros, (1, channel, *space), to try the network with.
+
+        Raises
+        ------
+        OutOfMemoryError
+            Where it would be larger than the limit.
+        """
+        nbytes = 4 * self.channels * math.prod(shape)
+        if nbytes > limits.MOST_TRIAL_IMAGE:
+            sides = " × ".join(f"{n:,}" for n in shape)
+            raise OutOfMemoryError(
+                f"The network “{self.name}” takes {self.channels:,} channels of {sides} pixels, "
+                f"{nbytes:,} bytes, which is more than it can be tried with; export it for smaller "
+                f"images."
+            )
+        return torch.zeros(1, self.channels, *shape)
 
     @property
     def layers(self) -> LayerGraph:
@@ -204,10 +258,12 @@ class Network:
 
     def _find_layers(self) -> None:
         with self.undisturbed():
-            for x in self._examples():
+            for size in self._example_sizes():
                 try:
-                    self._discover(x)
+                    self._discover(self._trial_image(size))
                     break
+                except (UntrustedError, TimeLimitError, TrialError):
+                    raise
                 except NeuroscopeError as error:
                     failure = error
             else:
@@ -238,6 +294,30 @@ class Network:
         """The colours of the classes, red, green and blue of 0..255."""
         return [self.spec.colour(i) for i in range(len(self.class_names))]
 
+    @property
+    def output_choice(self) -> OutputChoice | None:
+        """Which of several outputs is explained; None where there is one, or it was stated."""
+        self.layers  # noqa: B018  found together with the layers
+        return self._finder.choice
+
+    def outputs_of(self, output: Tensor, scores: Tensor | None, pixels: Sequence[int]) -> Outputs:
+        """Return what an output means, and the scores before its end, for an input of some shape."""
+        final = self.layers.final_activation
+        grid = self._finder.grid_of_row(output, self.spec, self.layers, pixels)
+        return Outputs(output, scores, self.spec, final[1] if final else None, grid)
+
+    def grid_of_output(self, onto: Grid, shape: Sequence[int]) -> Grid:
+        """Return where positions of the output lie on the image.
+
+        Parameters
+        ----------
+        onto
+            Where the pixels of the network's input lie.
+        shape
+            How many positions there are along each axis.
+        """
+        return self._finder.grid(onto, shape, self.spec, self.layers)
+
     def undisturbed(self) -> AbstractContextManager[None]:
         """Hold the model as passes need it, and put it back as it was, once for several passes."""
         return self._adapter.undisturbed()
@@ -256,16 +336,14 @@ class Network:
             key = self._key(as_array(image))
             return self.digest(key.state), key.image
 
-    def _examples(self) -> list[Tensor]:
-        """Return inputs of the sizes that a network is likely to take."""
+    def _example_sizes(self) -> list[tuple[int, ...]]:
+        """Return the sizes that a network is likely to take."""
         rule, axes = self.spec.input.size, len(self.spec.input.space)
         if isinstance(rule, tuple):
-            sizes = [rule]
-        else:
-            rule = rule or SizeRule()
-            wanted = (64, 128, 224, 256) if axes == 2 else (32, 64, 16)
-            sizes = [rule.smallest_shape((n,) * axes) for n in wanted]
-        return [torch.zeros(1, self.channels, *size) for size in sizes]
+            return [rule]
+        rule = rule or SizeRule()
+        wanted = (64, 128, 224, 256) if axes == 2 else (32, 64, 16)
+        return [rule.smallest_shape((n,) * axes) for n in wanted]
 
     def _discover(self, x: Tensor, progress: Progress = no_progress) -> None:
         with self.undisturbed():
@@ -274,10 +352,24 @@ class Network:
                 self._take_layers(x, progress)
 
     def _take_layers(self, x: Tensor, progress: Progress) -> None:
-        layers, output = self._adapter.layers(x, self.spec, progress)
+        self.spec, (layers, output) = self._finder.asked(
+            x, self.spec, lambda spec: self._adapter.layers(x, spec, progress)
+        )
+        spec = self._finder.read(x, output, self.spec)
+        if spec != self.spec:
+            # Along which axis the scores are tells whether the network ends in a softmax.
+            self.spec = spec
+            layers, output = self._adapter.layers(x, spec, progress)
         layers.input_shape = tuple(x.shape[2:])
-        outputs = Outputs(output, None, self.spec, None)
+        self._finder.settle(output, spec, layers)
+        grid = self._finder.grid_of_row(output, spec, layers, layers.input_shape)
+        outputs = Outputs(output, None, spec, None, grid)
         count, names = outputs.count, self.spec.classes
+        if count > limits.MOST_CLASSES:
+            raise NeuroscopeError(
+                f"The network “{self.name}” answers {count:,} classes, more than can be shown "
+                f"({limits.MOST_CLASSES:,}); set the spec's output.index or output.axes."
+            )
         if len(names) == 1 and outputs.one_output:
             names = (ClassSpec(name="background"), *names)
         if len(names) > count:
@@ -440,12 +532,11 @@ class Network:
                 prepared = self.prepare(array)
                 x = prepared.input[None]
                 self._discover(x)
-                found = self.layers.final_activation
                 output, scores = self._adapter.output(x, self.spec, self.layers)
-                outputs = Outputs(output, scores, self.spec, found[1] if found else None)
-        grid = None
-        if self.spec.task == "segmentation":
-            grid = prepared.grid.divided(outputs.predicted.shape)
+                outputs = self.outputs_of(output, scores, prepared.grid.shape)
+            grid = None
+            if self.spec.task == "segmentation":
+                grid = self.grid_of_output(prepared.grid, outputs.predicted.shape)
         return Prediction(self.class_names, outputs, grid, prepared.image)
 
     def trace(

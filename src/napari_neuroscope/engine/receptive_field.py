@@ -202,7 +202,7 @@ def strides(graph: LayerGraph) -> dict[str, tuple[Fraction, ...]]:
         if name == end:
             continue
         if layer.kind == "block":
-            if (inner := _source(graph, name)) in found:
+            if (inner := source_of(graph, name)) in found:
                 found[name] = found[inner]
             continue
         reach, own = layer.reach, _shape(graph, name)
@@ -213,7 +213,7 @@ def strides(graph: LayerGraph) -> dict[str, tuple[Fraction, ...]]:
         if isinstance(reach, Resampled) and (reach.align_corners or reach.mode == "area"):
             raise _not_by_parts(name, layer.operation, "fits its output to the size of the whole")
         paces = set()
-        for source, shape in _sources(graph, name):
+        for source, shape in sources(graph, name):
             if source not in found:
                 raise _not_by_parts(name, layer.operation, "comes after the network's end")
             steps = [
@@ -259,9 +259,9 @@ def beyond(
         (Fraction(0), Fraction(n) / step - 1) for n, step in zip(block, steps, strict=True)
     )
     if of:
-        if _source(graph, of) not in _before(graph, layer):
+        if source_of(graph, of) not in _before(graph, layer):
             return ((0, 0),) * graph.space
-        ranges = _back(graph, layer, start, bounded=False, of=_source(graph, of))
+        ranges = _back(graph, layer, start, bounded=False, of=source_of(graph, of))
         sees = []
         for n, step, seen in zip(block, strides(graph)[of], ranges, strict=True):
             if seen is None:
@@ -307,7 +307,7 @@ def _check(graph: LayerGraph, layer: str) -> None:
 
 def _before(graph: LayerGraph, layer: str) -> list[str]:
     """Return a layer and all that it comes from, the last of the network first."""
-    wanted = {_source(graph, layer)}
+    wanted = {source_of(graph, layer)}
     found = []
     for name in reversed(list(graph)):
         if name in wanted:
@@ -316,7 +316,7 @@ def _before(graph: LayerGraph, layer: str) -> list[str]:
     return found
 
 
-def _source(graph: LayerGraph, name: str) -> str:
+def source_of(graph: LayerGraph, name: str) -> str:
     """Return the layer whose output a block's is; of a layer, itself."""
     if graph[name].kind != "block":
         return name
@@ -343,7 +343,7 @@ def _back(graph: LayerGraph, layer: str, start: _Ranges, *, bounded: bool, of: s
         here = ranges.pop(name)
         if name == of:
             return here
-        for source, shape in _sources(graph, name):
+        for source, shape in sources(graph, name):
             found = _reached(graph, name, here, shape, bounded=bounded)
             if source:
                 ranges[source] = _joined(ranges.get(source), found)
@@ -352,7 +352,7 @@ def _back(graph: LayerGraph, layer: str, start: _Ranges, *, bounded: bool, of: s
     return at_input if at_input is not None else (None,) * graph.space
 
 
-def _sources(graph: LayerGraph, name: str) -> list[tuple[str, tuple[int, ...]]]:
+def sources(graph: LayerGraph, name: str) -> list[tuple[str, tuple[int, ...]]]:
     """Return what a layer takes, with its positions; "" is the network's input."""
     found = [(source, _shape(graph, source)) for source in graph[name].inputs]
     if graph[name].takes_input or not found:
@@ -461,7 +461,7 @@ def _steps(graph: LayerGraph, layer: str) -> list[Fraction | None]:
     at_input: list[Fraction | None] | None = None
     for name in order:
         here, reach, own = steps.pop(name), graph[name].reach, _shape(graph, name)
-        for source, shape in _sources(graph, name):
+        for source, shape in sources(graph, name):
             found = [
                 None if step is None else _step(reach, axis, shape[axis], own[axis], step)
                 for axis, step in enumerate(here)

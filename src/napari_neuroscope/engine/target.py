@@ -154,7 +154,7 @@ def resolve_region(
     Returns
     -------
     mask
-        A bool tensor (*output.shape); None for everywhere.
+        A bool tensor (*output.shape), of what shows the image and no padding; None for all.
     words
         The region, for the record.
 
@@ -164,10 +164,12 @@ def resolve_region(
         Where the region has no position, or does not fit the image.
     """
     if isinstance(region, str):
+        shown = shown_mask(output, image, predicted)
         if region == "everywhere":
-            return None, region
+            return shown, region
         if region == "predicted":
             mask, words = predicted == index, region
+            mask = mask if shown is None else mask & shown
         else:
             if ground_truth is None:
                 raise NeuroscopeError(
@@ -199,6 +201,18 @@ def resolve_region(
             f"{' × '.join(map(str, output.shape))}; choose a larger one, or “everywhere”."
         )
     return mask, words
+
+
+def shown_mask(output: Grid, image: Grid, like: Tensor) -> Tensor | None:
+    """Return which positions of an output show the image and no padding; None: all of them."""
+    along = output.showing(image)
+    if all(inside.all() for inside in along):
+        return None
+    mask = torch.ones(output.shape, dtype=torch.bool)
+    for axis, inside in enumerate(along):
+        shape = [-1 if a == axis else 1 for a in range(len(along))]
+        mask &= torch.from_numpy(inside).reshape(shape)
+    return mask.to(like.device)
 
 
 def _is_point(region: Any) -> bool:

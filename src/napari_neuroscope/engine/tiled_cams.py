@@ -135,19 +135,21 @@ class WeightedMaps:
                     row.append(Map(values, signed=bool(values.min() < 0)))
                 elif self._chosen.name == "guided_grad_cam":
                     assert trace is not None
-                    row.append(self._times_guided(values.relu(), trace, which, targets[which]))
+                    row.append(
+                        self._times_guided(values.relu(), trace, layer, which, targets[which])
+                    )
                 else:
                     row.append(Map(values.relu() if self._options.get("relu", True) else values))
             rows.append(row)
         self._write(tile, rows)
 
     def _times_guided(
-        self, cam: Tensor, trace: Trace, which: int, target: ResolvedTarget | None
+        self, cam: Tensor, trace: Trace, layer: str, which: int, target: ResolvedTarget | None
     ) -> Map:
         assert target is not None
         grid = trace.prepared.grid
         gradient, notes = guided(trace, target)
-        fine = resample(cam, grid.divided(cam.shape), grid)
+        fine = resample(cam, trace.grid_of_layer(layer), grid, outside=0.0)
         scale = self._targets.tallies[which].scale
         return input_map(gradient * fine * scale, self._options["channels"], notes)
 

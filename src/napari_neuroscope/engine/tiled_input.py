@@ -103,6 +103,11 @@ class TiledInput:
         self._fix_range()
         self._fix_normalization()
 
+    @property
+    def whole_grid(self) -> Grid:
+        """Where the pixels of the padded image lie."""
+        return Grid.of_image(self.image_shape).window((0,) * len(self.shape), self.shape)
+
     def window(self, start: Sequence[int], shape: Sequence[int]) -> Prepared:
         """Return a window of the padded image as the network takes it, on its place in the whole."""
         whole = Grid.of_image(self.image_shape)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network, Prediction
+from napari_neuroscope.engine.outputs import Outputs
 from napari_neuroscope.engine.tiled_check import check_by_noise
 from napari_neuroscope.engine.tiled_input import TiledInput
 from napari_neuroscope.engine.tiled_targets import steps_of_output
 from napari_neuroscope.engine.tiles import Geometry, Tiling, kept, whole_shape
-from napari_neuroscope.engine.trace import Outputs
 
 
 def predict_tiled(network: Network, image: Any) -> Prediction:
@@ -55,10 +55,9 @@ def predict_tiled(network: Network, image: Any) -> Prediction:
             whole[(slice(None), *placed)] = values[(slice(None), *local)]
     assert whole is not None
     found = Outputs.of_arranged(whole, like=outputs)
-    grid = Grid.of_image(input.image_shape).window((0,) * len(input.shape), input.shape)
     return Prediction(
         network.class_names,
         found,
-        grid.divided(found.predicted.shape),
+        network.grid_of_output(input.whole_grid, found.predicted.shape),
         Grid.of_image(input.image_shape),
     )

@@ -120,8 +120,12 @@ class TiledTargets:
         scores, mask = scores[local], None if found.mask is None else found.mask[local]
         tally.positions += scores.numel() if mask is None else int(mask.sum())
         tally.value += float((scores if mask is None else scores[mask]).double().sum())
-        whole = whole_shape(tile, outputs.predicted.shape, self._input.shape, steps)
-        tally.whole, tally.found = math.prod(whole), found
+        if not tally.whole:
+            whole = whole_shape(tile, outputs.predicted.shape, self._input.shape, steps)
+            grid = self._input.whole_grid
+            showing = trace.network.grid_of_output(grid, whole).showing(trace.prepared.image)
+            tally.whole = math.prod(int(inside.sum()) for inside in showing)
+        tally.found = found
         tally.notes = list(dict.fromkeys([*tally.notes, *found.notes]))
 
     def _resolved(self, target: Target, tile: Tile, trace: Trace) -> ResolvedTarget:
@@ -131,6 +135,7 @@ class TiledTargets:
             return found
         if isinstance(region, str) and region == "predicted":
             mask, words = trace.outputs.predicted == found.index, region
+            mask = mask if found.mask is None else mask & found.mask
         else:
             mask, words = self._mask(region, tile, trace, found.index)
         notes = (*found.notes, *region.notes) if isinstance(region, Mask) else found.notes
@@ -140,16 +145,7 @@ class TiledTargets:
     def _mask(self, region: Any, tile: Tile, trace: Trace, index: int) -> tuple[Tensor, str]:
         """Return a region that was given on the image's grid, on a tile's output."""
         shape = self._input.image_shape
-        steps, own = (
-            steps_of_output(self._geometry, trace.outputs.predicted.shape, tile.shape),
-            trace.outputs.predicted,
-        )
-        if any(m * step != n for m, step, n in zip(own.shape, steps, tile.shape, strict=True)):
-            raise NeuroscopeError(
-                "The network's output leaves out the image's border, so a region that was drawn "
-                "has no place on tiles of it; use “everywhere” or “predicted”."
-            )
-        output = Grid.of_image(self._input.shape).window(tile.start, tile.shape).divided(own.shape)
+        own, output = trace.outputs.predicted, trace.output_grid
         if isinstance(region, Sequence) and not isinstance(region, str) and np.ndim(region) == 1:
             return _point(region, output, shape, own)
         words, array, chosen = self._given(region, index)

@@ -39,6 +39,7 @@ from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.map_notes import not_finite_notes, zero_notes
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.placement import cells_of_layers, laid_out
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.target import ResolvedTarget, Target
 from napari_neuroscope.engine.tiled_cams import Visit, WeightedMaps
@@ -525,6 +526,17 @@ class _Job:
             return steps_of_output(self.geometry, shape, tile.shape)
         return self.geometry.steps[""]
 
+    def _whole_grid(self) -> Grid:
+        """Return where the positions of the map of the whole lie."""
+        grid, graph = self.input.whole_grid, self.network.layers
+        if self.layers and not self._on_input:
+            # Several layers are only taken together where they divide the image.
+            layout = cells_of_layers(graph).get(self.layers[0]) if len(self.layers) == 1 else None
+            return laid_out(layout, grid, self.whole)
+        if self.chosen.name in ("score_map", "fusion_score_map"):
+            return self.network.grid_of_output(grid, self.whole)
+        return grid.divided(self.whole)
+
     @property
     def _on_input(self) -> bool:
         """Whether a layer's map lies on the input's grid."""
@@ -580,10 +592,7 @@ class _Job:
                 *not_finite_notes(self.canvas.not_finite, math.prod(values.shape)),
             )
         space = len(self.input.shape)
-        grid = Grid.of_image(self.input.image_shape).window((0,) * space, self.input.shape)
-        grid = grid.divided(self.whole).window(
-            [cut.start for cut in self.cut], values.shape[-space:]
-        )
+        grid = self._whole_grid().window([cut.start for cut in self.cut], values.shape[-space:])
         tiling: dict[str, Any] = {
             "tile": [max((t.shape[axis] for t in tiles), default=0) for axis in range(space)],
             "overlap": self._overlap,

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.frameworks.base import RelevanceRule, Run
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.placement import cells_of_layers, laid_out
 from napari_neuroscope.engine.preprocessing import Prepared
 from napari_neuroscope.engine.spec import ModelSpec
-from napari_neuroscope.engine.target import Mask, ResolvedTarget, Score, Target, resolve_region
+from napari_neuroscope.engine.target import Mask, ResolvedTarget, Target, resolve_region
 from napari_neuroscope.engine.tokens import Fold
 
 if TYPE_CHECKING:
@@ -28,170 +28,6 @@ if TYPE_CHECKING:
 
 # Batches pay where gradients are small; large ones are better dropped one by one.
 _TOGETHER_BYTES = 64 << 20
-
-
-class Outputs:
-    """What a network's output means: scores, probabilities and predictions of classes.
-
-    A network with one output channel has two classes, of scores −s and s.
-
-    Attributes
-    ----------
-    raw
-        The output that gradients start from, (1, ...): the scores before a final softmax or
-        sigmoid where the network could be cut there, else the output as it is.
-    ends_in
-        The activation that could not be cut off: "softmax", "sigmoid" or None.
-    multi_label
-        Whether the classes' probabilities are independent of each other.
-    """
-
-    def __init__(
-        self, output: Tensor, scores: Tensor | None, spec: ModelSpec, found: str | None
-    ) -> None:
-        self._spec = spec
-        self.raw = output if scores is None else scores
-        self.ends_in: str | None = None
-        stated = spec.output.activation
-        final = found or (stated if stated != "none" else None)
-        if scores is None:
-            if found is not None or stated in ("softmax", "sigmoid"):
-                self.ends_in = final
-            elif stated is None and self._looks_like_softmax(output):
-                self.ends_in = final = "softmax"
-        self.multi_label = self.one_output or final == "sigmoid" or spec.output.multi_label
-
-    @classmethod
-    def of_arranged(cls, values: Tensor, like: Outputs) -> Outputs:
-        """Return outputs of which `arranged` is given, that mean what those of a part mean."""
-        spec = like._spec
-        axes = {"axes": f"bc{spec.input.space}"}
-        spec = spec.model_copy(
-            update={
-                "input": spec.input.model_copy(update=axes),
-                "output": spec.output.model_copy(update=axes),
-            }
-        )
-        made = cls.__new__(cls)
-        made._spec, made.raw = spec, values[None]
-        made.ends_in, made.multi_label = like.ends_in, like.multi_label
-        return made
-
-    @property
-    def arranged(self) -> Tensor:
-        """What the network answers, `raw`, as (channel, *space)."""
-        return self._arranged(self.raw)
-
-    def _looks_like_softmax(self, output: Tensor) -> bool:
-        values = self._arranged(output).float()
-        if values.shape[0] < 2 or bool((values < 0).any()):
-            return False
-        return bool(torch.allclose(values.sum(0), values.new_tensor(1.0), atol=1e-3))
-
-    def _arranged(self, raw: Tensor) -> Tensor:
-        """Return the output as (channel, *space)."""
-        spec = self._spec
-        space = spec.input.space if spec.task == "segmentation" else ""
-        axes = spec.output.axes
-        if axes is None:
-            if spec.task == "classification":
-                axis = 1 if "b" in spec.input.axes and raw.ndim > 1 else 0
-                if raw.ndim == 0 or raw.numel() != raw.shape[axis]:
-                    raise NeuroscopeError(
-                        f"The network's output has shape {tuple(raw.shape)}: that is no list of "
-                        f"class scores; for a segmentation set the spec's task."
-                    )
-                return raw.reshape(-1)
-            batch = "b" if "b" in spec.input.axes else ""
-            axes = batch + ("c" if raw.ndim == len(space) + len(batch) + 1 else "") + space
-        if raw.ndim != len(axes) or set(axes) - set("bc") != set(space):
-            raise NeuroscopeError(
-                f"The network's output has shape {tuple(raw.shape)}, which does not fit the axes "
-                f"“{axes}” of a {spec.task}; set the spec's task or output.axes."
-            )
-        if "b" in axes:
-            raw, axes = raw.select(axes.index("b"), 0), axes.replace("b", "")
-        if "c" not in axes:
-            raw, axes = raw[None], "c" + axes
-        return raw.permute([axes.index(axis) for axis in "c" + space])
-
-    def _classes(self, raw: Tensor) -> Tensor:
-        arranged = self._arranged(raw)
-        if arranged.shape[0] > 1:
-            return arranged
-        other = -arranged if self.ends_in is None else 1 - arranged
-        return torch.cat([other, arranged])
-
-    def value(self, raw: Tensor, score: Score, index: int | None = None) -> Tensor:
-        """Return a score (class, *space), or of one class (*space), as a function of `raw`."""
-        values = self._classes(raw)
-        which: Any = slice(None) if index is None else index
-        if score == "logit":
-            return values[which]
-        if self.ends_in is None:
-            if score == "probability":
-                return (
-                    torch.sigmoid(values[which]) if self.multi_label else values.softmax(0)[which]
-                )
-            return (
-                functional.logsigmoid(values[which])
-                if self.multi_label
-                else values.log_softmax(0)[which]
-            )
-        if score == "probability":
-            return values[which]
-        return values[which].clamp(min=torch.finfo(values.dtype).tiny).log()
-
-    @cached_property
-    def scores(self) -> Tensor:
-        """The logits, or what comes nearest, float32 (class, *space)."""
-        return self._classes(self.raw).float()
-
-    @cached_property
-    def probabilities(self) -> Tensor:
-        """Probabilities, float32 (class, *space)."""
-        return self.value(self.raw.float(), "probability")
-
-    @cached_property
-    def predicted(self) -> Tensor:
-        """The most probable class at each position (*space)."""
-        return self.scores.argmax(0)
-
-    @cached_property
-    def has_nan(self) -> bool:
-        """Whether something in the answer is no number."""
-        return bool(torch.isnan(self.raw).any())
-
-    def refuse_nan(self) -> None:
-        """Refuse an answer that is no numbers.
-
-        Raises
-        ------
-        NeuroscopeError
-            Where something in it is NaN.
-        """
-        if self.has_nan:
-            raise NeuroscopeError(
-                "The network answers NaN, not numbers, for this image; look at its weights and at "
-                "the input that it gets (method “input”), and at half precision if it runs in it."
-            )
-
-    @cached_property
-    def may_be_probability(self) -> bool:
-        """Whether a single output that is taken for a logit looks like a probability."""
-        if not self.one_output or self.ends_in or self._spec.output.activation is not None:
-            return False
-        return bool((self.raw >= 0).all() & (self.raw <= 1).all())
-
-    @property
-    def one_output(self) -> bool:
-        """Whether one output stands for two classes."""
-        return self._arranged(self.raw).shape[0] == 1
-
-    @property
-    def count(self) -> int:
-        """The number of classes."""
-        return self.scores.shape[0]
 
 
 class TraceKey(NamedTuple):
@@ -229,8 +65,7 @@ class Trace:
         self.key, self.everything = key, everything
         self.layers = tuple(run.activations)
         self._run = run
-        found = network.layers.final_activation
-        self.outputs = Outputs(run.output, run.scores, network.spec, found[1] if found else None)
+        self.outputs = network.outputs_of(run.output, run.scores, prepared.grid.shape)
         self._graph = graph = network.layers_of(prepared.input)
         self._differentiable = [name for name in self.layers if graph[name].differentiable]
         self._gradients: OrderedDict[Hashable, dict[str | None, Tensor]] = OrderedDict()
@@ -276,7 +111,12 @@ class Trace:
     @property
     def output_grid(self) -> Grid:
         """Where the output's positions lie on the image (segmentation)."""
-        return self.prepared.grid.divided(self.outputs.predicted.shape)
+        return self.network.grid_of_output(self.prepared.grid, self.outputs.predicted.shape)
+
+    def grid_of_layer(self, layer: str) -> Grid:
+        """Return where a layer's positions lie on the image."""
+        layout = cells_of_layers(self._graph).get(layer)
+        return laid_out(layout, self.prepared.grid, self.activation(layer).shape[1:])
 
     # --- targets ---
 
@@ -357,9 +197,8 @@ class Trace:
 
     def values(self, raw: Tensor, targets: Sequence[ResolvedTarget]) -> Tensor:
         """Return T of many answers of the network: `raw`, one an input, to (target, input)."""
-        axes = self.network.spec.output.axes or "b"
         batched = "b" in self.network.spec.input.axes
-        of = axes.index("b") if "b" in axes else 0
+        of = self.network.spec.output.axis_of("b", 0)
 
         def of_one(answer: Tensor) -> Tensor:
             own = answer.unsqueeze(of) if batched else answer

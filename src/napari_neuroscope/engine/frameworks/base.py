@@ -25,6 +25,7 @@ from napari_neuroscope.engine.files import file_kind
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.spec import ModelSpec
 
 GROUP = "napari_neuroscope.frameworks"
@@ -182,6 +183,8 @@ class Framework(ABC):
         The usual endings of its own kinds of file.
     takes_anything
         Whether it is asked after all others, since it takes what they may know better.
+    offers_several
+        Whether the network has several outputs, as far as it was seen yet.
     """
 
     name: ClassVar[str]
@@ -195,6 +198,7 @@ class Framework(ABC):
     device: device
     dtype: dtype
     lock: AbstractContextManager[None]
+    offers_several: bool = False
 
     @classmethod
     def kind_of(cls, path: Path, head: bytes) -> Kind | None:
@@ -288,6 +292,10 @@ class Framework(ABC):
         """
         raise NeuroscopeError("The network's framework can't go on from the output of a layer.")
 
+    def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
+        """Return the outputs that the network has for `x` (1, channel, *space); [] where one."""
+        return []
+
     def relevance(self, x: Tensor, spec: ModelSpec, layers: LayerGraph) -> RelevancePass:
         """Pass `x` (1, channel, *space) forward so that relevance can be carried back.
 
@@ -317,6 +325,13 @@ class Framework(ABC):
         RANDOMISED; the weights come back bit for bit, whatever happens.
         """
         raise NeuroscopeError("The network's framework can't replace its weights.")
+
+    def reconsider(self, spec: ModelSpec) -> bool:
+        """Look closer at a model none of whose passes was let run; return whether they may run now.
+
+        Some of a file that nobody trusts are not run, because they seem to fail.
+        """
+        return False
 
     def most_at_once(self) -> int | None:
         """Return how many inputs a pass takes, where the model's file fixes it; else None."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.spec import ModelSpec
 
 
@@ -142,9 +143,20 @@ class FunctionFramework(Framework):
     def _title(self) -> str:
         return f"The function “{shortened(self.name_of(self.model))}”"
 
+    def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
+        given = np.array(to_axes(x, spec.input.axes).numpy(force=True), np.float32, order="C")
+        with self.lock, torch.no_grad():
+            several = _several(self._called(given, spec))
+        return [
+            OfferedOutput(key, tuple(np.shape(one)), _holds_numbers(one))
+            for key, one in several.items()
+        ]
+
     def _read(self, answer: Any, spec: ModelSpec) -> Tensor:
         """Return what the function answered as a tensor of its own."""
         index = spec.output.index
+        several = _several(answer)
+        self.offers_several = bool(several)
         if index is not None:
             try:
                 answer = answer[index]
@@ -165,6 +177,11 @@ class FunctionFramework(Framework):
             raise NeuroscopeError(
                 f"{self._title} answers whole numbers ({values.dtype}), such as labels; give one "
                 f"that answers scores, such as predict_proba in place of predict."
+            )
+        if several and index is None:
+            raise NeuroscopeError(
+                f"{self._title} answers {len(several)} outputs "
+                f"({', '.join(map(str, several)):.200}); set the spec's output.index."
             )
         if values.dtype.kind != "f":
             raise NeuroscopeError(
@@ -191,6 +208,26 @@ class FunctionFramework(Framework):
             return scores[None]
         # One score an input is one of a single class.
         return scores[:, None] if scores.ndim == 1 and len(scores) == count else scores
+
+
+def _several(answer: Any) -> dict[str | int, Any]:
+    """Return several outputs by name or number; none where there is one."""
+    if isinstance(answer, Mapping):
+        named = dict(answer)
+    elif isinstance(answer, tuple | list):
+        named = dict(enumerate(answer))
+    else:
+        return {}
+    arrays = {
+        key: one
+        for key, one in named.items()
+        if isinstance(key, str | int) and isinstance(one, np.ndarray | Tensor) and one.ndim > 1
+    }
+    return arrays if len(arrays) == len(named) > 1 or isinstance(answer, Mapping) else {}
+
+
+def _holds_numbers(one: Any) -> bool:
+    return one.is_floating_point() if isinstance(one, Tensor) else one.dtype.kind == "f"
 
 
 def _parts(function: Callable[..., Any]) -> list[int]:

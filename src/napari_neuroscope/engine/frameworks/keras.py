@@ -36,11 +36,13 @@ from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
+from napari_neuroscope.engine.frameworks.keras_outputs import offered_outputs
 from napari_neuroscope.engine.frameworks.keras_reach import reach_of
 from napari_neuroscope.engine.frameworks.keras_trace import Call, Traced, describe, layer_kind
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Layer, LayerGraph
+from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
 
 _MOST_TRACES = 8
@@ -306,6 +308,8 @@ class KerasFramework(Framework):
         self.dtype = getattr(torch, policy, torch.float32)
         self._traces: OrderedDict[Hashable, Traced] = OrderedDict()
         self._digest: tuple[Hashable, str] | None = None
+        outputs = getattr(model, "outputs", None)
+        self.offers_several = isinstance(outputs, list) and len(outputs) > 1
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -381,11 +385,17 @@ class KerasFramework(Framework):
             self.model(_to_tensorflow(to_axes(x, spec.input.axes)), training=False)
         key = shape, spec.input.axes, spec.output.index, self._structure()
         if key not in self._traces:
-            self._traces[key] = Traced(self.model, shape, spec, progress)
+            traced = self._traces[key] = Traced(self.model, shape, spec, progress)
+            self.offers_several = traced.recorder.answers_several
             while len(self._traces) > _MOST_TRACES:
                 self._traces.popitem(last=False)
         self._traces.move_to_end(key)
         return self._traces[key]
+
+    def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
+        with self.passing("forward pass", spec, x):
+            given = _to_tensorflow(to_axes(x.float(), spec.input.axes))
+            return offered_outputs(self.model, given, len(spec.input.space))
 
     def _structure(self) -> Hashable:
         """Return what changes when layers, their activations or their variables are exchanged."""
@@ -464,8 +474,7 @@ class KerasFramework(Framework):
         found = traced.activation
         if found is None or found[1] == "sigmoid":
             return found
-        axes = spec.output.axes
-        axis = axes.index("c") if axes and "c" in axes else min(1, output.ndim - 1)
+        axis = spec.output.axis_of("c", min(1, output.ndim - 1))
         assert traced.cut is not None
         values = output.float().exp() if traced.cut.op.type == "LogSoftmax" else output.float()
         total = values.sum(axis)

@@ -125,6 +125,7 @@ class _Recorder:
     def __init__(self, model: Any, progress: Progress, *, channels_last: bool) -> None:
         self.calls: list[Call] = []
         self.stopped: Exception | None = None
+        self.answers_several = False
         self._model, self._progress, self._channels_last = model, progress, channels_last
         self._thread = threading.get_ident()
         self._names: Counter[str] = Counter()
@@ -489,6 +490,7 @@ def _trace(
             finally:
                 if inline:
                     tf.config.run_functions_eagerly(eagerly)
+        recorder.answers_several = not hasattr(answer, "op")
         output = _choose_output(answer, spec.output.index, getattr(model, "output_names", None))
         found[:] = [x, output]
         return output

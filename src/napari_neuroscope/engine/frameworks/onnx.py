@@ -40,6 +40,7 @@ from napari_neuroscope.engine.frameworks.onnx_files import (
     load_onnx,
 )
 from napari_neuroscope.engine.layers import Layer, LayerGraph
+from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.spec import ModelSpec, Normalization
 
 # Both are slow to import, and only needed when there is a network.
@@ -238,6 +239,25 @@ class OnnxFramework(Framework):
 
     def reconsider(self, spec: ModelSpec) -> bool:
         return self._guard is not None and self._guard.try_whole(spec, no_progress)
+
+    @property
+    def offers_several(self) -> bool:  # type: ignore[override]
+        """Whether the graph has several outputs."""
+        return len(self._graph.outputs) > 1
+
+    def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
+        names = self._graph.outputs
+        values = self._ask(x, spec, names)
+        shapes = {n: tuple(self._arranged(spec, n, values[n]).shape) for n in names}
+        before = {name: self._graph.sources_of(name) for name in names}
+        return [
+            OfferedOutput(
+                name, shapes[name], self._types[name] in _FLOATS,
+                any(name in before[later] and shapes[later] != shapes[name]
+                    for later in names if self._types[later] in _FLOATS),
+            )
+            for name in names
+        ]  # fmt: skip
 
     def _output(self, spec: ModelSpec) -> str:
         """Return the name of the output that is explained."""
@@ -522,8 +542,7 @@ def _speaking(x: Tensor) -> Iterator[None]:
 
 def _sums_to_one(output: Tensor, ending: Any, spec: ModelSpec) -> bool:
     """Whether an output is probabilities over the axis of the classes."""
-    axes = spec.output.axes
-    axis = axes.index("c") if axes and "c" in axes else min(1, output.ndim - 1)
+    axis = spec.output.axis_of("c", min(1, output.ndim - 1))
     total = (output.float().exp() if ending.logarithmic else output.float()).sum(axis)
     return bool(torch.allclose(total, torch.ones_like(total), atol=1e-2))
 

@@ -231,6 +231,17 @@ class OnnxGraph:
                 sources[tensor] = found
         return {tensor: inputs[tensor] for tensor in layers}, altered
 
+    def sources_of(self, tensor: str) -> set[str]:
+        """Return all tensors that one is computed from."""
+        found: set[str] = set()
+        waiting = [tensor]
+        while waiting:
+            node = self._makers.get(waiting.pop())
+            new = set(node.inputs) - found if node is not None else set()
+            found |= new
+            waiting.extend(new)
+        return found
+
     # --- where the channels are ---
 
     def channel_axes(self, axis: int | None, ranks: Mapping[str, int]) -> dict[str, int | None]:

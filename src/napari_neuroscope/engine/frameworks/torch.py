@@ -48,6 +48,7 @@ from napari_neuroscope.engine.frameworks.torch_relevance import TorchRelevance
 from napari_neuroscope.engine.frameworks.torch_relevance_graph import examine
 from napari_neuroscope.engine.frameworks.torch_side_effects import SideEffects
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
+from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.receptive_field import Reach
 from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.engine.tokens import Fold
@@ -1252,6 +1253,12 @@ class TorchFramework(Framework):
             )
         return output.detach(), keeper.scores.value if keeper.scores else None
 
+    def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
+        nothing = _Keeper((), (), None)
+        with self.undisturbed(), torch.inference_mode(False), torch.enable_grad():
+            leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
+            return self._forward(leaf, spec, nothing, only=(), choose=offered_outputs)
+
     def resumed(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph, layer: str
     ) -> Callable[[Tensor, int], tuple[Tensor, Tensor | None]]:
@@ -1378,7 +1385,8 @@ class TorchFramework(Framework):
         only: Collection[str] | None = None,
         *,
         copying: bool = True,
-    ) -> Tensor:
+        choose: Callable[[Any, str | int | None], Any] | None = None,
+    ) -> Any:
         recorder = watcher.recorder = _Recorder(self.model, watcher, progress, total)
         with (
             self.undisturbed(),
@@ -1400,7 +1408,8 @@ class TorchFramework(Framework):
             finally:
                 # They hold each other, and with them what was kept of the pass.
                 del watcher.recorder
-            return choose_output(answer, spec.output.index)
+            self.offers_several = not isinstance(answer, Tensor)
+            return (choose or choose_output)(answer, spec.output.index)
 
     def state(self) -> Hashable:
         # A sanity check of another thread has random weights there meanwhile.
@@ -1446,9 +1455,8 @@ def _agree(several: Tensor | None, one: Tensor | None) -> bool:
 
 def _sums_to_one(values: Tensor, spec: ModelSpec) -> bool:
     """Whether values are probabilities over the axis of the classes."""
-    axes = spec.output.axes
     batched = "b" in spec.input.axes and values.ndim > 1
-    axis = axes.index("c") if axes and "c" in axes else int(batched)
+    axis = spec.output.axis_of("c", int(batched))
     total = values.detach().float().sum(axis)
     return bool(torch.allclose(total, torch.ones_like(total), atol=1e-2))
 
@@ -1586,6 +1594,35 @@ def choose_output(answer: Any, index: str | int | None) -> Tensor:
         f"The network answered a {type(answer).__name__}, no tensor; set the "
         f"spec's output.index to the output that holds the scores."
     )
+
+
+def offered_outputs(answer: Any, index: str | int | None = None) -> list[OfferedOutput]:
+    """Return the outputs of a pass with gradients; those that are no tensor are left out."""
+    named = _named_outputs(answer, None)
+    if named is None and isinstance(answer, list | tuple):
+        named = dict(enumerate(answer))
+    tensors: dict[Any, Tensor] = {}
+    for key, value in (named or {}).items():
+        one = value
+        while isinstance(one, list | tuple) and one:
+            one = one[0]
+        if isinstance(one, Tensor) and isinstance(key, str | int):
+            tensors[key] = one
+    return [
+        OfferedOutput(
+            key, tuple(one.shape), one.is_floating_point(),
+            any(_comes_from(other, one) for other in tensors.values() if other.shape != one.shape),
+        )
+        for key, one in tensors.items()
+    ]  # fmt: skip
+
+
+def _comes_from(later: Tensor, earlier: Tensor) -> bool:
+    """Whether a tensor is computed from another."""
+    if later.grad_fn is None or earlier.grad_fn is None or not later.is_floating_point():
+        return False
+    found = torch.autograd.grad(later.sum(), earlier, retain_graph=True, allow_unused=True)
+    return found[0] is not None
 
 
 def _named_outputs(answer: Any, index: str | int | None) -> Mapping[Any, Any] | None:

@@ -77,7 +77,7 @@ def guided_grad_cam(
     """
     cam = _grad_cam(trace, target, layer).relu()
     grid = trace.prepared.grid
-    fine = resample(cam, grid.divided(cam.shape), grid)
+    fine = resample(cam, trace.grid_of_layer(layer), grid, outside=0.0)
     gradient, notes = guided(trace, target)
     return input_map(gradient * fine, channels, notes)
 

@@ -59,7 +59,7 @@ def score_cam(
     activation, grid = trace.activation(layer), trace.prepared.grid
     x = trace.input
     b = baseline_of(trace, baseline)
-    own = grid.divided(activation.shape[1:])
+    own = trace.grid_of_layer(layer)
     flat = activation.flatten(1)
     channels = (flat.amax(1) > flat.amin(1)).nonzero()[:, 0]
     passes = Passes(trace, targets, batch)
@@ -77,7 +77,7 @@ def score_cam(
         yield Step(1, 1, maps)
 
     def through(start: int, stop: int) -> Tensor:
-        masks = resample(activation[channels[start:stop]], own, grid).flatten(1)
+        masks = resample(activation[channels[start:stop]], own, grid, outside=None).flatten(1)
         low = masks.amin(1, keepdim=True)
         width = masks.amax(1, keepdim=True) - low
         masks = (masks - low) / torch.where(width > 0, width, 1)

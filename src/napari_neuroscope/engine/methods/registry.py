@@ -6,7 +6,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Flag, auto
 from importlib.metadata import entry_points
 from typing import Any
@@ -204,10 +204,20 @@ class Method:
 
     def __call__(self, trace: Any, target: Any, layer: str | None, **options: Any) -> Tensor | Map:
         if not self.gradual:
-            return self.function(trace, target, layer, **options)
+            return self.placed(self.function(trace, target, layer, **options), trace, layer)
         for step in self.function(trace, [target], layer, **options):
             last = step
-        return last.maps()[0]
+        return self.placed(last.maps()[0], trace, layer)
+
+    def placed(self, result: Tensor | Map, trace: Any, layer: str | None) -> Map:
+        """Return what the method made as a map that knows where it lies."""
+        made = result if isinstance(result, Map) else Map(result)
+        if made.grid is not None or layer is None or made.values.ndim == len(made.axes):
+            return made
+        grid = trace.grid_of_layer(layer)
+        own = made.values.shape[made.values.ndim - len(grid.shape) :]
+        even = grid == trace.prepared.grid.divided(grid.shape)
+        return made if even or tuple(own) != grid.shape else replace(made, grid=grid)
 
     def needs_with(self, options: Mapping[str, Any]) -> Needs:
         """Return what the method must be given with these options."""

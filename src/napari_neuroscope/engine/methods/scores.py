@@ -41,7 +41,12 @@ def score_map(trace: Trace, target: ResolvedTarget, layer: str | None) -> Map:
     outputs = trace.outputs
     if trace.network.spec.task == "segmentation":
         values = outputs.value(outputs.raw.float(), target.score, target.index)
-        return Map(values, signed=target.score != "probability", unit=target.score)
+        return Map(
+            values,
+            signed=target.score != "probability",
+            unit=target.score,
+            grid=trace.output_grid,
+        )
     scores = outputs.value(outputs.raw.float(), target.score)
     names = tuple(trace.network.spec.class_name(i) for i in range(outputs.count))
     table = {
@@ -73,6 +78,7 @@ def score_map(trace: Trace, target: ResolvedTarget, layer: str | None) -> Map:
         unit="logit",
         labels={"table": names},
         table=table,
+        grid=trace.grid_of_layer(pooled),
     )
 
 
@@ -147,4 +153,9 @@ def fusion_score_map(
         else [trace.network.spec.class_index(which, outputs.count) for which in classes]
     )
     values = outputs.probabilities[list(chosen)].amax(0)
-    return Map(values, unit="probability", companions={"prediction": outputs.predicted})
+    return Map(
+        values,
+        unit="probability",
+        companions={"prediction": outputs.predicted},
+        grid=trace.output_grid,
+    )

@@ -1,0 +1,128 @@
+"""Where a network's output lies on its input, found by asking it: for what can't be seen inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from napari_neuroscope.engine.placement import Cells, Layout
+
+Ask = Callable[[Tensor], Tensor | None]
+"""Asks about an input (channel, *space): the answer (channel, *positions), or None where it fails."""
+
+# What changes by less than this part of the most is rounding, or seen by all through a norm.
+_CHANGED = 1e-5
+# How much brighter than its noise the one pixel is.
+_BRIGHT = 20.0
+
+
+def measured_layout(
+    ask: Ask, channels: int, pixels: Sequence[int], others: Sequence[Sequence[int]]
+) -> Layout | None:
+    """Return where an output lies.
+
+    How far its units are apart follows from how many more there are of a larger image; where they
+    begin from which of them see one pixel. What that does not tell otherwise is taken to be centred.
+
+    Parameters
+    ----------
+    ask
+        Asks the network.
+    channels, pixels
+        Of its input.
+    others
+        Larger shapes that it takes too, of one axis each.
+
+    Returns
+    -------
+    tuple or None
+        None where it does not answer.
+    """
+    noise = torch.randn(channels, *pixels, generator=torch.Generator().manual_seed(0))
+    answer = ask(noise)
+    if answer is None:
+        return None
+    units = tuple(answer.shape[1:])
+    pitches = _pitches(ask, channels, pixels, others, units)
+    middle = [n // 2 for n in pixels]
+    seen = _seen(ask, noise, answer, middle)
+    if None in pitches:
+        away = [n // 2 + n // 4 for n in pixels]
+        pitches = _pitches_between(pitches, pixels, units, (middle, away),
+                                   (seen, _seen(ask, noise, answer, away)))  # fmt: skip
+    found = []
+    for axis, (n, m, pitch) in enumerate(zip(pixels, units, pitches, strict=True)):
+        assert pitch is not None
+        left_over = n - m * pitch
+        start = left_over / 2
+        if seen is not None and (middle_of := seen[axis]) is not None:
+            at = Fraction(2 * middle[axis] + 1, 2) - (middle_of + Fraction(1, 2)) * pitch
+            # A unit's own place can't be told more exactly by one pixel.
+            if abs(at - start) > pitch / 2:
+                start = Fraction(round(2 * at), 2)
+        whole = abs(left_over) >= pitch
+        found.append(Cells(start, pitch, left_over if whole else min(left_over, Fraction(0))))
+    return tuple(found)
+
+
+def _pitches(
+    ask: Ask, channels: int, pixels: Sequence[int], others: Sequence[Sequence[int]],
+    units: Sequence[int],
+) -> list[Fraction | None]:  # fmt: skip
+    """Return how far units are apart along each axis, None where no other size tells it."""
+    found: list[Fraction | None] = [None] * len(pixels)
+    for shape in others:
+        (axis,) = [a for a, (n, m) in enumerate(zip(pixels, shape, strict=True)) if n != m]
+        answer = ask(torch.zeros(channels, *shape))
+        if answer is None or answer.shape[1 + axis] <= units[axis]:
+            continue
+        found[axis] = Fraction(shape[axis] - pixels[axis], answer.shape[1 + axis] - units[axis])
+    return found
+
+
+def _seen(
+    ask: Ask, noise: Tensor, answer: Tensor, place: Sequence[int]
+) -> list[Fraction | None] | None:
+    """Return the middle of the units that see a pixel; None where it is cut off by a border."""
+    changed = torch.zeros(answer.shape[1:], dtype=torch.bool)
+    for sign in (1, -1):
+        other = noise.clone()
+        other[(slice(None), *place)] = sign * _BRIGHT
+        found = ask(other)
+        if found is None or found.shape != answer.shape:
+            return None
+        change = (found - answer).abs().amax(0).cpu()
+        most = float(change.max())
+        changed |= change > _CHANGED * most if most > 0 else changed
+    if not changed.any():
+        return None
+    middles: list[Fraction | None] = []
+    for axis, m in enumerate(changed.shape):
+        rest = [a for a in range(changed.ndim) if a != axis]
+        along = (changed.any(dim=tuple(rest)) if rest else changed).nonzero()[:, 0]
+        low, high = int(along[0]), int(along[-1])
+        middles.append(Fraction(low + high, 2) if low > 0 and high < m - 1 else None)
+    return middles
+
+
+def _pitches_between(
+    known: Sequence[Fraction | None], pixels: Sequence[int], units: Sequence[int],
+    places: tuple[Sequence[int], Sequence[int]],
+    seen: tuple[list[Fraction | None] | None, list[Fraction | None] | None],
+) -> list[Fraction | None]:  # fmt: skip
+    """Return how far units are apart, from where two pixels are seen; what is not, as if even."""
+    found = list(known)
+    powers = [*(Fraction(2) ** power for power in range(-3, 7)), Fraction(3)]
+    for axis, (n, m) in enumerate(zip(pixels, units, strict=True)):
+        if known[axis] is not None:
+            continue
+        found[axis] = Fraction(n, m)
+        first, second = (None if one is None else one[axis] for one in seen)
+        if first is not None and second is not None and first != second:
+            apart = Fraction(places[1][axis] - places[0][axis]) / (second - first)
+            each = [*powers, Fraction(n, m)]
+            found[axis] = min(each, key=lambda one, apart=apart: abs(one / apart - 1))
+    return found
