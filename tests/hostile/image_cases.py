@@ -513,6 +513,14 @@ def zarr_larger_than_its_bytes(folder: Path) -> Opener:
     return lowered(whole(folder / "i.zarr"), ALWAYS_IMAGE=MB)
 
 
+@case()
+def zarr_of_millions_of_chunks(folder: Path) -> Opener:
+    zarr.create_array(
+        folder / "i.zarr", shape=(4000, 4000), chunks=(1, 1), dtype="u1", fill_value=9
+    )
+    return whole(folder / "i.zarr")
+
+
 @case("opens")
 def zarr_of_tera_pixels_by_parts(folder: Path) -> Opener:
     zarr.create_array(

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import open_regular, refuse_irregular
 from napari_neuroscope.engine.files.decoded_size import refuse_without_memory
 from napari_neuroscope.engine.files.told import reason_of
@@ -38,6 +39,7 @@ class LazyImage:
     levels: tuple[Any, ...]
     spacing: Spacing
     _close: Callable[[], None] = lambda: None
+    _chunks_are_files: bool = False
 
     @property
     def data(self) -> Any:
@@ -81,7 +83,7 @@ class LazyImage:
         """
         try:
             if type(self.data) is not np.ndarray:
-                refuse_without_memory(_nbytes_of(self.data, which), self.name)
+                self._refuse_many(which)
             found = self.data[which]
             # What is mapped is read here, and not when the file may be another.
             return np.array(found) if isinstance(found, np.memmap) else np.asarray(found)
@@ -89,6 +91,23 @@ class LazyImage:
             raise
         except Exception as error:
             raise unreadable(self.name, error) from error
+
+    def _refuse_many(self, which: Any) -> None:
+        """Refuse to read what takes too much memory, or lies in too many files."""
+        parts = which if isinstance(which, tuple) else (which,)
+        if not all(isinstance(one, int | slice | np.integer) or one is Ellipsis for one in parts):
+            return
+        # A single value that is seen many times takes no memory.
+        seen = np.broadcast_to(np.zeros((), self.dtype), self.shape)
+        refuse_without_memory(int(seen[which].nbytes), self.name)
+        if not self._chunks_are_files:
+            return
+        count = _chunks_of(parts, self.shape, self.data.chunks)
+        if count > limits.MOST_CHUNKS:
+            raise NeuroscopeError(
+                f"What is read of “{shortened(self.name, 200)}” lies in {count:,} chunks, too many "
+                f"to look for; read a smaller part, or store it anew in larger chunks."
+            )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read the whole."""
@@ -149,7 +168,7 @@ def _open_zarr(path: Path) -> LazyImage:
     from napari_neuroscope.engine.zarr_files import levels_of
 
     levels, spacing = levels_of(path)
-    return LazyImage(path.name, levels, spacing)
+    return LazyImage(path.name, levels, spacing, _chunks_are_files=True)
 
 
 def _open_file(path: Path) -> LazyImage:
@@ -194,15 +213,19 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _TIFF_MARKS
 
 
-def _nbytes_of(data: Any, which: Any) -> int:
-    """Return how many bytes a part of an array takes, as far as that is known without reading it."""
-    parts = which if isinstance(which, tuple) else (which,)
-    if not all(isinstance(one, int | slice | np.integer) or one is Ellipsis for one in parts):
-        return 0
-    # A single value that is seen many times takes no memory.
-    shape = tuple(int(n) for n in data.shape)
-    seen = np.broadcast_to(np.zeros((), np.dtype(data.dtype)), shape)
-    return int(seen[which].nbytes)
+def _chunks_of(which: tuple[Any, ...], shape: Sequence[int], sides: Sequence[int]) -> int:
+    """Return how many chunks of an array a part of it lies in, at most."""
+    if Ellipsis in which:
+        at = which.index(Ellipsis)
+        rest = (slice(None),) * (len(shape) - len(which) + 1)
+        which = (*which[:at], *rest, *which[at + 1 :])
+    which = (*which, *(slice(None),) * (len(shape) - len(which)))
+    count = 1
+    for one, size, side in zip(which, shape, sides, strict=True):
+        steps = range(size)[one] if isinstance(one, slice) else range(1)
+        spanned = abs(steps[-1] - steps[0]) // side + 2 if steps else 0
+        count *= min(len(steps), spanned, -(-size // side))
+    return count
 
 
 def unnamed_axes(shape: Sequence[int]) -> tuple[str, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 # What tifffile takes for a list of tags that can't be.
 _MOST_TAGS = 4096
 _SUBIFDS = 330
+_Tag = tuple[int, int, int, int]
 # Words, and what ImageJ keeps beside them; both are read when a file is opened.
 _READ_AT_ONCE = (270, 50839)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8,
@@ -62,10 +62,9 @@ def refuse_endless(path: Path, *, first_only: bool = False) -> None:
             tags = chain.tags_at(offset)
             if tags is None:
                 return
-            pages += 1 + _inner_pages(tags)
+            pages += 1 + _inner_pages(tags, path)
             if pages > limits.MOST_PAGES:
                 raise _endless(path, f"it has more than {limits.MOST_PAGES:,} pages")
-            _refuse_wide(tags, path)
             if first_only:
                 return
             offset = chain.next_offset()
@@ -87,14 +86,10 @@ class _Chain:
         self._count, self._offset = (
             (f"{order}Q", f"{order}Q") if big else (f"{order}H", f"{order}I")
         )
-        wide = "u8" if big else "u4"
-        self._tag = np.dtype([
-            ("code", f"{order}u2"), ("type", f"{order}u2"), ("count", f"{order}{wide}"),
-            ("value", f"{order}{wide}"),
-        ])  # fmt: skip
+        self._tag = struct.Struct(f"{order}HHQQ" if big else f"{order}HHII")
 
-    def tags_at(self, offset: int) -> np.ndarray | None:
-        """Return the tags of a page; None where there is none."""
+    def tags_at(self, offset: int) -> Iterator[_Tag] | None:
+        """Return the tags of a page: code, type, count and value; None where there is none."""
         size = struct.calcsize(self._count)
         try:
             self._file.seek(offset)
@@ -106,10 +101,8 @@ class _Chain:
         count = struct.unpack(self._count, said)[0]
         if count > _MOST_TAGS:
             return None
-        held = self._file.read(count * self._tag.itemsize)
-        if len(held) < count * self._tag.itemsize:
-            return None
-        return np.frombuffer(held, self._tag)
+        held = self._file.read(count * self._tag.size)
+        return self._tag.iter_unpack(held) if len(held) == count * self._tag.size else None
 
     def next_offset(self) -> int:
         """Return where the page after the one that was just read lies; 0: there is none."""
@@ -119,14 +112,15 @@ class _Chain:
         return int(struct.unpack(self._offset, said)[0])
 
 
-def _inner_pages(tags: np.ndarray) -> int:
-    return int(tags["count"][tags["code"] == _SUBIFDS].astype(object).sum() or 0)
-
-
-def _refuse_wide(tags: np.ndarray, path: Path) -> None:
-    for tag in tags[np.isin(tags["code"], _READ_AT_ONCE)]:
-        if int(tag["count"]) * _SIZES.get(int(tag["type"]), 1) > limits.MOST_OME_XML:
+def _inner_pages(tags: Iterator[_Tag], path: Path) -> int:
+    """Return how many pages a page names within it; what describes it must not be too long."""
+    inner = 0
+    for code, kind, count, _ in tags:
+        if code == _SUBIFDS:
+            inner += count
+        elif code in _READ_AT_ONCE and count * _SIZES.get(kind, 1) > limits.MOST_OME_XML:
             raise _endless(path, f"it is described in more than {limits.MOST_OME_XML:,} bytes")
+    return inner
 
 
 def _endless(path: Path, why: str) -> NeuroscopeError:

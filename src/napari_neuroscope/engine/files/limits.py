@@ -56,6 +56,8 @@ ALWAYS_CHUNK = 512 * MB
 """Bytes that one chunk or tile may decode to, however small it is."""
 MOST_CHUNK_GROWTH = 20
 """How many times its own size a larger chunk or tile may decode to."""
+MOST_CHUNKS = 100_000
+"""Chunks that are read at once."""
 MOST_FRAMES = 10_000
 """Frames of a moving picture."""
 MOST_PAGES = 200_000
