@@ -10,13 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_neuroscope.engine.errors import shortened
+from napari_neuroscope.cli_common import say
+from napari_neuroscope.cli_running import refuse_when_stopping, stopping
+from napari_neuroscope.engine.plain_text import visible
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.batch.run import BatchEvent, BatchResult
 
 SOME_FAILED = 3
 """The exit status of a batch that was done but for images that have a problem."""
+_LONGEST = 2000
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -48,39 +51,39 @@ def run(parsed: argparse.Namespace) -> int:
     from napari_neuroscope.engine.batch.run import run_batch
 
     show = _Lines() if parsed.progress == "json" else _Bar()
-    try:
-        with show:
-            result = run_batch(
-                parsed.recipe,
-                parsed.images,
-                parsed.out,
-                truths=parsed.truth,
-                outputs=parsed.outputs,
-                workers=parsed.workers,
-                threads=parsed.threads,
-                scheduler=parsed.scheduler,
-                device=parsed.device,
-                trust=parsed.trust,
-                allow_changed=parsed.allow_changed,
-                force=parsed.force,
-                progress=show,
-            )
-    except KeyboardInterrupt:
-        _note(
-            f"Stopped; what is done lies in {shlex.quote(str(parsed.out))}. The same command goes "
-            f"on{' (without --force)' if parsed.force else ''}."
+    with show:
+        result = run_batch(
+            parsed.recipe,
+            parsed.images,
+            parsed.out,
+            truths=parsed.truth,
+            outputs=parsed.outputs,
+            workers=parsed.workers,
+            threads=parsed.threads,
+            scheduler=parsed.scheduler,
+            device=parsed.device,
+            trust=parsed.trust,
+            allow_changed=parsed.allow_changed,
+            force=parsed.force,
+            progress=show,
+            cancel=stopping,
         )
-        raise
+    refuse_when_stopping()
     if parsed.progress == "bar":
-        print(_summed_up(result))
+        say(*_summed_up(result))
     return SOME_FAILED if result.failed else 0
 
 
-def _note(text: str) -> None:
-    print(f"napari-neuroscope: {text}", file=sys.stderr)
+def stopped(parsed: argparse.Namespace) -> str:
+    """Return what is told where the batch was stopped."""
+    place = shlex.quote(str(parsed.out))
+    return (
+        f"Stopped; what is done lies in {place}. The same command goes "
+        f"on{' (without --force)' if parsed.force else ''}."
+    )
 
 
-def _summed_up(result: BatchResult) -> str:
+def _summed_up(result: BatchResult) -> list[str]:
     count = result.kept + result.done
     parts = [f"{count:,} of {result.total:,} images done"]
     if result.kept:
@@ -92,7 +95,7 @@ def _summed_up(result: BatchResult) -> str:
         count = len(result.skipped)
         files = "1 file was" if count == 1 else f"{count:,} files were"
         lines.append(f"  {files} left out; the report says why")
-    return "\n".join([*lines, f"  report: {result.report}", f"  summary: {result.summary}"])
+    return [*lines, f"  report: {result.report}", f"  summary: {result.summary}"]
 
 
 class _Lines:
@@ -129,6 +132,7 @@ class _Bar:
                 bar.write(f"dashboard: {event.dashboard}", file=sys.stderr)
         elif event.kind == "image":
             bar.update()
-            bar.set_postfix_str(shortened(Path(event.image).name, 30), refresh=False)
+            bar.set_postfix_str(visible(Path(event.image).name, 30), refresh=False)
             if event.problem:
-                bar.write(f"napari-neuroscope: {event.image}: {event.problem}", file=sys.stderr)
+                said = visible(f"{event.image}: {event.problem}", _LONGEST)
+                bar.write(f"napari-neuroscope: {said}", file=sys.stderr)

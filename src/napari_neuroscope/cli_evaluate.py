@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.cli_common import load, note, progress_bar, say
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.csv_file import CsvFile, refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.images import Pair
@@ -33,8 +34,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a .csv file")
 
 
-def evaluate_images(parsed: argparse.Namespace, network: Network, progress: Progress) -> None:
-    """Measure each method on each image, and write the table.
+def run(parsed: argparse.Namespace) -> None:
+    """Measure each method on each image, and write the table as it grows.
 
     An image that can't be read or explained has its reason in the table, and stops nothing.
 
@@ -45,7 +46,6 @@ def evaluate_images(parsed: argparse.Namespace, network: Network, progress: Prog
     """
     from napari_neuroscope.engine.evaluation.evaluate import measures
     from napari_neuroscope.engine.evaluation.one_image import expanded
-    from napari_neuroscope.engine.files.atomic_write import write_csv
     from napari_neuroscope.engine.images import pairs_of
 
     out: Path = parsed.out
@@ -53,35 +53,84 @@ def evaluate_images(parsed: argparse.Namespace, network: Network, progress: Prog
         raise NeuroscopeError(f"“{out.name}” is no .csv file; the table is written as one.")
     if out.exists() and not parsed.force:
         raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
+    network = load(parsed)
     metrics = parsed.metric or ["deletion", "insertion"]
     pairs = pairs_of(parsed.images, parsed.truth)
     for skipped in pairs.skipped:
-        print(f"napari-neuroscope: {skipped.name}: {skipped.reason}", file=sys.stderr)
-    images = expanded(pairs, network)
-    rows: list[list[Any]] = []
+        note(f"{skipped.name}: {skipped.reason}")
     header: list[Any] = ["image", "method", "class", "layer", *metrics]
     if "sanity_check" in metrics:
         header.append("sanity check passed")
     header.append("problem")
-    failed = 0
-    for number, pair in enumerate(images):
-        progress(number, len(images), pair.name)
-        try:
-            measured = _measured(parsed, network, pair, metrics)
-        except NeuroscopeError as error:
-            failed += 1
-            print(f"napari-neuroscope: {pair.name}: {error}", file=sys.stderr)
-            rows.append([pair.name, *[""] * (len(header) - 2), str(error)])
-            continue
-        rows += [[pair.name, *row, ""] for row in measured]
-    if failed == len(images):
+    with progress_bar() as progress:
+        images = expanded(pairs, network)
+        table = _Table(out, header)
+        with table:
+            for number, pair in enumerate(images):
+                progress(number, len(images), pair.name)
+                try:
+                    measured = _measured(parsed, network, pair, metrics)
+                except NeuroscopeError as error:
+                    note(f"{pair.name}: {error}")
+                    table.add_problem(pair.name, str(error))
+                else:
+                    table.add([[pair.name, *row, ""] for row in measured])
+    failed = len(images) - table.measured
+    if not table.measured:
         raise NeuroscopeError(
-            f"None of the {failed} images could be measured: {rows[0][-1] if rows else ''}"
+            f"None of the {failed} images could be measured: {table.problem or 'there are none'}"
         )
-    write_csv(out, [header, *rows], overwrite=parsed.force)
-    print(f"{len(images) - failed} of {len(images)} images measured, saved as {out}")
-    for line in _means(header, rows, [name for name in metrics if name in measures]):
-        print(f"  {line}")
+    say(f"{table.measured} of {len(images)} images measured, saved as {out}")
+    say(*(f"  {line}" for line in _means(header, table.rows,
+                                         [name for name in metrics if name in measures])))  # fmt: skip
+
+
+def stopped(parsed: argparse.Namespace) -> str:
+    """Return what is told where it was stopped."""
+    return (
+        f"Stopped; what was measured lies in {parsed.out}." if parsed.out.exists() else "Stopped."
+    )
+
+
+class _Table:
+    """A table that is in its file as far as it is known, whatever ends the work.
+
+    It comes to be with its first image that could be measured.
+    """
+
+    def __init__(self, path: Path, header: list[Any]) -> None:
+        self._path, self._header = path, header
+        self._file: CsvFile | None = None
+        self._waiting: list[list[Any]] = []
+        self.rows: list[list[Any]] = []
+        self.measured, self.problem = 0, ""
+
+    def __enter__(self) -> _Table:
+        # What can't be written is told before anything is measured.
+        refuse_unwritable(self._path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, rows: list[list[Any]]) -> None:
+        """Write what was measured of an image."""
+        self.measured += 1
+        if self._file is None:
+            self._file = CsvFile(self._path)
+            self._file.add([self._header, *self._waiting])
+        self._file.add(rows)
+        self.rows += rows
+
+    def add_problem(self, name: str, problem: str) -> None:
+        """Write why an image could not be measured."""
+        self.problem = self.problem or problem
+        row = [name, *[""] * (len(self._header) - 2), problem]
+        if self._file is None:
+            self._waiting.append(row)
+        else:
+            self._file.add([row])
 
 
 def _measured(

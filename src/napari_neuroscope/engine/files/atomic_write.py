@@ -7,11 +7,23 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files.csv_cells import without_formula
+
+_unfinished: set[Path] = set()
+"""What is being written beside its place, by any thread."""
+
+
+def remove_unfinished() -> None:
+    """Remove what is half written, where the process is left in the midst of it."""
+    for part in tuple(_unfinished):
+        shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def not_written(path: Path, error: OSError) -> str:
@@ -43,6 +55,7 @@ def write_whole(path: Path, write: Callable[[Path], Any], *, private: bool = Fal
         )
         os.close(handle)
         part = Path(name)
+        _unfinished.add(part)
         write(part)
         part.chmod(0o600 if private else 0o666 & ~_umask())
         part.replace(path)
@@ -51,6 +64,7 @@ def write_whole(path: Path, write: Callable[[Path], Any], *, private: bool = Fal
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+            _unfinished.discard(part)
 
 
 def write_whole_folder(path: Path, write: Callable[[Path], Any]) -> None:
@@ -74,8 +88,11 @@ def write_whole_folder(path: Path, write: Callable[[Path], Any]) -> None:
             Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix))
             for _ in range(2)
         )
+        _unfinished.add(part)
         write(part)
         part.chmod(0o777 & ~_umask())
+        # From here on it is the only whole one.
+        _unfinished.discard(part)
         if path.exists():
             path.rename(old / path.name)
         try:
@@ -90,6 +107,7 @@ def write_whole_folder(path: Path, write: Callable[[Path], Any]) -> None:
         for one in (part, old):
             if one is not None:
                 shutil.rmtree(one, ignore_errors=True)
+                _unfinished.discard(one)
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[Any]], *, overwrite: bool = False) -> None:

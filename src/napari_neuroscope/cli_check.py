@@ -1,0 +1,123 @@
+"""``napari-neuroscope layers`` and ``check``: what a network is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from napari_neuroscope.cli_common import load, say
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.plain_text import visible
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.network import Network
+
+_LONGEST_CELL = 200
+
+
+def list_layers(parsed: argparse.Namespace) -> None:
+    """Print the layers of a network."""
+    network = load(parsed)
+    layers = network.layers
+    if parsed.json:
+        print(json.dumps([
+            {"name": layer.name, "kind": layer.kind, "operation": layer.operation,
+             "output_shape": layer.output_shape, "parameters": layer.parameters,
+             "inputs": layer.inputs, "outputs": layer.outputs, "block": layer.block}
+            for layer in layers.values()], indent=2))  # fmt: skip
+        return
+    rows = [("layer", "kind", "output", "parameters", "from")]
+    for layer in layers.values():
+        rows.append((layer.name, layer.kind, " × ".join(map(str, layer.output_shape)),
+                     f"{layer.parameters:,}" if layer.parameters else "",
+                     ", ".join(layer.inputs) or "input"))  # fmt: skip
+    cells = [[visible(cell, _LONGEST_CELL) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(5)]
+    for row in cells:
+        say(
+            "  ".join(
+                cell.rjust(width) if i == 3 else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+        )
+    learnt = sum(layer.parameters for layer in layers.values() if layer.kind != "block")
+    say(
+        "",
+        f"{network.name}: {network.spec.task}, {learnt:,} parameters, "
+        f"classes {', '.join(network.class_names)}",
+    )
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Print what a network is, and what its spec lacks."""
+    from napari_neuroscope.engine.inference import unsaid
+    from napari_neuroscope.engine.methods.registry import methods
+
+    network = load(parsed)
+    layers = network.layers
+    spec, names = network.spec, network.class_names
+    final = layers.final_activation
+    learnt = sum(layer.parameters for layer in layers.values() if layer.kind != "block")
+    rows = [
+        ("network", f"{network.name}, {network.framework} on {network.device}"),
+        ("task", spec.task),
+        ("input", f"{network.channels} channels, {_size_in_words(spec)}"),
+        ("classes", f"{len(names)}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"),
+        ("ends in", f"{final[1]}, cut off at “{final[0]}”" if final else "scores"),
+        ("layers", f"{len(layers)}, {learnt:,} parameters"),
+    ]
+    for label, value in rows:
+        say(f"{label:<10}{value}")
+    refused = [reason for method in methods.values()
+               if (reason := network.why_not(method))]  # fmt: skip
+    for reason in refused:
+        say(f"{'method':<10}{reason}")
+    lacks = unsaid(network.stated, spec)
+    if lacks:
+        from napari_neuroscope.engine.loading import spec_path
+
+        place = spec_path(network.path) if network.path else "a spec"
+        say("", f"What can't be found out; say it in {place}:")
+        for field, lack in lacks.items():
+            say(f"  - {lack} ({_AS_YAML[field]})")
+    if network.published is not None:
+        _check_published(network)
+
+
+def _check_published(network: Network) -> None:
+    from napari_neuroscope.engine.bioimageio.published import check_published
+
+    found = check_published(network)
+    allowed = found.tolerance
+    say(
+        "",
+        f"published answer: differs by {found.max_abs:.2g} at most ({found.max_rel:.2g} of the "
+        f"value), {found.differing:.2%} of the values by more than {allowed.absolute_tolerance:g} + "
+        f"{allowed.relative_tolerance:g} of the value: {'agrees' if found.passed else 'DISAGREES'}",
+    )
+    if not found.passed:
+        raise NeuroscopeError(
+            "The network doesn't answer as its package says; check the spec beside it, and whether "
+            "its framework's version is the one that the package was made with."
+        )
+
+
+_AS_YAML = {
+    "classes": "classes: [...]",
+    "normalization": "input: {normalization: imagenet | percentile | {mean: [...], std: [...]} | ...}",
+    "size": "input: {size: [224, 224]}",
+}
+
+
+def _size_in_words(spec: Any) -> str:
+    size = spec.input.size
+    if size is None:
+        return "any size"
+    if isinstance(size, tuple):
+        return " × ".join(map(str, size)) + f" ({spec.input.resize})"
+    rules = [f"{least} + n · {step}" if step else str(least)
+             for least, step in size.each(len(spec.input.space))]  # fmt: skip
+    alike = len(set(rules)) == 1
+    rule = f"{rules[0]} along each axis" if alike else " × ".join(f"({rule})" for rule in rules)
+    return f"{rule} ({spec.input.resize})"
