@@ -98,7 +98,8 @@ def _watcher(folder: Path, seen: list[str]) -> Callable[[str, Any], None]:
                 isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
             )
             # Copies of our own, that nobody else sees.
-            if path.startswith(str(private)) or (path.startswith(_ALLOWED) and not writes):
+            unseen = path.startswith(str(private)) or path == os.devnull
+            if unseen or (path.startswith(_ALLOWED) and not writes):
                 return
             inside = path.startswith(str(folder))
             if writes or (path.startswith(outside) and not inside) or "secret" in path:

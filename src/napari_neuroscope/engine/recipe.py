@@ -476,7 +476,7 @@ class Recipe(_Strict):
             )
         if made.is_elsewhere and not trust:
             raise MissingNetworkError(
-                f"The recipe's network, {shortened(made.source, 300)}, would be asked for from "
+                f"The recipe's network “{shortened(made.source, 300)}” would be asked for from "
                 f"another computer, which a recipe doesn't do by itself; give the network itself."
             )
         if made.path is not None and not _is_there(made.path):

@@ -96,9 +96,11 @@ class PackageCode:
 
     def is_unchanged(self, path: str) -> bool:
         """Whether a file, such as a compiled module, is still as it was hashed."""
-        known = self._digests.get(path)
+        digest = hashlib.sha256()
         with open_regular(Path(path)) as file:
-            return known == hashlib.file_digest(file, "sha256").hexdigest()
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        return digest.hexdigest() == self._digests.get(path)
 
 
 class _Finder(MetaPathFinder):
@@ -135,7 +137,7 @@ class _Loader(SourceFileLoader):
         super().__init__(fullname, path)
         self._source = source
 
-    def get_data(self, path: str) -> bytes:  # type: ignore[override]
+    def get_data(self, path: str) -> bytes:
         return self._source if path == self.path else super().get_data(path)
 
     def get_code(self, fullname: str) -> CodeType:
