@@ -41,7 +41,7 @@ MOST_PICKLE = 64 * MB
 MOST_PICKLE_OPERATIONS = 3_000_000
 """Operations of a pickle."""
 
-MOST_SOURCE = 8 * MB
+MOST_SOURCE = 4 * MB
 """Bytes of the source of a TorchScript program."""
 MOST_GRAPH = 64 * MB
 """Bytes of the text that describes an exported program."""

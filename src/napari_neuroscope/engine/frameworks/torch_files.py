@@ -57,7 +57,7 @@ def load_torch(
         held = (
             _load_safetensors(path) if kind == "safetensors" else load_checkpoint(path, trust=trust)
         )
-    except (NeuroscopeError, Cancelled):
+    except (NeuroscopeError, Cancelled, Warning):
         raise
     except Exception as error:
         raise NeuroscopeError(

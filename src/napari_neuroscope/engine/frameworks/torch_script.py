@@ -35,8 +35,10 @@ _FILES = {"data.pkl", "constants.pkl", "version", "byteorder", ".data/version"}
 _OF_TENSORS = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
                "torch._utils._rebuild_qtensor", "torch._utils._rebuild_parameter",
                "torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_sparse_csr_tensor",
-               "torch._utils._rebuild_meta_tensor_no_storage", "torch.device", "torch._utils_internal",
-               "torch.serialization._get_layout", "collections.OrderedDict"}  # fmt: skip
+               "torch._utils._rebuild_meta_tensor_no_storage", "torch.device",
+               "torch.serialization._get_layout", "collections.OrderedDict", "builtins.complex",
+               "torch.per_tensor_affine", "torch.per_channel_affine",
+               "torch.per_channel_affine_float_qparams"}  # fmt: skip
 
 _tried: set[str] = set()
 _tried_lock = threading.Lock()

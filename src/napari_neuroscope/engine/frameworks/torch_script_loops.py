@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 
 MOST_ROUNDS = 10_000
 """Rounds of a loop whose number is written in the program."""
-_MOST_LOOKED_AT = 20_000_000
+_MOST_LOOKED_AT = 5_000_000
 _DEEPEST = 20
 
 # Numbers that are never large: of the axes of a tensor, of the items of a list.
@@ -54,10 +55,13 @@ class Loops:
     def __init__(self, words: list[str], files: Sequence[list[str]]) -> None:
         self.words, self.files = words, files
         self._left = _MOST_LOOKED_AT
+        self._functions = [i for i, word in enumerate(words) if word == "def"]
 
     def is_short(self, i: int) -> bool:
         """Whether the loop at the word `i`, a “for”, has few rounds however the program runs."""
         words = self.words
+        if self._left < 0:
+            return False
         end = closing(self._until(words.index("\n", i), i + 4), 0)
         if end is None or words[i + 2 : i + 5] != ["in", "range", "("]:
             return False
@@ -98,9 +102,8 @@ class Loops:
 
     def _is_always_small(self, name: str, i: int, depth: int) -> bool:
         """Whether all that a function gives a name are small numbers."""
-        words, start = self.words, i
-        while start > 0 and words[start] != "def":
-            start -= 1
+        words = self.words
+        start = self._functions[max(0, bisect(self._functions, i) - 1)] if self._functions else 0
         given = False
         for j in range(start, len(words) - 1):
             self._left -= 1

@@ -39,7 +39,7 @@ binary_cross_entropy binary_cross_entropy_with_logits bincount binomial bitwise_
 bitwise_left_shift bitwise_left_shift_ bitwise_not bitwise_not_ bitwise_or bitwise_or_
 bitwise_right_shift bitwise_right_shift_ bitwise_xor bitwise_xor_ blackman_window block_diag bmm
 broadcast_shapes broadcast_tensors broadcast_to bucketize can_cast capitalize cartesian_prod cat
-cauchy cauchy_ cdist ceil ceil_ celu celu_ center chain_matmul chalf channel_shuffle cholesky chr
+cauchy cauchy_ cdist ceil ceil_ celu celu_ center chain_matmul chalf channel_shuffle cholesky
 chunk clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_ clear clip clip_ clone col2im
 column_stack combinations complex concat concatenate conj conj_physical conj_physical_
 constant_pad_nd contiguous conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d
@@ -141,20 +141,23 @@ PRIM = frozenset(_PRIM.split())
 _QUANTIZED = """
 add add_relu add_scalar add_scalar_relu batch_norm batch_norm1d batch_norm1d_relu batch_norm2d
 batch_norm2d_relu batch_norm3d batch_norm3d_relu batch_norm_relu cat cat_relu celu clamp conv1d
-conv1d_dynamic conv1d_prepack conv1d_relu conv2d conv2d_add conv2d_add_relu conv2d_dilation
-conv2d_dynamic conv2d_groups conv2d_output_padding conv2d_padding conv2d_prepack conv2d_relu
-conv2d_stride conv2d_transpose conv3d conv3d_dilation conv3d_dynamic conv3d_groups
-conv3d_output_padding conv3d_padding conv3d_prepack conv3d_relu conv3d_stride conv3d_transpose
-conv_prepack conv_transpose1d conv_transpose1d_dynamic conv_transpose1d_prepack conv_transpose2d
+conv1d_dynamic conv1d_prepack conv1d_relu conv1d_unpack conv2d conv2d_add conv2d_add_relu
+conv2d_dilation conv2d_dynamic conv2d_groups conv2d_output_padding conv2d_padding conv2d_prepack
+conv2d_relu conv2d_stride conv2d_transpose conv2d_unpack conv2d_unpack_sizes conv3d
+conv3d_dilation conv3d_dynamic conv3d_groups conv3d_output_padding conv3d_padding conv3d_prepack
+conv3d_relu conv3d_stride conv3d_transpose conv3d_unpack conv_prepack conv_transpose1d
+conv_transpose1d_dynamic conv_transpose1d_prepack conv_transpose1d_unpack conv_transpose2d
 conv_transpose2d_dilation conv_transpose2d_dynamic conv_transpose2d_groups
 conv_transpose2d_output_padding conv_transpose2d_padding conv_transpose2d_prepack
-conv_transpose2d_stride conv_transpose2d_transpose conv_transpose3d conv_transpose3d_dilation
-conv_transpose3d_dynamic conv_transpose3d_groups conv_transpose3d_output_padding
-conv_transpose3d_padding conv_transpose3d_prepack conv_transpose3d_stride
-conv_transpose3d_transpose dropout elu group_norm hardswish instance_norm layer_norm leaky_relu
-linear linear_dynamic linear_dynamic_fp16 linear_leaky_relu linear_prepack linear_prepack_fp16
-linear_relu linear_relu_dynamic linear_relu_dynamic_fp16 linear_tanh matmul max_pool1d max_pool2d
-mul mul_relu mul_scalar mul_scalar_relu prelu relu6 sigmoid softmax threshold
+conv_transpose2d_stride conv_transpose2d_transpose conv_transpose2d_unpack conv_transpose3d
+conv_transpose3d_dilation conv_transpose3d_dynamic conv_transpose3d_groups
+conv_transpose3d_output_padding conv_transpose3d_padding conv_transpose3d_prepack
+conv_transpose3d_stride conv_transpose3d_transpose conv_transpose3d_unpack conv_unpack dropout elu
+group_norm hardswish instance_norm layer_norm leaky_relu linear linear_dynamic linear_dynamic_fp16
+linear_dynamic_fp16_unpacked_weight linear_leaky_relu linear_prepack linear_prepack_fp16
+linear_relu linear_relu_dynamic linear_relu_dynamic_fp16 linear_tanh linear_unpack
+linear_unpack_fp16 matmul max_pool1d max_pool2d mul mul_relu mul_scalar mul_scalar_relu prelu
+relu6 sigmoid softmax threshold
 """
 QUANTIZED = frozenset(_QUANTIZED.split())
 """Of quantised networks: ``ops.quantized.conv2d``."""
@@ -168,7 +171,7 @@ NAMESPACES = {"aten": ATEN, "prim": PRIM, "quantized": QUANTIZED, "torchvision":
 """The operators of each namespace, ``ops.<namespace>.<operator>``."""
 
 _BUILTINS = """
-AssertionError abs all annotate any bin bool chr dict divmod enumerate float getattr hasattr hash
+AssertionError abs all annotate any bin bool dict divmod enumerate float getattr hasattr hash
 hex int isinstance len list max min oct ord pow print range rangelist round sorted str sum tuple
 unchecked_cast uninitialized zip
 """
@@ -177,3 +180,5 @@ BUILTINS = frozenset(_BUILTINS.split())
 
 CLASSES = frozenset({"quantized"})
 """Namespaces of classes that are written in C++: ``torch.classes.quantized``."""
+METHODS = frozenset({"unpack"})
+"""Methods of these classes."""

@@ -18,6 +18,7 @@ from napari_neuroscope.engine.frameworks.torch_script_operators import (
     ATEN,
     BUILTINS,
     CLASSES,
+    METHODS,
     NAMESPACES,
 )
 from napari_neuroscope.engine.plain_text import quoted
@@ -32,6 +33,9 @@ _WORD = re.compile(
     """,
     re.VERBOSE,
 )
+_DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+# What a text may be written with that isn't seen where it is shown: control characters.
+_ESCAPE = re.compile(r"""\\[^"'\\nt]""")
 _KEYWORDS = {"if", "elif", "else", "for", "in", "return", "not", "and", "or", "is", "with", "as",
              "assert", "raise", "def", "class", "pass"}  # fmt: skip
 _STARTS_THREADS = {"fork", "awaitable"}
@@ -79,14 +83,22 @@ def questions(sources: Iterable[str]) -> list[str]:
 
 def _words(text: str) -> list[str] | None:
     """Return the words of a source, with ends of lines; None where it has others than PyTorch's."""
-    words, end = [], 0
+    words, end, depth = [], 0, 0
     for match in _WORD.finditer(text):
         if match.start() != end:
             return None
         end = match.end()
-        if match.lastgroup != "space":
-            words.append(match.group())
-    return words if end == len(text) else None
+        word, kind = match.group(), match.lastgroup
+        # Within brackets, a line may end anywhere.
+        if kind == "space" or (kind == "line" and depth):
+            continue
+        if kind == "text" and _ESCAPE.search(word):
+            return None
+        depth += _DEPTH.get(word, 0)
+        if depth < 0:
+            return None
+        words.append(word)
+    return words if end == len(text) and depth == 0 else None
 
 
 class _Source:
@@ -109,7 +121,7 @@ class _Source:
             if self.words[i + 1] in ("=", ":", ",") and word.isidentifier()
         }
         self.functions = BUILTINS | _KEYWORDS | assigned | defined
-        self.methods = ATEN | defined
+        self.methods = ATEN | METHODS | defined
         self.loops = Loops(self.words, files)
 
     def look_through(self) -> None:
