@@ -156,8 +156,10 @@ def _order(
         positions = body[1:] if order == usual else body[:-1]
         if keeps_aspect(positions, pixels):
             return order
-    # Volumes may be cut by another factor along each axis.
-    return usual if len(space) == 3 and all(1 < m <= n for m, n in zip(body[1:], pixels, strict=True)) else None  # fmt: skip
+    # Volumes may be cut by another factor along each axis, and borders may be of two widths.
+    least = 0.0 if len(space) == 3 else 0.5
+    alike = all(m > 1 and least * n < m <= n for m, n in zip(body[1:], pixels, strict=True))
+    return usual if alike else None
 
 
 def keeps_aspect(positions: Shape, pixels: Shape) -> bool:

@@ -36,6 +36,10 @@ class EmptyRegionError(NeuroscopeError):
     """A target's region that has no position on an image, such as a class that is nowhere seen."""
 
 
+class NotByTilesError(NeuroscopeError):
+    """A network or a method that can't be run tile by tile, or not with tiles of this size."""
+
+
 class NeuroscopeWarning(UserWarning):
     """A result that stands, but not for what one might take it."""
 

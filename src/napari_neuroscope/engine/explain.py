@@ -7,6 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import (
     Cancelled,
     NeuroscopeError,
+    NotByTilesError,
     Progress,
     Stopped,
     no_progress,
@@ -35,6 +37,7 @@ from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, 
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.target import ResolvedTarget, Target
+from napari_neuroscope.engine.tiled_default import spec_by_tiles
 from napari_neuroscope.engine.tiles import by_tiles
 from napari_neuroscope.engine.trace import Trace
 
@@ -102,13 +105,17 @@ def explain(
     NeuroscopeError
         Where something asked for does not exist or does not go together: one sentence.
     """
-    if by_tiles(network, image):
-        from napari_neuroscope.engine.tiling import explain_tiled
+    tiled = network.spec if by_tiles(network, image) else spec_by_tiles(network, image)
+    if tiled is not None:
+        from napari_neuroscope.engine.tiling import TILED, explain_tiled
 
-        return explain_tiled(
-            network, image, method, target, layer, ground_truth=ground_truth, partial=partial,
-            progress=progress, **options,
-        )  # fmt: skip
+        by_itself = tiled is not network.spec
+        if not by_itself or method in TILED:
+            with suppress(NotByTilesError) if by_itself else nullcontext():
+                return explain_tiled(
+                    network.with_spec(tiled) if by_itself else network, image, method, target, layer,
+                    ground_truth=ground_truth, partial=partial, progress=progress, **options,
+                )  # fmt: skip
     # Passes turn gradients on where they need them; nothing else here is to be followed.
     with torch.inference_mode(False), torch.no_grad():
         try:
@@ -535,8 +542,10 @@ def _assemble(
     zero: tuple[str, ...] = ()
     if made.placed:
         zero = zero_notes(chosen, options, are_zero(values, made.axes), made.axes, made.labels)
+    output_grid = trace.output_grid if network.spec.task == "segmentation" else None
     notes = [
         *trace.prepared.notes,
+        *network.notes_of_output(output_grid, trace.prepared.grid),
         *of_targets,
         *layer_notes(network, chosen, options, layers),
         *of_maps,
@@ -639,11 +648,18 @@ def provenance(
             "device": str(network.device),
             **network.origin,
         },
+        **output_record(network),
         "spec": network.spec.model_dump(mode="json", exclude_defaults=True),
         "image": image,
         "versions": versions(),
         "notes": notes,
     }
+
+
+def output_record(network: Network) -> dict[str, Any]:
+    """Return which of several outputs is explained, where it was not stated."""
+    choice = network.output_choice
+    return {} if choice is None else {"output": choice.as_record()}
 
 
 def versions() -> dict[str, str]:

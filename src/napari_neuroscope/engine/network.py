@@ -39,7 +39,8 @@ from napari_neuroscope.engine.output_choice import OutputChoice
 from napari_neuroscope.engine.output_finder import OutputFinder
 from napari_neuroscope.engine.outputs import Outputs
 from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
-from napari_neuroscope.engine.spec import ClassSpec, ModelSpec, SizeRule
+from napari_neuroscope.engine.spec import ClassSpec, InputSpec, ModelSpec, SizeRule
+from napari_neuroscope.engine.tiled_default import find_spec_of_tiles, spec_by_tiles
 from napari_neuroscope.engine.tiles import by_tiles
 from napari_neuroscope.engine.trace import Trace, TraceCache, TraceKey
 
@@ -60,12 +61,15 @@ class Prediction:
         The names of the classes.
     outputs, grid, image
         The answer as it is, its grid, and the image's.
+    notes
+        What a reader of the answer should know.
     """
 
     class_names: list[str]
     outputs: Outputs
     grid: Grid | None
     image: Grid
+    notes: tuple[str, ...] = ()
 
     def _placed(self, values: Tensor) -> np.ndarray:
         if self.grid is not None:
@@ -295,6 +299,23 @@ class Network:
         return [self.spec.colour(i) for i in range(len(self.class_names))]
 
     @property
+    def takes_one_size(self) -> bool:
+        """Whether images of one size alone fit the model itself, whatever the spec says."""
+        if "size" not in self.stated.input.model_fields_set:
+            return isinstance(self.spec.input.size, tuple)
+        told = self._adapter.completed(ModelSpec(input=InputSpec(axes=self.spec.input.axes)))
+        return isinstance(told.input.size, tuple) or self._adapter.example_shape() is not None
+
+    @cached_property
+    def spec_of_tiles(self) -> ModelSpec | None:
+        """By which spec a segmenter of one size is run tile by tile on larger images.
+
+        None where it can't be, or its own spec says what is done with them.
+        """
+        self.layers  # noqa: B018  they complete the spec
+        return find_spec_of_tiles(self)
+
+    @property
     def output_choice(self) -> OutputChoice | None:
         """Which of several outputs is explained; None where there is one, or it was stated."""
         self.layers  # noqa: B018  found together with the layers
@@ -317,6 +338,20 @@ class Network:
             How many positions there are along each axis.
         """
         return self._finder.grid(onto, shape, self.spec, self.layers)
+
+    def notes_of_output(self, grid: Grid | None, onto: Grid) -> tuple[str, ...]:
+        """Say which of several outputs is explained, and what of the image it leaves out.
+
+        Parameters
+        ----------
+        grid
+            Where the output's positions lie; None where it has none.
+        onto
+            Where the pixels of the network's input lie.
+        """
+        choice = self.output_choice
+        notes = () if choice is None else (choice.in_words(),)
+        return notes if grid is None else (*notes, *self._finder.notes_of_place(grid, onto))
 
     def undisturbed(self) -> AbstractContextManager[None]:
         """Hold the model as passes need it, and put it back as it was, once for several passes."""
@@ -523,6 +558,10 @@ class Network:
             from napari_neuroscope.engine.tiled_prediction import predict_tiled
 
             return predict_tiled(self, image)
+        if (by_itself := spec_by_tiles(self, image)) is not None:
+            from napari_neuroscope.engine.tiled_prediction import predict_tiled
+
+            return predict_tiled(self.with_spec(by_itself), image)
         array = as_array(image)
         with self.undisturbed():
             held = self.traces.get(self._key(array))
@@ -537,7 +576,8 @@ class Network:
             grid = None
             if self.spec.task == "segmentation":
                 grid = self.grid_of_output(prepared.grid, outputs.predicted.shape)
-        return Prediction(self.class_names, outputs, grid, prepared.image)
+        notes = (*prepared.notes, *self.notes_of_output(grid, prepared.grid))
+        return Prediction(self.class_names, outputs, grid, prepared.image, notes)
 
     def trace(
         self,

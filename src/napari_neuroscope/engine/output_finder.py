@@ -36,6 +36,15 @@ from napari_neuroscope.engine.spec import ModelSpec
 
 T = TypeVar("T")
 
+# What is less than a pixel is rounding of sizes that are divided.
+_LEAST_SAID = 1.0
+_HOW: dict[How, str] = {
+    "evenly": "as its size says",
+    "receptive field": "as its layers' receptive fields say",
+    "stated": "as the spec's output.crop says",
+    "measured": "as was measured",
+}
+
 _LABELS = (
     "The network's output holds whole numbers alone, as labels that an argmax or a threshold leaves; "
     "scores are needed: set the spec's output.index to the output that holds them, or give the "
@@ -194,6 +203,22 @@ class OutputFinder:
     def grid(self, onto: Grid, shape: Sequence[int], spec: ModelSpec, layers: LayerGraph) -> Grid:
         """Return where the output's positions lie, from where the input's pixels do."""
         return laid_out(self._layout(onto.shape, shape, spec, layers), onto, shape)
+
+    def notes_of_place(self, grid: Grid, onto: Grid) -> tuple[str, ...]:
+        """Say how much of the input an output leaves out, and how that is known."""
+        sides = []
+        for axis, scale in enumerate(onto.scale):
+            first = grid.offset[axis] - grid.scale[axis] / 2 - (onto.offset[axis] - scale / 2)
+            whole = onto.shape[axis] * scale
+            last = whole - first - grid.shape[axis] * grid.scale[axis]
+            sides.append((first / scale, last / scale))
+        if max(side for ends in sides for side in ends) < _LEAST_SAID:
+            return ()
+        each = ", ".join(f"{first:g} and {last:g}" for first, last in sides)
+        return (
+            f"the network answers for a part of its input alone: it leaves out {each} pixels before "
+            f"and after it along each axis ({_HOW[self.how]}), which have no score",
+        )
 
     def _layout(
         self, pixels: Sequence[int], shape: Sequence[int], spec: ModelSpec, layers: LayerGraph

@@ -17,8 +17,8 @@ from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.receptive_field import Resampled, Window, source_of, sources
 
-How = Literal["evenly", "receptive field", "stated", "measured", "centred"]
-"""How it is known where units lie."""
+How = Literal["evenly", "receptive field", "stated", "measured"]
+"""How it is known where an output lies."""
 
 
 @dataclass(frozen=True)

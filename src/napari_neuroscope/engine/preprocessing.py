@@ -84,6 +84,7 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
     unit = _to_unit_range(values, spec.input.value_range, notes)
     unit = _match_channels(unit, image_channels, channels, spec.input.order)
     tensor, grid = _resize(torch.from_numpy(unit), spec.input)
+    notes.extend(_shrunk_notes(spec, grid, values.shape[1:]))
     order = spec.input.order or {1: "gray", 3: "rgb"}.get(channels, "n")
     if order == "bgr":
         tensor, unit = tensor.flip(0), unit[::-1]
@@ -278,6 +279,18 @@ def _resize(values: Tensor, spec: InputSpec) -> tuple[Tensor, Grid]:
     start = [(n - w) // 2 for n, w in zip(resized, wanted, strict=True)]
     cut = tuple(slice(s, s + w) for s, w in zip(start, wanted, strict=True))
     return values[(slice(None), *cut)], grid.window(start, wanted)
+
+
+def _shrunk_notes(spec: ModelSpec, grid: Grid, shape: Sequence[int]) -> list[str]:
+    """Say that a segmenter of one size sees a larger image smaller than it is."""
+    most = max(grid.scale)
+    if spec.task != "segmentation" or not isinstance(spec.input.size, tuple) or most <= 1:
+        return []
+    return [
+        f"the image of {_by(shape)} pixels was made {most:.3g} times smaller for the network, which "
+        f"takes {_by(spec.input.size)}: objects are seen smaller than they are (the spec's "
+        f"input.resize: tile runs a convolutional one over it tile by tile)"
+    ]
 
 
 def _wanted(size: SizeRule | tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -17,6 +17,8 @@ Ask = Callable[[Tensor], Tensor | None]
 _CHANGED = 1e-5
 # How much brighter than its noise the one pixel is.
 _BRIGHT = 20.0
+# How many neighbours are asked where units do not lie as expected.
+_IN_TURN = 4
 
 
 def measured_layout(
@@ -54,18 +56,46 @@ def measured_layout(
         pitches = _pitches_between(pitches, pixels, units, (middle, away),
                                    (seen, _seen(ask, noise, answer, away)))  # fmt: skip
     found = []
-    for axis, (n, m, pitch) in enumerate(zip(pixels, units, pitches, strict=True)):
+    starts = _starts(pitches, middle, seen)
+    left_over = [n - m * (p or 1) for n, m, p in zip(pixels, units, pitches, strict=True)]
+    # Of units that are cut or interpolated, neighbouring pixels are seen in turn.
+    if any(_differ(s, o, p) for s, o, p in zip(starts, left_over, pitches, strict=True)):
+        near = [[place + away for place in middle] for away in range(_IN_TURN)]
+        each = [_starts(pitches, place, _seen(ask, noise, answer, place)) for place in near]
+        starts = [_mean(along) for along in zip(*each, strict=True)]
+    for start, over, pitch in zip(starts, left_over, pitches, strict=True):
         assert pitch is not None
-        left_over = n - m * pitch
-        start = left_over / 2
-        if seen is not None and (middle_of := seen[axis]) is not None:
-            at = Fraction(2 * middle[axis] + 1, 2) - (middle_of + Fraction(1, 2)) * pitch
-            # A unit's own place can't be told more exactly by one pixel.
-            if abs(at - start) > pitch / 2:
-                start = Fraction(round(2 * at), 2)
-        whole = abs(left_over) >= pitch
-        found.append(Cells(start, pitch, left_over if whole else min(left_over, Fraction(0))))
+        at = over / 2
+        if start is not None and _differ(start, over, pitch):
+            at = Fraction(round(4 * start), 4)
+        whole = abs(over) >= pitch
+        found.append(Cells(at, pitch, over if whole else min(over, Fraction(0))))
     return tuple(found)
+
+
+def _starts(
+    pitches: Sequence[Fraction | None],
+    place: Sequence[int],
+    seen: Sequence[Fraction | None] | None,
+) -> list[Fraction | None]:
+    """Return where the first cell begins, by the middle of the units that see a pixel."""
+    if seen is None:
+        return [None] * len(place)
+    return [
+        None if middle is None or pitch is None
+        else Fraction(2 * at + 1, 2) - (middle + Fraction(1, 2)) * pitch
+        for at, middle, pitch in zip(place, seen, pitches, strict=True)
+    ]  # fmt: skip
+
+
+def _differ(start: Fraction | None, over: Fraction, pitch: Fraction | None) -> bool:
+    """Whether cells begin elsewhere than centred ones; a unit's own place is no more exact."""
+    return start is not None and pitch is not None and abs(start - over / 2) > pitch / 2
+
+
+def _mean(starts: Sequence[Fraction | None]) -> Fraction | None:
+    known = [start for start in starts if start is not None]
+    return sum(known, Fraction(0)) / len(known) if known else None
 
 
 def _pitches(

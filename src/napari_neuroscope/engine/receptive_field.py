@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, NotByTilesError
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.layers import LayerGraph
@@ -279,8 +279,8 @@ def beyond(
     return tuple(found)
 
 
-def _not_by_parts(name: str, operation: str, why: str) -> NeuroscopeError:
-    return NeuroscopeError(
+def _not_by_parts(name: str, operation: str, why: str) -> NotByTilesError:
+    return NotByTilesError(
         f"“{name}” ({operation}) {why}, so this network can't be run tile by tile; explain a part "
         f"of the image that fits the memory."
     )

@@ -13,7 +13,7 @@ from napari_neuroscope.engine.outputs import Outputs
 from napari_neuroscope.engine.tiled_check import check_by_noise
 from napari_neuroscope.engine.tiled_input import TiledInput
 from napari_neuroscope.engine.tiled_targets import steps_of_output
-from napari_neuroscope.engine.tiles import Geometry, Tiling, kept, whole_shape
+from napari_neuroscope.engine.tiles import Geometry, Tiling, kept, overlap_notes, whole_shape
 
 
 def predict_tiled(network: Network, image: Any) -> Prediction:
@@ -55,9 +55,15 @@ def predict_tiled(network: Network, image: Any) -> Prediction:
             whole[(slice(None), *placed)] = values[(slice(None), *local)]
     assert whole is not None
     found = Outputs.of_arranged(whole, like=outputs)
+    grid = network.grid_of_output(input.whole_grid, found.predicted.shape)
     return Prediction(
         network.class_names,
         found,
-        network.grid_of_output(input.whole_grid, found.predicted.shape),
+        grid,
         Grid.of_image(input.image_shape),
+        (
+            *input.notes,
+            *overlap_notes(how, geometry, spec),
+            *network.notes_of_output(grid, input.whole_grid),
+        ),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, NotByTilesError
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.preprocessing import guess_image_axes
 from napari_neuroscope.engine.receptive_field import beyond, strides
@@ -305,7 +305,7 @@ class Geometry:
     def _check_even(self, n: int, axis: int) -> None:
         block = self.block[axis]
         if self.even and n % block:
-            raise NeuroscopeError(
+            raise NotByTilesError(
                 f"A side of {n} pixels is no multiple of {block}, the network's stride, so tiles "
                 f"would be resampled otherwise than the whole; set the spec's input.size to "
                 f"{{min: {block}, step: {block}}} and input.resize to pad, or cut the image."
@@ -330,7 +330,7 @@ class Geometry:
                 if self.fixed
                 else f"give {max(before + after + 2 * spacing, least)} at least"
             )
-            raise NeuroscopeError(
+            raise NotByTilesError(
                 f"A tile of {tile} pixels is too small: of each side {before} and {after} are "
                 f"thrown away; {advice}."
             )
@@ -349,6 +349,22 @@ class Geometry:
             core += step
         start = last_start(core)
         return [*places, (start, n - start, (core, n))]
+
+
+def overlap_notes(
+    how: Tiling, geometry: Geometry, spec: ModelSpec, pulled: Iterable[str] = ()
+) -> list[str]:
+    """Say where tiles overlap by less than makes the result that of the whole image."""
+    pulled = list(pulled)
+    own, needed = how.margins(geometry, spec, pulled), geometry.margins(pulled)
+    overlap, most = (max(n for axis in margins for n in axis) for margins in (own, needed))
+    if own == needed or overlap >= most:
+        return []
+    said = "the spec's halo says" if how.overlap is None else "was asked"
+    return [
+        f"tiles overlap by {overlap} pixels, as {said}; {most} make the result that of the "
+        f"whole image"
+    ]
 
 
 def _by_windows(reach: Any) -> bool:

@@ -16,6 +16,7 @@ import torch
 from napari_neuroscope.engine.errors import (
     NeuroscopeError,
     NeuroscopeWarning,
+    NotByTilesError,
     OutOfMemoryError,
     Progress,
     Stopped,
@@ -55,6 +56,7 @@ from napari_neuroscope.engine.tiles import (
     Tiling,
     Window,
     kept,
+    overlap_notes,
     part_of,
     whole_shape,
 )
@@ -261,6 +263,7 @@ class _Job:
         self.made: Stacked | None = None
         self.map_notes: list[str] = []
         self.layer_shapes: list[list[int]] = []
+        self.output_shape: tuple[int, ...] = ()
         self.whole: tuple[int, ...] = ()
         self.cut: tuple[slice, ...] = ()
 
@@ -272,7 +275,7 @@ class _Job:
         names = choose_layers(self.network, self.chosen, layer, self.options)
         for name in names:
             if name not in self.geometry.steps:
-                raise NeuroscopeError(
+                raise NotByTilesError(
                     f"Of the layer “{name}” it is not known where its positions lie in a tile; "
                     f"choose one before it."
                 )
@@ -395,6 +398,10 @@ class _Job:
     def _trace(self, tile: Tile, *, gradients: bool) -> Trace:
         prepared = self.input.window(tile.start, tile.shape)
         trace = self.network.trace_of_part(prepared, self.layers, gradients=gradients)
+        if not self.output_shape:
+            own_shape = trace.outputs.predicted.shape
+            steps = steps_of_output(self.geometry, own_shape, tile.shape)
+            self.output_shape = whole_shape(tile, own_shape, self.input.shape, steps)
         if not self.layer_shapes:
             for name in self.layers:
                 channels, *own = trace.activation(name).shape
@@ -515,7 +522,7 @@ class _Job:
                 if not self._on_input and any(
                     m * step != n for m, step, n in zip(own, steps, tile.shape, strict=True)
                 ):
-                    raise NeuroscopeError(
+                    raise NotByTilesError(
                         f"The units of the layer “{name}” don't divide the image evenly, so its map "
                         f"can't be brought to another grid tile by tile; ask for one layer."
                     )
@@ -525,6 +532,10 @@ class _Job:
         if self.chosen.name in ("score_map", "fusion_score_map"):
             return steps_of_output(self.geometry, shape, tile.shape)
         return self.geometry.steps[""]
+
+    def _output_grid(self) -> Grid:
+        """Return where the positions of the output for the whole lie."""
+        return self.network.grid_of_output(self.input.whole_grid, self.output_shape)
 
     def _whole_grid(self) -> Grid:
         """Return where the positions of the map of the whole lie."""
@@ -551,14 +562,7 @@ class _Job:
         if own == needed:
             check_by_noise(self.network, self.geometry, self.input.shape, self.layers, self.pulled)
             return []
-        overlap, most = (max(n for axis in margins for n in axis) for margins in (own, needed))
-        if overlap >= most:
-            return []
-        said = "the spec's halo says" if self.how.overlap is None else "was asked"
-        return [
-            f"tiles overlap by {overlap} pixels, as {said}; {most} make the result that of the "
-            f"whole image"
-        ]
+        return overlap_notes(self.how, self.geometry, self.network.spec, self.pulled)
 
     def _offer(self, tiles: list[Tile], notes: list[str]) -> Callable[[int, int], None]:
         """Return what hands out the map so far, now and then."""
@@ -600,6 +604,7 @@ class _Job:
         }
         notes = [
             *notes,
+            *network.notes_of_output(self._output_grid(), self.input.whole_grid),
             *(note for tally in tallies for note in tally.notes),
             *layer_notes(network, self.chosen, self.options, self.layers),
             *self.map_notes,

@@ -39,6 +39,7 @@ from napari_neuroscope.engine.frameworks.onnx_files import (
     digest_of,
     load_onnx,
 )
+from napari_neuroscope.engine.frameworks.onnx_reach import reach_of_node
 from napari_neuroscope.engine.layers import Layer, LayerGraph
 from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.spec import ModelSpec, Normalization
@@ -103,11 +104,13 @@ class OnnxFramework(Framework):
 
     def __init__(self, model: Any, device: str) -> None:
         self.lock = self.undisturbed()
+        file = OnnxFile.of(model)
         try:
-            self._open(OnnxFile.of(model), device)
+            self._open(file, device)
         except ValueError as error:
             # A name in it is no text, or an attribute of no known type.
-            raise NeuroscopeError(f"The ONNX network is broken: {_plain(str(error))}.") from error
+            title = file.title[:1].upper() + file.title[1:]
+            raise NeuroscopeError(f"{title} is broken: {_plain(str(error))}.") from error
 
     def _open(self, file: OnnxFile, device: str) -> None:
         from napari_neuroscope.engine.frameworks.onnx_bounds import refuse_long_shapes
@@ -120,7 +123,7 @@ class OnnxFramework(Framework):
         if proto.functions:
             file = file.without_functions()
             proto = file.model
-        refuse_long_shapes(proto.graph, file.title)
+        refuse_long_shapes(proto.graph, file.title[:1].upper() + file.title[1:])
         self._graph = OnnxGraph.of(proto.graph)
         self._check_ends()
         hidden = [name for name in self._graph.of_image if name not in self._graph.outputs]
@@ -323,6 +326,7 @@ class OnnxFramework(Framework):
         for name, before in inputs.items():
             for source in before:
                 outputs[source].append(name)
+        space = len(spec.input.space)
         layers = [
             Layer(
                 name,
@@ -336,13 +340,21 @@ class OnnxFramework(Framework):
                 altered=name in altered,
                 differentiable=False,
                 description=self._graph.of_image[name].description,
+                reach=reach_of_node(
+                    self._graph.of_image[name],
+                    space,
+                    axes[name],
+                    self._graph.weights,
+                    self._graph.numbers,
+                ),
+                takes_input=self._input.name in self._graph.of_image[name].inputs,
             )
             for name in self._tensors
         ]
         final: tuple[str, Literal["softmax", "sigmoid"]] | None = None
         if ending is not None and (ending.kind == "sigmoid" or _sums_to_one(answer, ending, spec)):
             final = ending.layer, ending.kind
-        return LayerGraph(layers, len(spec.input.space), final), answer
+        return LayerGraph(layers, space, final), answer
 
     def run(
         self,

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
@@ -50,6 +50,8 @@ _CHANNELS_FIRST = {
 }  # fmt: skip
 _NEW_AXES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Gather", "Einsum"}
 _MATRIX = {"MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "FusedMatMul"}
+# As many as a padding of a volume has.
+_FEW = 16
 _LEARNS_NOTHING = {"pooling", "upsampling", "reshape", "dropout"}
 _WEIGHT_TYPES = {
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16,
@@ -121,6 +123,8 @@ class OnnxGraph:
         The shapes and types of all constant tensors.
     of_image
         The tensors whose values come from the image, in order, and the nodes that make them.
+    numbers
+        The values of short constant tensors of whole numbers, such as paddings.
     """
 
     inputs: dict[str, tuple[int, tuple[int | None, ...] | None]]
@@ -128,6 +132,7 @@ class OnnxGraph:
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     of_image: dict[str, Node] = field(default_factory=dict)
+    numbers: dict[str, list[int]] = field(default_factory=dict)
     _counted: dict[tuple[str, ...], int] = field(default_factory=dict)
     _steps: int = 0
 
@@ -144,6 +149,7 @@ class OnnxGraph:
             if value.name not in weights
         }
         made = cls(inputs, tuple(value.name for value in graph.output), weights=weights)
+        made.numbers = {t.name: few for t in graph.initializer if (few := _few_numbers(t))}
         seen = set(inputs)
         for proto in graph.node:
             outputs = tuple(name for name in proto.output if name)
@@ -152,6 +158,8 @@ class OnnxGraph:
             for attribute in proto.attribute:
                 if proto.op_type == "Constant" and attribute.name == "value" and outputs:
                     weights[outputs[0]] = attribute.t.data_type, tuple(attribute.t.dims)
+                    if few := _few_numbers(attribute.t):
+                        made.numbers[outputs[0]] = few
             # What is computed of an image's size alone says nothing of the image.
             if proto.op_type not in ("Shape", "Size") and not seen.isdisjoint(node.inputs):
                 seen.update(outputs)
@@ -312,6 +320,17 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
         return None
     # A size that is not positive is none that is known.
     return tuple(d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim)
+
+
+def _few_numbers(tensor: onnx.TensorProto) -> list[int] | None:
+    """Return the values of a short tensor of whole numbers that is in the file itself."""
+    whole = tensor.data_type in (TensorProto.INT64, TensorProto.INT32)
+    if not whole or tensor.external_data or math.prod(tensor.dims) > _FEW:
+        return None
+    try:
+        return [int(n) for n in numpy_helper.to_array(tensor).reshape(-1)]
+    except ValueError:
+        return None
 
 
 def _inputs(node: onnx.NodeProto) -> Iterator[str]:

@@ -1,0 +1,78 @@
+"""Images larger than the one size that a segmenter takes, where nothing says what to do with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.preprocessing import guess_image_axes
+from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.tiles import Geometry, Tiling
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.network import Network
+
+
+def spec_by_tiles(network: Network, image: Any) -> ModelSpec | None:
+    """Return the spec by which a network of one size is run tile by tile on a larger image.
+
+    None where the image is not larger, its spec says what to do, or it is not convolutional.
+    """
+    if not _is_open(network) or not is_larger(network.spec, image, network.channels):
+        return None
+    return network.spec_of_tiles
+
+
+def find_spec_of_tiles(network: Network) -> ModelSpec | None:
+    """Return the spec by which a network of one size is run tile by tile; None if it can't be."""
+    from napari_neuroscope.engine.tiled_check import check_by_noise
+
+    if not _is_open(network):
+        return None
+    size = network.spec.input.size
+    assert isinstance(size, tuple)
+    spec = _with_input(network.spec, resize="tile")
+    try:
+        geometry = Geometry.of(network.layers, spec)
+        with network.undisturbed():
+            check_by_noise(network, geometry, tuple(2 * n for n in size), [], [])
+    except NeuroscopeError:
+        return None
+    for halo in (spec.input.halo, min(size) // 4):
+        stated = spec if halo is None else _with_input(spec, halo=halo)
+        margins = Tiling().margins(geometry, stated)
+        try:
+            geometry.tiles(
+                [n + b for n, b in zip(size, geometry.block, strict=True)], size, margins
+            )
+        except NeuroscopeError:
+            continue
+        return stated
+    return None
+
+
+def _is_open(network: Network) -> bool:
+    """Whether a network takes one size alone, and nobody said what is done with others."""
+    spec = network.spec
+    if spec.task != "segmentation" or not isinstance(spec.input.size, tuple):
+        return False
+    # A package says its size; how images are brought to it is left to who runs it.
+    implied = network.published is not None and spec.input.resize == "fit"
+    said = "resize" in network.stated.input.model_fields_set
+    return implied or (not said and network.takes_one_size)
+
+
+def is_larger(spec: ModelSpec, image: Any, channels: int) -> bool:
+    """Whether an image has more pixels along an axis than the one size that a network takes."""
+    shape, space, size = np.shape(image), spec.input.space, spec.input.size
+    if not isinstance(size, tuple):
+        return False
+    axes = spec.image_axes or guess_image_axes(shape, space, channels)
+    sizes = dict(zip(axes, shape, strict=False))
+    return any(sizes.get(axis, 0) > most for axis, most in zip(space, size, strict=True))
+
+
+def _with_input(spec: ModelSpec, **changes: Any) -> ModelSpec:
+    return spec.model_copy(update={"input": spec.input.model_copy(update=changes)})
