@@ -18,9 +18,10 @@ import napari_neuroscope as ns
 import packages
 from napari_neuroscope.cli import main
 from napari_neuroscope.engine.bioimageio.description import Description, read
+from napari_neuroscope.engine.bioimageio.package import Package
 from napari_neuroscope.engine.bioimageio.published import check_published
 from napari_neuroscope.engine.bioimageio.reading import spec_of
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError, digest_of
 from napari_neuroscope.engine.loading import spec_path
 
 
@@ -904,3 +905,90 @@ def test_a_description_with_anything_at_one_place(valid: Any, data: st.DataObjec
     found = understood(changed)
     if found is not None:
         assert all(isinstance(source, str) for source in found.sources())
+
+
+# --- what changes while it is opened ---
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrustStore:
+    """Where trust is remembered, of no user's own."""
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: tmp_path / "config")
+    return TrustStore()
+
+
+def test_what_was_trusted_is_what_is_opened(tmp_path: Path, store: TrustStore) -> None:
+    folder = packages.make(tmp_path / "net", formats=("pytorch_state_dict",))
+    path, code = packages.zipped(folder), (folder / "net.py").read_bytes()
+    sources = {"net.py", "weights.pytorch_state_dict.pt"}
+    for package_path in (path, folder):
+        with Package(package_path) as package:
+            package.description()
+            assert package.seal(sources) == package.digest(sources)
+            # What is written now is not what was trusted, and nothing of it is taken.
+            if package_path == path:
+                path.write_bytes(b"PK\x03\x04 something else")
+            else:
+                (folder / "net.py").write_text("raise SystemExit")
+            assert package.content("net.py") == code
+            assert package.file("net.py") != folder / "net.py"
+    (folder / "net.py").write_bytes(code)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be exchanged there")
+def test_a_package_that_is_exchanged_while_it_is_opened(
+    tmp_path: Path, store: TrustStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trusted one takes its place between the look at what it says and the look at its hash."""
+    folder = packages.make(tmp_path / "net", formats=("pytorch_state_dict",))
+    trusted = packages.zipped(folder).rename(tmp_path / "trusted.zip")
+    store.add(digest_of(trusted), "trusted.zip")
+    description = packages.read(folder)
+    ran = tmp_path / "ran"
+    description["weights"]["pytorch_state_dict"]["architecture"] = {
+        "import_from": "numpy",
+        "callable": "save",
+        "kwargs": {"file": str(ran), "arr": 1},
+    }
+    packages.write(folder, description)
+    path = packages.zipped(folder)
+    digest = Package.digest
+
+    def exchanged(package: Package, sources: Any) -> str:
+        path.unlink(missing_ok=True)
+        path.hardlink_to(trusted)
+        return digest(package, sources)
+
+    monkeypatch.setattr(Package, "digest", exchanged)
+    with pytest.raises(ns.NeuroscopeError, match="was changed while it was opened"):
+        ns.load(path)
+    assert not list(tmp_path.glob("ran*"))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"import_from": "os", "callable": "mkdir", "kwargs": {"path": "ran"}},
+        {"import_from": "torch", "callable": "save", "kwargs": {"obj": 1, "f": "ran"}},
+        {"import_from": "torch.nn", "callable": "Module.train", "kwargs": {}},
+    ],
+)
+def test_what_a_package_names_is_a_strangers_choice(
+    architecture: dict[str, Any], tmp_path: Path, store: TrustStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = packages.make(tmp_path / "net", formats=("pytorch_state_dict",))
+    description = packages.read(folder)
+    description["weights"]["pytorch_state_dict"]["architecture"] = architecture
+    packages.write(folder, description)
+    name = f"{architecture['import_from']}:{architecture['callable']}"
+    for path in (folder, packages.zipped(folder)):
+        with pytest.raises(UntrustedError, match=f"it calls {name} with") as refusal:
+            ns.load(path)
+        assert refusal.value.path == path
+        # A yes is for this package, and for what it called then.
+        store.add(refusal.value.sha256, path.name)
+        if architecture["import_from"] == "os":
+            with pytest.raises(ns.NeuroscopeError, match="standard library"):
+                ns.load(path)
+    assert not (tmp_path / "ran").exists() or architecture["import_from"] == "torch"
