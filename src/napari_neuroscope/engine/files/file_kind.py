@@ -9,6 +9,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files.bounded_file import cant_be_read, guess, open_regular
 from napari_neuroscope.engine.files.bounded_zip import open_zip
 from napari_neuroscope.engine.files.safetensors_header import is_safetensors
+from napari_neuroscope.engine.plain_text import quoted
 
 Kind = str
 """What a file is, for a person: a framework says which kinds it loads."""
@@ -108,9 +109,10 @@ def _kind_of_zip(path: Path) -> Kind:
         return "TorchScript"
     if "data.pkl" in inner:
         return "torch checkpoint"
+    shown = ", ".join(quoted(name, 60) for name in names[:3]) or "nothing"
     raise NeuroscopeError(
         f"“{path.name}” is a zip archive, but no network of a kind that is known here; it holds "
-        f"{', '.join(names[:3]) or 'nothing'}{', …' if len(names) > 3 else ''}."
+        f"{shown}{', …' if len(names) > 3 else ''}."
     )
 
 

@@ -128,7 +128,8 @@ class PickleProgram:
         self.work += work
         if self.work > limits.MOST_PICKLE_OPERATIONS:
             raise LongPickleError(
-                f"a pickle of more than {limits.MOST_PICKLE_OPERATIONS:,} operations"
+                f"a pickle of more than {limits.MOST_PICKLE_OPERATIONS:,} operations, too long to be "
+                f"looked through"
             )
 
     # --- the stack and the memo
@@ -170,7 +171,7 @@ class PickleProgram:
         inner = [item for item in items if isinstance(item, _Tuple)]
         depth = 1 + max((item.depth for item in inner), default=0)
         if depth > _MOST_DEPTH:
-            raise LongPickleError(f"a pickle with tuples that lie more than {_MOST_DEPTH} deep")
+            raise LongPickleError(f"a pickle with tuples more than {_MOST_DEPTH} deep")
         size = 1 + len(items) + sum(item.size for item in inner)
         self._stack.append(_Tuple(items, size, depth))
 
@@ -315,7 +316,7 @@ def _work_of_key(key: Any) -> int:
         # Tuples, unlike texts, are gone through at each look, and different ones may be mixed up.
         return _TUPLE_AS_KEY + key.size
     if isinstance(key, int) and abs(key) >= 1 << 60:
-        raise LongPickleError("a pickle with numbers as keys that no program gives")
+        raise LongPickleError("a pickle with keys that take long to be looked up")
     return 1
 
 

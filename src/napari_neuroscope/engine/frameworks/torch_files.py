@@ -137,5 +137,5 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
         # Such as tensors without data, or of a layout that the network's are not of.
         raise NeuroscopeError(
             f"The weights in “{path.name}” can't be copied into the network: "
-            f"{shortened(reason_of(error), 160)}."
+            f"{shortened(' '.join(str(error).split()), 200).rstrip('.')}."
         ) from error

@@ -66,7 +66,7 @@ def load_checkpoint(path: Path, *, trust: bool) -> Any:
     try:
         program = _program_of_archive(path) if zipped else _program_of_old(path)
     except LongPickleError as error:
-        would_run = f"{error}, which is too long to be looked through"
+        would_run = str(error)
     except BrokenPickleError as error:
         raise NeuroscopeError(
             f"“{path.name}” is a broken torch checkpoint ({error}); download or save it again."
@@ -105,7 +105,7 @@ def imports_of(content: bytes) -> list[str]:
 
 def _dangerous(names: Iterable[str]) -> list[str]:
     left = [name for name in names if name not in _HARMLESS and not _is_storage(name)]
-    return most_dangerous_first(left) or [HIDDEN]
+    return most_dangerous_first(left or names) or [HIDDEN]
 
 
 def _is_storage(name: str) -> bool:
@@ -124,7 +124,9 @@ def _program_of_archive(path: Path) -> PickleProgram:
     with open_torch_archive(path) as archive:
         entry = archive.records.get("data.pkl")
         if entry is not None and entry.file_size > limits.MOST_PICKLE:
-            raise LongPickleError(f"a pickle of more than {limits.MOST_PICKLE:,} bytes")
+            raise LongPickleError(
+                f"a pickle of more than {limits.MOST_PICKLE:,} bytes, too long to be looked through"
+            )
         program = program_of(archive.read("data.pkl", limits.MOST_PICKLE))
         if program.regular:
             archive.refuse_what_is_not_stored(program.stored, "data")

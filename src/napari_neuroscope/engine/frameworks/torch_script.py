@@ -92,7 +92,7 @@ def _opened(path: Path) -> torch.jit.ScriptModule:
 def _checked_copy(path: Path) -> Iterator[tuple[Path, str]]:
     """Yield a private copy with nothing but the program, and what is asked about it, in words."""
     with TemporaryDirectory(prefix="neuroscope-", ignore_cleanup_errors=True) as folder:
-        copy = Path(folder) / "network.pt"
+        copy = Path(folder) / path.name
         with open_torch_archive(path) as archive:
             archive.write_copy(copy, _is_needed)
         with open_torch_archive(copy) as archive:
@@ -132,7 +132,7 @@ def _imports(archive: TorchArchive, folder: str) -> list[str]:
             f"it again."
         ) from error
     except LongPickleError as error:
-        return [f"{error}, which is too long to be looked through"]
+        return [str(error)]
     archive.refuse_what_is_not_stored(program.stored, folder)
     asked = [] if program.regular else ["data that isn't of the form that PyTorch writes"]
     return asked + [f"the import {quoted(n, 60)}" for n in program.names if not _is_of_data(n)]
