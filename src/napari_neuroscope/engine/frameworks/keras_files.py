@@ -98,10 +98,16 @@ def _load(
         import keras
 
         raise NeuroscopeError(
-            f"“{path.name}” can't be loaded by Keras {keras.__version__}: {reason_of(error)}. If "
+            f"“{path.name}” can't be loaded by Keras {keras.__version__}: {_reason(error)}. If "
             f"it has layers of your own, import the package that registers them first, or give a "
             f"factory."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what Keras says, without what it says around it."""
+    inner = str(error).rpartition("Exception encountered: ")[2].strip()
+    return shortened(inner.splitlines()[0], 200).rstrip(".") if inner else reason_of(error)
 
 
 def _load_model(content: Path, *, safe: bool) -> Any:

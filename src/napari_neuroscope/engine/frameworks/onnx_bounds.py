@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import onnx
@@ -20,7 +20,8 @@ _FOLLOWED = {
     "Unsqueeze", "Flatten", "Transpose", "Abs", "Floor", "Ceil",
 }  # fmt: skip
 _MOST_AXES = 64
-_TYPES = frozenset(TensorProto.DataType.values())
+ALL_TYPES = frozenset(TensorProto.DataType.values())
+_WHOLE = (TensorProto.INT64, TensorProto.INT32)
 _REFERENCES = {TensorProto.UNDEFINED, TensorProto.STRING}
 # A number of eight bytes is written as one byte at least.
 _MOST_PACKED = 8
@@ -69,7 +70,7 @@ def tensors_in(message: Any) -> Iterator[TensorProto]:
 
 def bytes_of(data_type: int, count: int) -> int:
     """Return how many bytes so many numbers of a type take, or words their references."""
-    if data_type in _REFERENCES or data_type not in _TYPES:
+    if data_type in _REFERENCES or data_type not in ALL_TYPES:
         return 8 * count
     return helper.tensor_dtype_to_np_dtype(data_type).itemsize * count
 
@@ -86,6 +87,11 @@ def _refuse_claim(tensor: TensorProto, title: str) -> None:
             f"{title} is broken: {named(tensor)} has the shape "
             f"{shortened(str(list(tensor.dims[:_MOST_AXES])), 100)}, which can't be; export it "
             f"again."
+        )
+    if tensor.data_type not in ALL_TYPES:
+        raise NeuroscopeError(
+            f"{title} is broken, or newer than the onnx that is installed: {named(tensor)} is of an "
+            f"unknown type."
         )
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
         return
@@ -106,7 +112,8 @@ def _refuse_sparse(message: Any, title: str, most: int) -> None:
         total += bytes_of(sparse.values.data_type, math.prod(sparse.dims))
         if total > most:
             raise NeuroscopeError(
-                f"{title} has sparse weights such as {named(sparse.values)[4:]} that would take "
+                f"{title} has weights such as “{shortened(sparse.values.name, 80)}”, mostly of zeros "
+                f"that are not written, which would take "
                 f"{total:,} bytes, far more than the file has; it is not opened."
             )
 
@@ -216,13 +223,22 @@ def refuse_long_shapes(graph: onnx.GraphProto, title: str) -> None:
     NeuroscopeError
         Where they are longer than any network's.
     """
+    if followed_numbers(graph, _WHOLE) > limits.MOST_SHAPE_NUMBERS:
+        raise NeuroscopeError(
+            f"{title} computes shapes of more than {limits.MOST_SHAPE_NUMBERS:,} numbers, as no "
+            f"network does; it is not opened."
+        )
+
+
+def followed_numbers(graph: onnx.GraphProto, types: Collection[int]) -> int:
+    """Return how many numbers are computed where small constants of some types are followed."""
     length: dict[str, int] = {}
     for inside in (graph, *(inner for node in nodes_in(graph.node) for inner in graphs_of(node))):
-        length |= {t.name: math.prod(t.dims) for t in inside.initializer if _is_whole(t.data_type)}
+        length |= {t.name: math.prod(t.dims) for t in inside.initializer if t.data_type in types}
     total = 0
     for node in nodes_in(graph.node):
         if node.op_type == "Constant":
-            count = max((_numbers(a) for a in node.attribute), default=0)
+            count = max((_numbers(a, types) for a in node.attribute), default=0)
         elif node.op_type in ("Shape", "Size"):
             count = _MOST_AXES
         elif node.op_type in _JOINED:
@@ -233,22 +249,13 @@ def refuse_long_shapes(graph: onnx.GraphProto, title: str) -> None:
             count = max(length.get(name, 0) for name in node.input)
         else:
             continue
-        if not count:
-            continue
-        length.update(dict.fromkeys(node.output, count))
-        total += count if node.op_type != "Constant" else 0
-        if total > limits.MOST_SHAPE_NUMBERS:
-            raise NeuroscopeError(
-                f"{title} computes shapes of more than {limits.MOST_SHAPE_NUMBERS:,} numbers, as no "
-                f"network does; it is not opened."
-            )
+        if count:
+            length.update(dict.fromkeys(node.output, count))
+            total += count if node.op_type != "Constant" else 0
+    return total
 
 
-def _is_whole(data_type: int) -> bool:
-    return data_type in (TensorProto.INT64, TensorProto.INT32)
-
-
-def _numbers(attribute: AttributeProto) -> int:
+def _numbers(attribute: AttributeProto, types: Collection[int]) -> int:
     if attribute.HasField("t"):
-        return math.prod(attribute.t.dims) if _is_whole(attribute.t.data_type) else 0
-    return max(len(attribute.ints), int(attribute.HasField("i")))
+        return math.prod(attribute.t.dims) if attribute.t.data_type in types else 0
+    return max(len(attribute.ints), len(attribute.floats), int(attribute.HasField("i")))

@@ -10,10 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx.shape_inference import InferenceError
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
-from napari_neuroscope.engine.frameworks.onnx_bounds import bytes_of, graphs_of
-from napari_neuroscope.engine.frameworks.onnx_small_values import MOST, small_values
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.frameworks.onnx_bounds import (
+    ALL_TYPES,
+    bytes_of,
+    followed_numbers,
+    graphs_of,
+)
+from napari_neuroscope.engine.frameworks.onnx_small_values import MOST, known_values, small_values
 
 _COLUMNS = {"ConvTranspose", "DeformConv"}
 # Shapes that take longer to be inferred are as good as unknown.
@@ -146,12 +153,14 @@ def _large_constant(node: onnx.NodeProto) -> TensorProto | None:
 
 def _sizes(model: onnx.ModelProto) -> PassSizes | None:
     """Infer the shapes, and again with what they tell, until all are known."""
-    values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    values = known_values(model.graph)
+    # ONNX's own way to follow values has no bound.
+    follows = followed_numbers(model.graph, ALL_TYPES) <= limits.MOST_SHAPE_NUMBERS
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:
         try:
-            told = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-        except shape_inference.InferenceError as error:
+            told = shape_inference.infer_shapes(model, strict_mode=True, data_prop=follows).graph
+        except InferenceError as error:
             raise ShapesError(shortened(" ".join(str(error).split()), 200)) from error
         except Exception:  # noqa: BLE001  what can't be inferred is unknown, whatever the reason
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,16 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "Greater": np.greater, "And": np.logical_and, "Or": np.logical_or, "Min": np.minimum,
     "Max": np.maximum, "Where": np.where,
 }  # fmt: skip
+
+
+def known_values(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+    """Return the constants of a graph that are numbers."""
+    found = {}
+    for tensor in graph.initializer:
+        # Some types are none that NumPy knows.
+        with suppress(ValueError, TypeError, KeyError):
+            found[tensor.name] = numpy_helper.to_array(tensor)
+    return found
 
 
 def small_values(
