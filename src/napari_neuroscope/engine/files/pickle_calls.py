@@ -14,43 +14,19 @@ from typing import IO, Any, NamedTuple
 
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.pickle_names import HIDDEN
+from napari_neuroscope.engine.files.pickle_values import (
+    BrokenPickleError,
+    Call,
+    Encoded,
+    LongPickleError,
+    Named,
+    Stored,
+    Unknown,
+)
 
 _MOST_DEPTH = 100
 # How many operations of other kinds take as long.
 _CALL, _TUPLE_AS_KEY, _CHARACTERS = 10, 300, 100
-
-
-class BrokenPickleError(ValueError):
-    """Bytes that are no whole pickle."""
-
-
-class LongPickleError(ValueError):
-    """A pickle that is too long, or makes too much work, to be followed to its end."""
-
-
-class Named(NamedTuple):
-    """What a pickle imports, as ``module.name``."""
-
-    name: str
-
-
-class Stored(NamedTuple):
-    """Numbers that lie beside a pickle: of which kind, where, and how many."""
-
-    kind: str
-    key: str | int
-    numbers: int
-
-
-class Call(NamedTuple):
-    """A call of something that a pickle imports, with its arguments as far as they are known."""
-
-    name: str
-    arguments: tuple[Any, ...]
-
-
-class Unknown(NamedTuple):
-    """A value that only running would tell."""
 
 
 class _Items(list[Any]):
@@ -272,6 +248,10 @@ class PickleProgram:
             self.names[HIDDEN] = None
         self.calls.append(Call(name, arguments))
         self._charge(_CALL)
+        if name == "_codecs.encode" and arguments and isinstance(arguments[0], str):
+            self._charge(len(arguments[0]) // _CHARACTERS)
+            self._stack.append(Encoded(arguments[0]))
+            return
         made = _Items()
         for argument in arguments:
             self._charge(_work_of_argument(argument))
@@ -322,6 +302,7 @@ def _work_of_key(key: Any) -> int:
 
 def _work_of_argument(argument: Any) -> int:
     """Return how many operations it takes to go through an argument, and through its items."""
+    argument = argument.text if isinstance(argument, Encoded) else argument
     if isinstance(argument, str | bytes | bytearray):
         return len(argument) // _CHARACTERS
     if not isinstance(argument, _Items | _Tuple):

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files.bounded_file import open_regular
 from napari_neuroscope.engine.files.bounded_zip import BROKEN, open_zip_in, read_entry
-from napari_neuroscope.engine.files.pickle_calls import Stored
+from napari_neuroscope.engine.files.pickle_values import Stored
 
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x06"
 _LOCATOR_64 = b"PK\x06\x07"

@@ -14,15 +14,15 @@ import torch
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import open_regular
-from napari_neuroscope.engine.files.pickle_calls import (
+from napari_neuroscope.engine.files.pickle_calls import PickleProgram, program_of
+from napari_neuroscope.engine.files.pickle_names import HIDDEN, most_dangerous_first
+from napari_neuroscope.engine.files.pickle_values import (
     BrokenPickleError,
     Call,
+    Encoded,
     LongPickleError,
     Named,
-    PickleProgram,
-    program_of,
 )
-from napari_neuroscope.engine.files.pickle_names import HIDDEN, most_dangerous_first
 from napari_neuroscope.engine.files.trust import trusted_content
 from napari_neuroscope.engine.frameworks.torch_archive import bytes_of, open_torch_archive
 from napari_neuroscope.engine.plain_text import quoted
@@ -195,7 +195,8 @@ def _is_of_weights(call: Call) -> bool:
         return len(given) == 2 and isinstance(given[0], str) and str(given[1]) in _ENCODINGS
     if name in ("builtins.bytearray", "__builtin__.bytearray"):
         # A number would be a size.
-        return bool(given) and isinstance(given[0], str | bytes) and given[1:] in ((), *_LATIN)
+        known = bool(given) and isinstance(given[0], str | bytes | Encoded)
+        return known and given[1:] in ((), *_LATIN)
     return name in _let_by_the_user()
 
 

@@ -14,11 +14,8 @@ import torch
 
 from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.files.pickle_calls import (
-    BrokenPickleError,
-    LongPickleError,
-    program_of,
-)
+from napari_neuroscope.engine.files.pickle_calls import program_of
+from napari_neuroscope.engine.files.pickle_values import BrokenPickleError, LongPickleError
 from napari_neuroscope.engine.files.trial import TrialError, try_in_process
 from napari_neuroscope.engine.files.trust import TrustStore, digest_of, trusted_content
 from napari_neuroscope.engine.frameworks.torch_archive import TorchArchive, open_torch_archive
