@@ -12,6 +12,7 @@ final softmax or sigmoid is cut off, and the last layer then answers the logits.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import sys
 from collections import Counter, OrderedDict
@@ -32,7 +33,9 @@ from napari_neuroscope.engine.errors import (
     no_progress,
     shortened,
 )
+from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.files.free_memory import free_memory
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
@@ -46,6 +49,8 @@ from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
 
 _MOST_TRACES = 8
+_NUMBER = 4
+"""Bytes of a number of the image."""
 
 # --- arrays ---------------------------------------------------------------------------------------
 
@@ -385,7 +390,9 @@ class KerasFramework(Framework):
             self.model(_to_tensorflow(to_axes(x, spec.input.axes)), training=False)
         key = shape, spec.input.axes, spec.output.index, self._structure()
         if key not in self._traces:
-            traced = self._traces[key] = Traced(self.model, shape, spec, progress)
+            traced = Traced(self.model, shape, spec, progress)
+            self._refuse_large(traced, shape)
+            self._traces[key] = traced
             self.offers_several = traced.recorder.answers_several
             while len(self._traces) > _MOST_TRACES:
                 self._traces.popitem(last=False)
@@ -394,8 +401,27 @@ class KerasFramework(Framework):
 
     def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
         with self.passing("forward pass", spec, x):
+            # A pass that is too large is told before it runs.
+            self._traced(x, spec)
             given = _to_tensorflow(to_axes(x.float(), spec.input.axes))
             return offered_outputs(self.model, given, len(spec.input.space))
+
+    @staticmethod
+    def _refuse_large(traced: Traced, shape: tuple[int, ...]) -> None:
+        """Refuse a pass that takes more memory than there is, or than any network needs."""
+        total, largest = traced.graph.sizes
+        image = _NUMBER * math.prod(shape)
+        if total > max(limits.ALWAYS_PASS, limits.MOST_PASS_GROWTH * image):
+            why = "more than any network needs"
+        elif largest > limits.ALWAYS_PASS and largest > (free := free_memory()):
+            total, why = largest, f"of which {free:,} are free"
+        else:
+            return
+        sides = " × ".join(map(str, shape))
+        raise OutOfMemoryError(
+            f"A pass of the network for an input of {sides} would take {total:,} bytes of memory, "
+            f"{why}; give it a smaller one."
+        )
 
     def _structure(self) -> Hashable:
         """Return what changes when layers, their activations or their variables are exchanged."""
