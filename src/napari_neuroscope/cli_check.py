@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_neuroscope.cli_common import load, say
 from napari_neuroscope.engine.errors import NeuroscopeError
@@ -62,8 +62,9 @@ def check(parsed: argparse.Namespace) -> None:
     rows = [
         ("network", f"{network.name}, {network.framework} on {network.device}"),
         ("task", spec.task),
-        ("input", f"{network.channels} channels, {_size_in_words(spec)}"),
+        ("input", f"{network.channels} channels, {_size_in_words(network)}"),
         ("classes", f"{len(names)}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"),
+        *(("output", said) for said in network.about_output()),
         ("ends in", f"{final[1]}, cut off at “{final[0]}”" if final else "scores"),
         ("layers", f"{len(layers)}, {learnt:,} parameters"),
     ]
@@ -110,12 +111,16 @@ _AS_YAML = {
 }
 
 
-def _size_in_words(spec: Any) -> str:
-    size = spec.input.size
+def _size_in_words(network: Network) -> str:
+    spec, size = network.spec, network.spec.input.size
     if size is None:
         return "any size"
     if isinstance(size, tuple):
-        return " × ".join(map(str, size)) + f" ({spec.input.resize})"
+        larger = ""
+        if spec.task == "segmentation" and spec.input.resize != "tile":
+            by_tiles = network.spec_of_tiles is not None
+            larger = "; larger images tile by tile" if by_tiles else "; larger images are shrunk"
+        return " × ".join(map(str, size)) + f" ({spec.input.resize}{larger})"
     rules = [f"{least} + n · {step}" if step else str(least)
              for least, step in size.each(len(spec.input.space))]  # fmt: skip
     alike = len(set(rules)) == 1

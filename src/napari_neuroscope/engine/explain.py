@@ -391,16 +391,15 @@ def _stack(tensors: list[Tensor]) -> Tensor:
 def _on_one_grid(rows: list[list[Map]], prepared: Grid, space: int) -> tuple[Tensor, Grid]:
     """Stack maps on the finest of their grids: (class, layer, ..., *space), and where that lies.
 
-    Maps that lie alike keep their grid; others are brought to one that covers the whole input, and
-    are zero beside what they cover.
+    Maps that lie alike keep their grid; others are brought to one that covers all of them, and are
+    zero beside what they cover.
     """
     maps = [m.values for row in rows for m in row]
     grids = [m.lies_on(prepared) for row in rows for m in row]
     by_grid: dict[Grid, list[int]] = {}
     for number, grid in enumerate(grids):
         by_grid.setdefault(grid, []).append(number)
-    finest = tuple(max(sizes) for sizes in zip(*(grid.shape for grid in by_grid), strict=True))
-    onto = grids[0] if len(by_grid) == 1 else prepared.divided(finest)
+    onto = grids[0] if len(by_grid) == 1 else _common_grid(list(by_grid), prepared)
     stacked = None
     for grid, numbers in by_grid.items():
         # Maps of one shape are resampled together.
@@ -415,6 +414,14 @@ def _on_one_grid(rows: list[list[Map]], prepared: Grid, space: int) -> tuple[Ten
             stacked[numbers] = block
     assert stacked is not None
     return stacked.reshape(len(rows), len(rows[0]), *stacked.shape[1:]), onto
+
+
+def _common_grid(grids: list[Grid], prepared: Grid) -> Grid:
+    """Return the grid that maps on several grids are brought to."""
+    if all(grid.covers_like(prepared) for grid in grids):
+        finest = tuple(max(sizes) for sizes in zip(*(grid.shape for grid in grids), strict=True))
+        return prepared.divided(finest)
+    return min(grids, key=lambda grid: math.prod(grid.scale)).widened(grids)
 
 
 @dataclass(frozen=True)

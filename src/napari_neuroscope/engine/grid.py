@@ -6,6 +6,7 @@ at ``scale * i + offset``, in pixels of the image, whose own pixel centres are w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,20 @@ class Grid:
                 o + s * first for o, s, first in zip(self.offset, self.scale, start, strict=True)
             ),
         )
+
+    def widened(self, others: Sequence[Grid]) -> Grid:
+        """Return this grid with as many cells more on each side as it takes to cover others."""
+        starts, shape = [], []
+        for axis, (scale, offset) in enumerate(zip(self.scale, self.offset, strict=True)):
+            ends = [
+                ((o.offset[axis] - o.scale[axis] / 2 - offset) / scale + 0.5,
+                 (o.offset[axis] + (o.shape[axis] - 0.5) * o.scale[axis] - offset) / scale + 0.5)
+                for o in (self, *others)
+            ]  # fmt: skip
+            first = math.floor(min(first for first, _ in ends) + 1e-6)
+            starts.append(first)
+            shape.append(math.ceil(max(last for _, last in ends) - 1e-6) - first)
+        return self.window(starts, shape)
 
     def without_first(self, count: int) -> Grid:
         """Return the grid along all axes but the first ones."""

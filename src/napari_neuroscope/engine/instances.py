@@ -15,7 +15,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError, Progress, Stopped, 
 from napari_neuroscope.engine.explain import choose_layers, passing_errors
 from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.grid import Grid, resample
-from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
+from napari_neuroscope.engine.methods.registry import Method, Needs, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.target import Instance, ResolvedTarget, Score, Target
@@ -274,8 +274,7 @@ class _Asker:
         trace, image = self.trace, self.trace.prepared.image
         needs = self.chosen.needs_with(self.options)
         needed = self.layer if Needs.LAYER in needs else None
-        result = self.chosen(trace, target, needed, **self.options)
-        made = result if isinstance(result, Map) else Map(result)
+        made = self.chosen(trace, target, needed, **self.options)
         if made.values.ndim == len(made.axes):
             raise NeuroscopeError(f"{self.chosen.title} makes no map; choose a method that does.")
         grid = made.lies_on(trace.prepared.grid)

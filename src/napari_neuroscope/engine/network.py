@@ -339,6 +339,14 @@ class Network:
         """
         return self._finder.grid(onto, shape, self.spec, self.layers)
 
+    def about_output(self) -> tuple[str, ...]:
+        """Say of the output what `notes_of_output` does, for an image of a usual size."""
+        layers = self.layers
+        onto = Grid.of_image(layers.input_shape)
+        placed = self.spec.task == "segmentation" and bool(self._finder.shape)
+        grid = self.grid_of_output(onto, self._finder.shape) if placed else None
+        return self.notes_of_output(grid, onto)
+
     def notes_of_output(self, grid: Grid | None, onto: Grid) -> tuple[str, ...]:
         """Say which of several outputs is explained, and what of the image it leaves out.
 

@@ -66,12 +66,15 @@ class OutputFinder:
         Which of several outputs is explained; None where there is one, or it was stated.
     how
         How it is known where the output lies.
+    shape
+        The output's positions for the input that the layers were found with; () where it has none.
     """
 
     def __init__(self, adapter: Framework) -> None:
         self._adapter = adapter
         self.choice: OutputChoice | None = None
         self.how: How = "evenly"
+        self.shape: tuple[int, ...] = ()
         self._looked = False
         self._measured: Layout | None = None
         self._layer: str | None = None
@@ -172,8 +175,8 @@ class OutputFinder:
                 (cells[n] for n in reversed(list(cells)) if layers.grid(n) == grid), None
             )
         if spec.task == "segmentation":
-            shape = Outputs(output, None, spec, None, grid).predicted.shape
-            self._layer = output_layer(layers, cells, shape)
+            self.shape = tuple(Outputs(output, None, spec, None, grid).predicted.shape)
+            self._layer = output_layer(layers, cells, self.shape)
 
     def grid_of_row(
         self, output: Tensor, spec: ModelSpec, layers: LayerGraph, pixels: Sequence[int]
@@ -248,7 +251,7 @@ class OutputFinder:
 
         channels = spec.input.channels or self._adapter.input_channels() or 3
         with self._adapter.undisturbed():
-            return measured_layout(ask, channels, pixels, larger(pixels, spec))
+            return measured_layout(ask, channels, pixels, larger(tuple(pixels), spec))
 
 
 def _cropped(crop: float | Sequence[float], pixels: Sequence[int], shape: Sequence[int]) -> Layout:
@@ -256,6 +259,11 @@ def _cropped(crop: float | Sequence[float], pixels: Sequence[int], shape: Sequen
     found = []
     for out, n, m in zip(each, pixels, shape, strict=True):
         start = Fraction(out).limit_denominator(64)
+        if 2 * start >= n:
+            raise NeuroscopeError(
+                f"The spec's output.crop leaves nothing of an input of {n} pixels: it says {out:g} on "
+                f"each side."
+            )
         found.append(Cells(start, (n - 2 * start) / m, 2 * start))
     return tuple(found)
 
@@ -269,7 +277,7 @@ def _is_usual(shape: Sequence[int], pixels: Sequence[int], spec: ModelSpec) -> b
     if len(body) not in (space, space + 1):
         return False
     positions = body[-space:]
-    return min(positions) < 2 or keeps_aspect(positions, pixels)
+    return min(positions) < 2 or keeps_aspect(positions, tuple(pixels))
 
 
 def _are_whole(values: Tensor) -> bool:

@@ -89,6 +89,16 @@ def _cells_of_layers(graph: LayerGraph) -> dict[str, Layout]:
     return found
 
 
+def surely_cut(graph: LayerGraph) -> list[str]:
+    """Return the layers that take what was cut or moved beside what lies as they do."""
+    found = cells_of_layers(graph)
+    return [
+        name
+        for name, layer in graph.items()
+        if layer.moved and all(cells.sure for cells in found.get(name, ())) and name in found
+    ]
+
+
 def _behind(
     graph: LayerGraph, name: str, before: Layout, shape: Sequence[int], own: Sequence[int]
 ) -> Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ _CHANGED = 1e-5
 _BRIGHT = 20.0
 # How many neighbours are asked where units do not lie as expected.
 _IN_TURN = 4
+# How far from the middle another pixel is seen, as parts of the input.
+_AWAY = (0.25, -0.25, 0.125, -0.125)
 
 
 def measured_layout(
@@ -48,23 +51,25 @@ def measured_layout(
     if answer is None:
         return None
     units = tuple(answer.shape[1:])
-    pitches = _pitches(ask, channels, pixels, others, units)
+    told = _pitches(ask, channels, pixels, others, units)
     middle = [n // 2 for n in pixels]
     seen = _seen(ask, noise, answer, middle)
-    if None in pitches:
-        away = [n // 2 + n // 4 for n in pixels]
-        pitches = _pitches_between(pitches, pixels, units, (middle, away),
-                                   (seen, _seen(ask, noise, answer, away)))  # fmt: skip
-    found = []
+    for part in _AWAY if seen is not None else ():
+        if None not in told:
+            break
+        away = [n // 2 + int(n * part) for n in pixels]
+        also = _seen(ask, noise, answer, away)
+        told = _pitches_between(told, pixels, units, (middle, away), (seen, also))
+    pitches = [p or Fraction(n, m) for p, n, m in zip(told, pixels, units, strict=True)]
     starts = _starts(pitches, middle, seen)
-    left_over = [n - m * (p or 1) for n, m, p in zip(pixels, units, pitches, strict=True)]
+    left_over = [n - m * p for n, m, p in zip(pixels, units, pitches, strict=True)]
     # Of units that are cut or interpolated, neighbouring pixels are seen in turn.
     if any(_differ(s, o, p) for s, o, p in zip(starts, left_over, pitches, strict=True)):
-        near = [[place + away for place in middle] for away in range(_IN_TURN)]
+        near = [[place + step for place in middle] for step in range(_IN_TURN)]
         each = [_starts(pitches, place, _seen(ask, noise, answer, place)) for place in near]
         starts = [_mean(along) for along in zip(*each, strict=True)]
+    found = []
     for start, over, pitch in zip(starts, left_over, pitches, strict=True):
-        assert pitch is not None
         at = over / 2
         if start is not None and _differ(start, over, pitch):
             at = Fraction(round(4 * start), 4)
@@ -74,7 +79,7 @@ def measured_layout(
 
 
 def _starts(
-    pitches: Sequence[Fraction | None],
+    pitches: Sequence[Fraction],
     place: Sequence[int],
     seen: Sequence[Fraction | None] | None,
 ) -> list[Fraction | None]:
@@ -82,15 +87,15 @@ def _starts(
     if seen is None:
         return [None] * len(place)
     return [
-        None if middle is None or pitch is None
+        None if middle is None
         else Fraction(2 * at + 1, 2) - (middle + Fraction(1, 2)) * pitch
         for at, middle, pitch in zip(place, seen, pitches, strict=True)
     ]  # fmt: skip
 
 
-def _differ(start: Fraction | None, over: Fraction, pitch: Fraction | None) -> bool:
+def _differ(start: Fraction | None, over: Fraction, pitch: Fraction) -> bool:
     """Whether cells begin elsewhere than centred ones; a unit's own place is no more exact."""
-    return start is not None and pitch is not None and abs(start - over / 2) > pitch / 2
+    return start is not None and abs(start - over / 2) > pitch / 2
 
 
 def _mean(starts: Sequence[Fraction | None]) -> Fraction | None:
@@ -120,7 +125,8 @@ def _seen(
     changed = torch.zeros(answer.shape[1:], dtype=torch.bool)
     for sign in (1, -1):
         other = noise.clone()
-        other[(slice(None), *place)] = sign * _BRIGHT
+        at: tuple[Any, ...] = (slice(None), *place)
+        other[at] = sign * _BRIGHT
         found = ask(other)
         if found is None or found.shape != answer.shape:
             return None
@@ -143,16 +149,15 @@ def _pitches_between(
     places: tuple[Sequence[int], Sequence[int]],
     seen: tuple[list[Fraction | None] | None, list[Fraction | None] | None],
 ) -> list[Fraction | None]:  # fmt: skip
-    """Return how far units are apart, from where two pixels are seen; what is not, as if even."""
+    """Return how far units are apart, as far as it is told by where two pixels are seen."""
     found = list(known)
     powers = [*(Fraction(2) ** power for power in range(-3, 7)), Fraction(3)]
     for axis, (n, m) in enumerate(zip(pixels, units, strict=True)):
         if known[axis] is not None:
             continue
-        found[axis] = Fraction(n, m)
         first, second = (None if one is None else one[axis] for one in seen)
         if first is not None and second is not None and first != second:
             apart = Fraction(places[1][axis] - places[0][axis]) / (second - first)
-            each = [*powers, Fraction(n, m)]
-            found[axis] = min(each, key=lambda one, apart=apart: abs(one / apart - 1))
+            near = [(abs(one / apart - 1), one) for one in (*powers, Fraction(n, m))]
+            found[axis] = min(near)[1]
     return found

@@ -8,7 +8,7 @@ theoretical one: what can have an effect, not how much it has (Araujo et al., Di
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
@@ -185,18 +185,25 @@ def box_on(
     return tuple(found)
 
 
-def strides(graph: LayerGraph) -> dict[str, tuple[Fraction, ...]]:
+def strides(graph: LayerGraph, placed: Collection[str] = ()) -> dict[str, tuple[Fraction, ...]]:
     """Return how far apart the units of each layer are, in pixels of the input, one number an axis.
 
     For networks alone that answer a part of an image as they answer the whole, away from where it
     was cut. A final activation is left out; "" is the input.
+
+    Parameters
+    ----------
+    graph
+        The layers.
+    placed
+        Those of them that take what was moved, such as cut, of which it is known where it lies.
 
     Raises
     ------
     NeuroscopeError
         Where a layer sees the whole image, fits its output to a size, or is not known.
     """
-    end = graph.final_activation[0] if graph.final_activation else None
+    end, placed = graph.final_activation[0] if graph.final_activation else None, frozenset(placed)
     found = {"": (Fraction(1),) * graph.space}
     for name, layer in graph.items():
         if name == end:
@@ -208,7 +215,11 @@ def strides(graph: LayerGraph) -> dict[str, tuple[Fraction, ...]]:
         reach, own = layer.reach, _shape(graph, name)
         if reach == "everywhere":
             raise _not_by_parts(name, layer.operation, "sees the whole image")
-        if reach is None or layer.moved or (layer.altered and layer.outputs):
+        if (
+            reach is None
+            or (layer.moved and name not in placed)
+            or (layer.altered and layer.outputs and placed.isdisjoint(layer.outputs))
+        ):
             raise _not_by_parts(name, layer.operation, "takes positions in a way that is not known")
         if isinstance(reach, Resampled) and (reach.align_corners or reach.mode == "area"):
             raise _not_by_parts(name, layer.operation, "fits its output to the size of the whole")
@@ -254,7 +265,7 @@ def beyond(
     NeuroscopeError
         Where they don't see the block itself, or see all of the image.
     """
-    steps = strides(graph)[layer]
+    steps = _paces(graph)[layer]
     start = tuple(
         (Fraction(0), Fraction(n) / step - 1) for n, step in zip(block, steps, strict=True)
     )
@@ -263,7 +274,7 @@ def beyond(
             return ((0, 0),) * graph.space
         ranges = _back(graph, layer, start, bounded=False, of=source_of(graph, of))
         sees = []
-        for n, step, seen in zip(block, strides(graph)[of], ranges, strict=True):
+        for n, step, seen in zip(block, _paces(graph)[of], ranges, strict=True):
             if seen is None:
                 raise _not_by_parts(layer, graph[layer].operation, "sees the whole image")
             first, last = seen
@@ -277,6 +288,11 @@ def beyond(
             raise _not_by_parts(layer, graph[layer].operation, "sees another part of the image")
         found.append((int(-seen[0]), int(seen[1]) - n + 1))
     return tuple(found)
+
+
+def _paces(graph: LayerGraph) -> dict[str, tuple[Fraction, ...]]:
+    """Return the strides of a network that is known to have them."""
+    return strides(graph, [name for name, layer in graph.items() if layer.moved])
 
 
 def _not_by_parts(name: str, operation: str, why: str) -> NotByTilesError:

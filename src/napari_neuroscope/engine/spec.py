@@ -311,7 +311,7 @@ class OutputSpec(_Strict):
 
     index: str | int | None = None
     axes: str | None = None
-    crop: float | tuple[float, ...] | None = None
+    crop: float | Annotated[tuple[float, ...], Field(min_length=1, max_length=3)] | None = None
     activation: Literal["none", "softmax", "sigmoid"] | None = None
     multi_label: bool = False
 
@@ -419,6 +419,16 @@ class ModelSpec(_Strict):
         if len(sizes) not in (1, len(self.input.space)):
             raise ValueError(
                 f"pixel_size has {len(sizes)} numbers, but axes “{self.input.axes}” have "
+                f"{len(self.input.space)} spatial ones"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _crop_fits_axes(self) -> ModelSpec:
+        crop = self.output.crop
+        if isinstance(crop, tuple) and len(crop) != len(self.input.space):
+            raise ValueError(
+                f"output.crop has {len(crop)} numbers, but axes “{self.input.axes}” have "
                 f"{len(self.input.space)} spatial ones"
             )
         return self

@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, NotByTilesError
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.placement import surely_cut
 from napari_neuroscope.engine.preprocessing import guess_image_axes
 from napari_neuroscope.engine.receptive_field import beyond, strides
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
@@ -178,7 +179,7 @@ class Geometry:
         NeuroscopeError
             Where the network is not fully convolutional.
         """
-        steps = strides(graph)
+        steps = strides(graph, surely_cut(graph))
         leaves = [name for name in steps if name and graph[name].kind != "block"]
         if not leaves:
             raise NeuroscopeError(

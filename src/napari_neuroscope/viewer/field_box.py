@@ -10,6 +10,7 @@ import numpy as np
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.placement import cells_of_layers, laid_out
 from napari_neuroscope.engine.receptive_field import box_on
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels
@@ -60,7 +61,8 @@ class FieldBox:
         NeuroscopeError
             Where the field is not known, or the network did not see the pixel.
         """
-        cells = np.floor(grid.divided(units).to_cells(np.asarray(pixel, float)) + 0.5).astype(int)
+        own = laid_out(cells_of_layers(graph).get(name), grid, units)
+        cells = np.floor(own.to_cells(np.asarray(pixel, float)) + 0.5).astype(int)
         if not all(0 <= i < n for i, n in zip(cells, units, strict=True)):
             raise NeuroscopeError(
                 "The network did not see this part of the image; click elsewhere."

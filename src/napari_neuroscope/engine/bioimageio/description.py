@@ -293,6 +293,8 @@ class _OldTensor(_Node):
                 axis["size"] = self._size(index, letter)
             if kind == "space" and self.halo:
                 axis["halo"] = self.halo[index]
+            if kind == "space" and isinstance(self.shape, _OldReference):
+                axis["scale"] = 1 / (self.shape.scale[index] or 1.0)
             axes.append(axis)
         return {
             "id": self.name,
@@ -307,7 +309,11 @@ class _OldTensor(_Node):
         if isinstance(self.shape, _OldReference):
             if not self.shape.scale[index]:
                 return max(1, int(2 * self.shape.offset[index]))
-            return {"tensor_id": self.shape.reference_tensor, "axis_id": letter}
+            return {
+                "tensor_id": self.shape.reference_tensor,
+                "axis_id": letter,
+                "offset": round(2 * self.shape.offset[index]),
+            }
         if isinstance(self.shape, _OldRule):
             step = self.shape.step[index]
             return {"min": self.shape.min[index], "step": step} if step else self.shape.min[index]

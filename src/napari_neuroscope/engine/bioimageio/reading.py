@@ -81,6 +81,8 @@ def spec_of(description: Description, where: str) -> tuple[ModelSpec, list[str]]
         if halo := max(axis.halo for axis in answered.axes):
             of_input["halo"] = halo
         spec["output"]["axes"] = _renamed(answered.letters, renamed)
+        if (crop := _crop(answered, taken, space)) is not None:
+            spec["output"]["crop"] = crop
     notes = steps.notes + _notes(description, answered)
     if axes != letters:
         notes.append(
@@ -129,6 +131,19 @@ def _size(axes: list[Axis], tensor: Described, where: str) -> Any:
     if len(set(rules)) == 1:
         return {"min": rules[0][0], "step": rules[0][1]}
     return {"min": [least for least, _ in rules], "step": [step for _, step in rules]}
+
+
+def _crop(answered: Described, taken: Described, space: list[str]) -> list[float] | None:
+    """Return how many pixels an output leaves out on each side along each axis; None: it says none."""
+    found = []
+    for letter in space:
+        own, of_input = answered.axis(letter), taken.axis(letter)
+        size = own.size if own is not None else None
+        if own is None or of_input is None or not isinstance(size, SizeReference):
+            return None
+        # Sizes are told in pixels of the output.
+        found.append(-size.offset * own.scale / (of_input.scale or 1.0) / 2)
+    return found if any(found) else None
 
 
 def _names(axis: Axis | None) -> tuple[str, ...]:

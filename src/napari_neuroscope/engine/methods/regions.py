@@ -112,9 +112,18 @@ def _needs_of_base(options: Mapping[str, Any]) -> Needs:
 
 
 def seen(trace: Trace) -> tuple[Grid, tuple[slice, ...]]:
-    """Return the part of the network's input that is image and no padding, and where it is."""
+    """Return the part of the network's input that is image and no padding, and where it is.
+
+    Of a segmenter, as far as it answers for it.
+    """
     grid, image = trace.prepared.grid, trace.prepared.image
     part = grid.within(image)
+    if trace.network.spec.task == "segmentation":
+        answered = grid.within(trace.output_grid)
+        part = tuple(
+            slice(max(a.start, b.start), min(a.stop, b.stop))
+            for a, b in zip(part, answered, strict=True)
+        )
     shape = [side.stop - side.start for side in part]
     return grid.window([side.start for side in part], shape), part
 
@@ -124,7 +133,8 @@ def segments_of(trace: Trace, how: Segmentation) -> Candidates:
     network, part = trace.network, seen(trace)[1]
     # What the network takes, and of which image: its weights and classes don't matter here.
     image, shape, dtype, spec, _ = trace.key
-    key = (image, shape, dtype, spec.input, spec.image_axes, network.channels, how)
+    ends = tuple((side.start, side.stop) for side in part)
+    key = (image, shape, dtype, spec.input, spec.image_axes, network.channels, how, ends)
 
     def find() -> Candidates:
         return Candidates.of_image(trace.prepared.displayable()[(slice(None), *part)], how)
@@ -145,8 +155,7 @@ def attribution(trace: Trace, target: ResolvedTarget, layer: str | None, base: s
     else:
         chosen = methods[base]
     options = chosen.check_options({})
-    result = chosen(trace, target, layer, **options)
-    made = result if isinstance(result, Map) else Map(result)
+    made = chosen(trace, target, layer, **options)
     if made.axes or made.values.ndim != trace.space:
         found = f"an axis “{made.axes[0]}”" if made.axes else "no place on the image"
         raise NeuroscopeError(
@@ -155,7 +164,8 @@ def attribution(trace: Trace, target: ResolvedTarget, layer: str | None, base: s
         )
     onto = seen(trace)[0]
     values, grid = made.values.float(), made.lies_on(trace.prepared.grid)
-    values = values if grid == onto else resample(values, grid, onto)
+    # A layer that leaves out a border is continued there.
+    values = values if grid == onto else resample(values, grid, onto, outside=None)
     signed = chosen.signed(options) if made.signed is None else made.signed
     return replace(
         made, values=values, signed=signed, unit=made.unit or chosen.title, grid=onto,

@@ -202,7 +202,7 @@ class Method:
         """Whether it takes many passes, asks for all targets at once, and yields `Step`s."""
         return inspect.isgeneratorfunction(self.function)
 
-    def __call__(self, trace: Any, target: Any, layer: str | None, **options: Any) -> Tensor | Map:
+    def __call__(self, trace: Any, target: Any, layer: str | None, **options: Any) -> Map:
         if not self.gradual:
             return self.placed(self.function(trace, target, layer, **options), trace, layer)
         for step in self.function(trace, [target], layer, **options):
