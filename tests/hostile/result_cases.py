@@ -306,6 +306,14 @@ def zarr_whose_labels_are_a_link(folder: Path) -> Opener:
 
 
 @case()
+def zarr_of_a_damaged_chunk(folder: Path) -> Opener:
+    path = zarred(folder, dict.copy)
+    chunk = next(one for one in (path / "0" / "c").rglob("*") if one.is_file())
+    chunk.write_bytes(b"damaged")
+    return read(path)
+
+
+@case()
 def zarr_of_another_shape(folder: Path) -> Opener:
     return read(zarred(folder, lambda said: said["neuroscope"].update(shape=[2, 3, 60, 50])))
 

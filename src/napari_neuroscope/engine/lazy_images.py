@@ -90,7 +90,7 @@ class LazyImage:
         except NeuroscopeError:
             raise
         except Exception as error:
-            raise unreadable(self.name, error) from error
+            raise unreadable(f"“{self.name}”", error) from error
 
     def _refuse_many(self, which: Any) -> None:
         """Refuse to read what takes too much memory, or lies in too many files."""

@@ -18,6 +18,7 @@ from napari_neuroscope.engine.files.bounded_file import read_text
 from napari_neuroscope.engine.files.inside_folder import refuse_outside
 from napari_neuroscope.engine.files.limits import MOST_TEXT
 from napari_neuroscope.engine.files.plain_data import parse_json
+from napari_neuroscope.engine.lazy_images import LazyImage
 from napari_neuroscope.engine.pyramid import Part, coarsen, level_shapes
 from napari_neuroscope.engine.saving.layout import Folded, Layout
 from napari_neuroscope.engine.saving.record import (
@@ -385,4 +386,6 @@ def _lazy(group: Any, name: str, path: Path) -> Any:
         > _MOST_CHUNKS
     ):
         raise ValueError(f"its array “{name}” is of more than {_MOST_CHUNKS:,} chunks")
-    return da.from_zarr(array)
+    # What is damaged in it shows when it is read; it is told in a sentence then.
+    told = LazyImage(path.name, (array,), Spacing.of_pixels([str(n) for n in range(array.ndim)]))
+    return da.from_array(told, chunks=array.chunks, name=False)
