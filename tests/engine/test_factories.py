@@ -125,6 +125,12 @@ def test_both_ends_of_long_arguments_are_shown() -> None:
         build(named("os:system"), {"command": command}, trust=False)
     assert "echo harmless" in refusal.value.would_run
     assert "rm -rf" in refusal.value.would_run
+    # One does not hide behind others.
+    many = {f"a{n}": "harmless" * 999 for n in range(9)} | {"command": command}
+    for arguments, last in ((many, "-rf ~'}"), ({**many, "more": 1}, ", and 1 more}")):
+        with pytest.raises(UntrustedError) as refusal:
+            build(named("os:system"), arguments, trust=False)
+        assert refusal.value.would_run.endswith(last)
 
 
 def test_trust_of_the_file_lets_it_call(store: TrustStore) -> None:

@@ -494,6 +494,7 @@ class Recipe(_Strict):
                 seal=self._digest_of_factory,
                 trusted=trust,
             )
+            factory.require_trust(made.arguments)
         return load(
             made.source,
             self.spec,

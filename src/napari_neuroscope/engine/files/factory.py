@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
-from napari_neuroscope.engine.files.model_class import NotTriedError, in_words, tried_class
+from napari_neuroscope.engine.files.model_class import (
+    NotTriedError,
+    in_words,
+    may_be_tried,
+    tried_class,
+)
 from napari_neuroscope.engine.files.package_code import PackageCode
 from napari_neuroscope.engine.files.python_package import PythonPackage
 from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
@@ -40,6 +45,20 @@ class FileFactory:
     seal: Callable[[], str]
     trusted: bool = False
 
+    def require_trust(self, arguments: dict[str, Any]) -> None:
+        """Ask for trust before anything is opened, where it is no class that may be tried.
+
+        Raises
+        ------
+        UntrustedError
+            Where it is not trusted.
+        NeuroscopeError
+            Where it is not there.
+        """
+        package = _package(self.name)
+        if not self.trusted and not may_be_tried(self.name, arguments):
+            self._trusted_code(package, arguments, "")
+
     def build(self, arguments: dict[str, Any]) -> Any:
         """Build the network: without trust only where `tried_class` allows it.
 
@@ -56,17 +75,24 @@ class FileFactory:
         try:
             return _called(tried_class(self.name, arguments), self.name, arguments)
         except NotTriedError as refusal:
-            code = None if package.is_installed else _code_of(package)
-            words = f"it calls {self.name} with {in_words(arguments)}"
-            would_run = f"{words}; {refusal.reason}" if refusal.reason else words
+            code = self._trusted_code(package, arguments, refusal.reason)
+        if code is not None:
+            code.import_from_here()
+        return _called(_function(self.name), self.name, arguments)
+
+    def _trusted_code(
+        self, package: PythonPackage, arguments: dict[str, Any], reason: str
+    ) -> PackageCode | None:
+        """Return the code that runs, where it is in no installed package, once it is trusted."""
+        code = None if package.is_installed else _code_of(package)
+        words = f"it calls {self.name} with {in_words(arguments)}"
         # Most are not trusted, and are told so before anything is copied.
         for digest in (self.digest, self.seal):
             sha256 = _together(digest(), code)
             if sha256 not in TrustStore():
+                would_run = f"{words}; {reason}" if reason else words
                 raise UntrustedError(self.path, sha256, would_run)
-        if code is not None:
-            code.import_from_here()
-        return _called(_function(self.name), self.name, arguments)
+        return code
 
 
 def build(

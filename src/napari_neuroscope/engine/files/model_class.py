@@ -20,7 +20,6 @@ from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, first_line
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.files.plain_data import PlainDataError, refuse_large
 from napari_neuroscope.engine.files.python_package import PythonPackage
 from napari_neuroscope.engine.files.trial import TrialError, try_in_process
 
@@ -36,6 +35,8 @@ PACKAGES = (
 """Packages of classes of networks, with all that lies below them."""
 
 _GREATEST_NUMBER = 1 << 63
+# How many arguments are shown to a person, and about how many letters of them together.
+_MOST_SHOWN, _MOST_WORDS = 10, 320
 
 
 class NotTriedError(NeuroscopeError):
@@ -72,7 +73,7 @@ def tried_class(name: str, arguments: Mapping[str, Any]) -> type:
         Where it can't be built with these arguments.
     """
     found = _class(name)
-    if found is None or not is_plain(arguments):
+    if found is None or not _are_plain(arguments):
         raise NotTriedError
     module = name.partition(":")[0]
     job = {"name": name, "arguments": dict(arguments)}
@@ -89,7 +90,12 @@ def tried_class(name: str, arguments: Mapping[str, Any]) -> type:
     return found
 
 
-def is_plain(arguments: Mapping[str, Any]) -> bool:
+def may_be_tried(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether a file names a class of networks of a package of `PACKAGES`, with plain arguments."""
+    return _class(name) is not None and _are_plain(arguments)
+
+
+def _are_plain(arguments: Mapping[str, Any]) -> bool:
     """Whether arguments are numbers, texts, truth values and nothing, or lists and mappings of these.
 
     Those of more or larger values than networks are built with are not.
@@ -126,18 +132,21 @@ def _is_plain(value: Any) -> bool:
 
 
 def in_words(arguments: Mapping[str, Any]) -> str:
-    """Return arguments for a person: of long ones the beginning and the end."""
+    """Return arguments for a person: a part of each, of long ones the beginning and the end."""
+    if not arguments:
+        return "no arguments"
+    shown = list(arguments.items())[:_MOST_SHOWN]
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = max(16, _MOST_WORDS // len(shown) - 20)
+    short.maxdict = short.maxlist = 4
+    short.maxlevel = 2
     try:
-        refuse_large(arguments)
-        return f"the arguments {_short.repr(dict(arguments))}" if arguments else "no arguments"
-    except (PlainDataError, ValueError):
+        said = ", ".join(f"{short.repr(name)}: {short.repr(value)}" for name, value in shown)
+    except ValueError:
         # A number of more digits than Python prints.
         return "arguments that are too large to be shown"
-
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 160
-_short.maxdict, _short.maxlist, _short.maxlevel = 12, 12, 4
+    more = len(arguments) - len(shown)
+    return f"the arguments {{{said}{f', and {more:,} more' if more else ''}}}"
 
 
 def _class(name: str) -> type | None:
