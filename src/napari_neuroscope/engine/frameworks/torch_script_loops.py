@@ -140,7 +140,7 @@ class Loops:
         for words in self.files:
             self._left -= len(words)
             for i in range(1, len(words) - 1):
-                if words[i] != method or words[i - 1] in ("def", "class"):
+                if words[i].strip("\"'") != method or words[i - 1] in ("def", "class"):
                     continue
                 if words[i - 1] != "." or words[i + 1] != "(" or self._left < 0 or depth > 1:
                     return False
