@@ -224,7 +224,7 @@ def saved_model(folder: Path) -> Opener:
     return lambda: load(folder / "saved")
 
 
-@case()
+@case("trust")
 def type_of_tensorflow(folder: Path) -> Opener:
     given = {"class_name": "TypeSpec", "type_spec": "tf.TensorSpec", "serialized": []}
     return old(folder, given)

@@ -231,7 +231,12 @@ class Network:
 
         completed = infer(spec, ask, fixed[2:] if fixed else None)
         if not answers and too_large is not None:
-            raise too_large
+            said = str(too_large)
+            if f"“{self.name}" in said:
+                raise too_large
+            raise OutOfMemoryError(
+                f"“{self.name}” can't be tried, since {said[:1].lower()}{said[1:]}"
+            ) from too_large
         return completed, answers > 0
 
     def _trial_image(self, shape: tuple[int, ...]) -> Tensor:

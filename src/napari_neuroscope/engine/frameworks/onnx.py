@@ -123,8 +123,9 @@ class OnnxFramework(Framework):
         if proto.functions:
             file = file.without_functions()
             proto = file.model
-        refuse_long_shapes(proto.graph, file.title[:1].upper() + file.title[1:])
-        self._graph = OnnxGraph.of(proto.graph)
+        title = file.title[:1].upper() + file.title[1:]
+        refuse_long_shapes(proto.graph, title)
+        self._graph = OnnxGraph.of(proto.graph, title)
         self._check_ends()
         hidden = [name for name in self._graph.of_image if name not in self._graph.outputs]
         sizes = OnnxSizes(proto)

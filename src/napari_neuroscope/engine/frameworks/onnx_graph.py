@@ -133,12 +133,13 @@ class OnnxGraph:
     weights: dict[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     of_image: dict[str, Node] = field(default_factory=dict)
     numbers: dict[str, list[int]] = field(default_factory=dict)
+    title: str = "The ONNX network"
     _counted: dict[tuple[str, ...], int] = field(default_factory=dict)
     _steps: int = 0
 
     @classmethod
-    def of(cls, graph: onnx.GraphProto) -> OnnxGraph:
-        """Look at a graph."""
+    def of(cls, graph: onnx.GraphProto, title: str = "The ONNX network") -> OnnxGraph:
+        """Look at a graph, which people call `title` at the beginning of a sentence."""
         weights = {t.name: (t.data_type, tuple(t.dims)) for t in graph.initializer}
         weights |= {
             t.values.name: (t.values.data_type, tuple(t.dims)) for t in graph.sparse_initializer
@@ -148,7 +149,9 @@ class OnnxGraph:
             for value in graph.input
             if value.name not in weights
         }
-        made = cls(inputs, tuple(value.name for value in graph.output), weights=weights)
+        made = cls(
+            inputs, tuple(value.name for value in graph.output), weights=weights, title=title
+        )
         made.numbers = {t.name: few for t in graph.initializer if (few := _few_numbers(t))}
         seen = set(inputs)
         for proto in graph.node:
@@ -201,8 +204,8 @@ class OnnxGraph:
             self._steps += 1
             if self._steps > limits.MOST_CONNECTIONS:
                 raise NeuroscopeError(
-                    "The ONNX network computes its weights in more steps than can be followed; "
-                    "export it with its constants folded."
+                    f"{self.title} computes its weights in more steps than can be followed; export "
+                    f"it with its constants folded."
                 )
             if name in self.weights:
                 of_type, shape = self.weights[name]
@@ -229,7 +232,7 @@ class OnnxGraph:
             connections += len(found)
             if connections > limits.MOST_CONNECTIONS:
                 raise NeuroscopeError(
-                    f"The ONNX network has more than {limits.MOST_CONNECTIONS:,} connections "
+                    f"{self.title} has more than {limits.MOST_CONNECTIONS:,} connections "
                     f"between its layers, more than can be shown."
                 )
             if tensor in chosen:
