@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
@@ -110,11 +111,22 @@ def larger(pixels: Shape, spec: ModelSpec) -> list[tuple[int, ...]]:
 
 
 def grid_of(length: int, pixels: Sequence[int]) -> Shape | None:
-    """Return the only grid of `length` positions that has the aspect of an image; None without."""
+    """Return the only grid of `length` positions that divides an image evenly; None without.
+
+    Along all axes by the same whole number, sides rounded in the same way.
+    """
     step = (math.prod(pixels) / length) ** (1 / len(pixels))
-    sides = [sorted({math.floor(n / step + 1e-9), math.ceil(n / step - 1e-9)}) for n in pixels]
-    found = [grid for grid in itertools.product(*sides) if math.prod(grid) == length]
-    return found[0] if len(found) == 1 and min(found[0]) > 1 else None
+    # As far off as rounding to fewer or more of few positions takes it.
+    steps = [Fraction(1, round(1 / step))] if step < 1 else [
+        Fraction(n) for n in range(max(1, math.floor(step * 0.8)), math.ceil(step * 1.25) + 1)
+    ]  # fmt: skip
+    found = {
+        tuple(rounded(n / one) for n in pixels)
+        for one in steps
+        for rounded in (math.floor, math.ceil)
+    }
+    fitting = [grid for grid in found if math.prod(grid) == length and min(grid) > 1]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _followed(answers: Sequence[Answer], batch: int) -> list[frozenset[int]] | None:

@@ -172,7 +172,7 @@ class OutputFinder:
         grid = self.grid_of_row(output, spec, layers, layers.input_shape)
         if grid is not None and spec.output.order is not None:
             self._row = next(
-                (cells[n] for n in reversed(list(cells)) if layers.grid(n) == grid), None
+                (cells[n] for n in reversed(list(cells)) if n and layers.grid(n) == grid), None
             )
         if spec.task == "segmentation":
             self.shape = tuple(Outputs(output, None, spec, None, grid).predicted.shape)
@@ -187,6 +187,8 @@ class OutputFinder:
         if not row or len(order or ()) != output.ndim:
             return None
         (length,) = row
+        if (even := grid_of(length, pixels)) is not None:
+            return even
         if tuple(pixels) == layers.input_shape:
             for name in reversed(list(layers)):
                 grid = layers.grid(name)
@@ -199,7 +201,7 @@ class OutputFinder:
             )
             if math.prod(grid) == length:
                 return grid
-        return grid_of(length, pixels)
+        return None
 
     # --- where it lies ---
 
