@@ -68,7 +68,8 @@ def recipe(folder: Path, content: str | bytes) -> Opener:
 def plain(folder: Path, **changes: Any) -> dict[str, Any]:
     """Return the plain data of a recipe that is right but for changes."""
     network = {"source": "demo:blood-cells", **changes.pop("network", {})}
-    return {"network": network, "spec": {}, "method": "saliency", **changes}
+    spec = {"task": "classification", "input": {"size": [32, 32]}}
+    return {"network": network, "spec": spec, "method": "saliency", **changes}
 
 
 def asking(folder: Path, **changes: Any) -> Opener:
