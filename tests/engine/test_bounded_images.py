@@ -24,6 +24,7 @@ from napari_neuroscope.engine.files import decoded_size, limits
 from napari_neuroscope.engine.files.plain_data import PlainDataError
 from napari_neuroscope.engine.files.plain_xml import parse_xml
 from napari_neuroscope.engine.files.unpacked_size import exceeds
+from napari_neuroscope.engine.ground_truth import VOID, as_truth
 from napari_neuroscope.engine.lazy_images import LazyImage, open_image
 from napari_neuroscope.engine.preprocessing import as_array, prepare
 from napari_neuroscope.engine.sources import Source, read_image, read_truth
@@ -267,6 +268,8 @@ def test_masked_values_are_no_numbers() -> None:
     with pytest.raises(ns.NeuroscopeError, match=r"masked values.*image\.filled"):
         as_array(np.ma.masked_greater(GRAY, 200))
     np.testing.assert_array_equal(as_array(np.ma.masked_array(GRAY)), GRAY)
+    truth = as_truth(np.ma.masked_equal(np.arange(6, dtype=np.uint8), 4))
+    assert truth.tolist() == [0, 1, 2, 3, VOID, 5]
 
 
 def test_arrays_that_are_none_are_one_sentence() -> None:

@@ -439,7 +439,7 @@ def as_truth(truth: Any) -> np.ndarray:
         and np.ma.is_masked(truth)
     ):
         # What is masked is of no class.
-        values = truth.astype(np.int64).filled(VOID)
+        values = np.where(np.ma.getmaskarray(truth), VOID, values.astype(np.int64))
     if values.size == 0:
         raise NeuroscopeError(f"The ground truth is empty: its shape is {values.shape}.")
     if values.dtype.kind == "f":
