@@ -201,6 +201,9 @@ def test_calls_and_what_lies_beside() -> None:
         (b"\x80\x02}K\x01" + b"2\x86" * 5 + b"Ns.", False),
         (b"\x80\x02K\x01" + b"2\x86" * 30 + b".", False),
         (b"\x80\x02K\x01" + b"\x85" * 101 + b".", True),
+        # What a call makes is looked up like a tuple.
+        (b"\x80\x02}(" + b"ctorch\nSize\n)RN" * 4 + b"u.", True),
+        (b"\x80\x02}(" + b"ctorch\nSize\n)RN" * 2 + b"u.", False),
         (b"\x80\x02}\x8a\x08" + (1 << 60).to_bytes(8, "little") + b"Ns.", True),
         (b"\x80\x02](" + b"K\x01" * 99 + b"eq\x01" + b"0c__builtin__\nset\nh\x01\x85R" * 9 + b".", True),
     ],

@@ -20,6 +20,7 @@ from napari_neuroscope.engine.frameworks import torch_script, torch_script_sourc
 from napari_neuroscope.engine.frameworks.torch_script import load_torchscript
 from napari_neuroscope.engine.frameworks.torch_script_operators import ATEN
 from napari_neuroscope.engine.frameworks.torch_script_source import UNREADABLE, questions
+from napari_neuroscope.engine.frameworks.torch_script_trial import try_torchscript
 from napari_neuroscope.samples.architectures import CellClassifier
 from napari_neuroscope.samples.architectures import UNet as ShippedUNet
 from networks import ResNet
@@ -240,7 +241,7 @@ def test_it_is_tried_once_and_opened_as_it_was_tried(
     [
         (trial.TrialError("it ran for more than 10 seconds"), "it ran for more than 10 seconds"),
         (trial.TrialError("its process crashed (signal 11)"), "its process crashed"),
-        ({"greedy": "yes"}, "more memory than it may take"),
+        ({"greedy": "it needs more memory"}, "in its trial: it needs more memory"),
         ({"broken": "no such operator"}, "broken TorchScript file .no such operator."),
     ],
 )
@@ -263,6 +264,34 @@ def test_what_its_trial_shows_is_told(
         TrustStore().add(refusal.value.sha256, path.name)
         monkeypatch.delattr(torch_script, "try_in_process")
         assert load_torchscript(path, trust=False).weight.shape == (2, 3, 1, 1)
+
+
+class Looping(nn.Module):
+    __constants__ = ("rounds",)
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__()
+        self.rounds = rounds
+
+    def inner(self, x: Tensor) -> Tensor:
+        for _ in range(1000):
+            x = x + 1
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        # No trial sees what happens for one image alone.
+        if x.sum() == 12345:
+            for _ in range(self.rounds):
+                x = self.inner(x)
+        return x
+
+
+@pytest.mark.parametrize(("rounds", "says"), [(100, {}), (9000, {"greedy"})])
+def test_rounds_of_loops_in_each_other_are_counted(rounds: int, says: Any, tmp_path: Path) -> None:
+    path = _written(Looping(rounds), tmp_path / "m.pt")
+    threads = torch.get_num_threads()
+    assert set(try_torchscript({"path": str(path), "seconds": 10.0})) == set(says)
+    torch.set_num_threads(threads)
 
 
 def test_it_is_asked_about_what_the_list_lacks(

@@ -537,6 +537,13 @@ def script_of_many_rounds(folder: Path) -> Opener:
     return _script(folder, "i = 0\nfor j in range(9223372036854775807):\n  i = torch.add(i, 1)")
 
 
+@case("trust", seconds=25)
+def script_of_many_rounds_for_one_image(folder: Path) -> Opener:
+    loops = "\n".join(f"{'  ' * depth}for i{depth} in range(9999):" for depth in range(1, 5))
+    body = f"if torch.eq(float(torch.sum(x)), 12345.):\n{loops}\n{'  ' * 5}x = torch.add(x, 1)"
+    return _script(folder, body + "\nelse:\n  pass")
+
+
 @case("trust")
 def script_of_rounds_that_the_image_tells(folder: Path) -> Opener:
     body = "n = int(torch.mul(torch.sum(x), 1000000000))\nfor j in range(n):\n  pass"

@@ -30,7 +30,11 @@ _CALL, _TUPLE_AS_KEY, _CHARACTERS = 10, 300, 100
 
 
 class _Items(list[Any]):
-    """A list, a dictionary's keys, or what a call made, all of which may still grow."""
+    """A list, or the keys of a dictionary or a set, all of which may still grow."""
+
+
+class _Made(_Items):
+    """What a call made, with what it was made of."""
 
 
 class _Tuple(NamedTuple):
@@ -252,7 +256,7 @@ class PickleProgram:
             self._charge(len(arguments[0]) // _CHARACTERS)
             self._stack.append(Encoded(arguments[0]))
             return
-        made = _Items()
+        made = _Made()
         for argument in arguments:
             self._charge(_work_of_argument(argument))
             if isinstance(argument, _Items | _Tuple):
@@ -295,6 +299,8 @@ def _work_of_key(key: Any) -> int:
     if isinstance(key, _Tuple):
         # Tuples, unlike texts, are gone through at each look, and different ones may be mixed up.
         return _TUPLE_AS_KEY + key.size
+    if isinstance(key, _Made):
+        return _TUPLE_AS_KEY + len(key)
     if isinstance(key, int) and abs(key) >= 1 << 60:
         raise LongPickleError("a pickle with keys that take long to be looked up")
     return 1
@@ -310,7 +316,7 @@ def _work_of_argument(argument: Any) -> int:
     work = 0
     for item in argument if isinstance(argument, _Items) else argument.items:
         work += 1
-        if isinstance(item, _Tuple):
+        if isinstance(item, _Tuple | _Made | int):
             work += _work_of_key(item)
         elif isinstance(item, _Items):
             # Such as the pairs of a dictionary.

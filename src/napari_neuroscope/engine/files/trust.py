@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
-from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files import granted, limits
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.engine.files.bounded_file import cant_be_read, open_regular, read_bytes
 from napari_neuroscope.engine.plain_text import visible
@@ -92,9 +92,8 @@ def _files_in(folder: Path) -> list[Path]:
     while waiting:
         inside = waiting.pop()
         try:
-            entries = [Path(entry.path) for entry in os.scandir(inside)]
-            for path in entries:
-                count += 1
+            for entry in os.scandir(inside):
+                path, count = Path(entry.path), count + 1
                 if count > limits.MOST_ENTRIES:
                     raise NeuroscopeError(
                         f"“{shortened(folder.name, 200)}” has more than {limits.MOST_ENTRIES:,} "
@@ -141,7 +140,7 @@ class TrustStore:
         return {sha256: name for sha256, name in known.items() if isinstance(name, str)}
 
     def __contains__(self, sha256: str) -> bool:
-        return sha256 in self._read()
+        return granted.answer(sha256, stored=sha256 in self._read())
 
     def add(self, sha256: str, name: str) -> None:
         """Remember that the user trusts a file of this hash.

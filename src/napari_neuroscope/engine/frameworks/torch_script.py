@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
-from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.pickle_calls import program_of
 from napari_neuroscope.engine.files.pickle_values import BrokenPickleError, LongPickleError
@@ -37,6 +35,7 @@ _OF_TENSORS = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"
                "torch.per_tensor_affine", "torch.per_channel_affine",
                "torch.per_channel_affine_float_qparams"}  # fmt: skip
 
+_TRIAL = "napari_neuroscope.engine.frameworks.torch_script_trial:try_torchscript"
 _tried: set[str] = set()
 _tried_lock = threading.Lock()
 
@@ -155,9 +154,7 @@ def _tried_out(copy: Path, path: Path) -> str:
     job = {"path": str(copy), "seconds": limits.TRIAL_SECONDS}
     try:
         # Its weights are read, and laid out, more than once.
-        said = try_in_process(
-            f"{__name__}:try_torchscript", job, memory=limits.TRIAL_MEMORY + 3 * size
-        )
+        said = try_in_process(_TRIAL, job, memory=limits.TRIAL_MEMORY + 3 * size)
     except TrialError as error:
         return f"something unusual in its trial: {shortened(error.reason, 200)}"
     if said.get("broken"):
@@ -166,72 +163,7 @@ def _tried_out(copy: Path, path: Path) -> str:
             f"download or save it again."
         )
     if said.get("greedy"):
-        return "something unusual in its trial: it needs more memory than it may take"
+        return f"something unusual in its trial: {said['greedy']}"
     with _tried_lock:
         _tried.add(digest)
     return ""
-
-
-# --- within the process for trials ----------------------------------------------------------------
-
-
-def try_torchscript(job: dict[str, Any]) -> dict[str, str]:
-    """Load a program, and ask it as a network is asked when it is opened: about empty images."""
-    end = time.monotonic() + job["seconds"] / 2
-    # Threads that wait for each other cost more than they bring for small inputs.
-    torch.set_num_threads(1)
-    try:
-        scripted = torch.jit.load(job["path"], map_location="cpu").eval()
-        for sizes in _SIZES:
-            for channels in _channels(scripted):
-                shapes = [(1, channels, *size) for size in sizes]
-                works = next((x for x in shapes if _answers(scripted, x, end)), None)
-                if works is not None:
-                    _try_more(scripted, works, job["seconds"] / 20)
-                    return {}
-    except Exception as error:  # noqa: BLE001  of whatever kind PyTorch's are
-        return {"greedy" if _is_of_memory(error) else "broken": first_line(error)}
-    return {}
-
-
-_SIZES: list[list[tuple[int, ...]]] = [
-    [(n,) * 2 for n in (64, 128, 224, 256, 32, 299, 384, 512, 28, 448)],
-    [(n,) * 3 for n in (32, 64, 16)],
-]
-
-
-def _try_more(scripted: torch.jit.ScriptModule, shape: tuple[int, ...], seconds: float) -> None:
-    """Ask a program again, and about larger inputs, where it is quick."""
-    # Twice, since PyTorch rewrites a program after its first passes.
-    for more in (0, 0, 1, shape[-1]):
-        begun = time.monotonic()
-        larger = (*shape[:2], *(n + more for n in shape[2:]))
-        _answers(scripted, larger, begun + seconds)
-        if time.monotonic() - begun > seconds:
-            break
-
-
-def _answers(scripted: torch.jit.ScriptModule, shape: tuple[int, ...], end: float) -> bool:
-    """Whether a program takes an input of a shape; no more are asked after the time `end`."""
-    # Slow networks are asked less; only what can't end is none.
-    if time.monotonic() > end:
-        return False
-    try:
-        with torch.no_grad():
-            scripted(torch.zeros(shape))
-    except Exception as error:
-        if _is_of_memory(error):
-            raise
-        return False
-    return True
-
-
-def _is_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
-
-
-def _channels(scripted: torch.jit.ScriptModule) -> list[int]:
-    """Return the numbers of channels that a program may take, the likely ones first."""
-    kernels = [p.shape[1] for p in scripted.parameters() if p.ndim in (4, 5)]
-    return list(dict.fromkeys([*kernels[:1], 3, 1]))

@@ -11,8 +11,8 @@ _MOST_LOOKED_AT = 5_000_000
 _DEEPEST = 20
 
 # Numbers that are never large: of the axes of a tensor, of the items of a list.
-_SMALL = {"len", "dim", "ndimension"}
-_OF_SMALL = {"add", "sub", "floordiv", "neg", "min", "max", "__range_length"}
+SMALL = {"len", "dim", "ndimension"}
+OF_SMALL = {"add", "sub", "floordiv", "neg", "min", "max", "__range_length"}
 _CHANGES = {"+=", "-=", "*=", "/=", "%=", "&=", "|=", "^="}
 
 
@@ -83,12 +83,12 @@ class Loops:
             operator = words[j + 2] if words[j : j + 2] == ["torch", "."] else ""
             if words[j : j + 4] == ["ops", ".", "prim", "."] and j + 4 < len(words):
                 operator, j = words[j + 4], j + 2
-            if operator in _SMALL:
+            if operator in SMALL:
                 end = closing(words, j + 3)
                 if end is None:
                     return False
                 j = end
-            elif operator in _OF_SMALL:
+            elif operator in OF_SMALL:
                 j += 2
             elif operator or not self._is_small_word(word, i, depth):
                 return False
