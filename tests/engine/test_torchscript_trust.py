@@ -274,7 +274,7 @@ class Looping(nn.Module):
         self.rounds = rounds
 
     def inner(self, x: Tensor) -> Tensor:
-        for _ in range(1000):
+        for _ in range(5000):
             x = x + 1
         return x
 
