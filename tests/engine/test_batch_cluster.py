@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from distributed.comm import connect
+from distributed.security import Security
 from skimage.io import imread, imsave
 
 import napari_neuroscope as ns
 from batches import DEADLY, DEADLY_ONCE, images_in, recipe_in, written
-from napari_neuroscope.engine.batch.cluster import _environment
+from napari_neuroscope.engine.batch.local_cluster import environment
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by signals")
 
@@ -35,17 +39,66 @@ def marked(path: Path, value: int) -> Path:
     return path
 
 
+def listening(process: psutil.Process) -> list[tuple[str, int]]:
+    """Return the addresses at which a process and its children can be reached."""
+    return [
+        tuple(connection.laddr)
+        for one in (process, *process.children(recursive=True))
+        for connection in one.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that work for another."""
+    return [one for one in process.children(recursive=True) if "spawn_main" in str(one.cmdline())]
+
+
+def assert_closed_to_others() -> None:
+    """Nobody on this machine can have the batch's processes run anything."""
+    places = listening(psutil.Process())
+    assert len(places) > 3
+    assert {address for address, _ in places} == {"127.0.0.1"}
+    # A client without the batch's key is refused by each of them; a page to look at is none.
+    stranger = Security.temporary().get_connection_args("client")
+
+    async def answer(address: str, more: dict[str, Any]) -> object:
+        comm = await connect(address, timeout=1, **more)
+        await comm.write({"op": "identity", "reply": True})
+        return await comm.read()
+
+    async def ask(port: int) -> None:
+        for protocol, more in (("tcp", {}), ("tls", stranger)):
+            with pytest.raises((OSError, TimeoutError)):
+                await asyncio.wait_for(answer(f"{protocol}://127.0.0.1:{port}", more), 3)
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(ask(port) for _, port in places))
+
+    asyncio.run(ask_all())
+    assert len(workers_of(psutil.Process())) == 2
+
+
 @pytest.mark.timeout(900)  # processes begin slowly where the machine is busy
 def test_two_workers_of_which_some_die_make_what_one_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One image kills its worker once, one each time; the others are done."""
-    monkeypatch.setattr("napari_neuroscope.engine.batch.cluster._DEATHS", 1)
+    monkeypatch.setattr("napari_neuroscope.engine.batch.local_cluster.DEATHS", 1)
     recipe, images = recipe_in(tmp_path / "recipe", deadly=True), tmp_path / "images"
     paths = images_in(images, 6)
     once, deadly = marked(paths[2], DEADLY_ONCE), marked(paths[4], DEADLY)
     events: list[ns.BatchEvent] = []
-    result = run(recipe, images, tmp_path / "two", workers=2, progress=events.append)
+    environment_before = dict(os.environ)
+
+    def follow(event: ns.BatchEvent) -> None:
+        events.append(event)
+        if event.kind == "started":
+            assert_closed_to_others()
+
+    result = run(recipe, images, tmp_path / "two", workers=2, progress=follow)
+    assert dict(os.environ) == environment_before
+    assert not workers_of(psutil.Process())
     assert (tmp_path / "recipe" / "alive").exists()
     assert (result.done, result.left) == (5, 0)
     assert [(one.name, "was killed" in one.reason) for one in result.failed] == [
@@ -65,6 +118,43 @@ def test_two_workers_of_which_some_die_make_what_one_makes(
     )
     assert once.exists()
     assert found == expected
+
+
+@pytest.mark.timeout(900)
+def test_workers_end_with_a_batch_that_is_killed(tmp_path: Path) -> None:
+    """And what it made is kept: run again it makes what an uninterrupted one makes."""
+    recipe, images = recipe_in(tmp_path / "recipe"), tmp_path / "images"
+    images_in(images, 30)
+    script = tmp_path / "run.py"
+    script.write_text(_KILLED)
+    with subprocess.Popen(
+        [sys.executable, script, recipe, images, tmp_path / "out"], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        workers = workers_of(psutil.Process(process.pid))
+        assert len(workers) == 2
+        process.kill()
+    psutil.wait_procs(workers, timeout=60)
+    assert not [one for one in workers if one.is_running() and one.status() != "zombie"]
+    result = run(recipe, images, tmp_path / "out")
+    assert result.kept > 0
+    assert result.left == 0
+    run(recipe, images, tmp_path / "whole")
+    assert written(tmp_path / "out") == written(tmp_path / "whole")
+
+
+_KILLED = """
+import sys
+import napari_neuroscope as ns
+
+def follow(event):
+    if event.kind == "image":
+        print(event.image, flush=True)
+
+if __name__ == "__main__":
+    ns.run_batch(*sys.argv[1:], device="cpu", trust=True, threads=1, workers=2, progress=follow)
+"""
 
 
 @pytest.fixture
@@ -119,8 +209,8 @@ def test_an_address_where_no_scheduler_is(tmp_path: Path) -> None:
 def test_each_worker_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [_environment(n, "auto")["CUDA_VISIBLE_DEVICES"] for n in range(3)] == ["0", "1", "0"]
+    assert [environment(n, "auto")["CUDA_VISIBLE_DEVICES"] for n in range(3)] == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [_environment(n, "cuda")["CUDA_VISIBLE_DEVICES"] for n in range(2)] == ["5", "7"]
-    assert _environment(0, "cpu") == {}
-    assert _environment(0, "cuda:1") == {}
+    assert [environment(n, "cuda")["CUDA_VISIBLE_DEVICES"] for n in range(2)] == ["5", "7"]
+    assert environment(0, "cpu") == {}
+    assert environment(0, "cuda:1") == {}

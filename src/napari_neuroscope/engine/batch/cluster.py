@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import queue
-import signal
 import socket
 import threading
 import time
@@ -16,34 +13,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import dask.config
 import torch
-from dask.system import CPU_COUNT
-from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster, WorkerPlugin
+from distributed import Client, Future, KilledWorker, WorkerPlugin
 from distributed.worker import get_worker
 
 from napari_neuroscope.engine.batch.folder import OWN, Record
+from napari_neuroscope.engine.batch.local_cluster import begun, local_cluster
 from napari_neuroscope.engine.batch.work import Job, Work, failed
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.files.granted import granting
 from napari_neuroscope.engine.network import Network
 
 _PLUGIN = "napari-neuroscope batch"
 # What decides which numbers come out.
 _SAME_VERSIONS = ("napari-neuroscope", "torch")
-# How many workers of this machine may die with an image, before it is left for the end.
-_DEATHS = 2
 _LOOK_EVERY_S = 0.25
 _COUNT_WORKERS_EVERY_S = 5.0
 
 
-def threads_each(workers: int) -> int:
-    """Return how many threads each worker of this machine computes with."""
-    return max(1, CPU_COUNT // workers)
-
-
 @contextmanager
-def connected(scheduler: str | None, workers: int, device: str) -> Iterator[Client]:
+def connected(
+    scheduler: str | None, workers: int, device: str, cancel: threading.Event | None = None
+) -> Iterator[Client]:
     """Connect to a cluster, or start one of processes of this machine that ends with it.
+
+    Once `cancel` is set, processes that are still to start are not waited for.
 
     Raises
     ------
@@ -52,11 +46,11 @@ def connected(scheduler: str | None, workers: int, device: str) -> Iterator[Clie
     """
     with ExitStack() as stack:
         if scheduler is None:
-            address: Any = stack.enter_context(_local(workers, device))
-        else:
-            address = scheduler
+            cluster = stack.enter_context(local_cluster(workers, device, cancel))
+            yield stack.enter_context(begun(lambda: _client(cluster)))
+            return
         try:
-            client = stack.enter_context(Client(address, timeout=20, set_as_default=False))
+            client = stack.enter_context(_client(scheduler))
         except (OSError, ValueError) as error:
             raise NeuroscopeError(
                 f"No Dask scheduler answers at {scheduler}; give the address that it printed when "
@@ -65,65 +59,11 @@ def connected(scheduler: str | None, workers: int, device: str) -> Iterator[Clie
         yield client
 
 
-@contextmanager
-def _local(workers: int, device: str) -> Iterator[SpecCluster]:
-    """Start processes that work on one image at a time each."""
-    options = {
-        "nthreads": 1,
-        # The machine's memory is shared as it comes.
-        "memory_limit": 0,
-        "host": "127.0.0.1",
-        "dashboard": False,
-        "silence_logs": logging.CRITICAL,
-        "plugins": [_Deaf()],
-    }
-    nannies = {
-        number: {"cls": Nanny, "options": {**options, "env": _environment(number, device)}}
-        for number in range(workers)
-    }
-    scheduler = {
-        "cls": Scheduler,
-        "options": {
-            "host": "127.0.0.1",
-            "dashboard": True,
-            "dashboard_address": "127.0.0.1:0",
-            "allowed_failures": _DEATHS - 1,
-        },
-    }
-    # An image waits at the scheduler and not at a worker, with which it might be taken for dead.
-    settings = {
-        "distributed.scheduler.worker-saturation": 1.0,
-        # Dask has memory given back at once. Tensors come and go: each would be mapped anew, which
-        # takes longer than the work.
-        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
-        # Looking at what Python is at, each 10 ms, takes a part of it.
-        "distributed.worker.profile.enabled": False,
-    }
-    with (
-        dask.config.set(settings),
-        SpecCluster(workers=nannies, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
-    ):
-        yield cluster
-
-
-def _environment(number: int, device: str) -> dict[str, str]:
-    """Give each process a GPU of its own; more processes than GPUs share them."""
-    count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-    if count == 0:
-        return {}
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = [name for name in seen.split(",") if name] or [str(n) for n in range(count)]
-    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
+def _client(address: Any) -> Client:
+    return Client(address, timeout=20, set_as_default=False)
 
 
 # --- on a worker ----------------------------------------------------------------------------------
-
-
-class _Deaf(WorkerPlugin):
-    """Leaves Ctrl-C, which a terminal sends to all processes, to the one that ends the others."""
-
-    def setup(self, worker: Any) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Worker(WorkerPlugin):
@@ -143,7 +83,8 @@ class _Worker(WorkerPlugin):
 
     def done(self, job: Job) -> Record:
         """Do the work on an image; the first loads the network."""
-        with self.lock:  # a worker of a cluster may have several threads
+        # A worker of a cluster may have several threads.
+        with self.lock, granting(self.work.let_run):
             if self.network is None:
                 self._refuse(job)
                 torch.set_num_threads(self.threads or get_worker().state.nthreads)

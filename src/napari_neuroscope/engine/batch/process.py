@@ -20,8 +20,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.recipe import Recipe
 
-COMMAND = ("-m", "napari_neuroscope.engine.batch.process")
-"""What Python is started with."""
+COMMAND = ("-P", "-m", "napari_neuroscope.engine.batch.process")
+"""What Python is started with; the current folder, a stranger's perhaps, is no place for modules."""
 
 
 def main() -> int:

@@ -176,10 +176,12 @@ def run_batch(
     with BatchFolder(out, recipe_key(recipe), common_folder(paths), force=force) as folder:
         work = Work(recipe, out, kinds, device=device, trust=trust, allow_changed=allow_changed)
         alone = workers == 1 and scheduler is None
-        # Where others work, this loads the network to see that it can be, and is the recipe's.
-        network, notes = (work if alone else replace(work, device="cpu")).fitted()
-        # What needed no trust, or has it, needs none from the workers.
-        work = replace(work, trust=True)
+        notes: list[str] = []
+        if alone:
+            network, notes = work.fitted()
+        else:
+            # To see that it can be loaded, and is the recipe's.
+            network, work = work.for_others()
         if truths is not None:
             network.layers  # noqa: B018  the classes are known with them
             work = replace(work, reader=truth_reader(network, pairs))
@@ -194,15 +196,17 @@ def run_batch(
         if alone or not todo:
             run.tell("started")
             run.follow(_here(work, todo, network, notes, threads, cancel))
-        else:
-            del network
-            from napari_neuroscope.engine.batch import cluster
+            return run.finished(recipe)
+        del network
+        from napari_neuroscope.engine.batch import cluster
+        from napari_neuroscope.engine.batch.local_cluster import threads_each
 
-            with cluster.connected(scheduler, workers, device) as client:
-                run.tell("started", dashboard=client.dashboard_link or "")
-                here = cluster.threads_each(workers) if scheduler is None else None
-                run.follow(cluster.records(client, work, todo, threads or here, cancel))
-        return run.finished(recipe)
+        with cluster.connected(scheduler, workers, device, cancel) as client:
+            run.tell("started", dashboard=client.dashboard_link or "")
+            here = threads_each(workers) if scheduler is None else None
+            run.follow(cluster.records(client, work, todo, threads or here, cancel))
+            # Before the workers have ended, which takes a while.
+            return run.finished(recipe)
 
 
 def recipe_key(recipe: Recipe) -> str:
@@ -264,19 +268,20 @@ def _here(
     """Do the work in this process."""
     import torch
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-
     def check(done: int, total: int, what: str) -> None:
         if cancel is not None and cancel.is_set():
             raise Cancelled
 
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
     try:
         for job in jobs:
             check(0, 0, "")
             yield work.done(job, network, notes, check)
     except Cancelled:
         return
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Run:

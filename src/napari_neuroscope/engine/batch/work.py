@@ -26,6 +26,8 @@ from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.evaluation.scoring import read_truth_of
 from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.files.granted import granting
+from napari_neuroscope.engine.files.trust import digest_of
 from napari_neuroscope.engine.ground_truth import TruthReader
 from napari_neuroscope.engine.images import Pair
 from napari_neuroscope.engine.network import Network
@@ -76,6 +78,10 @@ class Work:
         What reads the ground truth; None where there is none.
     device, trust, allow_changed
         As `Recipe.run` takes them.
+    let_run
+        Hashes of content that may run, besides what the trust store knows.
+    digest
+        Of the network that it shall be, as `Network.digest` tells it; empty where that is open.
     """
 
     recipe: Recipe
@@ -85,12 +91,41 @@ class Work:
     device: str = "auto"
     trust: bool = False
     allow_changed: bool = False
+    let_run: frozenset[str] = frozenset()
+    digest: str = ""
+
+    def for_others(self) -> tuple[Network, Work]:
+        """Load the network here; return it, and the work as other processes shall do it.
+
+        They need no trust for what needed none here, or had it, and have none for anything else: a
+        file that is exchanged meanwhile is another one.
+        """
+        source = self.recipe.network
+        trust = self.trust and source.is_elsewhere
+        hashes = {digest_of(source.path)} if self.trust and source.path is not None else set()
+        with granting(None if self.trust else ()) as let_run:
+            network, _ = replace(self, device="cpu", trust=trust).fitted()
+        let_run |= hashes
+        work = replace(self, trust=trust, let_run=frozenset(let_run), digest=network.digest())
+        return network, work
 
     def fitted(self) -> tuple[Network, list[str]]:
-        """Return the network, and what is to be noted of it."""
-        return self.recipe.fitted(
+        """Return the network, and what is to be noted of it.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be loaded, or is not the one that it shall be.
+        """
+        network, notes = self.recipe.fitted(
             None, device=self.device, trust=self.trust, allow_changed=self.allow_changed
         )
+        if self.digest and network.digest() != self.digest:
+            raise NeuroscopeError(
+                f"The network “{network.name}” was exchanged while the batch ran; run it again with "
+                f"the one that is meant."
+            )
+        return network, notes
 
     def done(
         self, job: Job, network: Network, notes: list[str], progress: Progress = no_progress
