@@ -363,7 +363,7 @@ class Network:
             Where the pixels of the network's input lie.
         """
         choice = self.output_choice
-        notes = () if choice is None else (choice.in_words(),)
+        notes = (choice.in_words(),) if choice is not None and choice.is_of_several else ()
         return notes if grid is None else (*notes, *self._finder.notes_of_place(grid, onto))
 
     def undisturbed(self) -> AbstractContextManager[None]:

@@ -41,6 +41,11 @@ class OfferedOutput:
     holds_numbers: bool = True
     leads_on: bool = False
 
+    @property
+    def may_be_scores(self) -> bool:
+        """Whether it holds real numbers, and several: a single one is a loss."""
+        return self.holds_numbers and bool(self.shape)
+
     def in_words(self) -> str:
         """Return its name and its shape without the batch."""
         return f"“{self.key}” ({' × '.join(map(str, self.shape[1:] or self.shape))})"
@@ -63,6 +68,11 @@ class OutputChoice:
     key: Key
     offered: tuple[OfferedOutput, ...]
     alike: tuple[Key, ...] = ()
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether others may hold scores as well."""
+        return sum(one.may_be_scores for one in self.offered) > 1
 
     def in_words(self) -> str:
         """Return what was chosen and how to choose another, for a note."""
@@ -103,7 +113,7 @@ def choose(
     pixels
         The spatial shape of the image that they answer to.
     """
-    usable = [one for one in offered if one.holds_numbers]
+    usable = [one for one in offered if one.may_be_scores]
     if not usable:
         return None
     ranks = [
