@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 import napari_neuroscope as ns
 from batches import images_in, recipe_in, written
@@ -40,6 +43,43 @@ def test_a_batch_that_is_killed_again_and_again_is_complete_in_the_end(tmp_path:
     hidden = {path.name for path in (tmp_path / "out").rglob(".*")}
     assert hidden == {".batch"}
     assert not (tmp_path / "out" / ".batch" / "running").exists()
+
+
+# --- names and folders ----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """They are escaped in tables, and found again."""
+    recipe, images = recipe_in(tmp_path / "recipe"), tmp_path / "images"
+    plain, other = images_in(images, 2)
+    ill = Path(os.fsdecode(os.fsencode(images) + b"/ill\xff.png"))
+    plain.rename(ill)
+    for kept in (0, 2):
+        result = run(recipe, images, tmp_path / "out")
+        assert (result.kept, result.done) == (kept, 2 - kept)
+    with result.summary.open(encoding="utf-8", newline="") as file:
+        rows = [row["file"] for row in csv.DictReader(file)]
+    escaped = f"{images}/ill\\udcff.png"
+    assert rows == [str(other), escaped]
+    table = parquet.read_table(result.summary.with_suffix(".parquet"))
+    assert table.column("file").to_pylist() == rows
+    assert "ill\\udcff.png" in result.report.read_text("utf-8")
+
+
+def test_a_folder_that_vanishes(tmp_path: Path) -> None:
+    recipe, images = recipe_in(tmp_path / "recipe"), tmp_path / "images"
+    images_in(images, 3)
+    out = tmp_path / "out"
+
+    def remove(event: ns.BatchEvent) -> None:
+        if event.kind == "image":
+            shutil.rmtree(out)
+
+    with pytest.raises(OutputError, match="out is not there any more; put it back"):
+        ns.run_batch(recipe, images, out, device="cpu", trust=True, progress=remove)
+    assert not out.exists()
+    assert run(recipe, images, out).done == 3
 
 
 # --- disks ----------------------------------------------------------------------------------------

@@ -136,16 +136,24 @@ class Journal:
         OutputError
             Where it can't be written.
         """
-        place = self._path.stat().st_size
         line = record.as_line()
+        try:
+            # Where the folder has vanished, the open file would take it all the same.
+            place = self._path.stat().st_size
+        except OSError as error:
+            raise self._not_written(error) from error
         try:
             written = self._writing.write(line)
             if written != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._writing.truncate(place)
-            raise OutputError(f"{self._path} can't be written: {error.strerror}.") from error
+            with suppress(OSError):
+                self._writing.truncate(place)
+            raise self._not_written(error) from error
         self._note(record, place)
+
+    def _not_written(self, error: OSError) -> OutputError:
+        return OutputError(f"{self._path} can't be written: {error.strerror}.")
 
     def close(self) -> None:
         """Close the file."""

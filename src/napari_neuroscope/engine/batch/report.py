@@ -57,7 +57,7 @@ def write_report(
     """
 
     def write(path: Path) -> None:
-        with path.open("w", encoding="utf-8", errors="replace") as file:
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(_page(folder, recipe, summary, skipped, left))
 
     write_whole(folder.path / REPORT, write)

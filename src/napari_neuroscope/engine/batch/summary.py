@@ -102,7 +102,10 @@ def _common(types: set[type]) -> type:
 
 
 def _typed(value: Any, kind: type) -> Any:
-    return None if value is None else kind(value)
+    if value is None or kind is not str:
+        return None if value is None else kind(value)
+    # What is no text in UTF-8, such as some names of files, is escaped as in the CSV.
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _cell(value: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from napari_neuroscope.engine.batch.figures import figures_of
 from napari_neuroscope.engine.batch.folder import (
     MAPS,
+    OWN,
     THUMBNAILS,
     OutputError,
     Record,
@@ -198,6 +199,11 @@ class Work:
     ) -> dict[str, int]:
         """Write the image's files, and return their sizes by their place."""
         outputs: dict[str, int] = {}
+        if not (self.out / OWN).is_dir():
+            raise OutputError(
+                f"The batch's folder {self.out} is not there any more; put it back, or run the batch "
+                f"again to begin anew."
+            )
         try:
             for kind in self.kinds:
                 place = self.out / MAPS / file_name(job.name, kind)
