@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from every_method import asked, usable
+from napari_neuroscope.engine.colours import coloured, limits
 from napari_neuroscope.engine.difference import difference
 from napari_neuroscope.engine.evaluation.scoring import score_images
 from napari_neuroscope.engine.images import Pair, Source
+from napari_neuroscope.engine.saving.panels import displayable
 from networks import EndingIn, UNet, as_network, settled
 
 
@@ -139,3 +141,15 @@ def test_the_largest_numbers_in_an_image(value_range: object, image: np.ndarray)
     found = ns.explain(asked_of, large, "input").values
     assert np.isfinite(found).all()
     assert (found.min(), found.max()) == (0, 1)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, 3e38), (np.float64, 1.7e308)])
+def test_pictures_of_the_largest_numbers(dtype: type, most: float, image: np.ndarray) -> None:
+    ends = np.full((16, 16), most, dtype)
+    ends[:8] *= -1
+    shown = displayable(ends, (16, 16))
+    assert (shown[0, 0].tolist(), shown[-1, -1].tolist()) == ([0, 0, 0], [1, 1, 1])
+    values = ends.astype(np.float32) if dtype is np.float32 else image[..., 0]
+    span = limits(values, signed=True)
+    assert np.isfinite(coloured(values, span, signed=True)).all()

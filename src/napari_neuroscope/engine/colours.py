@@ -15,6 +15,7 @@ _SIGNED = ((0.02, 0.35, 0.80, 0.95), (0.30, 0.62, 0.95, 0.6), (1.0, 1.0, 1.0, 0.
 # Of more values than these some are enough to tell how large they are.
 _MANY = 1 << 22
 _SHADES = 4097
+_LARGE = 1e38
 _BACKGROUND_NAMES = {"background", "void", "ignore", "unlabelled", "unlabeled"}
 
 
@@ -42,6 +43,9 @@ def limits(values: np.ndarray, *, signed: bool) -> tuple[float, float]:
 def coloured(values: np.ndarray, span: tuple[float, float], *, signed: bool) -> np.ndarray:
     """Return a map (...) as colours (..., red green blue alpha) of 0..1; clear where not finite."""
     low, high = span
+    if high > _LARGE:
+        # The distance of the ends may be more than 32-bit numbers hold.
+        values, low, high = values / high, low / high, 1.0
     unit = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)
     found = _table(signed)[np.rint(unit * (_SHADES - 1)).astype(np.intp)]
     found[..., 3] *= np.isfinite(values)

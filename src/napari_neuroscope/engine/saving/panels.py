@@ -20,6 +20,7 @@ from napari_neuroscope.engine.saving.layout import Layout
 _LONGEST = 3000
 _MOST_PANELS = 100
 _LABELS_ALPHA = 0.55
+_LARGE = 1e38
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +202,7 @@ def _below(image: Any, shape: tuple[int, ...], plane: tuple[int, ...], step: int
 
 def displayable(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return an image as RGB floats of 0..1, stretched between its 0.5 and 99.8 percentiles."""
-    values = np.asarray(image, np.float32)
+    values = _without_overflow(image)
     if values.ndim == 3 and values.shape[:2] == shape:
         values = values[..., :3] if values.shape[-1] >= 3 else values[..., :1]
     elif values.ndim == 3:
@@ -215,3 +216,12 @@ def displayable(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         low, high = 0.0, 255.0
     shown = np.clip(np.nan_to_num((values - low) / max(high - low, 1e-12)), 0, 1)
     return np.repeat(shown, 3, -1) if shown.shape[-1] == 1 else shown
+
+
+def _without_overflow(image: np.ndarray) -> np.ndarray:
+    """Return an image as float32, with values whose differences are finite where they are."""
+    if image.dtype.kind == "f" and image.dtype.itemsize > 2:
+        most = float(np.abs(image).max(initial=0, where=np.isfinite(image)))
+        if most > _LARGE:
+            return np.asarray(image / most, np.float32)
+    return np.asarray(image, np.float32)
