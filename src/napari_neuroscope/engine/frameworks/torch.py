@@ -39,7 +39,9 @@ from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run,
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
+from napari_neuroscope.engine.frameworks.torch_custom_functions import runs_in_custom_function
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
+from napari_neuroscope.engine.frameworks.torch_names import CallNames
 from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
 from napari_neuroscope.engine.frameworks.torch_precision import full_precision
 from napari_neuroscope.engine.frameworks.torch_reach import reach_of_function, reach_of_module
@@ -122,7 +124,7 @@ _OF_CHANNELS = frozenset({"getitem", "chunk", "split", "narrow"})
 
 def _stays(operation: str, inputs: list[Tensor], output: Tensor) -> bool:
     """Whether an operation that is no layer leaves all positions where they are."""
-    if operation in _STILL:
+    if operation in _STILL or _FUNCTION_KINDS.get(operation) == "activation":
         return True
     # Of channels alone, not of places: their number is as before.
     first = inputs[0]
@@ -216,7 +218,13 @@ class _Watcher:
 
 
 class _Recorder(TorchFunctionMode):
-    """Name every module call and functional operation of a forward pass, in order."""
+    """Name every module call and functional operation of a forward pass, in order.
+
+    Attributes
+    ----------
+    names
+        What names them, and knows how often each was called so far.
+    """
 
     def __init__(
         self, model: nn.Module, watcher: _Watcher, progress: Progress | None, total: int
@@ -224,16 +232,11 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self._watcher, self._total = watcher, total
         self._progress = None if progress is no_progress else progress
-        self._names: Counter[str] = Counter()
+        self.names = CallNames(model)
         self._open: list[_Call] = []
         self._inside_layer = 0
         self._done = 0
         self._model = model
-
-    @property
-    def names(self) -> Counter[str]:
-        """How often each module and operation was called so far."""
-        return self._names
 
     @property
     def running(self) -> str:
@@ -278,7 +281,7 @@ class _Recorder(TorchFunctionMode):
 
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             tensor = output if isinstance(output, Tensor) else next(_tensors(output), None)
-            self._finish(_Call(self._name(path, ":"), "other", "", "", [], module, tensor))
+            self._finish(_Call(self.names.of_module(path), "other", "", "", [], module, tensor))
 
         return hook
 
@@ -286,11 +289,6 @@ class _Recorder(TorchFunctionMode):
         if self._progress is not None:
             self._done += 1
             self._progress(min(self._done, self._total), self._total, "forward pass")
-
-    def _name(self, base: str, sign: str) -> str:
-        self._names[base] += 1
-        number = self._names[base]
-        return base if number == 1 else f"{base}{sign}{number}"
 
     def _block(self) -> str:
         return self._open[-1].name if self._open else ""
@@ -307,7 +305,7 @@ class _Recorder(TorchFunctionMode):
             elif self._inside_layer:
                 return
             call = _Call(
-                self._name(path, ":"),
+                self.names.of_module(path),
                 kind or "block",
                 operation,
                 self._block(),
@@ -341,12 +339,17 @@ class _Recorder(TorchFunctionMode):
         operation = _operation(function)
         kind = _FUNCTION_KINDS.get(operation)
         inputs = [*_tensors(args), *_tensors(kwargs)]
-        if kind is None or (operation in _NEED_TWO_TENSORS and len(inputs) < 2):
+        arithmetic = kind is None or (operation in _NEED_TWO_TENSORS and len(inputs) < 2)
+        # A gradient goes around what runs in there.
+        if arithmetic or runs_in_custom_function():
             output = function(*args, **kwargs)
             self._watcher.pass_through(operation, inputs, list(_tensors(output)))
-            self._watcher.ran(function, None, (args, kwargs), inputs, output)
+            seen_as = None if arithmetic else kind
+            self._watcher.ran(function, seen_as, (args, kwargs), inputs, output)
             return output
-        call = _Call(self._name(operation, "_"), kind, operation, self._block(), inputs, None)
+        call = _Call(
+            self.names.of_operation(operation), kind, operation, self._block(), inputs, None
+        )
         call.given = args, kwargs
         self._watcher.enter(call)
         output = self._watcher.instead(call)
@@ -641,15 +644,15 @@ class _Before(_Watcher):
         self.layer, self._overwritten, self.cut = layer, overwritten, cut
         self.scores: Tensor | None = None
         self.answers: dict[str, Any] = {}
-        self.counts: dict[str, Counter[str]] = {}
-        self._at_start: dict[str, tuple[Counter[str], int]] = {}
+        self.counts: dict[str, Counter[tuple[str, str]]] = {}
+        self._at_start: dict[str, tuple[Counter[tuple[str, str]], int]] = {}
         self._over = False
 
     def enter(self, call: _Call) -> None:
         if call.name == self.cut and call.inputs:
             self.scores = call.inputs[0].clone()
         if not self._over and call.module is not None:
-            self._at_start[call.name] = Counter(self.recorder.names), len(self.answers)
+            self._at_start[call.name] = Counter(self.recorder.names.counts), len(self.answers)
 
     def leave(self, call: _Call) -> None:
         if self._over:
@@ -661,7 +664,7 @@ class _Before(_Watcher):
         if call.module is None:
             return
         names, start = self._at_start.pop(call.name)
-        self.counts[call.name] = self.recorder.names - names
+        self.counts[call.name] = self.recorder.names.counts - names
         if call.name == self.layer:
             return
         tensors = list(_tensors(call.answer))
@@ -733,7 +736,7 @@ class _Behind(_Watcher):
                 and name in before.counts
                 and (name in before.answers or name == before.layer)
             ):
-                self.recorder.names.update(before.counts[name])
+                self.recorder.names.counts.update(before.counts[name])
                 if name == before.layer:
                     self._over = True
                     return self._given(before.answer)

@@ -59,6 +59,7 @@ def score_map(trace: Trace, target: ResolvedTarget, layer: str | None) -> Map:
         or not Capability.GRADIENTS & trace.network.capabilities
         or outputs.ends_in
         or pooled not in trace.layers
+        or not trace.layers_run[pooled].differentiable
     ):
         return Map(
             scores,
