@@ -696,6 +696,9 @@ class Inspector(Dock):
         )
         if left := unsaid(network.stated, network.spec):
             words += f"\nStill to say under Options…: {', '.join(left.values())}."
+        if (choice := network.output_choice) is not None and choice.is_of_several:
+            said = choice.in_words()
+            words += f"\n{said[0].upper()}{said[1:]}."
         published = network.published
         if published is not None and published.notes:
             words += f"\nThe package: {'; '.join(published.notes)}."

@@ -361,6 +361,8 @@ class ModelOptions(Dock):
             found.append(f"{len(network.class_names)} classes")
             if final := network.layers.final_activation:
                 found.append(f"ends in {final[1]}, cut off at “{final[0]}”")
+            if (choice := network.output_choice) is not None and choice.is_of_several:
+                found.append(f"output “{choice.key}” of {len(choice.offered)}")
         self._found.setText(f"Found out: {network.spec.task}, {', '.join(found)}.")
         left = {name: words for name, words in unsaid(network.stated, network.spec).items()
                 if not any(name in place for place in self._touched)}  # fmt: skip
