@@ -26,7 +26,8 @@ class CallNames:
 
     def __init__(self, model: nn.Module) -> None:
         # An operation's name has no dot, so that it can meet only these.
-        self._paths = frozenset(model._modules)
+        # A scripted module has keys, but is no mapping.
+        self._paths = frozenset(model._modules.keys())
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def of_module(self, path: str) -> str:
