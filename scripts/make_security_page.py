@@ -27,7 +27,9 @@ TITLES = {
     "onnx": "ONNX",
     "package": "Packages of bioimage.io, and factories",
     "text": "Specs, recipes and names of classes",
-    "image": "Images",
+    "image": "Pictures and NumPy files",
+    "tiff": "TIFF",
+    "zarr": "Zarr",
     "result": "Saved results",
 }
 ANSWERS = {"trust": "asks for your trust", "sentence": "refused", "opens": "opened, and harmless"}
@@ -46,7 +48,9 @@ def limits_in_words() -> list[tuple[str, str]]:
         (target,) = statement.targets
         if isinstance(target, ast.Name) and isinstance(following.value, ast.Constant):
             words = str(following.value.value).rstrip(".").replace("\n", " ")
-            rows.append((words, in_words(getattr(limits, target.id), of_bytes="ytes" in words)))
+            rows.append(
+                (words, in_words(getattr(limits, target.id), of_bytes=words.startswith("Bytes")))
+            )
     return rows
 
 

@@ -15,7 +15,7 @@ MOST_NODES = 500_000
 MOST_DEPTH = 100
 """How deep lists and mappings of a text may lie in each other."""
 MOST_CLASSES = 50_000
-"""Classes that a list names; with their colours they must be fewer values than `MOST_NODES`."""
+"""Classes that a list names; with their colours they are fewer values than a text may hold."""
 
 MOST_ENTRIES = 20_000
 """Files in a zip archive."""
