@@ -65,13 +65,13 @@ def load_torch(
     saved = networks_in(held)
     whole = next((one.content for one in saved if isinstance(one.content, nn.Module)), None)
     weights = [one for one in saved if isinstance(one.content, dict)]
+    tensors = next((one.content for one in saved if isinstance(one.content, dict)), None)
     if whole is not None and (factory is None or whole is saved[0].content):
         return whole
-    if not weights:
+    if tensors is None:
         holds = type(held).__name__
         raise NeuroscopeError(f"“{path.name}” holds a {holds}, neither a network nor its weights.")
     if factory is None:
-        tensors = weights[0].content
         first = next(iter(tensors), "nothing")
         raise FactoryNeededError(
             f"“{path.name}” holds weights ({len(tensors)} tensors, such as {quoted(first)}) but no "
