@@ -222,6 +222,24 @@ def test_a_crop_that_is_not_centred_is_measured(image: np.ndarray) -> None:
         assert any("as was measured" in note for note in found.notes)
 
 
+def test_odd_sides_don_t_put_what_is_measured_off(rng: np.random.Generator) -> None:
+    image = rng.random((33, 41, 3)).astype(np.float32)
+    stems = (
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3)),
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3, 2, 1), nn.InstanceNorm2d(4), nn.Conv2d(4, 2, 3, padding=1)
+        ),
+    )
+    for model in map(settled, stems):
+        by_layers = as_network(model, "segmentation").predict(image).grid
+        measured = as_network(of_function(model), "segmentation").predict(image).grid
+        assert by_layers is not None
+        assert measured is not None
+        assert measured.scale == by_layers.scale
+        # One pixel does not tell half a unit.
+        np.testing.assert_allclose(measured.offset, by_layers.offset, atol=1)
+
+
 def test_a_stated_crop_is_taken(image: np.ndarray) -> None:
     network = as_network(
         lambda x: x[:, :2, 4:-4, 6:-6] * 2, "segmentation", output={"crop": (4, 6)}

@@ -114,8 +114,16 @@ def _pitches(
         answer = ask(torch.zeros(channels, *shape))
         if answer is None or answer.shape[1 + axis] <= units[axis]:
             continue
-        found[axis] = Fraction(shape[axis] - pixels[axis], answer.shape[1 + axis] - units[axis])
+        found[axis] = _pace(shape[axis] - pixels[axis], answer.shape[1 + axis] - units[axis])
     return found
+
+
+def _pace(pixels: int, units: int) -> Fraction:
+    """Return how far units are apart, `units` of which take so many pixels more, about."""
+    pace = Fraction(pixels, units)
+    # Both sizes may have been rounded by one unit.
+    whole = Fraction(round(pace)) if pace >= 1 else Fraction(1, round(1 / pace))
+    return whole if abs(pixels / whole - units) <= 1 else pace
 
 
 def _seen(
