@@ -307,7 +307,7 @@ class KerasFramework(Framework):
                 f"given; wrap it in a model that takes the image alone."
             )
         self.model = model
-        self.lock = ModelLock(self._parts)
+        self.lock = ModelLock(lambda: _parts(model))
         self.device, self._place = _choose_device(device)
         policy = str(model.compute_dtype)
         self.dtype = getattr(torch, policy, torch.float32)
@@ -329,10 +329,6 @@ class KerasFramework(Framework):
         if isinstance(inputs, list) and inputs:
             return tuple(inputs[0].shape)
         return None
-
-    def _parts(self) -> list[int]:
-        """Return what two models may share."""
-        return [id(one) for one in (self.model, *self._flat_layers(), *self.model.weights)]
 
     def _flat_layers(self) -> list[Any]:
         return list(self.model._flatten_layers(include_self=False))
@@ -468,13 +464,6 @@ class KerasFramework(Framework):
             values = self._forward(traced, x, spec, [traced.output], progress)
             output = self.arranged(traced, spec, values[traced.output.name])
         space = len(spec.input.space)
-        for call in traced.calls.values():
-            if call.kind == "block":
-                inside = call.name + "."
-                last = traced.recorder.source_of(call.output)
-                call.consumers = [
-                    name for name in (last.consumers if last else ()) if not name.startswith(inside)
-                ]
         layers = [
             Layer(
                 call.name,
@@ -482,7 +471,7 @@ class KerasFramework(Framework):
                 _output_shape(call, space),
                 call.layer.count_params() if hasattr(call.layer, "count_params") else 0,
                 call.inputs,
-                tuple(dict.fromkeys(call.consumers)),
+                tuple(dict.fromkeys(_consumers(traced, call))),
                 call.operation,
                 call.block,
                 altered=call.altered,
@@ -528,9 +517,7 @@ class KerasFramework(Framework):
             return KerasRun(self, traced, spec, values, keep)
 
     def _with_end(self, traced: Traced, layers: LayerGraph) -> Traced:
-        if layers.final_activation is None and traced.cut is not None:
-            traced.leave_whole()
-        return traced
+        return traced if layers.final_activation is not None or not traced.cut else traced.whole
 
     def output(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph
@@ -582,6 +569,21 @@ class KerasFramework(Framework):
             f"{', '.join(unguided[:3])}{', …' if len(unguided) > 3 else ''} can't be told from "
             f"other arithmetic and passes the plain gradient: the map is only guided elsewhere"
         ]
+
+
+def _consumers(traced: Traced, call: Call) -> list[str]:
+    """Return the layers that take what a layer answers; of a block, those outside of it."""
+    if call.kind != "block":
+        return call.consumers
+    last = traced.recorder.source_of(call.output)
+    return [name for name in (last.consumers if last else ())
+            if not name.startswith(call.name + ".")]  # fmt: skip
+
+
+def _parts(model: Any) -> list[int]:
+    """Return what two models may share."""
+    layers = model._flatten_layers(include_self=False)
+    return [id(one) for one in (model, *layers, *model.weights)]
 
 
 def _output_shape(call: Call, space: int) -> tuple[int, ...]:

@@ -7,7 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -310,7 +311,19 @@ def describe(layer: Any) -> str:
 
 
 class Traced:
-    """A model's graph for inputs of one shape."""
+    """A model's graph for inputs of one shape: no question changes what it says.
+
+    Attributes
+    ----------
+    calls
+        The layers by name.
+    output
+        The network's answer.
+    cut
+        Where it is cut before its end; None where it has none.
+    activation
+        The name of the end, and what it is.
+    """
 
     def __init__(
         self, model: Any, shape: tuple[int, ...], spec: ModelSpec, progress: Progress
@@ -340,7 +353,7 @@ class Traced:
         source = recorder.source_of(output)
         self.channels_last = last if source is None else source.channels_last
         self.activation: tuple[str, Literal["softmax", "sigmoid"]] | None = None
-        self._whole: tuple[Call, Any] | None = None
+        self._uncut = self.calls
         if self.cut is not None:
             self._look_at_the_end(self.cut)
         self._size = self.graph.size
@@ -356,14 +369,18 @@ class Traced:
         if maker is not None and maker.output.shape == cut.logits.shape:
             inside = {t.name for t in (cut.op.outputs[0], self.output)}
             if maker.output.name in inside or keras_graph.same_place(maker.output.op):
-                self._whole = maker, maker.output
-                maker.output = cut.logits
+                self.calls = {**self.calls, maker.name: replace(maker, output=cut.logits)}
 
-    def leave_whole(self) -> None:
-        """Don't cut the end: what looked like a final softmax is none over the classes."""
-        self.cut = self.activation = None
-        if self._whole is not None:
-            self._whole[0].output = self._whole[1]
+    @cached_property
+    def whole(self) -> Traced:
+        """The same graph with its end: where a final softmax is none over the classes."""
+        self._guide  # noqa: B018  shared: operations are marked once
+        made = copy(self)
+        for name in ("answers", "gradients", "guided", "saved"):
+            made.__dict__.pop(name, None)
+        made.cut = made.activation = None
+        made.calls = self._uncut
+        return made
 
     @property
     def end(self) -> Any:
