@@ -1,8 +1,9 @@
 """ONNX on ONNX Runtime: scores, and every tensor of the graph that comes from the image.
 
 Layers are tensors, named as Netron shows them (``/enc1/Conv_output_0``). ONNX Runtime has no
-gradients for what it runs. One session answers everything: all tensors are outputs of it, and each
-question fetches those it needs, so that what is answered does not depend on what else was asked.
+gradients for what it runs. All tensors are outputs of one session, of which each question fetches
+those it needs. As it keeps them all to the end of a pass, another session has the ends alone, and
+joins no operations: so what is answered does not depend on what else was asked.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Collection, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.onnx_files import (
     KINDS,
     OnnxFile,
@@ -103,7 +105,9 @@ class OnnxFramework(Framework):
         return any(kind is not None and isinstance(model, kind) for kind in kinds)
 
     def __init__(self, model: Any, device: str) -> None:
-        self.lock = self.undisturbed()
+        # By number, so that the two don't hold each other.
+        own = id(self)
+        self.lock = ModelLock(lambda: [own])
         file = OnnxFile.of(model)
         try:
             self._open(file, device)
@@ -128,13 +132,16 @@ class OnnxFramework(Framework):
         self._graph = OnnxGraph.of(proto.graph, title)
         self._check_ends()
         hidden = [name for name in self._graph.of_image if name not in self._graph.outputs]
-        sizes = OnnxSizes(proto)
+        self._sizes = sizes = OnnxSizes(proto)
         self._loops = sizes.loops
         self._guard = None if file.trusted else PassGuard(file, sizes)
         # What is computed when it is opened isn't asked for by a pass.
         constants = 0 if file.trusted else sizes.constants()
         folds = constants is not None and constants <= limits.ALWAYS_PASS
         self.model, self.device = _session(file, hidden, device, folds=folds)
+        self._ends_of_image = self._graph.ends()
+        behind = [name for name in self._ends_of_image if name not in self._graph.outputs]
+        self._of_ends, _ = _session(file, behind, str(self.device), folds=folds, joins=False)
         (self._input,) = [i for i in self.model.get_inputs() if i.name in self._graph.inputs]
         if self._input.type not in _INPUTS:
             raise NeuroscopeError(
@@ -156,6 +163,9 @@ class OnnxFramework(Framework):
                 f"The network takes {len(names)} inputs ({', '.join(names)}), and only one image "
                 f"can be given; export it so that it takes the image alone."
             )
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        return self.lock
 
     # --- what the model says of itself ---
 
@@ -234,7 +244,8 @@ class OnnxFramework(Framework):
             given = given.round().clamp(0, 255)
         array = np.ascontiguousarray(given.to("cpu", _INPUTS[self._input.type]).numpy())
         with self.lock, _speaking(x):
-            values = _run(self.model, names, {self._input.name: array}, progress, self._loops)
+            session = self._of_ends if self._ends_of_image.issuperset(names) else self.model
+            values = _run(session, names, {self._input.name: array}, progress, self._loops)
         progress(1, 1, "forward pass")
         return {
             name: torch.from_numpy(np.asarray(value)).to(self.device)
@@ -319,21 +330,24 @@ class OnnxFramework(Framework):
 
     def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
         output, ending = self._ends(spec, None)
-        values = self._ask(x, spec, [output, *self._tensors], progress)
+        values = self._ask(x, spec, [output, *([ending.scores, ending.layer] if ending else [])],
+                           progress)  # fmt: skip
         answer, _ = self._answers(values, spec, output, ending)
         axes = self._channel_axes(spec)
+        shapes = self._shapes(x, spec, progress)
         inputs, altered = self._graph.edges(self._tensors)
         outputs: dict[str, list[str]] = {name: [] for name in self._tensors}
         for name, before in inputs.items():
             for source in before:
                 outputs[source].append(name)
         space = len(spec.input.space)
+        parameters = self._graph.parameters_of_layers(self._tensors)
         layers = [
             Layer(
                 name,
                 self._graph.kind(name),
-                tuple(self._activation(values[name], spec, axes[name]).shape[1:]),
-                self._graph.parameters(name),
+                tuple(self._activation(_shaped(shapes[name]), spec, axes[name]).shape[1:]),
+                parameters[name],
                 inputs[name],
                 tuple(outputs[name]),
                 self._graph.of_image[name].operation,
@@ -353,9 +367,27 @@ class OnnxFramework(Framework):
             for name in self._tensors
         ]
         final: tuple[str, Literal["softmax", "sigmoid"]] | None = None
-        if ending is not None and (ending.kind == "sigmoid" or _sums_to_one(answer, ending, spec)):
-            final = ending.layer, ending.kind
+        if ending is not None:
+            # What lies behind it may round.
+            end = self._arranged(spec, output, ending.bring(values[ending.layer], values[output]))
+            if ending.kind == "sigmoid" or _sums_to_one(end, ending, spec):
+                final = ending.layer, ending.kind
         return LayerGraph(layers, space, final), answer
+
+    def _shapes(
+        self, x: Tensor, spec: ModelSpec, progress: Progress
+    ) -> Mapping[str, Sequence[int]]:
+        """Return the shapes of the layers for an input: a pass that holds all is the last resort."""
+        from napari_neuroscope.engine.frameworks.onnx_sizes import ShapesError
+
+        try:
+            sizes = self._sizes.of(to_axes(x, spec.input.axes).shape)
+        except ShapesError:
+            sizes = None
+        if sizes is not None and sizes.shapes.keys() >= set(self._tensors):
+            return sizes.shapes
+        values = self._ask(x, spec, self._tensors, progress)
+        return {name: value.shape for name, value in values.items()}
 
     def run(
         self,
@@ -397,12 +429,18 @@ _UNKNOWN = re.compile(
 _NEWER = re.compile(r"Opset (\d+) is under development|Unsupported model IR version: (\d+)")
 
 
+def _shaped(shape: Sequence[int]) -> Tensor:
+    """Return a tensor of a shape that holds nothing."""
+    return torch.empty(tuple(shape), device="meta")
+
+
 def _session(
-    file: OnnxFile, hidden: list[str], device: str, *, folds: bool
+    file: OnnxFile, hidden: list[str], device: str, *, folds: bool, joins: bool = True
 ) -> tuple[Any, torch.device]:
     """Make a session whose outputs are the network's and the tensors inside of it.
 
-    Where it `folds`, what doesn't depend on the image is computed once.
+    Where it `folds`, what doesn't depend on the image is computed once; where it `joins`,
+    operations between which no tensor is seen may become one.
     """
     import onnx
     import onnxruntime
@@ -411,7 +449,10 @@ def _session(
     # What fails is raised and said once.
     options.log_severity_level = 4
     # More would change how tensors lie in memory, and lose time where all of them are outputs.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = (
+        levels.ORT_ENABLE_EXTENDED if joins else levels.ORT_DISABLE_ALL
+    )
     if file.folder is not None:
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(file.folder)
@@ -433,7 +474,7 @@ def _session(
         raise
     except Exception as error:
         if len(providers) > 1 and device == "auto":
-            return _session(file, hidden, "cpu", folds=folds)
+            return _session(file, hidden, "cpu", folds=folds, joins=joins)
         raise NeuroscopeError(_why_not(str(error), onnxruntime.__version__, file.title)) from error
     if len(providers) > 1 and session.get_providers()[0] != "CUDAExecutionProvider":
         if device != "auto":

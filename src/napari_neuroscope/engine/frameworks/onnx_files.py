@@ -54,10 +54,14 @@ class OnnxFile:
 
     @cached_property
     def model(self) -> onnx.ModelProto:
-        """What the bytes say."""
+        """What the bytes say, each node behind those that it takes from."""
         import onnx
 
-        return onnx.ModelProto.FromString(self.content)
+        from napari_neuroscope.engine.frameworks.onnx_order import sort_nodes
+
+        model = onnx.ModelProto.FromString(self.content)
+        sort_nodes(model.graph)
+        return model
 
     def without_functions(self) -> OnnxFile:
         """Return the model with the operations of its functions in place of their calls.

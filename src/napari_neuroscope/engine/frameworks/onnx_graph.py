@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.frameworks.onnx_order import inputs_of
 from napari_neuroscope.engine.layers import Kind
 
 _MOST_NUMBERS, _MOST_LETTERS = 64, 300
@@ -50,9 +51,15 @@ _CHANNELS_FIRST = {
 }  # fmt: skip
 _NEW_AXES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Gather", "Einsum"}
 _MATRIX = {"MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "FusedMatMul"}
+# But for rounding.
+_SAME_VALUES = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropout"}
 # As many as a padding of a volume has.
 _FEW = 16
 _LEARNS_NOTHING = {"pooling", "upsampling", "reshape", "dropout"}
+# Where an operation on whole numbers has its weights: its other constants were measured.
+_QUANTISED = {
+    "ConvInteger": (1,), "MatMulInteger": (0, 1), "QLinearConv": (3, 8), "QLinearMatMul": (0, 3),
+}  # fmt: skip
 _WEIGHT_TYPES = {
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16,
     TensorProto.INT8, TensorProto.UINT8,
@@ -156,7 +163,7 @@ class OnnxGraph:
         seen = set(inputs)
         for proto in graph.node:
             outputs = tuple(name for name in proto.output if name)
-            node = Node(proto.op_type, tuple(_inputs(proto)), outputs, _attributes(proto))
+            node = Node(proto.op_type, tuple(inputs_of(proto)), outputs, _attributes(proto))
             made.nodes.append(node)
             for attribute in proto.attribute:
                 if proto.op_type == "Constant" and attribute.name == "value" and outputs:
@@ -186,12 +193,43 @@ class OnnxGraph:
     def parameters(self, tensor: str) -> int:
         """Return how many numbers the node that makes a tensor learnt."""
         node = self.of_image[tensor]
+        if node.operation in _QUANTISED:
+            return self._learnt_whole(node)
         kind = self.kind(tensor)
         if kind in _LEARNS_NOTHING or (kind == "activation" and node.operation != "PRelu"):
             return 0
         # A batch norm's means and deviations were measured, not learnt.
         learnt = node.inputs[: 3 if node.operation == "BatchNormalization" else None]
         return self._numbers(tuple(name for name in learnt if name not in self.of_image))
+
+    def parameters_of_layers(self, layers: Collection[str]) -> dict[str, int]:
+        """Return how many numbers each layer learnt, with the operations before it that are none.
+
+        Those answer whole numbers; each is counted with the first layer that comes of it.
+        """
+        chosen = frozenset(layers)
+        before: dict[str, tuple[str, ...]] = {}
+        counted: set[str] = set()
+        found = {}
+        for tensor, node in self.of_image.items():
+            hidden = dict.fromkeys(n for name in node.inputs for n in before.get(name, ()))
+            left = [name for name in hidden if name not in counted]
+            if tensor not in chosen:
+                learns = node.operation in _QUANTISED
+                before[tensor] = (*left, tensor) if learns else tuple(left)
+                continue
+            counted.update(left)
+            found[tensor] = self.parameters(tensor) + sum(map(self.parameters, left))
+        return {tensor: found[tensor] for tensor in layers}
+
+    def _learnt_whole(self, node: Node) -> int:
+        """Return how many numbers an operation on whole numbers learnt."""
+        places = [place for place in _QUANTISED[node.operation] if place < len(node.inputs)]
+        names = [node.inputs[place] for place in places]
+        # Biases are of a type that otherwise holds sizes and places.
+        here = [math.prod(self.weights[name][1]) for name in names if name in self.weights]
+        made = [n for n in names if n not in self.weights and n not in self.of_image]
+        return sum(here) + self._numbers(tuple(made))
 
     def _numbers(self, names: tuple[str, ...]) -> int:
         """Return how many numbers were learnt that constants are, or are made of, each once."""
@@ -285,7 +323,8 @@ class OnnxGraph:
         """Return the (input channel, *kernel) shape of the first convolution's weights."""
         for node in self.nodes:
             if _KINDS.get(node.operation) == "convolution":
-                weights = self.weights.get(node.inputs[1]) if len(node.inputs) > 1 else None
+                place = 3 if node.operation == "QLinearConv" else 1
+                weights = self.weights.get(node.inputs[place]) if len(node.inputs) > place else None
                 if weights is None:
                     return None
                 return weights[1][1] * node.attributes.get("group", 1), *weights[1][2:]
@@ -293,18 +332,27 @@ class OnnxGraph:
 
     # --- how it ends ---
 
+    def ends(self) -> frozenset[str]:
+        """Return the outputs, and the tensors at which they can be cut."""
+        found = set(self.outputs)
+        for ending in map(self.ending, self.outputs):
+            if ending is not None:
+                found |= {ending.scores, ending.layer} & self.of_image.keys()
+        return frozenset(found)
+
     def ending(self, output: str) -> Ending | None:
         """Return the softmax or sigmoid behind which nothing but the shape is changed."""
         permutations: list[tuple[int, ...]] = []
-        reshaped, tensor = False, output
+        reshaped, powers, tensor = False, 0, output
         while (node := self.of_image.get(tensor)) is not None:
             if node.operation in _ENDINGS:
-                if reshaped and permutations:
+                logarithmic = node.operation == "LogSoftmax"
+                if (reshaped and permutations) or powers > logarithmic:
                     return None
                 return Ending(
                     tensor,
                     _ENDINGS[node.operation],
-                    node.operation == "LogSoftmax",
+                    logarithmic,
                     node.inputs[0],
                     None if reshaped else tuple(reversed(permutations)),
                 )
@@ -312,7 +360,9 @@ class OnnxGraph:
                 permutations.append(tuple(node.attributes["perm"]))
             elif node.operation in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
                 reshaped = True
-            elif node.operation not in ("Identity", "Cast"):
+            elif node.operation == "Exp":
+                powers += 1
+            elif node.operation not in _SAME_VALUES:
                 return None
             tensor = node.inputs[0]
         return None
@@ -334,17 +384,6 @@ def _few_numbers(tensor: onnx.TensorProto) -> list[int] | None:
         return [int(n) for n in numpy_helper.to_array(tensor).reshape(-1)]
     except ValueError:
         return None
-
-
-def _inputs(node: onnx.NodeProto) -> Iterator[str]:
-    """Yield what a node takes, also what the graphs inside of it take from outside."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            inside = {value.name for value in (*graph.input, *graph.initializer)}
-            inside |= {name for inner in graph.node for name in inner.output}
-            for inner in graph.node:
-                yield from (name for name in _inputs(inner) if name not in inside)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

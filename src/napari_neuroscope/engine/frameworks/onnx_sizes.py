@@ -42,10 +42,13 @@ class PassSizes:
         Of each tensor.
     beside
         What operations need beside them meanwhile.
+    shapes
+        Their shapes.
     """
 
     of: dict[str, int]
     beside: int
+    shapes: dict[str, tuple[int, ...]]
 
     @property
     def total(self) -> int:
@@ -202,7 +205,8 @@ def _summed(graph: onnx.GraphProto, shapes: _Shapes) -> PassSizes:
         if name
     }
     columns = (_columns(node, shapes) for node in graph.node if node.op_type in _COLUMNS)
-    return PassSizes(of, max(columns, default=0))
+    told = {name: tuple(shapes[name][1]) for name in of}
+    return PassSizes(of, max(columns, default=0), told)
 
 
 def _columns(node: onnx.NodeProto, shapes: _Shapes) -> int:
