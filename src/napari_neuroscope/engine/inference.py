@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +14,7 @@ Ask = Callable[[tuple[int, ...]], Tensor | None]
 """Asks a network about an image of zeros of a spatial shape; None where it fails."""
 
 _SIZES = (64, 128, 224, 256, 32, 299, 384, 512, 28, 448)
+_SIZES_OF_VOLUMES = (32, 64, 16, 48, 96, 128)
 _STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -100,34 +101,70 @@ def read(ask: Ask, pixels: tuple[int, ...], spec: ModelSpec) -> Reading | None:
 
 
 def size_rule(ask: Ask, axes: int) -> tuple[int, ...] | SizeRule | None:
-    """Return the sizes that a network takes, found by trying; None where none was found."""
-    base = next((n for n in _SIZES if ask((n,) * axes) is not None), None)
-    if base is None:
-        return None
+    """Return the sizes that a network takes, found by trying; None where none was found.
 
-    first, second = ask((base,) * axes), ask((2 * base,) * axes)
-    if first is None or second is None:
-        return (base,) * axes
-    if first.ndim != second.ndim or (_is_list(first) and first.shape != second.shape):
-        return (base,) * axes
+    Volumes are tried with small cubes, and each axis alone: many networks halve their planes more
+    often than their depth.
+    """
+    sizes = _SIZES if axes < 3 else _SIZES_OF_VOLUMES
+    tried = ((n, ask((n,) * axes)) for n in sizes)
+    base, first = next(((n, answer) for n, answer in tried if answer is not None), (0, None))
+    if first is None:
+        return None
+    if axes > 2:
+        alone = [_rule_along(ask, (base,) * axes, first, (axis,)) for axis in range(axes)]
+        rules = [rule for rule in alone if rule is not None]
+        if len(rules) == axes:
+            least, steps = (tuple(numbers) for numbers in zip(*rules, strict=True))
+            if len(set(rules)) == 1:
+                return SizeRule(min=least[0], step=steps[0])
+            return SizeRule(min=least, step=steps)
+    rule = _rule_along(ask, (base,) * axes, first, range(axes))
+    return (base,) * axes if rule is None else SizeRule(min=rule[0], step=rule[1])
+
+
+def _rule_along(
+    ask: Ask, shape: tuple[int, ...], first: Tensor, along: Collection[int]
+) -> tuple[int, int] | None:
+    """Return the least size and the step of some axes, changed together; None where only one fits.
+
+    Parameters
+    ----------
+    ask
+        Asks the network.
+    shape, first
+        A shape that it takes, and its answer to that.
+    along
+        The axes, which are equally long.
+    """
+    base = next(shape[axis] for axis in along)
+
+    def answer_at(size: int) -> Tensor | None:
+        return ask(tuple(size if axis in along else n for axis, n in enumerate(shape)))
+
+    second = answer_at(2 * base)
+    if second is None or first.ndim != second.ndim:
+        return None
+    if _is_list(first) and first.shape != second.shape:
+        return None
 
     def side(answer: Tensor) -> float:
         # However its positions lie: behind each other, or before the channels.
-        return float(answer.numel() ** (1 / axes))
+        return float(answer.numel() ** (1 / len(along)))
 
     growth = (side(second) - side(first)) / base
 
     def works(size: int) -> bool:
         # A size that is cut down on the way and not brought back is no size that it takes.
-        answer = ask((size,) * axes)
+        answer = answer_at(size)
         wanted = side(first) + growth * (size - base)
         return answer is not None and abs(side(answer) - wanted) < 1e-6 * max(wanted, 1)
 
-    step = next((step for step in _STEPS if works(base + step)), base)
+    step = next((step for step in _STEPS if step < base and works(base + step)), base)
     smallest = base
     while smallest - step >= step and smallest > base // 4 and works(smallest - step):
         smallest -= step
-    return SizeRule(min=smallest if step > 1 else 1, step=step)
+    return (smallest if step > 1 else 1), step
 
 
 def _is_list(answer: Tensor) -> bool:
@@ -140,5 +177,6 @@ def _with_size(spec: ModelSpec, size: Any) -> ModelSpec:
 
 def _smallest(size: SizeRule | None, axes: int, ask: Ask) -> tuple[int, ...] | None:
     rule = size or SizeRule()
-    wanted = (rule.smallest_shape((n,) * axes) for n in (64, 128, 224, 256))
+    sizes = (64, 128, 224, 256) if axes < 3 else (32, 64, 128)
+    wanted = (rule.smallest_shape((n,) * axes) for n in sizes)
     return next((shape for shape in wanted if ask(shape) is not None), None)
