@@ -65,7 +65,7 @@ def check(parsed: argparse.Namespace) -> None:
         ("input", f"{network.channels} channels, {_size_in_words(network)}"),
         ("classes", f"{len(names)}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"),
         *(("output", said) for said in network.about_output()),
-        ("ends in", f"{final[1]}, cut off at “{final[0]}”" if final else "scores"),
+        ("ends in", f"{final[1]}, cut off at “{final[0]}”" if final else _end(network)),
         ("layers", f"{len(layers)}, {learnt:,} parameters"),
     ]
     for label, value in rows:
@@ -84,6 +84,14 @@ def check(parsed: argparse.Namespace) -> None:
             say(f"  - {lack} ({_AS_YAML[field]})")
     if network.published is not None:
         _check_published(network)
+
+
+def _end(network: Network) -> str:
+    """Return what a network answers that was not cut."""
+    if network.end_was_measured:
+        return "values of 0..1, taken for probabilities"
+    stated = network.stated.output.activation
+    return f"{stated}, as stated" if stated in ("softmax", "sigmoid") else "scores"
 
 
 def _check_published(network: Network) -> None:

@@ -35,6 +35,7 @@ from napari_neuroscope.engine.frameworks.base import (
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.inference import infer
 from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.measured_end import MEASURED, with_measured_end
 from napari_neuroscope.engine.output_choice import OutputChoice
 from napari_neuroscope.engine.output_finder import OutputFinder
 from napari_neuroscope.engine.outputs import Outputs
@@ -364,7 +365,15 @@ class Network:
         """
         choice = self.output_choice
         notes = (choice.in_words(),) if choice is not None and choice.is_of_several else ()
+        if self.end_was_measured:
+            notes = (*notes, MEASURED)
         return notes if grid is None else (*notes, *self._finder.notes_of_place(grid, onto))
+
+    @property
+    def end_was_measured(self) -> bool:
+        """Whether its answers are taken for probabilities since trial inputs were answered so."""
+        measured = self.layers.final_activation is None and self.stated.output.activation is None
+        return measured and self.spec.output.activation == "sigmoid"
 
     def undisturbed(self) -> AbstractContextManager[None]:
         """Hold the model as passes need it, and put it back as it was, once for several passes."""
@@ -412,6 +421,9 @@ class Network:
         self._finder.settle(output, spec, layers)
         grid = self._finder.grid_of_row(output, spec, layers, layers.input_shape)
         outputs = Outputs(output, None, spec, None, grid)
+        self.spec = with_measured_end(
+            spec, layers, outputs, lambda inputs: self._adapter.output(inputs, spec, layers)[0], x
+        )
         count, names = outputs.count, self.spec.classes
         if count > limits.MOST_CLASSES:
             raise NeuroscopeError(

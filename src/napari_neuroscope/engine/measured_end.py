@@ -1,0 +1,84 @@
+"""Whether a network answers probabilities whose activation is not seen: measured by trial inputs.
+
+Programs, functions and activations of other kinds, such as a hard sigmoid, show no end that could
+be cut; but what lies in 0..1 for all inputs is no logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.outputs import Outputs
+from napari_neuroscope.engine.spec import ModelSpec
+
+MEASURED = (
+    "the network's answers lie in 0..1 for all inputs that were tried, and are taken for "
+    "probabilities: if they are none, say output.activation: none"
+)
+_SIGNED = 3.0
+# Images in 0..1, of both signs, and in 0..255.
+_SCALES = (1.0, _SIGNED, 255.0, -255.0)
+
+
+def with_measured_end(
+    spec: ModelSpec,
+    layers: LayerGraph,
+    outputs: Outputs,
+    ask: Callable[[Tensor], Tensor],
+    x: Tensor,
+) -> ModelSpec:
+    """Return the spec, with ``output.activation: sigmoid`` where the answers are probabilities.
+
+    Parameters
+    ----------
+    spec, layers
+        What is known of the network.
+    outputs
+        Its answer to an input, as it is.
+    ask
+        Returns its answer to another input of the same shape.
+    x
+        The input (1, channel, *space).
+    """
+    if layers.final_activation is not None or spec.output.activation is not None:
+        return spec
+    if outputs.ends_in is not None or not _are_probabilities(outputs.raw):
+        return spec
+    answers = []
+    for trial in _trials(x):
+        try:
+            answer = ask(trial)
+        except NeuroscopeError:
+            return spec
+        if not _are_probabilities(answer):
+            return spec
+        answers.append(answer)
+    if all(map(_sums_along_an_axis, answers)):
+        return spec
+    # A network that answers the same always says nothing of its end.
+    if all(bool((answer == outputs.raw).all()) for answer in answers):
+        return spec
+    changed = spec.output.model_copy(update={"activation": "sigmoid"})
+    return spec.model_copy(update={"output": changed})
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    return bool(torch.isfinite(output).all() and (output >= 0).all() and (output <= 1).all())
+
+
+def _sums_along_an_axis(output: Tensor) -> bool:
+    """Whether values sum to one along an axis, as weights of places do that are no classes'."""
+    sums = (output.float().sum(axis) for axis, n in enumerate(output.shape) if n > 1)
+    return any(torch.allclose(total, torch.ones_like(total), atol=1e-3) for total in sums)
+
+
+def _trials(x: Tensor) -> Iterator[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    for scale in _SCALES:
+        make = torch.randn if scale == _SIGNED else torch.rand
+        yield (scale * make(x.shape, generator=random)).to(x)
