@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from functools import partial as with_arguments
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from napari_neuroscope.engine.errors import (
     no_progress,
 )
 from napari_neuroscope.engine.explanation import Asked, Explanation
+from napari_neuroscope.engine.frameworks.base import OtherLayersError
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.map_notes import (
     are_zero,
@@ -118,19 +120,17 @@ def explain(
                 )  # fmt: skip
     # Passes turn gradients on where they need them; nothing else here is to be followed.
     with torch.inference_mode(False), torch.no_grad():
+        ask = with_arguments(
+            _explain, network, as_array(image), methods[method], target, layer,
+            ground_truth=ground_truth, keep=keep, progress=passing_errors(progress),
+            partial=partial, options=options,
+        )  # fmt: skip
         try:
-            return _explain(
-                network,
-                as_array(image),
-                methods[method],
-                target,
-                layer,
-                ground_truth=ground_truth,
-                keep=keep,
-                progress=passing_errors(progress),
-                partial=partial,
-                options=options,
-            )
+            try:
+                return ask()
+            except OtherLayersError:
+                # The layers are now those of this image, and what is asked of them may be others.
+                return ask()
         except Stopped as stop:
             raise stop.reason from None
 

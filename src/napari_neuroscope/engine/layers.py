@@ -109,6 +109,8 @@ class LayerGraph(Mapping[str, Layer]):
         The spatial shape of the input that the layers were found with; () where there was none.
     cells
         Where the layers' units lie on it, once that was asked; see `cells_of_layers`.
+    shapes_run
+        The spatial shapes of inputs that are known to run these layers in this order.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class LayerGraph(Mapping[str, Layer]):
         self.final_activation = final_activation
         self.input_shape: tuple[int, ...] = ()
         self.cells: Any = None
+        self.shapes_run: set[tuple[int, ...]] = set()
 
     def __getitem__(self, name: str) -> Layer:
         try:

@@ -6,10 +6,11 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from napari_neuroscope.engine.files.trust import UntrustedError
 from napari_neuroscope.engine.frameworks.base import (
     Capability,
     Framework,
+    OtherLayersError,
     RelevancePass,
     Run,
     framework_of,
@@ -48,6 +50,8 @@ from napari_neuroscope.engine.trace import Trace, TraceCache, TraceKey
 if TYPE_CHECKING:
     from napari_neuroscope.engine.bioimageio.published import Published
     from napari_neuroscope.engine.methods.registry import Method
+
+T = TypeVar("T")
 
 DEFAULT_CACHE_BYTES = 1 << 30
 
@@ -152,6 +156,16 @@ class Network:
         other.path, other.origin = self.path, self.origin
         other.published, other.stated = self.published, self.stated
         other._finder.choice = self._finder.choice
+        return other
+
+    def without_traces(self) -> Network:
+        """Return the same network with a cache of its own that is empty.
+
+        What a pass that is kept has of its network: were it the network itself, the two would hold
+        each other, and with them all memory of a network that was let go of.
+        """
+        other = copy(self)
+        other.traces = TraceCache(self.traces.limit)
         return other
 
     @property
@@ -418,6 +432,7 @@ class Network:
             self.spec = spec
             layers, output = self._adapter.layers(x, spec, progress)
         layers.input_shape = tuple(x.shape[2:])
+        layers.shapes_run.add(layers.input_shape)
         self._finder.settle(output, spec, layers)
         grid = self._finder.grid_of_row(output, spec, layers, layers.input_shape)
         outputs = Outputs(output, None, spec, None, grid)
@@ -451,6 +466,20 @@ class Network:
         if self._layers is None and not by_tiles(self, image):
             self._discover(self.prepare(image).input[None], progress)
 
+    def _with_its_layers(self, x: Tensor, ask: Callable[[], T]) -> T:
+        """Ask a pass of an input; where it runs other layers, they are found by it and it asked anew.
+
+        Some networks choose their way by the size of their input.
+        """
+        try:
+            return ask()
+        except OtherLayersError:
+            # What was kept is told by layers that are no more.
+            self.traces.clear()
+            self._resized = None
+            self._take_layers(x, no_progress)
+            return ask()
+
     def _fits_whole(self, x: Tensor) -> bool:
         """Whether all activations and gradients of an input take a small part of the cache."""
         return 2 * self.bytes_of_layers(x) <= self.traces.limit / 4
@@ -471,7 +500,7 @@ class Network:
         """Return the network's output as it is, (1, ...), for an image that was prepared."""
         x = prepared.input[None]
         self._discover(x)
-        return self._adapter.output(x, self.spec, self.layers)[0]
+        return self._with_its_layers(x, lambda: self._adapter.output(x, self.spec, self.layers)[0])
 
     def answers(self, x: Tensor) -> Tensor:
         """Return the scores, or the output where it can't be cut before its end, of many inputs.
@@ -596,7 +625,9 @@ class Network:
                 prepared = self.prepare(array)
                 x = prepared.input[None]
                 self._discover(x)
-                output, scores = self._adapter.output(x, self.spec, self.layers)
+                output, scores = self._with_its_layers(
+                    x, lambda: self._adapter.output(x, self.spec, self.layers)
+                )
                 outputs = self.outputs_of(output, scores, prepared.grid.shape)
             grid = None
             if self.spec.task == "segmentation":
@@ -659,8 +690,17 @@ class Network:
         x = prepared.input[None]
         self._discover(x, progress)
         everything = keep == "everything" or (keep == "fit" and self._fits_whole(x))
-        kept: Collection[str] = list(self.layers) if everything else layers
-        run = self._adapter.run(x, self.spec, self.layers, kept, progress)
+
+        def run_of_its_layers() -> Run:
+            if missing := set(layers) - set(self.layers):
+                raise OtherLayersError(
+                    f"The layer “{min(missing)}” does not run for this image: the network chooses "
+                    f"its way by its input."
+                )
+            kept: Collection[str] = list(self.layers) if everything else layers
+            return self._adapter.run(x, self.spec, self.layers, kept, progress)
+
+        run = self._with_its_layers(x, run_of_its_layers)
         trace = Trace(self, prepared, run, key=key, everything=everything)
         self.traces.put(key, trace)
         return trace

@@ -44,6 +44,10 @@ class Capability(Flag):
     ATTENTION = auto()
 
 
+class OtherLayersError(NeuroscopeError):
+    """A pass that ran other layers than those that the network was found to have."""
+
+
 class Run:
     """One forward pass of one image, kept so that gradients can be pulled back through it.
 

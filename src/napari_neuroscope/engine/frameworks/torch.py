@@ -35,7 +35,13 @@ from napari_neuroscope.engine.errors import (
     shortened,
 )
 from napari_neuroscope.engine.files.file_kind import Kind as FileKind
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.base import (
+    Capability,
+    Framework,
+    OtherLayersError,
+    Run,
+    to_axes,
+)
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
@@ -48,7 +54,7 @@ from napari_neuroscope.engine.frameworks.torch_reach import reach_of_function, r
 from napari_neuroscope.engine.frameworks.torch_relevance import Recorder as RelevanceRecorder
 from napari_neuroscope.engine.frameworks.torch_relevance import TorchRelevance
 from napari_neuroscope.engine.frameworks.torch_relevance_graph import examine
-from napari_neuroscope.engine.frameworks.torch_side_effects import SideEffects
+from napari_neuroscope.engine.frameworks.torch_side_effects import SideEffects, attributes_put_back
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
 from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.receptive_field import Reach
@@ -339,13 +345,13 @@ class _Recorder(TorchFunctionMode):
         operation = _operation(function)
         kind = _FUNCTION_KINDS.get(operation)
         inputs = [*_tensors(args), *_tensors(kwargs)]
-        arithmetic = kind is None or (operation in _NEED_TWO_TENSORS and len(inputs) < 2)
-        # A gradient goes around what runs in there.
-        if arithmetic or runs_in_custom_function():
+        if operation in _NEED_TWO_TENSORS and len(inputs) < 2:
+            kind = None
+        # A gradient goes around what runs in a custom Function.
+        if kind is None or runs_in_custom_function():
             output = function(*args, **kwargs)
             self._watcher.pass_through(operation, inputs, list(_tensors(output)))
-            seen_as = None if arithmetic else kind
-            self._watcher.ran(function, seen_as, (args, kwargs), inputs, output)
+            self._watcher.ran(function, kind, (args, kwargs), inputs, output)
             return output
         call = _Call(
             self.names.of_operation(operation), kind, operation, self._block(), inputs, None
@@ -548,6 +554,7 @@ class _Keeper(_Watcher):
 
     def __init__(self, keep: Collection[str], copy: Collection[str], cut: str | None) -> None:
         self.kept: dict[str, _Kept] = {}
+        self.order: list[tuple[str, str]] = []
         self.scores: _Kept | None = None
         self._storages: dict[int, int] = {}
         self._keep, self._copy, self.cut = keep, copy, cut
@@ -560,6 +567,7 @@ class _Keeper(_Watcher):
     def leave(self, call: _Call) -> None:
         if call.output is None:
             return
+        self.order.append((call.name, call.operation))
         if call.kind != "block":
             self._count(call.output)
         if call.name in self._keep:
@@ -643,6 +651,7 @@ class _Before(_Watcher):
     def __init__(self, layer: str, overwritten: Collection[str], cut: str | None) -> None:
         self.layer, self._overwritten, self.cut = layer, overwritten, cut
         self.scores: Tensor | None = None
+        self.order: list[tuple[str, str]] = []
         self.answers: dict[str, Any] = {}
         self.counts: dict[str, Counter[tuple[str, str]]] = {}
         self._at_start: dict[str, tuple[Counter[tuple[str, str]], int]] = {}
@@ -655,6 +664,8 @@ class _Before(_Watcher):
             self._at_start[call.name] = Counter(self.recorder.names.counts), len(self.answers)
 
     def leave(self, call: _Call) -> None:
+        if call.output is not None:
+            self.order.append((call.name, call.operation))
         if self._over:
             return
         if call.name == self.layer:
@@ -1117,6 +1128,7 @@ class TorchFramework(Framework):
         )
         self._digest: tuple[Hashable, str] | None = None
         self._held = False
+        self._ran_others = False
         self._side_effects = SideEffects(model)
 
     @contextmanager
@@ -1203,13 +1215,18 @@ class TorchFramework(Framework):
     ) -> TorchRun:
         copy = {name for name in keep if layers[name].overwritten}
         cut = layers.final_activation[0] if layers.final_activation else None
+        only = self._paths(keep, cut)
+        shape = tuple(x.shape[2:])
+        if gradients and layers and shape not in layers.shapes_run:
+            only = None
         while True:
             keeper = _Keeper(keep, copy, cut)
             with self.lock, torch.inference_mode(False), torch.set_grad_enabled(gradients):
                 leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_(gradients)
-                output = self._forward(
-                    leaf, spec, keeper, progress, total=len(layers), only=self._paths(keep, cut)
-                )
+                output = self._forward(leaf, spec, keeper, progress, total=len(layers), only=only)
+            if only is None and layers:
+                self._check_order(keeper.order, layers)
+                layers.shapes_run.add(shape)
             missing = set(keep) - set(keeper.kept)
             if missing:
                 raise NeuroscopeError(
@@ -1237,6 +1254,17 @@ class TorchFramework(Framework):
     def on_cpu(self) -> AbstractContextManager[None] | None:
         return None if self.device.type == "cpu" else self._moved_to_cpu()
 
+    def _check_order(self, order: list[tuple[str, str]], layers: LayerGraph) -> None:
+        """Refuse layers that are not those of a pass, where all that ran was watched."""
+        if order == [(name, layer.operation) for name, layer in layers.items()]:
+            return
+        # It may hang on a count of calls.
+        self._ran_others = True
+        raise OtherLayersError(
+            "The network ran other layers for this image than for the one that its layers were "
+            "found with: it chooses its way by its input."
+        )
+
     def _paths(self, keep: Collection[str], cut: str | None) -> set[str] | None:
         """Return the modules whose calls are all that is needed; None where there is more."""
         wanted = {name.partition(":")[0] for name in [*keep, *([cut] if cut else [])]}
@@ -1247,13 +1275,11 @@ class TorchFramework(Framework):
     ) -> tuple[Tensor, Tensor | None]:
         cut = layers.final_activation[0] if layers.final_activation else None
         keeper = _Keeper((), (), cut)
+        only = self._paths((), cut)
         with self.lock, torch.no_grad():
-            output = self._forward(
-                x.detach().to(self.device, self.dtype),
-                spec,
-                keeper,
-                only=self._paths((), cut),
-            )
+            output = self._forward(x.detach().to(self.device, self.dtype), spec, keeper, only=only)
+        if only is None:
+            self._check_order(keeper.order, layers)
         return output.detach(), keeper.scores.value if keeper.scores else None
 
     def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
@@ -1273,6 +1299,7 @@ class TorchFramework(Framework):
             before = _Before(layer, overwritten, cut)
             with self.lock, torch.no_grad():
                 output = self._forward(own, spec, before)
+            self._check_order(before.order, layers)
             go_on = partial(self._go_on, own, spec, before, copying=copying)
             if isinstance(layout, Fold):
                 values = layout.repeated(before.value, 2)
@@ -1325,6 +1352,7 @@ class TorchFramework(Framework):
                 with recorder:
                     output = self._forward(leaf, spec, nodes)
                 end = nodes.scores.edge if nodes.scores else _edge_of(output)
+            self._check_order(nodes.order, layers)
             if copying or not recorder.overwritten:
                 break
             copying = True
@@ -1406,7 +1434,10 @@ class TorchFramework(Framework):
             watcher.begin(given)
             cut = watcher.cut
             try:
-                with recorder.watching(only, cut.partition(":")[0] if cut else None):
+                with (
+                    recorder.watching(only, cut.partition(":")[0] if cut else None),
+                    attributes_put_back(self.model, numbers=self._ran_others),
+                ):
                     answer = self.model(given)
             finally:
                 # They hold each other, and with them what was kept of the pass.

@@ -1,4 +1,4 @@
-"""What a forward pass in PyTorch changes besides its answer, put back: buffers, random numbers."""
+"""What a forward pass in PyTorch changes besides its answer, put back, so that passes are alike."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from napari_neuroscope.engine.frameworks.process_setting import ProcessSetting
 
@@ -108,6 +109,48 @@ class SideEffects:
                 if buffer.changed():
                     self._writes = True
                     buffer.put_back()
+
+
+@contextmanager
+def attributes_put_back(model: nn.Module, *, numbers: bool) -> Iterator[None]:
+    """Put back the plain attributes of modules that a pass sets, such as a grid of the first call.
+
+    Later passes would run other operations than those that the layers were found with.
+
+    Parameters
+    ----------
+    model
+        The model.
+    numbers
+        Whether numbers are put back too; whoever counts passes would else count none.
+    """
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        # The first pass makes other modules of these.
+        yield
+        return
+    before = [
+        (module.__dict__, dict(module.__dict__))
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)
+    ]
+    try:
+        yield
+    finally:
+        for here, held in before:
+            # Compared as what they are: values may have no truth of their own.
+            if list(map(id, here.values())) == list(map(id, held.values())):
+                continue
+            counts = {} if numbers else _numbers_of_both(here, held)
+            here.clear()
+            here.update(held, **counts)
+
+
+def _numbers_of_both(here: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in here.items()
+        if type(value) in (int, float) and type(held.get(name)) in (int, float)
+    }
 
 
 def _buffers(model: nn.Module) -> list[_Buffer]:
