@@ -61,7 +61,7 @@ class Trace:
     def __init__(
         self, network: Network, prepared: Prepared, run: Run, *, key: TraceKey, everything: bool
     ) -> None:
-        self.network, self.prepared = network, prepared
+        self.network, self.prepared = network.without_traces(), prepared
         self.key, self.everything = key, everything
         self.layers = tuple(run.activations)
         self._run = run
