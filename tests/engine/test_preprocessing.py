@@ -11,6 +11,7 @@ import torch
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.preprocessing import Prepared, guess_image_axes, prepare
+from napari_neuroscope.engine.spec import ModelSpec
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
@@ -98,6 +99,27 @@ def test_the_type_of_wide_whole_numbers_is_guessed_with_a_note() -> None:
     result = prepared(np.array([[0, 255]], np.int32), 1, axes="yx")
     np.testing.assert_allclose(result.input[0], [[0, 1]])
     assert any("0..255" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.array([[0, 4080]], np.uint16), "such as to [0, 4095]"),
+        (np.array([[7, 900]], np.uint16), "such as to [0, 1023]"),
+        (np.array([[0, 255]], np.uint16), "such as to [0, 255]"),
+        (np.array([[3, 20]], np.uint8), "such as to [3, 20]"),
+        (np.array([[-1000, 1500]], np.int16), "such as to [-1000, 1500]"),
+        (np.array([[0, 26]], np.uint8), ""),
+        (np.array([[0, 0]], np.uint8), ""),
+        (np.array([[0, 6554]], np.uint16), ""),
+    ],
+)
+def test_a_small_part_of_a_type_is_told_with_a_range(image: np.ndarray, says: str) -> None:
+    spec = ModelSpec.parse({"input": {"channels": 1}})
+    notes = prepare(image, spec, 1).notes
+    assert any(says in note for note in notes) if says else not notes
+    ranged = ModelSpec.parse({"input": {"channels": 1, "value_range": [0, 4095]}})
+    assert not prepare(image, ranged, 1).notes
 
 
 def test_a_range_that_is_given_wins() -> None:

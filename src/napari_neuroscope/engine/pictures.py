@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -25,6 +26,23 @@ _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "WEBP", "PPM", "JPEG2000"
 _WIDE = {"I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 # A larger picture is taken out of Pillow's memory in pieces.
 _PIECE = 64 * limits.MB
+# What networks are shown of each mode that has other colours, or sees through.
+_SEEN_AS = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBX": "RGB", "LA": "L",
+            "La": "L", "PA": "RGBA", "RGBa": "RGBA"}  # fmt: skip
+# Pillow can't convert these at once.
+_FIRST = {"La": "LA", "PA": "RGBA"}
+_ORIENTATION = 0x0112
+# Of each of EXIF's orientations, whether rows and columns are swapped, then what is mirrored.
+_TURNS = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+_LAST_NOT_SWAPPED = 4
 _INSTEAD = "save it as a TIFF of tiles, or as Zarr"
 _gif_lock = threading.Lock()
 
@@ -69,11 +87,15 @@ def shape_of_picture(path: Path) -> tuple[int, ...]:
     with open_picture(path) as picture:
         bands = _bands(picture)
         size = (picture.height, picture.width)
+        if _orientation(picture) > _LAST_NOT_SWAPPED:
+            size = size[::-1]
         return (*size, bands) if bands > 1 else size
 
 
 def read_picture(path: Path) -> np.ndarray:
     """Read a picture; a palette is resolved to its colours, of a GIF or APNG all frames are read.
+
+    Other colours become red, green and blue; what EXIF says is turned is turned.
 
     Raises
     ------
@@ -85,13 +107,9 @@ def read_picture(path: Path) -> np.ndarray:
     with open_picture(path) as picture:
         refuse_large_image(_nbytes(picture), path, instead=_INSTEAD)
         if picture.format == "GIF" or getattr(picture, "custom_mimetype", "") == "image/apng":
-            values = _frames(picture, path)
-        else:
-            values = _values(picture)
-    # As scikit-image does: colours come last.
-    if values.ndim > 2 and values.shape[-1] not in (3, 4) and values.shape[-3] in (3, 4):
-        values = np.swapaxes(np.swapaxes(values, -1, -3), -2, -3)
-    return values
+            return _frames(picture, path)
+        orientation = _orientation(picture)
+        return _upright(_values(picture), orientation)
 
 
 def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
@@ -100,7 +118,8 @@ def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         if picture.mode != "P":
             return None
         refuse_large_image(_nbytes(picture), path, instead=_INSTEAD)
-        indices = np.array(picture)
+        orientation = _orientation(picture)
+        indices = _upright(np.array(picture), orientation)
         known = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
     # A palette may be shorter than the numbers go.
     palette = np.zeros((256, 3), np.uint8)
@@ -108,7 +127,49 @@ def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     return indices, palette
 
 
+def _orientation(picture: Image) -> int:
+    """Return which way up a picture lies, of EXIF's eight; 1 is upright."""
+    if picture.format == "PNG" and "exif" not in picture.info and not _has_exif(picture):
+        # Pillow would decode all of it to look behind it.
+        return 1
+    try:
+        found = picture.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, OSError, struct.error):
+        return 1
+    return found if isinstance(found, int) and found in _TURNS else 1
+
+
+def _has_exif(picture: Image) -> bool:
+    """Whether a PNG has EXIF somewhere, by the names of its chunks."""
+    file = cast("BinaryIO", cast("Any", picture).fp)
+    before = file.tell()
+    try:
+        file.seek(8)
+        for _ in range(limits.MOST_ENTRIES):
+            head = file.read(8)
+            if len(head) < 8:
+                return False
+            if head[4:] == b"eXIf":
+                return True
+            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+        return False
+    finally:
+        file.seek(before)
+
+
+def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Return a picture as it is seen."""
+    if orientation not in _TURNS:
+        return values
+    swapped, down, across = _TURNS[orientation]
+    if swapped:
+        values = np.swapaxes(values, 0, 1)
+    return np.ascontiguousarray(values[:: -1 if down else 1, :: -1 if across else 1])
+
+
 def _bands(picture: Image) -> int:
+    if picture.mode in _SEEN_AS:
+        return len(_SEEN_AS[picture.mode])
     if picture.mode == "P":
         return len(picture.palette.mode) if picture.palette is not None else 3
     return len(picture.getbands())
@@ -137,7 +198,7 @@ def _frames(picture: Image, path: Path) -> np.ndarray:
             # They stand twice in the memory when they are put together.
             refuse_large_image(2 * total if number else total, path, instead=_INSTEAD)
             frames.append(_values(picture))
-    return np.stack(frames)
+    return np.stack(frames) if len(frames) > 1 else frames[0]
 
 
 @contextmanager
@@ -159,6 +220,9 @@ def _values(picture: Any) -> np.ndarray:
     picture.load()
     if picture.mode == "P":
         picture = picture.convert(picture.palette.mode)
+    elif picture.mode in _SEEN_AS:
+        seen = _SEEN_AS[picture.mode]
+        picture = picture.convert(_FIRST.get(picture.mode, seen)).convert(seen)
     elif picture.format == "PNG" and picture.mode == "I":
         picture = picture.convert("I;16")
     rows = max(1, _PIECE * picture.height // max(_nbytes(picture), 1))

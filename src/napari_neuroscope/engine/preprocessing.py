@@ -18,6 +18,9 @@ from napari_neuroscope.engine.spec import InputSpec, ModelSpec, Normalization, S
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
+# Below this part of what its type holds, an image is likely of fewer bits.
+_SMALL_PART = 0.1
+_TOPS_OF_CAMERAS = (255, 1023, 4095, 16383)
 _WORDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
 
@@ -217,6 +220,7 @@ def range_of(values: np.ndarray, value_range: Any, notes: list[str]) -> tuple[fl
             low, high = 0.0, 1.0
         elif values.dtype.kind in "ui":
             low, high = 0.0, _whole_number_range(values, notes)
+            _tell_small_part(values, high, notes)
         else:
             low, high = float(values.min()), float(values.max())
             if low >= 0 and high <= 1:
@@ -242,6 +246,20 @@ def _whole_number_range(values: np.ndarray, notes: list[str]) -> float:
     likely = next((float(top) for top in (255, 65535) if highest <= top), highest)
     notes.append(f"the image's type is {values.dtype}; its values were read as 0..{likely:g}")
     return likely
+
+
+def _tell_small_part(values: np.ndarray, high: float, notes: list[str]) -> None:
+    """Tell where the values fill little of their type, such as 12 bits in 16, or are below zero."""
+    least, most = float(values.min()), float(values.max())
+    if least >= 0 and (most == 0 or most >= _SMALL_PART * high):
+        return
+    bits = next((top for top in _TOPS_OF_CAMERAS if most <= top < high), None)
+    likely = f"[{least:g}, {most:g}]" if least < 0 or bits is None else f"[0, {bits}]"
+    notes.append(
+        f"the image's values run from {least:g} to {most:g}, and 0..{high:g} of its type "
+        f"{values.dtype} was read as 0..1; if the network was trained on all of 0..1, set the spec's "
+        f"input.value_range, such as to {likely}"
+    )
 
 
 def _match_channels(values: np.ndarray, has: int, needs: int, order: str | None) -> np.ndarray:

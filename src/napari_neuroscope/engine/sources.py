@@ -29,7 +29,7 @@ from napari_neuroscope.engine.zarr_files import container_of
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".zarr")
 """The endings of files that are taken for images; those of ``.zarr`` are folders."""
 _LAZY = (".tif", ".tiff", ".npy")
-_WITH_PALETTE = (".png", ".gif", ".bmp")
+_WITH_PALETTE = (".png", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +90,10 @@ def read_truth(path: str | Path) -> np.ndarray | Paletted:
         return read_image(path)
     refuse_missing(path)
     from napari_neuroscope.engine.pictures import read_palette
+    from napari_neuroscope.engine.tiff_files import read_numbered
 
     try:
-        paletted = None if is_tiff(path) else read_palette(path)
+        paletted = read_numbered(path) if is_tiff(path) else read_palette(path)
     except NeuroscopeError:
         raise
     except Exception as error:
@@ -237,7 +238,7 @@ class Source:
         """Return the ground truth, or its plane; see `read_truth`."""
         if self.path is None:
             return self._plane_of(self.data)
-        if is_lazy(self.path):
+        if is_lazy(self.path) and (self.plane or self.path.suffix.lower() not in _WITH_PALETTE):
             return self.read()
         found = read_truth(self.path)
         return found if isinstance(found, Paletted) else self._plane_of(found)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import struct
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files.decoded_size import refuse_large_image
@@ -16,10 +19,10 @@ from napari_neuroscope.engine.files.plain_xml import parse_xml
 from napari_neuroscope.engine.lazy_images import unnamed_axes
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.tiff_checks import bound_tiles, refuse_endless
+from napari_neuroscope.engine.tiff_colours import TiffColours
 from napari_neuroscope.engine.tiff_sets import check_neighbours, check_set
 
 if TYPE_CHECKING:
-    import numpy as np
     from tifffile import TiffFile, TiffPageSeries
 
 _UNITS = {
@@ -39,6 +42,9 @@ AT_ONCE = ("is_lsm", "is_scanimage", "is_ndpi", "is_eer")
 # Those of microscopes, which are laid out in ways of their own.
 _RARE = ("lsm", "mmstack", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "ndpi", "bif",
          "avs", "eer", "philips", "scanimage", "nih", "mdgel")  # fmt: skip
+_ZSTD = (34926, 50000)
+# A ground truth's numbers are of one byte.
+_MOST_COLOURS = 256
 
 Known = Mapping[str, tuple[float, str]]
 """The step and unit along each axis of which these are known."""
@@ -57,9 +63,7 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing, Callable[[], None]]
     weakref.finalize(file, file.filehandle.close)
     try:
         series = first_series(file)
-        size = path.stat().st_size
-        levels = tuple(_array(path, file, series, n, size) for n in range(len(series.levels)))
-        axes = _axes(series.axes, series.shape)
+        levels, axes = _levels_and_axes(path, file, series)
         known = _known_of_ome(file) if file.is_ome else _known_of_imagej(file)
     except BaseException:
         file.close()
@@ -77,7 +81,29 @@ def read_tiff(path: Path) -> np.ndarray:
     """
     file, others = open_tiff(path)
     with file:
-        return read_series(first_series(file), path, others)
+        series = first_series(file)
+        return TiffColours(file, series).seen(read_series(series, path, others), series.axes)[0]
+
+
+def read_numbered(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the numbers of an image's colours, (y, x), and the colours; None where it has no palette.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it asks for more than is sensible, or for files of other folders.
+    """
+    file, others = open_tiff(path)
+    with file:
+        series = first_series(file)
+        colours = TiffColours(file, series)
+        palette = colours.palette
+        if palette is None or series.axes != "YX" or len(palette) > _MOST_COLOURS:
+            return None
+        indices, _ = colours.upright(read_series(series, path, others), series.axes)
+    whole = np.zeros((_MOST_COLOURS, 3), np.uint8)
+    whole[: len(palette)] = palette
+    return indices, whole
 
 
 def read_series(series: TiffPageSeries, path: Path, others: Sequence[Path] = ()) -> np.ndarray:
@@ -88,6 +114,7 @@ def read_series(series: TiffPageSeries, path: Path, others: Sequence[Path] = ())
     NeuroscopeError
         Where it is too large for its files.
     """
+    refuse_compression(series.keyframe, path)
     refuse_large_image(series.nbytes, path, files=others)
     bound_tiles(series, path.name, path.stat().st_size)
     return series.asarray()
@@ -119,6 +146,34 @@ def open_tiff(path: Path) -> tuple[TiffFile, tuple[Path, ...]]:
         file.close()
         raise
     return file, others
+
+
+def refuse_compression(page: Any, path: Path) -> None:
+    """Refuse an image that only what is not installed decompresses.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is so: it says what to install.
+    """
+    from tifffile import TIFF
+
+    try:
+        TIFF.DECOMPRESSORS[page.compression]
+        # Python has zstd since 3.14; tifffile looks for it only when it decodes.
+        if page.compression in _ZSTD and not (_has("imagecodecs") or _has("compression")):
+            raise KeyError(page.compression)
+    except KeyError as error:
+        kind = getattr(page.compression, "name", str(page.compression))
+        raise NeuroscopeError(
+            f"The image {shortened(str(path), 300)} is compressed as {kind}, which needs the package "
+            f'imagecodecs; install it with: pip install "napari-neuroscope[tiff]", or save the '
+            f"image with deflate."
+        ) from error
+
+
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _rare_kinds(file: TiffFile) -> tuple[str, ...]:
@@ -175,10 +230,20 @@ def first_series(file: TiffFile) -> TiffPageSeries:
     return file.series[0]
 
 
+def _levels_and_axes(
+    path: Path, file: TiffFile, series: TiffPageSeries
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    colours = TiffColours(file, series)
+    if colours.are_plain:
+        size = path.stat().st_size
+        levels = tuple(_array(path, file, series, n, size) for n in range(len(series.levels)))
+        return levels, _axes(series.axes, series.shape)
+    seen, letters = colours.seen(read_series(series, path), series.axes)
+    return (seen,), _axes(letters, seen.shape)
+
+
 def _array(path: Path, file: TiffFile, series: TiffPageSeries, number: int, size: int) -> Any:
     """Return one level: mapped where it lies in the file as in memory, else decoded on demand."""
-    import numpy as np
-
     level = series.levels[number]
     offset = None if level.is_multifile else level.dataoffset
     if offset is not None and offset + level.nbytes <= size:
@@ -186,6 +251,7 @@ def _array(path: Path, file: TiffFile, series: TiffPageSeries, number: int, size
         return np.memmap(path, dtype, "r", offset, level.shape)
     import zarr
 
+    refuse_compression(level.keyframe, path)
     bound_tiles(level, path.name, size)
     return zarr.open_array(series.aszarr(level=number), mode="r")
 
