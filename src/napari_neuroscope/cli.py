@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from napari_neuroscope import cli_batch, cli_check, cli_evaluate, cli_explain
-from napari_neuroscope.cli_common import add_device_and_trust, add_network, say
+from napari_neuroscope.cli_common import add_device_and_trust, add_network, in_its_words, say
 from napari_neuroscope.cli_running import STOPPED, run_to_its_end
 from napari_neuroscope.engine.errors import NeuroscopeError, first_line
 from napari_neuroscope.engine.plain_text import visible
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output, such as “head”, has read enough; Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except NeuroscopeError as error:
-        print(f"napari-neuroscope: {error}", file=sys.stderr)
+        print(f"napari-neuroscope: {in_its_words(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return STOPPED

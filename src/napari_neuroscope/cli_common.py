@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,13 @@ def say(*lines: str) -> None:
 
 def note(text: str) -> None:
     """Print what there is to know beside the answer."""
-    print(f"napari-neuroscope: {visible(text, _LONGEST)}", file=sys.stderr)
+    print(f"napari-neuroscope: {visible(in_its_words(text), _LONGEST)}", file=sys.stderr)
+
+
+def in_its_words(text: str) -> str:
+    """Return a sentence with the command's options in place of Python's arguments."""
+    text = re.sub(r"\btrust=True\b", "--trust", text)
+    return re.sub(r"\bfactory=\"([^\"]*)\"", r"--factory \1", text)
 
 
 @contextmanager
@@ -77,7 +84,7 @@ def add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--factory",
         metavar="PACKAGE.MODULE:FUNCTION",
-        help="what builds the network, for a file of weights alone",
+        help="what builds the network, for a file of weights alone; or ./script.py:FUNCTION",
     )
     command.add_argument(
         "--argument",

@@ -39,7 +39,9 @@ def test_colours_are_as_pillow_converts_them(name: str, mode: str, tmp_path: Pat
     except OSError:
         pytest.skip("no file of this kind has such colours")
     wanted = np.asarray(
-        Image.open(path).convert({"LA": "L", "RGBA": "RGBA", "1": "1" if name != "a.jpg" else "L"}.get(mode, "RGB"))
+        Image.open(path).convert(
+            {"LA": "L", "RGBA": "RGBA", "1": "1" if name != "a.jpg" else "L"}.get(mode, "RGB")
+        )
     )
     np.testing.assert_allclose(seen(path).astype(int), wanted.astype(int), atol=2)
 

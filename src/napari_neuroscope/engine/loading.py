@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -17,9 +18,11 @@ from napari_neuroscope.engine.bioimageio.published import Published
 from napari_neuroscope.engine.bioimageio.reading import spec_of
 from napari_neuroscope.engine.bioimageio.weights import open_weights
 from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, nearest_names
-from napari_neuroscope.engine.files.factory import FileFactory
+from napari_neuroscope.engine.files.factory import FileFactory, version_of
 from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.files.script import found_script, is_script, script_beside
 from napari_neuroscope.engine.files.told import told_in_a_sentence
+from napari_neuroscope.engine.files.trust import digest_of
 from napari_neuroscope.engine.frameworks.base import frameworks, kind_of
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.plain_text import visible
@@ -65,7 +68,8 @@ def load(
         Whether code that comes with the file may run.
     factory, arguments
         What builds the network where the file holds weights alone: a function, or its name as
-        ``"package.module:function"``; and its keyword arguments.
+        ``"package.module:function"``, or as ``"./unet.py:UNet"`` in a script, which lies in the
+        current folder or beside the file; and its keyword arguments. None: what the spec says.
 
     Raises
     ------
@@ -83,11 +87,17 @@ def load(
         else:
             path = Path(source)
             kind = kind_of(path)
+            if isinstance(factory, str):
+                factory = found_script(factory, path.parent)
             if kind == "bioimage.io":
                 network = _of_package(path, spec, device, trust, factory, arguments)
             else:
+                stated = _spec_for(path, spec)
+                if factory is None and stated is not None and stated.factory is not None:
+                    factory, arguments = _stated_factory(path, stated, trust=trust)
                 model = _opened(path, kind=kind, factory=factory, arguments=arguments, trust=trust)
-                network = Network(model, _spec_for(path, spec), device=device, name=path.stem)
+                stated = _with_factory(stated, path, factory, arguments)
+                network = Network(model, stated, device=device, name=path.stem)
                 network.path = path
             network.origin = _origin(path, factory, arguments)
         if network.spec.input.size is None or "task" not in network.spec.model_fields_set:
@@ -107,6 +117,37 @@ def _of_demo(name: str, spec: Any, device: str) -> Network:
     network = Network(model, _spec_for(path, spec), device=device, name=name)
     network.path = path
     return network
+
+
+def _stated_factory(
+    path: Path, spec: ModelSpec, *, trust: bool
+) -> tuple[FileFactory, dict[str, Any]]:
+    """Return what a spec says builds the network: whoever wrote the spec chose it."""
+    arguments = dict(spec.arguments or {})
+    name = found_script(spec.factory or "", path.parent)
+
+    def digest() -> str:
+        # A script is hashed with it, and the weights are the input of a package's function.
+        weights = "" if is_script(name) else digest_of(path)
+        said = [name, arguments, version_of(name), weights]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+    said_by = FileFactory(name, spec_path(path), digest=digest, seal=digest, trusted=trust)
+    said_by.require_trust(arguments)
+    return said_by, arguments
+
+
+def _with_factory(
+    spec: ModelSpec | None, path: Path, factory: Any, arguments: dict[str, Any] | None
+) -> ModelSpec | None:
+    """Return a spec that says what built the network, so that it is remembered where it is saved."""
+    origin = _origin(path, factory, arguments)
+    if "factory" not in origin or (spec is not None and spec.factory is not None):
+        return spec
+    said = {"factory": script_beside(origin["factory"], path.parent)}
+    if origin["arguments"]:
+        said["arguments"] = origin["arguments"]
+    return (spec or ModelSpec()).model_copy(update=said)
 
 
 def _origin(path: Path, factory: Any, arguments: dict[str, Any] | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     PlainSerializer,
     Tag,
     ValidationError,
@@ -388,6 +389,9 @@ class ModelSpec(_Strict):
     pixel_size
         The edge lengths of a pixel on which the network was trained, in micrometres: one for all
         of its spatial axes, or one an axis.
+    factory, arguments
+        What builds the network where its file holds weights alone, as ``package.module:function``,
+        or as ``./script.py:function`` beside it; and the keyword arguments of that.
     """
 
     task: Task = "classification"
@@ -401,6 +405,8 @@ class ModelSpec(_Strict):
     ] = ()
     ignore_label: int | None = Field(default=None, ge=-_MOST_NUMBER, lt=_MOST_NUMBER)
     pixel_size: Annotated[tuple[float, ...], Field(max_length=3)] | None = None
+    factory: Annotated[str, Field(max_length=limits.MOST_LETTERS)] | None = None
+    arguments: dict[str, JsonValue] | None = None
 
     @model_validator(mode="after")
     def _distinct_classes(self) -> ModelSpec:

@@ -37,8 +37,9 @@ def ask_for_factory(parent: QWidget, path: Path) -> tuple[str, dict[str, Any]] |
     text = ask_for_text(
         parent,
         "What builds this network?",
-        f"{path.name} holds weights alone. Which function or class of an installed package builds "
-        f"the network?\nSuch as  package.module:UNet  or  package.module:UNet {{classes: 3}}",
+        f"{path.name} holds weights alone. Which function or class of an installed package, or of "
+        f"a script beside it, builds the network?\nSuch as  package.module:UNet  or  ./unet.py:UNet "
+        f"{{classes: 3}}",
     )
     if not text:
         return None

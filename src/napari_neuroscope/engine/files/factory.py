@@ -6,6 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from napari_neuroscope.engine.files.model_class import (
 )
 from napari_neuroscope.engine.files.package_code import PackageCode
 from napari_neuroscope.engine.files.python_package import PythonPackage
+from napari_neuroscope.engine.files.script import Script, is_script
 from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
 
 
@@ -55,6 +57,9 @@ class FileFactory:
         NeuroscopeError
             Where it is not there.
         """
+        if is_script(self.name):
+            self._trusted_script(arguments)
+            return
         package = _package(self.name)
         if not self.trusted and not may_be_tried(self.name, arguments):
             self._trusted_code(package, arguments, "")
@@ -69,6 +74,9 @@ class FileFactory:
         NeuroscopeError
             Where it is not there, or fails.
         """
+        if is_script(self.name):
+            script = self._trusted_script(arguments)
+            return _called(partial(script.call, arguments), self.name, {})
         package = _package(self.name)
         if self.trusted:
             return _called(_function(self.name), self.name, arguments)
@@ -79,6 +87,15 @@ class FileFactory:
         if code is not None:
             code.import_from_here()
         return _called(_function(self.name), self.name, arguments)
+
+    def _trusted_script(self, arguments: dict[str, Any]) -> Script:
+        """Return the script that is named, as it was trusted to be called so."""
+        script = Script(self.name)
+        sha256 = _together(self.digest(), script)
+        if not self.trusted and sha256 not in TrustStore():
+            words = f"it calls {shortened(self.name, 300)} with {in_words(arguments)}"
+            raise UntrustedError(self.path, sha256, f"{words}; {script.would_run}")
+        return script
 
     def _trusted_code(
         self, package: PythonPackage, arguments: dict[str, Any], reason: str
@@ -106,8 +123,8 @@ def build(
     Parameters
     ----------
     factory
-        A function, or its name as ``package.module:function``, as the user gives it; or what a file
-        names.
+        A function, or its name as ``package.module:function`` or ``./script.py:function``, as the
+        user gives it; or what a file names.
     arguments
         Its keyword arguments.
     trust
@@ -124,6 +141,11 @@ def build(
         return factory.build(arguments or {})
     if not isinstance(factory, str):
         return _called(factory, getattr(factory, "__qualname__", "?"), arguments or {})
+    if is_script(factory):
+        script = Script(factory)
+        if not trust and script.sha256 not in TrustStore():
+            raise UntrustedError(script.path, script.sha256, script.would_run)
+        return _called(partial(script.call, arguments or {}), factory, {})
     package = _package(factory)
     if not trust and not package.is_installed:
         code = _code_of(package)
@@ -144,6 +166,8 @@ def version_of(name: str) -> str:
 def _called(function: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
     try:
         return function(**arguments)
+    except NeuroscopeError:
+        raise
     except (Exception, SystemExit) as error:
         raise NeuroscopeError(
             f"The factory “{shortened(name)}” failed with {type(error).__name__}: "
@@ -157,7 +181,8 @@ def _package(name: str) -> PythonPackage:
     parts = [*module.split("."), *function.split(".")]
     if not colon or not all(part.isidentifier() for part in parts):
         raise NeuroscopeError(
-            f"The factory “{shortened(name)}” needs the form package.module:function."
+            f"The factory “{shortened(name)}” needs the form package.module:function, or that "
+            f"of a script, ./script.py:function."
         )
     top = parts[0]
     package = PythonPackage.find(top)
@@ -199,7 +224,7 @@ def _code_of(package: PythonPackage) -> PackageCode:
     return PackageCode(package.name, package.strange_portions)
 
 
-def _together(digest: str, code: PackageCode | None) -> str:
+def _together(digest: str, code: PackageCode | Script | None) -> str:
     """Return the hash of a file, and of code beside it."""
     if code is None:
         return digest

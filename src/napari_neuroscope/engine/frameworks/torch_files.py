@@ -75,7 +75,8 @@ def load_torch(
         first = next(iter(tensors), "nothing")
         raise FactoryNeededError(
             f"“{path.name}” holds weights ({len(tensors)} tensors, such as {quoted(first)}) but no "
-            f'network; say what builds it with factory="package.module:function".'
+            f'network; say what builds it with factory="package.module:function", or '
+            f'factory="./script.py:function" of a script beside it.'
         )
     model = build(factory, arguments, trust=trust)
     if not isinstance(model, nn.Module):
