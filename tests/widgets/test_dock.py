@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 import pytest
 from napari.layers import Image
+from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_neuroscope.widgets.dock import Dock
@@ -77,6 +78,10 @@ def test_the_cross_of_a_dock_ends_its_work(name: str, viewer, qtbot) -> None:
     assert again is not dock
     assert not again.closed
     again.close_work()
+    gone = weakref.ref(dock)
+    del dock
+    QCoreApplication.sendPostedEvents(None, int(QEvent.Type.DeferredDelete.value))
+    qtbot.waitUntil(lambda: bool(gc.collect() >= 0) and gone() is None)
 
 
 @pytest.mark.parametrize("name", DOCKS)

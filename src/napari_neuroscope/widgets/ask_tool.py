@@ -124,6 +124,8 @@ class AskTool(QWidget):
 
     def _clicked(self, position: tuple[float, ...], flat: bool) -> Clicked:
         question = self._question()
+        if question.network.spec.task != "segmentation":
+            raise NeuroscopeError(_CLASSIFIER)
         if not flat:
             raise NeuroscopeError("A click in 3D meets no single pixel; switch to the 2D view.")
         pixels = self._session.pixels(question.network, self._viewer)

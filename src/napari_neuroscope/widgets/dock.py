@@ -96,6 +96,8 @@ class Dock(QWidget):
         """End the work where napari takes the widget out of a dock that the user closes."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.close_work()
+            # Slots that are functions hold the dock where Python's collector does not look.
+            self.deleteLater()
         return super().event(event)
 
     def closeEvent(self, event: Any) -> None:
