@@ -93,6 +93,7 @@ def test_it_is_remembered_in_the_spec(weights: Path) -> None:
     network.spec.save(spec_path(weights))
     text = spec_path(weights).read_text()
     assert "factory: ./unet.py:UNet" in text
+    assert len({network.spec, network.spec.model_copy()}) == 1
     (weights.parent / "ran").unlink()
     # Whoever wrote the spec chose what is called: it is asked about with its arguments.
     told = refused(weights)

@@ -408,6 +408,12 @@ class ModelSpec(_Strict):
     factory: Annotated[str, Field(max_length=limits.MOST_LETTERS)] | None = None
     arguments: dict[str, JsonValue] | None = None
 
+    def __hash__(self) -> int:
+        # Arguments are plain data, of which lists and mappings have no hash.
+        return hash(
+            tuple(getattr(self, name) for name in type(self).model_fields if name != "arguments")
+        )
+
     @model_validator(mode="after")
     def _distinct_classes(self) -> ModelSpec:
         (name, times), *_ = Counter(self.class_names).most_common(1) or [("", 0)]
