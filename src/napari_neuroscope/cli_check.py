@@ -53,6 +53,7 @@ def check(parsed: argparse.Namespace) -> None:
     """Print what a network is, and what its spec lacks."""
     from napari_neuroscope.engine.inference import unsaid
     from napari_neuroscope.engine.methods.registry import methods
+    from napari_neuroscope.engine.network import BYTES
 
     network = load(parsed)
     layers = network.layers
@@ -63,6 +64,7 @@ def check(parsed: argparse.Namespace) -> None:
         ("network", f"{network.name}, {network.framework} on {network.device}"),
         ("task", spec.task),
         ("input", f"{network.channels} channels, {_size_in_words(network)}"),
+        *([("values", BYTES)] if network.range_was_found else []),
         ("classes", f"{len(names)}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"),
         *(("output", said) for said in network.about_output()),
         ("ends in", f"{final[1]}, cut off at “{final[0]}”" if final else _end(network)),

@@ -78,7 +78,8 @@ def unsaid(stated: ModelSpec, spec: ModelSpec) -> dict[str, str]:
     lacks: dict[str, str] = {}
     if "classes" not in stated.model_fields_set:
         lacks["classes"] = "the names of the classes"
-    if "normalization" not in stated.input.model_fields_set:
+    found = spec.input.normalization != stated.input.normalization
+    if "normalization" not in stated.input.model_fields_set and not found:
         lacks["normalization"] = "how images are normalised, if they are"
     sized = "size" in stated.input.model_fields_set or isinstance(spec.input.size, tuple)
     if spec.task == "classification" and not sized:

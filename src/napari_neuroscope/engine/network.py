@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -54,6 +54,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_CACHE_BYTES = 1 << 30
+
+BYTES = (
+    "the network is given values of 0..255, for which the type of its input or its first layer is "
+    "made: if it takes others, say input.normalization"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,6 +389,13 @@ class Network:
         return notes if grid is None else (*notes, *self._finder.notes_of_place(grid, onto))
 
     @property
+    def range_was_found(self) -> bool:
+        """Whether the model itself tells which values of an image it takes, and nobody stated them."""
+        stated = self.stated.input
+        found = self.spec.input.normalization != stated.normalization
+        return found and "normalization" not in stated.model_fields_set
+
+    @property
     def end_was_measured(self) -> bool:
         """Whether its answers are taken for probabilities since trial inputs were answered so."""
         measured = self.layers.final_activation is None and self.stated.output.activation is None
@@ -494,7 +506,10 @@ class Network:
 
     def prepare(self, image: Any) -> Prepared:
         """Bring an image to the network's input."""
-        return prepare(image, self.spec, self.channels)
+        prepared = prepare(image, self.spec, self.channels)
+        if self.range_was_found:
+            prepared = replace(prepared, notes=(*prepared.notes, BYTES))
+        return prepared
 
     def answer(self, prepared: Prepared) -> Tensor:
         """Return the network's output as it is, (1, ...), for an image that was prepared."""

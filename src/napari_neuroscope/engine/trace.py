@@ -373,6 +373,10 @@ class Trace:
             held.update(gradients)
             if of_input is not None:
                 held[None] = of_input
+            if layer not in held:
+                # By itself it is refused with the reason.
+                alone = [] if layer is None else [layer]
+                self._run.gradients(self._seed(target), alone, with_input=layer is None)
         return held[layer]
 
     def forget(self, target: ResolvedTarget) -> None:

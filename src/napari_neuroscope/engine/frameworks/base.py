@@ -78,7 +78,8 @@ class Run:
         """Pull `seed`, a gradient of ``scores`` (or ``output``), back to layers and the input.
 
         Returns the gradients of the layers, shaped as their activations, and of the input
-        (1, channel, *space) where it is asked for.
+        (1, channel, *space) where it is asked for; without those that a cast to whole numbers
+        keeps them from, where others are there.
         """
         raise NeuroscopeError("The network's framework gives no gradients.")
 

@@ -39,6 +39,12 @@ from napari_neuroscope.engine.files.free_memory import free_memory
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
+from napari_neuroscope.engine.frameworks.keras_input import (
+    input_type,
+    takes_bytes,
+    takes_whole_numbers,
+    whole_numbers,
+)
 from napari_neuroscope.engine.frameworks.keras_outputs import offered_outputs
 from napari_neuroscope.engine.frameworks.keras_reach import reach_of
 from napari_neuroscope.engine.frameworks.keras_trace import Call, Traced, describe, layer_kind
@@ -46,7 +52,7 @@ from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Layer, LayerGraph
 from napari_neuroscope.engine.output_choice import OfferedOutput
-from napari_neuroscope.engine.spec import ModelSpec, SizeRule
+from napari_neuroscope.engine.spec import ModelSpec, Normalization, SizeRule
 
 _MOST_TRACES = 8
 _NUMBER = 4
@@ -151,15 +157,18 @@ class KerasRun(Run):
     def gradients(
         self, seed: Tensor, layers: Sequence[str], *, with_input: bool = False
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        found: dict[str | None, Any] = self._pull_back(seed, [*layers, *[None][: int(with_input)]])
-        # Where nothing arrives, the score does not depend on it.
+        asked: list[str | None] = [*layers, *[None][: int(with_input)]]
+        found = self._pull_back(seed, asked)
+        reaches_input = self._traced.gradients[1][None] is not None
+        # Where nothing arrives, the score does not depend on it; but behind a cast that is unknown.
         gradients = {
             name: self._of_layer(name, found[name])
             if name in found
             else torch.zeros_like(self.activations[name])
             for name in layers
+            if name in found or reaches_input
         }
-        if not with_input:
+        if None not in found:
             return gradients, None
         return gradients, self._of_input(_to_torch(found[None], self._framework.device))
 
@@ -190,8 +199,10 @@ class KerasRun(Run):
         for name in layers:
             if name is not None and not traced.differentiable(name):
                 raise NeuroscopeError(f"The layer “{name}” {WITHOUT_GRADIENT}.")
-        _gradient(of[None])
         wanted = {name: of[name] for name in layers if of[name] is not None}
+        if not wanted:
+            # Behind a cast there may be gradients that don't reach the input.
+            _gradient(of[None])
         names: dict[str, list[str | None]] = {}
         for name, tensor in wanted.items():
             names.setdefault(tensor.name, []).append(name)
@@ -350,6 +361,10 @@ class KerasFramework(Framework):
                 channels = shape[axes.index("c")] if "c" in axes else 1
                 if channels is not None:
                     found["channels"] = channels
+        if "normalization" not in given.model_fields_set and takes_bytes(
+            self.model, self._flat_layers()
+        ):
+            found["normalization"] = Normalization(std=(1 / 255,))
         if not found:
             return spec
         return spec.model_copy(update={"input": given.model_copy(update=found)})
@@ -383,7 +398,7 @@ class KerasFramework(Framework):
         shape = tuple(to_axes(x, spec.input.axes).shape)
         if any(not layer.built for layer in [self.model, *self._flat_layers()]):
             # A subclassed model makes its weights when it is first called.
-            self.model(_to_tensorflow(to_axes(x, spec.input.axes)), training=False)
+            self.model(self._given(x, spec), training=False)
         key = shape, spec.input.axes, spec.output.index, self._structure()
         if key not in self._traces:
             traced = Traced(self.model, shape, spec, progress)
@@ -399,7 +414,7 @@ class KerasFramework(Framework):
         with self.passing("forward pass", spec, x):
             # A pass that is too large is told before it runs.
             self._traced(x, spec)
-            given = _to_tensorflow(to_axes(x.float(), spec.input.axes))
+            given = self._given(x, spec)
             return offered_outputs(self.model, given, len(spec.input.space))
 
     @staticmethod
@@ -427,11 +442,18 @@ class KerasFramework(Framework):
             tuple(id(weight.value) for weight in self.model.weights),
         )
 
+    def _given(self, x: Tensor, spec: ModelSpec) -> Any:
+        """Return an input as the model takes it: whole numbers are rounded, not cut off."""
+        values = to_axes(x.float(), spec.input.axes)
+        if takes_whole_numbers(self.model):
+            values = whole_numbers(values, input_type(self.model))
+        return _to_tensorflow(values)
+
     def _forward(
         self, traced: Traced, x: Tensor, spec: ModelSpec, wanted: list[Any], progress: Progress
     ) -> dict[str, Any]:
         graph = traced.graph
-        given = {graph.x.name: _to_tensorflow(to_axes(x.float(), spec.input.axes))}
+        given = {graph.x.name: self._given(x, spec)}
         total = len(traced.calls)
         done: set[str] = set()
 
