@@ -32,6 +32,7 @@ from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.map_notes import (
     are_zero,
     count_not_finite,
+    likely_reason,
     not_finite_notes,
     zero_notes,
 )
@@ -272,6 +273,7 @@ def choose_layers(
         layer,
         positions=Needs.POSITIONS in needs,
         gradient=Needs.GRADIENTS in needs,
+        scored=Needs.TARGET in needs,
     )
 
 
@@ -548,7 +550,10 @@ def _assemble(
     of_maps = (note for row in maps for m in row for note in m.notes)
     zero: tuple[str, ...] = ()
     if made.placed:
-        zero = zero_notes(chosen, options, are_zero(values, made.axes), made.axes, made.labels)
+        zero = zero_notes(
+            are_zero(values, made.axes), made.axes, made.labels,
+            lambda at: why_zero(trace, chosen, options, targets, layers, dict(at)),
+        )  # fmt: skip
     output_grid = trace.output_grid if network.spec.task == "segmentation" else None
     notes = [
         *trace.prepared.notes,
@@ -591,13 +596,38 @@ def _assemble(
     )
 
 
+def why_zero(
+    trace: Trace,
+    chosen: Method,
+    options: dict[str, Any],
+    targets: list[ResolvedTarget | None],
+    layers: Sequence[str | None],
+    at: dict[str, int],
+) -> str:
+    """Say why the map of a class and layer, by their places in those asked for, is zero."""
+    target, layer = targets[at.get("class", 0)], layers[at.get("layer", 0)] if layers else None
+    needs = chosen.needs_with(options)
+    if layer is not None and needs & (Needs.GRADIENTS | Needs.RESUMED):
+        if trace.layers_run.why_zero(layer) is not None:
+            # Said with the layer's name.
+            return ""
+        if Needs.GRADIENTS in needs and target is not None:
+            pulled = trace.gradient(target, layer)
+            if not pulled.any():
+                return (
+                    ": small changes of the layer don't change the score, since its gradient "
+                    "vanishes; another score or class may"
+                )
+    return likely_reason(chosen, options)
+
+
 def layer_notes(
     network: Network, chosen: Method, options: dict[str, Any], layers: Sequence[str]
 ) -> list[str]:
     """Say which of the layers can't tell anything."""
     # A map of activations alone is none the worse for it.
     by_layer = chosen.needs_with(options) & (Needs.GRADIENTS | Needs.RESUMED)
-    return [note for name in layers if by_layer and (note := network.layers.why_silent(name))]
+    return [note for name in layers if by_layer and (note := network.layers.why_zero(name))]
 
 
 def _companions(maps: list[list[Map]], *, class_axis: bool, layer_axis: bool) -> dict[str, Tensor]:

@@ -23,6 +23,10 @@ WITHOUT_GRADIENT = (
 )
 
 
+# What may come after the layer that gives the scores of each position.
+_AFTER_A_HEAD = frozenset({"activation", "normalisation", "upsampling", "reshape"})
+
+
 @dataclass(frozen=True)
 class Layer:
     """One call of a module, or one functional operation.
@@ -65,6 +69,9 @@ class Layer:
     read_beside
         Where the network's answer depends on none of its positions, but on places beside them,
         such as a class token: which; None for all others.
+    leads
+        Whether the network's answer depends on it, as far as that is known; not of an auxiliary
+        head, say.
     """
 
     name: str
@@ -84,6 +91,7 @@ class Layer:
     moved: bool = False
     layout: Fold | Literal["shape", "unknown"] = field(default="shape", compare=False)
     read_beside: tuple[int, ...] | None = None
+    leads: bool = True
 
     @property
     def silent(self) -> bool:
@@ -109,6 +117,8 @@ class LayerGraph(Mapping[str, Layer]):
         The spatial shape of the input that the layers were found with; () where there was none.
     cells
         Where the layers' units lie on it, once that was asked; see `cells_of_layers`.
+    of_positions
+        Whether the answer is one for each position, so that its last layers are but the scores.
     shapes_run
         The spatial shapes of inputs that are known to run these layers in this order.
     """
@@ -124,6 +134,7 @@ class LayerGraph(Mapping[str, Layer]):
         self.final_activation = final_activation
         self.input_shape: tuple[int, ...] = ()
         self.cells: Any = None
+        self.of_positions = False
         self.shapes_run: set[tuple[int, ...]] = set()
 
     def __getitem__(self, name: str) -> Layer:
@@ -175,7 +186,12 @@ class LayerGraph(Mapping[str, Layer]):
         return max(self.grid(name), default=1) > 1
 
     def select(
-        self, which: str | Sequence[str], *, positions: bool = True, gradient: bool = False
+        self,
+        which: str | Sequence[str],
+        *,
+        positions: bool = True,
+        gradient: bool = False,
+        scored: bool = False,
     ) -> list[str]:
         """Return the layers that are asked for, in the order of the network.
 
@@ -190,6 +206,8 @@ class LayerGraph(Mapping[str, Layer]):
             Ask that layers have positions: named ones are refused without, others left out.
         gradient
             Ask that a gradient can be pulled back to them, likewise.
+        scored
+            Leave out of patterns what has no part in the scores that are explained.
 
         Raises
         ------
@@ -199,12 +217,12 @@ class LayerGraph(Mapping[str, Layer]):
         self._ask_for_some()
         found: set[str] = set()
         for pattern in [which] if isinstance(which, str) else which:
-            found.update(self._match(pattern, positions, gradient))
+            found.update(self._match(pattern, positions, gradient, scored))
         if not found:
             raise NeuroscopeError('No layer was chosen; name one, or ask for layer="all".')
         return [name for name in self if name in found]
 
-    def _match(self, pattern: str, positions: bool, gradient: bool) -> list[str]:
+    def _match(self, pattern: str, positions: bool, gradient: bool, scored: bool) -> list[str]:
         if pattern == "all":
             names = [n for n in self if self[n].kind != "block"]
         elif pattern in self or not any(sign in pattern for sign in "*?"):
@@ -233,6 +251,8 @@ class LayerGraph(Mapping[str, Layer]):
         if usable and gradient:
             usable = [n for n in usable if self[n].differentiable]
             why = "none of them has a gradient."
+        if scored:
+            usable = [n for n in usable if self.has_part(n)] or usable
         if not usable:
             raise NeuroscopeError(f"No layer fits “{pattern:.60}”; {why}")
         return usable
@@ -249,24 +269,76 @@ class LayerGraph(Mapping[str, Layer]):
         """Return layers to keep a pass of: these, or where there are none the last with positions."""
         return list(names) or [name for name in [self.last_with_positions()] if name]
 
+    def has_part(self, name: str) -> bool:
+        """Whether a layer has a part in the scores that are explained: it leads to them."""
+        return self[name].leads and not self.is_behind(name)
+
+    def is_behind(self, name: str) -> bool:
+        """Whether a layer lies behind the scores, as the final softmax does and what it ends."""
+        if self.final_activation is None:
+            return False
+        final = self.final_activation[0]
+        if name == final:
+            return True
+        ends = [n for n, layer in self.items() if layer.block == name and layer.kind != "block"]
+        return self[name].kind == "block" and bool(ends) and ends[-1] == final
+
     def last_with_positions(self) -> str | None:
         """Return the last layer whose output has positions: what a CAM explains by default.
 
-        Of a transformer, the last norm or sum whose positions matter for the answer: what only the
-        class token is read of has no gradient elsewhere, and inside of attention a layer is but a
-        part.
+        It leads to the scores, by a gradient where the network has one. Where each position has
+        scores of its own it is the last before the head that gives them. Of a transformer, it is
+        the last norm or sum whose positions matter for the answer: what only the class token is
+        read of has no gradient elsewhere, and inside of attention a layer is but a part.
         """
         names = [n for n in self if self[n].kind != "block" and self.has_positions(n)]
-        telling = [n for n in names if not self[n].silent]
+        leading = [n for n in names if self.has_part(n)]
+        telling = [n for n in leading if not self[n].silent]
         entire = [n for n in telling if self._is_entire(self[n])]
-        return next((found[-1] for found in (entire, telling, names) if found), None)
+        differentiable = [n for n in entire if self[n].differentiable]
+        usual = next(
+            (found for found in (differentiable, entire, telling, leading, names) if found), []
+        )
+        before = self._before_head() if self.of_positions else None
+        return before if before in usual else (usual[-1] if usual else None)
 
-    def why_silent(self, name: str) -> str | None:
+    def _before_head(self) -> str | None:
+        """Return the layer that the head takes, which gives the scores of each position."""
+        ran = [n for n in self if self[n].kind != "block" and self.has_part(n)]
+        ends = [n for n in ran if not set(self[n].outputs) & set(ran)]
+        name = ends[0] if len(ends) == 1 else None
+        seen_head = False
+        while name is not None:
+            layer = self[name]
+            is_head = layer.kind in ("convolution", "transposed convolution", "dense")
+            if seen_head and not is_head and not self._only_passes(layer):
+                return name
+            if seen_head and is_head:
+                return name
+            seen_head = seen_head or is_head
+            if not (is_head or self._only_passes(layer) or layer.kind in _AFTER_A_HEAD):
+                return None
+            name = layer.inputs[0] if len(layer.inputs) == 1 else None
+        return None
+
+    @staticmethod
+    def _only_passes(layer: Layer) -> bool:
+        return layer.kind == "dropout" or layer.operation in ("Identity", "Dropout")
+
+    def why_zero(self, name: str) -> str | None:
         """Return why a map of the answer is zero at a layer, for a note; None where it need not be."""
-        if not self[name].silent:
+        layer, other = self[name], self.last_with_positions()
+        helps = other is not None and self.has_part(other) and not self[other].silent
+        advice = f"; explain “{other}”" if helps else ""
+        if self.is_behind(name):
+            return f"“{name}” lies behind the scores that are explained, so the map is zero{advice}"
+        if not layer.leads:
+            return (
+                f"“{name}” does not lead to the scores that are explained, so the map is "
+                f"zero{advice}"
+            )
+        if not layer.silent:
             return None
-        other = self.last_with_positions()
-        advice = f"; explain “{other}”" if other and not self[other].silent else ""
         return (
             f"of “{name}” the answer depends on nothing but what is beside its positions, such as a "
             f"class token, so the map is zero{advice}"

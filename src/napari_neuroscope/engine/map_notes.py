@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,28 +34,42 @@ def are_zero(values: np.ndarray, axes: Sequence[str]) -> np.ndarray:
 
 
 def zero_notes(
-    chosen: Method,
-    options: dict[str, Any],
     zero: np.ndarray,
     axes: Sequence[str],
     labels: dict[str, tuple[str, ...]],
+    reason_of: Callable[[Sequence[tuple[str, int]]], str],
 ) -> tuple[str, ...]:
-    """Say which classes' and layers' maps are zero everywhere, and the likely reason."""
+    """Say which classes' and layers' maps are zero everywhere, and why.
+
+    Parameters
+    ----------
+    zero
+        Which are, by class and layer.
+    axes, labels
+        Of the maps.
+    reason_of
+        Returns why, as the end of a sentence, for a place along the axes of classes and layers.
+    """
     own = [axis for axis in axes if axis in ("class", "layer")]
-    if not zero.any():
-        return ()
-    which = ""
-    if not zero.all():
-        places = np.argwhere(zero)
-        named = [
-            ", ".join(f"“{labels[axis][at]}”" for axis, at in zip(own, place, strict=True))
-            for place in places[:3]
-        ]
-        which = f" of {'; '.join(named)}{'; …' if len(places) > 3 else ''}"
-    return (f"the map{which} is zero everywhere{_why_zero(chosen, options)}",)
+    places: dict[str, list[Sequence[int]]] = {}
+    for place in np.argwhere(zero):
+        reason = reason_of([(axis, int(at)) for axis, at in zip(own, place, strict=True)])
+        places.setdefault(reason, []).append(place)
+    notes = []
+    for reason, there in places.items():
+        which = ""
+        if len(there) < zero.size:
+            named = [
+                ", ".join(f"“{labels[axis][at]}”" for axis, at in zip(own, place, strict=True))
+                for place in there[:3]
+            ]
+            which = f" of {'; '.join(named)}{'; …' if len(there) > 3 else ''}"
+        notes.append(f"the map{which} is zero everywhere{reason}")
+    return tuple(notes)
 
 
-def _why_zero(chosen: Method, options: dict[str, Any]) -> str:
+def likely_reason(chosen: Method, options: dict[str, Any]) -> str:
+    """Return why a method's map is likely to be zero, as the end of a sentence."""
     needs = chosen.needs_with(options)
     if Needs.POSITIONS in needs and Needs.TARGET in needs and options.get("relu", True):
         sign = "relu=False" if "relu" in options else "Grad-CAM with relu=False"

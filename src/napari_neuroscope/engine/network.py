@@ -308,7 +308,7 @@ class Network:
             resized = self._resized
             if resized is None or resized.input_shape != shape:
                 resized, _ = self._adapter.layers(x[None], self.spec, no_progress)
-                resized.input_shape = shape
+                resized.input_shape, resized.of_positions = shape, layers.of_positions
                 self._resized = resized
             return resized
 
@@ -445,6 +445,7 @@ class Network:
             layers, output = self._adapter.layers(x, spec, progress)
         layers.input_shape = tuple(x.shape[2:])
         layers.shapes_run.add(layers.input_shape)
+        layers.of_positions = spec.task == "segmentation"
         self._finder.settle(output, spec, layers)
         grid = self._finder.grid_of_row(output, spec, layers, layers.input_shape)
         outputs = Outputs(output, None, spec, None, grid)

@@ -37,7 +37,7 @@ from napari_neuroscope.engine.explanation import Asked, Explanation
 from napari_neuroscope.engine.freeing import give_back
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.map_notes import not_finite_notes, zero_notes
+from napari_neuroscope.engine.map_notes import likely_reason, not_finite_notes, zero_notes
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.placement import cells_of_layers, laid_out
@@ -591,7 +591,10 @@ class _Job:
             values = self.canvas.values
             of_values = (
                 *zero_notes(
-                    self.chosen, self.options, ~self.canvas.nonzero, made.axes, made.labels
+                    ~self.canvas.nonzero,
+                    made.axes,
+                    made.labels,
+                    lambda _: likely_reason(self.chosen, self.options),
                 ),
                 *not_finite_notes(self.canvas.not_finite, math.prod(values.shape)),
             )

@@ -383,6 +383,7 @@ class _GraphWatcher(_Watcher):
         self._places = PlaceKeeper(axes)
         self._layouts: dict[str, Fold | Literal["shape", "unknown"] | None] = {}
         self._edges: dict[str, GradientEdge] = {}
+        self._nodes: dict[str, Any] = {}
 
     def begin(self, given: Tensor) -> None:
         self._of_input[given] = True
@@ -418,6 +419,7 @@ class _GraphWatcher(_Watcher):
         # Asked now: a reentrant checkpoint gives its last tensor a gradient afterwards.
         if output.requires_grad:
             self._differentiable.add(call.name)
+            self._nodes[call.name] = get_gradient_edge(output).node
         plain = output.detach()
         self._outputs[call.name] = (plain, plain._version)
 
@@ -478,6 +480,13 @@ class _GraphWatcher(_Watcher):
         # An untrained head may be zero, and says nothing.
         return read if told else {}
 
+    def leading(self, output: Tensor) -> set[str]:
+        """Return the layers that an answer is computed from, or of which that can't be told."""
+        if not output.requires_grad:
+            return set(self._outputs)
+        met = _nodes_behind(get_gradient_edge(output).node)
+        return {name for name in self._outputs if self._nodes.get(name, output.grad_fn) in met}
+
     def _from(self, tensors: list[Tensor]) -> tuple[str, ...]:
         return tuple(
             dict.fromkeys(name for tensor in tensors for name in self._sources.get(tensor, ()))
@@ -490,7 +499,13 @@ class _GraphWatcher(_Watcher):
             return None
         return sources[0] if self._outputs[sources[0]][0].data_ptr() == output.data_ptr() else None
 
-    def layers(self, read_beside: Mapping[str, tuple[int, ...]], *, batched: bool) -> list[Layer]:
+    def layers(
+        self,
+        read_beside: Mapping[str, tuple[int, ...]],
+        leading: Collection[str],
+        *,
+        batched: bool,
+    ) -> list[Layer]:
         """Return what was seen, as layers, their shapes without the batch."""
         # Where all is (channel, *space), what was lost sight of will be too.
         tokens = any(isinstance(layout, Fold) for layout in self._layouts.values())
@@ -531,6 +546,7 @@ class _GraphWatcher(_Watcher):
                 moved=call.moved,
                 layout=layout,
                 read_beside=read_beside.get(call.name),
+                leads=call.name in leading,
             )
             for call in self.calls
         ]
@@ -1063,16 +1079,18 @@ class TorchRun(Run):
 
 def _goes_through(end: GradientEdge, kind: str) -> bool:
     """Whether a way back leads through a node of a kind."""
-    stack: list[Any] = [end.node]
+    return any(node.name() == kind for node in _nodes_behind(end.node))
+
+
+def _nodes_behind(end: Any) -> set[Any]:
+    """Return all nodes that a way back from a node leads through, with it."""
+    stack = [end]
     met = set(stack)
     while stack:
-        node = stack.pop()
-        if node.name() == kind:
-            return True
-        behind = {other for other, _ in node.next_functions if other is not None} - met
+        behind = {other for other, _ in stack.pop().next_functions if other is not None} - met
         met |= behind
         stack.extend(behind)
-    return False
+    return met
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -1171,7 +1189,7 @@ class TorchFramework(Framework):
             self._side_effects.seen()
         batched = "b" in spec.input.axes
         read = watcher.read_beside(output, batched=batched)
-        layers = watcher.layers(read, batched=batched)
+        layers = watcher.layers(read, watcher.leading(output), batched=batched)
         final = watcher.final_layer(output)
         activation: tuple[str, Literal["softmax", "sigmoid"]] | None = None
         for layer in layers:

@@ -32,7 +32,7 @@ def _grad_cam(trace: Trace, target: ResolvedTarget, layer: str) -> Tensor:
     signed=lambda options: not options["relu"],
     instead=("score_cam", "rise"),
 )
-def grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = True) -> Tensor:
+def grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = True) -> Map:
     """Where a layer holds evidence for the class: channels weighted by their mean gradient.
 
     relu(Σ_k w_k A_k) with w_k the mean of ∂T/∂A_k over the layer's positions; without ``relu`` the
@@ -49,7 +49,26 @@ def grad_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = T
     for the class, not that nothing was there: look at it without relu.
     """
     values = _grad_cam(trace, target, layer)
-    return values.relu() if relu else values
+    precise = trace.outputs.raw.dtype in (torch.float32, torch.float64)
+    cancelled = precise and _cancel_out(trace.gradient(target, layer))
+    notes = (_CANCELLED.format(layer),) if cancelled else ()
+    return Map(values.relu() if relu else values, notes=notes)
+
+
+# Sums of float32 over the positions of an image differ by less from what they should be.
+_ROUNDING = 1e-5
+_CANCELLED = (
+    "the gradients of each channel of “{}” cancel out but for rounding, as they do before a norm over "
+    "its positions (instance norm), so the weights of this map are noise; HiResCAM, which takes the "
+    "gradient of each position, comes nearest"
+)
+
+
+def _cancel_out(gradient: Tensor) -> bool:
+    """Whether the mean gradient (channel, *space) of every channel is zero but for rounding."""
+    flat = gradient.flatten(1)
+    size = flat.abs().mean(1)
+    return bool(size.any()) and bool((flat.mean(1).abs() <= _ROUNDING * size).all())
 
 
 @method(
