@@ -58,14 +58,18 @@ def check(parsed: argparse.Namespace) -> None:
     network = load(parsed)
     layers = network.layers
     spec, names = network.spec, network.class_names
-    final = layers.final_activation
+    final, beside = layers.final_activation, network.classes_from
     learnt = sum(layer.parameters for layer in layers.values() if layer.kind != "block")
     rows = [
         ("network", f"{network.name}, {network.framework} on {network.device}"),
         ("task", spec.task),
         ("input", f"{network.channels} channels, {_size_in_words(network)}"),
         *([("values", BYTES)] if network.range_was_found else []),
-        ("classes", f"{len(names)}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"),
+        (
+            "classes",
+            f"{len(names)}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
+            f"{f' (of {beside.name} beside it)' if beside else ''}",
+        ),
         *(("output", said) for said in network.about_output()),
         ("ends in", f"{final[1]}, cut off at “{final[0]}”" if final else _end(network)),
         ("layers", f"{len(layers)}, {learnt:,} parameters"),
@@ -77,6 +81,8 @@ def check(parsed: argparse.Namespace) -> None:
     for reason in refused:
         say(f"{'method':<10}{reason}")
     lacks = unsaid(network.stated, spec)
+    if network.classes_from is not None:
+        lacks.pop("classes", None)
     if lacks:
         from napari_neuroscope.engine.loading import spec_path
 

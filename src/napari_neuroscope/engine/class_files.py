@@ -18,7 +18,7 @@ from napari_neuroscope.engine.spec import ClassSpec
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".names", ".yaml", ".yml", ".json")
 # Where other programs' files keep their classes.
-_KEYS = ("classes", "names", "id2label", "labels", "categories")
+_KEYS = ("classes", "names", "id2label", "label2id", "labels", "categories")
 _MOST_NAME = 400
 # With the numbers of a colour.
 _MOST_LINE = 1_000
@@ -33,8 +33,10 @@ def read_classes(path: str | Path) -> tuple[ClassSpec, ...]:
     path
         One of
 
-        - text: one name a line, with red, green and blue before or after it where it has them;
-        - YAML or JSON: a list of names; or numbers and names, such as ``{"0": "sky"}``,
+        - text: one name a line, with red, green and blue before or after it where it has them, or
+          with its number before it, as in ``0 sky``;
+        - YAML or JSON: a list of names; names and numbers, such as ``{"sky": 0}``, or
+          numbers and names, such as ``{"0": "sky"}``,
           ``{"0": ["n01440764", "tench"]}`` or ``{"0": ["Sky", [128, 128, 128]]}``; or these under
           ``classes``, ``names``, ``id2label``, ``labels`` or ``categories``, as in a spec.
 
@@ -56,7 +58,7 @@ def read_classes(path: str | Path) -> tuple[ClassSpec, ...]:
         if suffix in (".yaml", ".yml", ".json"):
             classes = _of_data(_parsed(text, suffix))
         else:
-            classes = [_of_line(line) for line in _lines(text)]
+            classes = [_of_line(line) for line in _without_numbers(list(_lines(text)))]
         if not classes:
             raise ValueError("it names none")
         return tuple(_told_apart(classes))
@@ -79,6 +81,7 @@ def _parsed(text: str, suffix: str) -> Any:
         raise
 
 
+_NUMBERED = re.compile(r"(?P<number>\d{1,6})(\s*[:,;]\s*|\s+)(?P<name>\S.*)")
 # All that ends lines, so that a file of nothing else is not cut into millions of pieces.
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
@@ -94,6 +97,16 @@ def _lines(text: str) -> Iterator[str]:
             if count > limits.MOST_CLASSES:
                 raise _too_many()
             yield line
+
+
+def _without_numbers(lines: list[str]) -> list[str]:
+    """Return lines without the numbers of their classes, where each begins with its own."""
+    matches = [_NUMBERED.fullmatch(line) for line in lines]
+    names = [match["name"] for match in matches if match]
+    own = all(match and int(match["number"]) == n for n, match in enumerate(matches))
+    # Numbers behind them are of colours.
+    coloured = all(sum(part.isdecimal() for part in re.split(r"\W+", name)) > 1 for name in names)
+    return names if own and not coloured else lines
 
 
 def _too_many() -> ValueError:
@@ -114,6 +127,12 @@ def _of_data(data: Any) -> list[_Entry]:
 
 
 def _of_numbers(data: dict[Any, Any]) -> list[_Entry]:
+    if data and not any(str(key).strip().isdecimal() for key in data):
+        numbers = list(data.values())
+        if all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+            if len(set(numbers)) < len(numbers):
+                raise ValueError("two of its names have one number")
+            data = {number: name for name, number in data.items()}
     found: dict[int, _Entry] = {}
     for key, item in data.items():
         text = key.strip() if isinstance(key, str) else str(key)

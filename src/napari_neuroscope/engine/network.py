@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_neuroscope.engine.classes_beside import classes_beside
 from napari_neuroscope.engine.errors import (
     NeuroscopeError,
     OutOfMemoryError,
@@ -121,6 +122,8 @@ class Network:
         The forward passes that are kept for reuse.
     path
         The file that it was loaded from.
+    classes_from
+        The file beside it that names its classes, where one does.
     origin
         What `load` makes it anew from: "source", and "factory" and "arguments" where they were
         given as plain values; empty for a model in memory.
@@ -143,6 +146,7 @@ class Network:
         self.spec = self._adapter.completed(self.stated)
         self.name = name or self._adapter.name_of(model)
         self.path: Path | None = None
+        self.classes_from: Path | None = None
         self.origin: dict[str, Any] = {}
         self.published: Published | None = None
         self.traces = TraceCache(cache_bytes)
@@ -458,6 +462,10 @@ class Network:
                 f"The network “{self.name}” answers {count:,} classes, more than can be shown "
                 f"({limits.MOST_CLASSES:,}); set the spec's output.index or output.axes."
             )
+        if not names and self.path is not None and "classes" not in self.stated.model_fields_set:
+            beside = classes_beside(self.path, count)
+            if beside is not None:
+                self.classes_from, names = beside
         if len(names) == 1 and outputs.one_output:
             names = (ClassSpec(name="background"), *names)
         if len(names) > count:
