@@ -51,7 +51,7 @@ def zero_notes(
         Returns why, as the end of a sentence, for a place along the axes of classes and layers.
     """
     own = [axis for axis in axes if axis in ("class", "layer")]
-    places: dict[str, list[Sequence[int]]] = {}
+    places: dict[str, list[np.ndarray]] = {}
     for place in np.argwhere(zero):
         reason = reason_of([(axis, int(at)) for axis, at in zip(own, place, strict=True)])
         places.setdefault(reason, []).append(place)

@@ -47,6 +47,7 @@ from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
 from napari_neuroscope.engine.frameworks.torch_custom_functions import runs_in_custom_function
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
+from napari_neuroscope.engine.frameworks.torch_graph import guard_batch_norms, nodes_behind
 from napari_neuroscope.engine.frameworks.torch_names import CallNames
 from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
 from napari_neuroscope.engine.frameworks.torch_precision import full_precision
@@ -484,7 +485,7 @@ class _GraphWatcher(_Watcher):
         """Return the layers that an answer is computed from, or of which that can't be told."""
         if not output.requires_grad:
             return set(self._outputs)
-        met = _nodes_behind(get_gradient_edge(output).node)
+        met = nodes_behind(get_gradient_edge(output).node)
         return {name for name in self._outputs if self._nodes.get(name, output.grad_fn) in met}
 
     def _from(self, tensors: list[Tensor]) -> tuple[str, ...]:
@@ -915,6 +916,8 @@ class TorchRun(Run):
             self._end = keeper.scores.edge
         else:
             self._end = _edge_of(output)
+        if self._end is not None and x.device.type == "cpu":
+            guard_batch_norms(nodes_behind(self._end.node))
 
     def _with_batch(self, values: Tensor) -> Tensor:
         return values if self._batched else values[None]
@@ -1079,18 +1082,7 @@ class TorchRun(Run):
 
 def _goes_through(end: GradientEdge, kind: str) -> bool:
     """Whether a way back leads through a node of a kind."""
-    return any(node.name() == kind for node in _nodes_behind(end.node))
-
-
-def _nodes_behind(end: Any) -> set[Any]:
-    """Return all nodes that a way back from a node leads through, with it."""
-    stack = [end]
-    met = set(stack)
-    while stack:
-        behind = {other for other, _ in stack.pop().next_functions if other is not None} - met
-        met |= behind
-        stack.extend(behind)
-    return met
+    return any(node.name() == kind for node in nodes_behind(end.node))
 
 
 # --- the model ------------------------------------------------------------------------------------
