@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from napari_neuroscope import cli_batch, cli_check, cli_evaluate, cli_explain
+from napari_neuroscope import cli_answer, cli_batch, cli_check, cli_evaluate, cli_explain
 from napari_neuroscope.cli_common import add_device_and_trust, add_network, in_its_words, say
 from napari_neuroscope.cli_running import STOPPED, run_to_its_end
 from napari_neuroscope.engine.errors import NeuroscopeError, first_line
@@ -167,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="say what a network is, try it, and say what its spec lacks"
     )
     add_network(check)
+    cli_answer.add_image(check)
     check.set_defaults(run=cli_check.check)
     return parser
 

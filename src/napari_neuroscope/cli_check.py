@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from napari_neuroscope.cli_answer import refuse_picture, say_answer
 from napari_neuroscope.cli_common import load, say
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.plain_text import visible
@@ -55,6 +56,7 @@ def check(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.methods.registry import methods
     from napari_neuroscope.engine.network import BYTES
 
+    refuse_picture(parsed)
     network = load(parsed)
     layers = network.layers
     spec, names = network.spec, network.class_names
@@ -90,6 +92,8 @@ def check(parsed: argparse.Namespace) -> None:
         say("", f"What can't be found out; say it in {place}:")
         for field, lack in lacks.items():
             say(f"  - {lack} ({_AS_YAML[field]})")
+    if parsed.image is not None:
+        say_answer(network, parsed.image, parsed.out)
     if network.published is not None:
         _check_published(network)
 
