@@ -17,10 +17,13 @@ from napari_neuroscope.engine.files.trust import (
     private_copy,
     trusted_content,
 )
+from napari_neuroscope.engine.frameworks.keras_2 import modern, readable
 from napari_neuroscope.engine.frameworks.keras_config import asked_of
 from napari_neuroscope.engine.frameworks.keras_content import keras_content
 from napari_neuroscope.engine.frameworks.keras_plan import UnplannedError, load_planned
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
+
+_LONGEST_REASON = 800
 
 KINDS: tuple[Kind, ...] = ("keras", "h5", "SavedModel")
 
@@ -73,41 +76,47 @@ def _load(
     trust: bool,
 ) -> Any:
     """Load the content of a file that is no program."""
-    config, held = keras_content(content, kind)
-    if config is None:
-        if factory is None:
-            raise FactoryNeededError(
-                f"“{path.name}” holds weights but no network; say what builds it with "
-                f'factory="package.module:function".'
-            )
-        return _fill(build(factory, arguments, trust=trust), content)
+    stored, held = keras_content(content, kind)
+    if factory is not None:
+        model = build(factory, arguments, trust=trust)
+        with readable(content, kind, stored, stored) as file:
+            return _fill(model, file, path.name)
+    if stored is None:
+        raise FactoryNeededError(
+            f"“{path.name}” holds weights but no network; say what builds it with "
+            f'factory="package.module:function".'
+        )
+    config = modern(stored)
     asked = asked_of(config, path.name)
     if asked:
         _ask(path, content, ", ".join(asked[:4]), trust=trust)
-    try:
-        if trust or asked:
-            return _load_model(content, safe=not asked)
-        return load_planned(content, held)
-    except NeuroscopeError:
-        raise
-    except UnplannedError:
-        _ask(path, content, "code of a layer that makes values of a size that is not known before",
-             trust=trust)  # fmt: skip
-        return _load_model(content, safe=True)
-    except Exception as error:
-        import keras
+    with readable(content, kind, stored, config) as file:
+        try:
+            if trust or asked:
+                return _load_model(file, safe=not asked)
+            return load_planned(file, held)
+        except NeuroscopeError:
+            raise
+        except UnplannedError:
+            _ask(path, content, "code of a layer that makes values of a size that is not known "
+                 "before", trust=trust)  # fmt: skip
+            return _load_model(file, safe=True)
+        except Exception as error:
+            import keras
 
-        raise NeuroscopeError(
-            f"“{path.name}” can't be loaded by Keras {keras.__version__}: {_reason(error)}. If "
-            f"it has layers of your own, import the package that registers them first, or give a "
-            f"factory."
-        ) from error
+            raise NeuroscopeError(
+                f"“{path.name}” can't be loaded by Keras {keras.__version__}: {_reason(error)}. If "
+                f"it has layers of your own, import the package that registers them first, or give "
+                f"a factory."
+            ) from error
 
 
 def _reason(error: Exception) -> str:
-    """Return what Keras says, without what it says around it."""
-    inner = str(error).rpartition("Exception encountered: ")[2].strip()
-    return shortened(inner.splitlines()[0], 200).rstrip(".") if inner else reason_of(error)
+    """Return all that Keras says of what was wrong, in one line."""
+    text = str(error)
+    # Around it, it shows the configuration that it was about.
+    said = " ".join((text.rpartition("Exception encountered: ")[2] or text).split())
+    return shortened(said, _LONGEST_REASON).rstrip(".") if said else reason_of(error)
 
 
 def _load_model(content: Path, *, safe: bool) -> Any:
@@ -122,7 +131,7 @@ def _ask(path: Path, content: Path, would_run: str, *, trust: bool) -> None:
         raise UntrustedError(path, sha256, would_run)
 
 
-def _fill(model: Any, path: Path) -> Any:
+def _fill(model: Any, path: Path, name: str) -> Any:
     import keras
 
     if not isinstance(model, keras.Model):
@@ -131,8 +140,8 @@ def _fill(model: Any, path: Path) -> Any:
         model.load_weights(path)
     except Exception as error:
         raise NeuroscopeError(
-            f"The weights in “{path.name}” don't fit the network that the factory builds: "
-            f"{reason_of(error)}."
+            f"The weights in “{name}” don't fit the network that the factory builds: "
+            f"{_reason(error)}."
         ) from error
     return model
 
@@ -146,11 +155,10 @@ def _load_saved_model(path: Path) -> Any:
         except (ValueError, OSError, AttributeError) as error:
             reason = str(error)
             continue
-        signature = layer.call_endpoint_fn if hasattr(layer, "call_endpoint_fn") else None
-        specs: Any = getattr(signature, "structured_input_signature", ((), {}))
-        tensors = [*specs[0], *specs[1].values()]
-        shape = tuple(tensors[0].shape)[1:] if tensors else (None, None, 3)
-        inputs = keras.Input(shape)
+        shape, dtype = _taken(layer, path)
+        if dtype != "float32" and dtype.startswith(("float", "bfloat")):
+            layer = keras.layers.TFSMLayer(str(path), call_endpoint=endpoint, dtype=dtype)
+        inputs = keras.Input(shape, dtype=dtype)
         outputs = layer(inputs)
         if isinstance(outputs, dict) and len(outputs) == 1:
             (outputs,) = outputs.values()
@@ -158,3 +166,22 @@ def _load_saved_model(path: Path) -> Any:
     raise NeuroscopeError(
         f"The SavedModel “{path.name}” has no endpoint to call: {shortened(reason, 200)}."
     )
+
+
+def _taken(layer: Any, path: Path) -> tuple[tuple[int | None, ...], str]:
+    """Return the shape without the batch, and the type, of what an endpoint takes."""
+    signature = getattr(layer, "call_endpoint_fn", None)
+    specs: Any = getattr(signature, "structured_input_signature", None) or ((), {})
+    tensors = [*specs[0], *specs[1].values()]
+    if not tensors:
+        return (None, None, 3), "float32"
+    shape, dtype = tensors[0].shape, tensors[0].dtype.name
+    if shape.rank is None:
+        return (None, None, 3), dtype
+    # A row of numbers for each of the batch, as sound is, has one axis beside its channels.
+    if shape.rank < 3 or (shape.rank == 3 and shape[-1] == 1):
+        raise NeuroscopeError(
+            f"The SavedModel “{path.name}” takes arrays of shape {tuple(shape)}, which hold no "
+            f"image."
+        )
+    return tuple(shape)[1:], dtype
