@@ -50,7 +50,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Caffe networks take BGR values of 0..255 less their mean; `order` says the bgr.
     "caffe": {"mean": (0.40760, 0.45796, 0.48501), "std": (1 / 255, 1 / 255, 1 / 255)},
     "zero_one": {},
+    "zero_255": {"std": (1 / 255,)},
     "minus_one_one": {"mean": (0.5,), "std": (0.5,)},
+    "mobilenet": {"mean": (0.5,), "std": (0.5,)},
+    "mnist": {"mean": (0.1307,), "std": (0.3081,)},
     "per_image": {"per_image": True},
     "percentile": {"percentile": (1.0, 99.8)},
 }
@@ -59,6 +62,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 # Far more than the channels, the pixels of a side and the steps of any network.
 _MOST_CHANNELS, _MOST_PIXELS, _MOST_STEPS = 1 << 16, 1 << 24, 20
 _MOST_NUMBER = 1 << 63
+# An image is made this large before it is cut.
+_MOST_SHORTER_SIDE = 1 << 13
 
 _Side = Annotated[int, Field(ge=1, le=_MOST_PIXELS)]
 _Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=_MOST_CHANNELS)]
@@ -75,7 +80,8 @@ class Normalization(_Strict):
 
     Give ``mean`` and ``std`` (one a channel, or one for all), or ``percentile`` (low and high of
     each image become 0 and 1), or ``per_image`` (each image to mean 0 and deviation 1), or the
-    name of a preset: imagenet, caffe, zero_one, minus_one_one, per_image, percentile.
+    name of a preset: imagenet, caffe, zero_one, zero_255, minus_one_one, mobilenet, mnist,
+    per_image, percentile.
 
     Attributes
     ----------
@@ -225,6 +231,19 @@ class InputSpec(_Strict):
         pixel as it is and pads (on the right and below); ``tile`` does so too, and runs a fully
         convolutional segmenter tile by tile where the image is larger than a tile: than the fixed
         size, or 1024 pixels (128 of a volume).
+    shorter_side
+        With ``resize: crop``: the shorter side of the image is brought to this many pixels, before
+        the size is cut out of the centre; None: the image is made as small as the size allows.
+    interpolation
+        How pixels are found between others: ``bilinear``, ``bicubic``, ``nearest`` or, as Pillow has
+        it, ``lanczos``. What bicubic and lanczos overshoot of 0..1 is cut off, as in pictures.
+    antialias
+        Whether an image that is made smaller is smoothed first, as Pillow does and OpenCV doesn't.
+    padding
+        What ``pad`` and ``fit`` add: ``replicate`` continues the border, ``reflect`` mirrors the
+        image at it, ``zero`` gives the network zeros, ``black`` gives it what black pixels become.
+    padding_place
+        Where that is added: at the ``end`` (on the right and below), or around the ``centre``.
     halo
         How many pixels on each side of a tile are thrown away; None: as many as the layers see
         beyond it, so that the result is that of the whole image.
@@ -241,6 +260,11 @@ class InputSpec(_Strict):
     channels: int | None = Field(default=None, ge=1, le=_MOST_CHANNELS)
     order: Order | None = None
     resize: Resize = "stretch"
+    shorter_side: int | None = Field(default=None, ge=1, le=_MOST_SHORTER_SIDE)
+    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = "bilinear"
+    antialias: bool = True
+    padding: Literal["replicate", "reflect", "zero", "black"] = "replicate"
+    padding_place: Literal["end", "centre"] = "end"
     halo: int | None = Field(default=None, ge=0, le=_MOST_PIXELS)
     value_range: Literal["auto", "data"] | tuple[float, float] = "auto"
     normalization: Normalization = Normalization()
@@ -280,6 +304,22 @@ class InputSpec(_Strict):
                         f"size.{name} has {len(value)} numbers, but axes “{self.axes}” have "
                         f"{len(self.space)} spatial ones"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _ways_of_resizing_fit(self) -> InputSpec:
+        if self.shorter_side is not None and not (
+            self.resize == "crop"
+            and isinstance(self.size, tuple)
+            and max(self.size) <= self.shorter_side
+        ):
+            raise ValueError("shorter_side goes with resize: crop and a fixed size within it")
+        if self.interpolation in ("bicubic", "lanczos") and len(self.space) != len("yx"):
+            raise ValueError(f"{self.interpolation} is for images over y and x alone")
+        if self.interpolation == "lanczos" and not self.antialias:
+            raise ValueError("lanczos always smooths first, so antialias can't be off")
+        if (self.padding, self.padding_place) != ("replicate", "end") and self.resize == "tile":
+            raise ValueError("padding and padding_place go with resize: pad or fit, not with tile")
         return self
 
     @property

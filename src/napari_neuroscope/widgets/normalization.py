@@ -13,8 +13,10 @@ from napari_neuroscope.widgets.spec_texts import numbers_of, numbers_text
 
 _WAYS = {
     "zero_one": "Not: values of 0 to 1",
-    "minus_one_one": "To −1 to 1",
+    "zero_255": "To 0 to 255",
+    "minus_one_one": "To −1 to 1, as MobileNet",
     "imagenet": "ImageNet's mean and deviation",
+    "mnist": "MNIST's mean and deviation",
     "caffe": "Caffe: mean of 0 to 255 (with BGR)",
     "per_image": "Each image to mean 0, deviation 1",
     "percentile": "Each image between percentiles",
