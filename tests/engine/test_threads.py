@@ -101,6 +101,40 @@ def test_attention_is_seen_in_two_threads(rng: np.random.Generator) -> None:
     before.assert_unchanged()
 
 
+def of_keras() -> Any:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    import keras_networks
+
+    model = keras_networks.settled(keras_networks.unet())
+    return model, keras_networks.Snapshot(model).assert_unchanged
+
+
+def of_onnx() -> Any:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    import onnx_networks
+
+    model = onnx_networks.exported(settled(UNet()), (1, 3, 16, 16))
+    before = model.SerializeToString()
+    return model, lambda: pytest.fail("it changed") if model.SerializeToString() != before else None
+
+
+@pytest.mark.parametrize("make", [of_keras, of_onnx])
+def test_two_wraps_of_other_frameworks(make: Callable[[], Any], rng: np.random.Generator) -> None:
+    """They are found out, and explained, at once."""
+    model, check_unchanged = make()
+    images = [rng.random((16, 16, 3), dtype=np.float32) for _ in range(2)]
+    spec = {"task": "segmentation", "input": {"value_range": (0, 1)}}
+
+    def ask(number: int) -> dict[str, bytes]:
+        network = ns.wrap(model, spec, device="cpu")
+        names = usable(network)
+        return maps(network, images[number], names[7 * number :] + names[: 7 * number])
+
+    expected = [ask(0), ask(1)]
+    assert at_once(lambda: ask(0), lambda: ask(1), lambda: ask(0)) == [*expected, expected[0]]
+    check_unchanged()
+
+
 def test_one_network_is_found_out_once_by_many_threads(rng: np.random.Generator) -> None:
     image = rng.random((16, 16, 3), dtype=np.float32)
     alone = ns.explain(as_network(settled(UNet()), "segmentation"), image, "grad_cam", 1)
