@@ -558,6 +558,7 @@ def _assemble(
     notes = [
         *trace.prepared.notes,
         *network.notes_of_output(output_grid, trace.prepared.grid),
+        *network.notes_of_chance(),
         *of_targets,
         *layer_notes(network, chosen, options, layers),
         *of_maps,

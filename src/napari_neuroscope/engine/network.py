@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_CACHE_BYTES = 1 << 30
+# Batches of one and of two are computed in another order, which rounds by less than this part.
+_OF_BATCHES = 3e-4
 
 BYTES = (
     "the network is given values of 0..255, for which the type of its input or its first layer is "
@@ -154,6 +156,7 @@ class Network:
         self._layers: LayerGraph | None = None
         self._resized: LayerGraph | None = None
         self._names: list[str] = []
+        self._mixes: bool | None = None
         self._growth = self._held_growth = 0.0
 
     def __repr__(self) -> str:
@@ -403,7 +406,7 @@ class Network:
     def end_was_measured(self) -> bool:
         """Whether its answers are taken for probabilities since trial inputs were answered so."""
         measured = self.layers.final_activation is None and self.stated.output.activation is None
-        return measured and self.spec.output.activation == "sigmoid"
+        return measured and self.spec.output.activation in ("softmax", "sigmoid")
 
     def undisturbed(self) -> AbstractContextManager[None]:
         """Hold the model as passes need it, and put it back as it was, once for several passes."""
@@ -614,9 +617,48 @@ class Network:
     @property
     def most_at_once(self) -> int | None:
         """How many inputs fit one pass, where the model itself says it; None where it does not."""
-        if "b" not in self.spec.input.axes:
+        if "b" not in self.spec.input.axes or self._adapter.draws:
+            # Of random numbers, each input is given the same.
             return 1
         return self._adapter.most_at_once()
+
+    def mixes_batches(self, x: Tensor, alone: Tensor) -> bool:
+        """Whether the answer to an input hangs on the others of its batch, tried once.
+
+        Parameters
+        ----------
+        x
+            The input, (1, channel, *space).
+        alone
+            What is known of it: as `answers`.
+        """
+        if self._mixes is None:
+            axis = self.spec.output.axis_of("b", 0)
+            generator = torch.Generator().manual_seed(0)
+            other = 3 + 3 * torch.randn(x.shape, generator=generator).to(x)
+            try:
+                both = self.answers(torch.cat([x, other]))
+            except (UntrustedError, TimeLimitError, TrialError):
+                raise
+            except NeuroscopeError:
+                # It takes one at a time, which is told when it is asked.
+                return False
+            if both.ndim != alone.ndim or both.shape[axis] != 2:
+                return False
+            precision = max(_OF_BATCHES, 16 * torch.finfo(both.dtype).eps)
+            first, alone = both.narrow(axis, 0, 1).float(), alone.float().to(both.device)
+            apart = (first - alone).abs().max()
+            self._mixes = bool(apart > precision * alone.abs().max())
+        return self._mixes
+
+    def notes_of_chance(self) -> tuple[str, ...]:
+        """Say that the network draws random numbers, where it does."""
+        if not self._adapter.draws:
+            return ()
+        return (
+            "the network draws random numbers as it runs (dropout or noise, say): each pass draws the "
+            "same ones here, others give another answer",
+        )
 
     def predict(self, image: Any) -> Prediction:
         """Ask the network for its answer to an image.
@@ -656,7 +698,9 @@ class Network:
             grid = None
             if self.spec.task == "segmentation":
                 grid = self.grid_of_output(prepared.grid, outputs.predicted.shape)
-        notes = (*prepared.notes, *self.notes_of_output(grid, prepared.grid))
+        notes = (
+            *prepared.notes, *self.notes_of_output(grid, prepared.grid), *self.notes_of_chance()
+        )  # fmt: skip
         return Prediction(self.class_names, outputs, grid, prepared.image, notes)
 
     def trace(

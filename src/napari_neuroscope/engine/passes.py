@@ -36,6 +36,11 @@ class Passes:
         self.trace, self.targets = trace, list(targets)
         self._asked = batch
         self.batch = min(batch, trace.network.most_at_once or batch)
+        self._mixed = self.batch > 1 and trace.network.mixes_batches(
+            trace.prepared.input[None], trace.outputs.raw
+        )
+        if self._mixed:
+            self.batch = 1
         self._why = ""
         self._remade = False
         self._short = False
@@ -43,6 +48,9 @@ class Passes:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the result should know of the passes."""
+        if self._mixed:
+            return ("the network's answer to an image hangs on the others of its batch, so that "
+                    "variants went through it one at a time",)  # fmt: skip
         if not self._why:
             return ()
         return (f"{self._asked} inputs at once were too many for {self._why}: {self.batch} went "

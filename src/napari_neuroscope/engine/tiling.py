@@ -608,6 +608,7 @@ class _Job:
         notes = [
             *notes,
             *network.notes_of_output(self._output_grid(), self.input.whole_grid),
+            *network.notes_of_chance(),
             *(note for tally in tallies for note in tally.notes),
             *layer_notes(network, self.chosen, self.options, self.layers),
             *self.map_notes,

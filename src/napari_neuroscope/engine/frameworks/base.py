@@ -331,6 +331,11 @@ class Framework(ABC):
         """
         raise NeuroscopeError("The network's framework can't replace its weights.")
 
+    @property
+    def draws(self) -> bool:
+        """Whether passes were seen to draw random numbers: each then draws the same."""
+        return False
+
     def reconsider(self, spec: ModelSpec) -> bool:
         """Look closer at a model none of whose passes was let run; return whether they may run now.
 

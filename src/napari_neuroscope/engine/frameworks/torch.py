@@ -1155,6 +1155,10 @@ class TorchFramework(Framework):
             finally:
                 self._held = False
 
+    @property
+    def draws(self) -> bool:
+        return self._side_effects.draws
+
     def input_channels(self) -> int | None:
         shape = self.example_shape()
         if shape is not None:
@@ -1447,6 +1451,7 @@ class TorchFramework(Framework):
                 with (
                     recorder.watching(only, cut.partition(":")[0] if cut else None),
                     attributes_put_back(self.model, numbers=self._ran_others),
+                    self._side_effects.same_draws(),
                 ):
                     answer = self.model(given)
             finally:

@@ -37,6 +37,14 @@ def _set_random_states(states: list[Any]) -> None:
         torch.cuda.set_rng_state_all([_as_tensor(state) for state in gpus])
 
 
+def _seed_all(seed: int) -> None:
+    torch.random.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
 def _as_tensor(state: bytes) -> Tensor:
     return torch.frombuffer(bytearray(state), dtype=torch.uint8)
 
@@ -74,11 +82,16 @@ class SideEffects:
     ----------
     model
         The model.
+
+    Attributes
+    ----------
+    draws
+        Whether passes were seen to draw random numbers.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._seen = self._draws = self._writes = False
+        self.draws = self._seen = self._writes = False
 
     def seen(self) -> None:
         """Say that a pass has come to its end since `undone` was entered."""
@@ -87,7 +100,7 @@ class SideEffects:
     @contextmanager
     def undone(self) -> Iterator[None]:
         """Put back in the end what was changed meanwhile."""
-        draws, writes = (not self._seen or known for known in (self._draws, self._writes))
+        draws, writes = (not self._seen or known for known in (self.draws, self._writes))
         buffers = _buffers(self._model) if writes else []
         if not draws:
             try:
@@ -96,12 +109,23 @@ class SideEffects:
                 self._put_back(buffers)
             return
         with _same_random_numbers():
-            before = _random_states()
             try:
                 yield
             finally:
-                self._draws = self._draws or _random_states() != before
                 self._put_back(buffers)
+
+    @contextmanager
+    def same_draws(self) -> Iterator[None]:
+        """Let a pass draw the same random numbers as each other, while `undone` is entered."""
+        if self._seen and not self.draws:
+            yield
+            return
+        _seed_all(0)
+        before = _random_states()
+        try:
+            yield
+        finally:
+            self.draws = self.draws or _random_states() != before
 
     def _put_back(self, buffers: list[_Buffer]) -> None:
         with torch.inference_mode(False), torch.no_grad():
