@@ -57,6 +57,7 @@ CASES = [
     (as_script, nn.Sigmoid(), 3, True),
     (as_module, nn.Hardsigmoid(), 1, False),
     (as_module, lambda x: 1 / (1 + torch.exp(-x)), 1, False),
+    (as_module, lambda x: x.bfloat16().softmax(1).float(), 5, False),
     (as_function, nn.Sigmoid(), 1, False),
     (as_function, nn.Softmax(1), 3, True),
 ]
@@ -79,6 +80,13 @@ def test_probabilities_are_those_of_the_network(
         == (MEASURED in predicted.notes)
         == (not isinstance(end, nn.Softmax))
     )
+
+
+def test_a_rounded_softmax_is_one(image: np.ndarray) -> None:
+    model = Ended(lambda x: x.bfloat16().softmax(1).float(), 5, pooled=False).eval()
+    network = ns.wrap(model, _task(model), device="cpu")
+    assert network.layers
+    assert network.spec.output.activation == "softmax"
 
 
 def test_logits_are_left_alone(image: np.ndarray) -> None:

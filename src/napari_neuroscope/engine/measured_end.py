@@ -21,6 +21,8 @@ MEASURED = (
     "probabilities: if they are none, say output.activation: none"
 )
 _SIGNED = 3.0
+# Of probabilities in half precision or whole numbers.
+_ROUNDED, _EXACT = 1e-2, 1e-3
 # Images in 0..1, of both signs, and in 0..255.
 _SCALES = (1.0, _SIGNED, 255.0, -255.0)
 
@@ -32,7 +34,7 @@ def with_measured_end(
     ask: Callable[[Tensor], Tensor],
     x: Tensor,
 ) -> ModelSpec:
-    """Return the spec, with ``output.activation: sigmoid`` where the answers are probabilities.
+    """Return the spec, with ``output.activation`` where the answers are probabilities.
 
     Parameters
     ----------
@@ -47,7 +49,10 @@ def with_measured_end(
     """
     if layers.final_activation is not None or spec.output.activation is not None:
         return spec
-    if outputs.ends_in is not None or not _are_probabilities(outputs.raw):
+    if not _are_probabilities(outputs.raw):
+        return spec
+    if outputs.ends_in is not None and not _is_rounded(outputs.raw):
+        # Each answer shows that it is a softmax's.
         return spec
     answers = []
     for trial in _trials(x):
@@ -58,12 +63,18 @@ def with_measured_end(
         if not _are_probabilities(answer):
             return spec
         answers.append(answer)
-    if all(map(_sums_along_an_axis, answers)):
+    axis = spec.output.axis_of("c", min(1, outputs.raw.ndim - 1))
+    of_classes = outputs.raw.shape[axis] > 1 if outputs.raw.ndim else False
+    softmax = of_classes and all(_sums_to_one(one, axis, _ROUNDED) for one in answers)
+    if softmax and all(_sums_to_one(one, axis, _EXACT) for one in (outputs.raw, *answers)):
+        return spec
+    if not softmax and all(map(_sums_along_an_axis, answers)):
         return spec
     # A network that answers the same always says nothing of its end.
     if all(bool((answer == outputs.raw).all()) for answer in answers):
         return spec
-    changed = spec.output.model_copy(update={"activation": "sigmoid"})
+    end = "softmax" if softmax else "sigmoid"
+    changed = spec.output.model_copy(update={"activation": end})
     return spec.model_copy(update={"output": changed})
 
 
@@ -71,10 +82,20 @@ def _are_probabilities(output: Tensor) -> bool:
     return bool(torch.isfinite(output).all() and (output >= 0).all() and (output <= 1).all())
 
 
+def _is_rounded(output: Tensor) -> bool:
+    """Whether values are of half precision, so that other answers may sum to less exactly one."""
+    return any(bool((output.to(half).to(output.dtype) == output).all())
+               for half in (torch.bfloat16, torch.float16))  # fmt: skip
+
+
 def _sums_along_an_axis(output: Tensor) -> bool:
     """Whether values sum to one along an axis, as weights of places do that are no classes'."""
-    sums = (output.float().sum(axis) for axis, n in enumerate(output.shape) if n > 1)
-    return any(torch.allclose(total, torch.ones_like(total), atol=1e-3) for total in sums)
+    return any(_sums_to_one(output, axis, _EXACT) for axis, n in enumerate(output.shape) if n > 1)
+
+
+def _sums_to_one(output: Tensor, axis: int, tolerance: float) -> bool:
+    total = output.float().sum(axis)
+    return torch.allclose(total, torch.ones_like(total), atol=tolerance)
 
 
 def _trials(x: Tensor) -> Iterator[Tensor]:
