@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_neuroscope.cli_answer import refuse_picture, say_answer
@@ -85,13 +86,16 @@ def check(parsed: argparse.Namespace) -> None:
     lacks = unsaid(network.stated, spec)
     if network.classes_from is not None:
         lacks.pop("classes", None)
+    if spec.factory is not None and network.path is not None and not _remembers(network.path):
+        lacks["factory"] = "what builds it"
     if lacks:
         from napari_neuroscope.engine.loading import spec_path
 
         place = spec_path(network.path) if network.path else "a spec"
         say("", f"What can't be found out; say it in {place}:")
         for field, lack in lacks.items():
-            say(f"  - {lack} ({_AS_YAML[field]})")
+            words = f"factory: {spec.factory}" if field == "factory" else _AS_YAML[field]
+            say(f"  - {lack} ({words})")
     if parsed.image is not None:
         say_answer(network, parsed.image, parsed.out)
     if network.published is not None:
@@ -104,6 +108,15 @@ def _end(network: Network) -> str:
         return "values of 0..1, taken for probabilities"
     stated = network.stated.output.activation
     return f"{stated}, as stated" if stated in ("softmax", "sigmoid") else "scores"
+
+
+def _remembers(path: Path) -> bool:
+    """Whether the spec beside a network's file says what builds it."""
+    from napari_neuroscope.engine.loading import spec_path
+    from napari_neuroscope.engine.spec import ModelSpec
+
+    beside = spec_path(path)
+    return beside.is_file() and ModelSpec.load(beside).factory is not None
 
 
 def _check_published(network: Network) -> None:

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image, ImageOps
 from skimage.color import rgb2lab
 
+import napari_neuroscope as ns
 from napari_neuroscope.engine import tiff_files
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.lazy_images import open_image
@@ -119,3 +120,17 @@ def test_a_compression_that_needs_a_package_names_it(
     for opens in (read_image, open_image):
         with pytest.raises(NeuroscopeError, match=r"imagecodecs; install it with: pip install"):
             opens(path)
+
+
+def test_axes_that_a_file_names_are_no_channels(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (4, 40, 50)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "z.tif", values, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "c.ome.tif", values, metadata={"axes": "CYX"})
+    spec = {"task": "segmentation", "input": {"channels": 4}}
+    network = ns.wrap(lambda x: x[:, :2], spec)
+    with open_image(tmp_path / "z.tif") as image:
+        for ask in (network.predict, lambda given: ns.explain(network, given, "occlusion", 1)):
+            with pytest.raises(NeuroscopeError, match="axes are z, y, x"):
+                ask(image)
+    with open_image(tmp_path / "c.ome.tif") as image:
+        np.testing.assert_allclose(network.predict(image).scores, values[:2] / 255, atol=1e-6)

@@ -38,7 +38,7 @@ from napari_neuroscope.engine.map_notes import (
 )
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, methods
 from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.preprocessing import as_array
+from napari_neuroscope.engine.preprocessing import as_array, refuse_axes_of_stack
 from napari_neuroscope.engine.target import ResolvedTarget, Target
 from napari_neuroscope.engine.tiled_default import spec_by_tiles
 from napari_neuroscope.engine.tiles import by_tiles
@@ -108,6 +108,7 @@ def explain(
     NeuroscopeError
         Where something asked for does not exist or does not go together: one sentence.
     """
+    refuse_axes_of_stack(image, network.spec)
     tiled = network.spec if by_tiles(network, image) else spec_by_tiles(network, image)
     if tiled is not None:
         from napari_neuroscope.engine.tiling import TILED, explain_tiled

@@ -42,7 +42,7 @@ from napari_neuroscope.engine.measured_end import MEASURED, with_measured_end
 from napari_neuroscope.engine.output_choice import OutputChoice
 from napari_neuroscope.engine.output_finder import OutputFinder
 from napari_neuroscope.engine.outputs import Outputs
-from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
+from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare, refuse_axes_of_stack
 from napari_neuroscope.engine.spec import ClassSpec, InputSpec, ModelSpec, SizeRule
 from napari_neuroscope.engine.tiled_default import find_spec_of_tiles, spec_by_tiles
 from napari_neuroscope.engine.tiles import by_tiles
@@ -674,6 +674,7 @@ class Network:
         Prediction
             Scores, probabilities and labels on the image's own grid.
         """
+        refuse_axes_of_stack(image, self.spec)
         if by_tiles(self, image):
             from napari_neuroscope.engine.tiled_prediction import predict_tiled
 

@@ -21,6 +21,7 @@ _INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 # Below this part of what its type holds, an image is likely of fewer bits.
 _SMALL_PART = 0.1
 _TOPS_OF_CAMERAS = (255, 1023, 4095, 16383)
+_OF_STACKS = ("t", "z", "time")
 _WORDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
 
@@ -162,6 +163,38 @@ def guess_image_axes(shape: Sequence[int], space: str, channels: int) -> str:
         f"axes ({', '.join(space)}) and {channels} channels; choose one plane of it, or set the "
         f"spec's image_axes."
     )
+
+
+def refuse_axes_of_stack(image: Any, spec: ModelSpec) -> None:
+    """Refuse an image whose own axes say that it is a stack, which its shape alone may hide.
+
+    Parameters
+    ----------
+    image
+        What may name its axes, as an image file or an xarray does.
+    spec
+        What the network expects.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where an axis of depth or time would be taken for the channels.
+    """
+    spacing = getattr(image, "spacing", None)
+    named = getattr(spacing, "axes", None) or getattr(image, "dims", None) or ()
+    if spec.image_axes is not None or len(named) != len(np.shape(image)):
+        return
+    letters = [str(name).casefold() for name in named]
+    others = [
+        letter
+        for letter, count in zip(letters, np.shape(image), strict=True)
+        if letter in _OF_STACKS and letter not in spec.input.space and count > 1
+    ]
+    if others:
+        raise NeuroscopeError(
+            f"The image's axes are {', '.join(letters)}, and the network takes no {others[0]}: "
+            f"choose one plane of it, explain it as a stack, or set the spec's image_axes."
+        )
 
 
 def _channels_first(values: np.ndarray, spec: ModelSpec, channels: int) -> tuple[np.ndarray, int]:
