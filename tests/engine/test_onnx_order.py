@@ -18,6 +18,7 @@ import onnxruntime
 from onnx import ModelProto, TensorProto
 
 from napari_neuroscope.engine.frameworks import onnx as framework
+from napari_neuroscope.engine.network import BYTES
 from onnx_networks import exported, model, node, value
 
 
@@ -110,3 +111,31 @@ def test_layers_are_found_without_keeping_them_all(
         # Shapes are told for the example that the layers were found with.
         assert trace.activation(name).shape[0] == layer.output_shape[0]
     np.testing.assert_array_equal(trace.outputs.scores.numpy(), scores)
+
+
+def normalising(operation: str, constant: float) -> ModelProto:
+    """A classifier whose first operation is arithmetic with a constant."""
+    ends = [node("GlobalAveragePool", "n", "p"), node("Flatten", "p", "y")]
+    weights = {"k": np.full((1, 3, 1, 1), constant, "f4")}
+    first = node(operation, "x k", "n")
+    if operation == "BatchNormalization":
+        weights = {"k": np.full(3, constant, "f4"), "one": np.ones(3, "f4")}
+        first = node(operation, "x one one k one", "n")
+    return model([first, *ends], [value("x", [1, 3, 16, 16])], [value("y", [1, 3])], weights)
+
+
+@pytest.mark.parametrize(
+    ("operation", "constant", "of_bytes"),
+    [("Div", 255, True), ("Mul", 1 / 255, True), ("Sub", 123.7, True), ("Sub", 0.485, False),
+     ("BatchNormalization", 118, True), ("BatchNormalization", 0.5, False), ("Mul", 2, False),
+     ("Div", 0.229, False), ("Add", 100, False)],
+)  # fmt: skip
+def test_a_network_that_normalises_bytes_itself_is_given_them(
+    operation: str, constant: float, of_bytes: bool, rng: np.random.Generator
+) -> None:
+    image = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    proto = normalising(operation, constant)
+    predicted = ns.wrap(proto, {"task": "classification"}).predict(image)
+    given = image.astype("f4") / np.float32(1 if of_bytes else 255)
+    assert_close(predicted.scores, answer(proto, given))
+    assert (BYTES in predicted.notes) == of_bytes

@@ -120,6 +120,7 @@ class OnnxFramework(Framework):
         from napari_neuroscope.engine.frameworks.onnx_bounds import refuse_long_shapes
         from napari_neuroscope.engine.frameworks.onnx_graph import OnnxGraph
         from napari_neuroscope.engine.frameworks.onnx_guard import PassGuard
+        from napari_neuroscope.engine.frameworks.onnx_input import takes_bytes
         from napari_neuroscope.engine.frameworks.onnx_sizes import OnnxSizes
 
         proto = file.model
@@ -148,6 +149,8 @@ class OnnxFramework(Framework):
                 f"The network's input “{self._input.name}” is a {self._input.type}; only networks "
                 f"that take float32, float16, float64 or uint8 are known."
             )
+        whole = self._input.type == "tensor(uint8)"
+        self._takes_bytes = whole or takes_bytes(proto.graph, self._input.name)
         outputs = {output.name: output for output in self.model.get_outputs()}
         self._types = {name: output.type for name, output in outputs.items()}
         self._ranks = {name: len(o.shape) for name, o in outputs.items() if o.shape}
@@ -192,8 +195,8 @@ class OnnxFramework(Framework):
                     f"The network takes {batch} images at once; export it with a batch of 1, or of "
                     f"any size."
                 )
-        if self._input.type == "tensor(uint8)" and "normalization" not in given.model_fields_set:
-            # Whole numbers are the values of an image as they are: 0..255.
+        if self._takes_bytes and "normalization" not in given.model_fields_set:
+            # As they are: whole numbers, or those that the network normalises itself.
             found["normalization"] = Normalization(std=(1 / 255,))
         found = {name: value for name, value in found.items() if value is not None}
         return spec.model_copy(update={"input": given.model_copy(update=found)})
