@@ -64,3 +64,25 @@ def test_a_segmenter(photo: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFi
     for number, name in enumerate("abc"):
         share = float((labels == number).float().mean())
         assert share == 0 or f"{name}: {share:.1%} of the pixels" in said
+
+
+def test_sentences_say_the_command_s_own_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: tmp_path / "config")
+    torch.save(nn.Conv2d(3, 2, 1).state_dict(), tmp_path / "w.pt")
+    torch.save(nn.Conv2d(3, 2, 1), tmp_path / "whole.pt")
+    (tmp_path / "net.py").write_text("from torch import nn\ndef f(): return nn.Conv2d(3, 2, 1)\n")
+    script = f"{tmp_path / 'net.py'}:f"
+    for name, more, says in (
+        ("w.pt", [], "--factory package.module:function"),
+        ("whole.pt", [], "load it with --trust"),
+        ("w.pt", ["--factory", script], "load it with --trust"),
+    ):
+        assert main(["check", str(tmp_path / name), *more]) == 1
+        said = capsys.readouterr().err
+        assert says in said
+        assert "trust=" not in said
+        assert "factory=" not in said
+    assert main(["check", str(tmp_path / "w.pt"), "--factory", script, "--trust"]) == 0
+    assert "(factory: ./net.py:f)" in capsys.readouterr().out
