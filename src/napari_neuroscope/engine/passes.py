@@ -118,9 +118,19 @@ class Passes:
         return torch.cat(scores, 1), torch.cat(gradients, 1)
 
     def _scores(self, inputs: Tensor) -> Tensor:
-        found = self.trace.values(self.trace.network.answers(inputs), self.targets).float()
+        raw = self.trace.network.answers(inputs)
+        self._check_axes(raw, inputs)
+        found = self.trace.values(raw, self.targets).float()
         _check_count(found, inputs)
         return found
+
+    def _check_axes(self, raw: Tensor, inputs: Tensor) -> None:
+        """Refuse an answer to several inputs that lacks an axis of the answer to one."""
+        if raw.ndim != self.trace.outputs.raw.ndim and "b" in self.trace.network.spec.input.axes:
+            raise NeuroscopeError(
+                f"The network answers {len(inputs)} inputs with the shape {tuple(raw.shape)}, and one "
+                f"with {tuple(self.trace.outputs.raw.shape)}; give it one at a time."
+            )
 
     def _gradients(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         network = self.trace.network
@@ -128,6 +138,7 @@ class Passes:
         raw = run.output if run.scores is None else run.scores
         alone = "b" not in network.spec.input.axes
         raw = raw[None] if alone else raw
+        self._check_axes(raw, inputs)
         scores = self.trace.values(raw, self.targets).float()
         _check_count(scores, inputs)
         found = []

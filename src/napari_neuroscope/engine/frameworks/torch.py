@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -45,6 +46,7 @@ from napari_neuroscope.engine.frameworks.base import (
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
+from napari_neuroscope.engine.frameworks.torch_compiled import run_eagerly
 from napari_neuroscope.engine.frameworks.torch_custom_functions import runs_in_custom_function
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
 from napari_neuroscope.engine.frameworks.torch_graph import guard_batch_norms, nodes_behind
@@ -533,7 +535,7 @@ class _GraphWatcher(_Watcher):
                 layout.own_shape
                 if isinstance(layout := self._layouts[call.name] or unseen, Fold)
                 else tuple(self._outputs[call.name][0].shape[batched:]),
-                sum(p.numel() for p in call.module.parameters()) if call.module else 0,
+                sum(p.numel() for p in call.module.parameters()) if call.module is not None else 0,
                 self._inputs[call.name],
                 tuple(consumers.get(call.name, ())),
                 call.operation,
@@ -794,11 +796,21 @@ def _put_back(module: nn.Module, forward: Any) -> None:
 # --- leaving a model as it was --------------------------------------------------------------------
 
 
+def _wrapped(model: nn.Module) -> nn.Module | None:
+    """Return the module inside of a compiled or parallel one; None where there is none."""
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return model.module
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else None
+
+
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode with frozen parameters, then put both back."""
     training = [module for module in model.modules() if module.training]
-    learning = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
+    learning = [
+        p for p in model.parameters() if p.requires_grad and not is_lazy(p) and not p.is_inference()
+    ]
     # The flag alone is set: a module's own train() may do more than that.
     try:
         for module in training:
@@ -1088,6 +1100,10 @@ def _goes_through(end: GradientEdge, kind: str) -> bool:
 # --- the model ------------------------------------------------------------------------------------
 
 
+_QUANTISED = Capability.SCORES | Capability.ACTIVATIONS | Capability.RESUMED | Capability.ATTENTION
+_WHY_QUANTISED = "and the network is quantised (int8): what it rounds has none; give the network as it was before"
+
+
 class TorchFramework(Framework):
     """Any ``torch.nn.Module``."""
 
@@ -1124,9 +1140,8 @@ class TorchFramework(Framework):
     def __init__(self, model: nn.Module, device: str) -> None:
         self._given = model
         # Compiled and parallel wrappers hide the module whose layers are explained.
-        model = getattr(model, "_orig_mod", model)
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
+        while (inner := _wrapped(model)) is not None:
+            model = inner
         self.model = model
         self.lock = ModelLock(lambda: _parts(model))
         self.device = _choose_device(device, model)
@@ -1136,6 +1151,10 @@ class TorchFramework(Framework):
         self.dtype = next(
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
         )
+        self._quantised = any(".quantized" in type(part).__module__ for part in model.modules())
+        if self._quantised:
+            self.capabilities = _QUANTISED  # type: ignore[misc]
+            self.limits = _WHY_QUANTISED  # type: ignore[misc]
         self._digest: tuple[Hashable, str] | None = None
         self._held = False
         self._ran_others = False
@@ -1150,7 +1169,12 @@ class TorchFramework(Framework):
                 return
             self._held = True
             try:
-                with _undisturbed(self.model), self._side_effects.undone(), full_precision():
+                with (
+                    _undisturbed(self.model),
+                    self._side_effects.undone(),
+                    full_precision(),
+                    run_eagerly(),
+                ):
                     yield
             finally:
                 self._held = False
@@ -1210,7 +1234,7 @@ class TorchFramework(Framework):
                 "The network's weights were made under torch.inference_mode(), which keeps them "
                 "from every gradient; make or load the network outside of it."
             )
-        return self._passed(x, spec, layers, keep, progress, gradients=True)
+        return self._passed(x, spec, layers, keep, progress, gradients=not self._quantised)
 
     def seen(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph, keep: Collection[str]
@@ -1445,6 +1469,10 @@ class TorchFramework(Framework):
                 # A network may write on its input.
                 given = given.clone()
             given = to_axes(given, spec.input.axes)
+            if any(map(is_lazy, (*self.model.parameters(), *self.model.buffers()))):
+                # They take their shapes, and their values by chance, from a first pass.
+                with torch.no_grad():
+                    self.model(given.clone())
             watcher.begin(given)
             cut = watcher.cut
             try:
@@ -1458,7 +1486,13 @@ class TorchFramework(Framework):
                 # They hold each other, and with them what was kept of the pass.
                 del watcher.recorder
             self.offers_several = not isinstance(answer, Tensor)
-            return (choose or choose_output)(answer, spec.output.index)
+            chosen = (choose or choose_output)(answer, spec.output.index)
+            if choose:
+                return chosen
+            batched = _with_batch(chosen, given, spec)
+            if batched is not chosen:
+                watcher.pass_through("reshape", [chosen], [batched])
+            return batched
 
     def state(self) -> Hashable:
         # A sanity check of another thread has random weights there meanwhile.
@@ -1490,6 +1524,16 @@ class TorchFramework(Framework):
             f"{', '.join(unguided[:3])}{', …' if len(unguided) > 3 else ''} can't be told from "
             f"other arithmetic and passes the plain gradient: the map is only guided elsewhere"
         ]
+
+
+def _with_batch(output: Tensor, given: Tensor, spec: ModelSpec) -> Tensor:
+    """Return an answer with its batch of one, where the network squeezed that away."""
+    batch = spec.input.axes.find("b")
+    if batch < 0 or given.shape[batch] != 1 or spec.output.axes is not None:
+        return output
+    if output.ndim == 0:
+        return output.reshape(1, 1)
+    return output if output.shape[0] == 1 else output[None]
 
 
 def _agree(several: Tensor | None, one: Tensor | None) -> bool:
@@ -1539,7 +1583,7 @@ def _weights(model: nn.Module) -> list[Tensor]:
         tensor
         for module in model.modules()
         for tensor in (*module._parameters.values(), *module._buffers.values())
-        if tensor is not None
+        if tensor is not None and not is_lazy(tensor)
     ]
 
 

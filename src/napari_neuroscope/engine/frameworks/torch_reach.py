@@ -115,6 +115,9 @@ def _given(args: list[Any], kwargs: dict[str, Any], number: int, name: str, defa
 
 def _convolution(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
     weight = _given(args, kwargs, 0, "weight", None)
+    if not isinstance(weight, Tensor):
+        # Packed, as those of quantised layers are.
+        return None
     kernel = tuple(weight.shape[2:])
     dilation = _each(_given(args, kwargs, 4, "dilation", 1), space)
     padding = _given(args, kwargs, 3, "padding", 0)

@@ -148,10 +148,6 @@ def attributes_put_back(model: nn.Module, *, numbers: bool) -> Iterator[None]:
     numbers
         Whether numbers are put back too; whoever counts passes would else count none.
     """
-    if any(is_lazy(parameter) for parameter in model.parameters()):
-        # The first pass makes other modules of these.
-        yield
-        return
     before = [
         (module.__dict__, dict(module.__dict__))
         for module in model.modules()
@@ -184,7 +180,7 @@ def _buffers(model: nn.Module) -> list[_Buffer]:
             for module in model.modules()
             if not isinstance(module, torch.jit.ScriptModule)
             for name, tensor in module._buffers.items()
-            if tensor is not None
+            if tensor is not None and not is_lazy(tensor)
         ]
 
 
