@@ -86,7 +86,7 @@ def test_the_table_equals_single_questions(
         assert row.near == pytest.approx(weights[near].sum() / weights.sum(), rel=1e-4)
         assert 0 < row.inside < row.near < 1
         ranked = ns.explain(
-            network, image, "activation", target, layer or "head", rank="relevance", channels=3
+            network, image, "activation", target, layer or "relu_2", rank="relevance", channels=3
         )
         assert tuple(map(str, row.channels)) == ranked.labels["channel"]
 
