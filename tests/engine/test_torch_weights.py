@@ -153,6 +153,11 @@ def _spoiled(module: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
+def test_a_name_of_very_many_parts_takes_no_time(trained: nn.Module, tmp_path: Path) -> None:
+    _, told = opened({**trained.state_dict(), "aux." * 500_000: torch.ones(1)}, tmp_path)
+    assert "aux.aux." in told
+
+
 @pytest.mark.parametrize(
     ("factory", "says"),
     [

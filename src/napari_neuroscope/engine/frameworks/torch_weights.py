@@ -28,7 +28,7 @@ _OF_TRAINING = re.compile(
 )
 # Modules around a network, such as torch.compile's and DataParallel's.
 _AROUND = re.compile(r"(^|\.)(?:_orig_mod|module)\.")
-_SHOWN = 4
+_SHOWN, _MOST_NAME = 4, 1_000
 
 # Names of PyTorch's norms of weights: those of functions, and those of parametrizations since 2.0.
 _OLD_AND_NEW = (
@@ -228,6 +228,9 @@ def _without_around(name: str) -> str:
 def _splits(name: str) -> Iterator[tuple[str, str]]:
     """Return each way to cut a name into modules around it and the rest."""
     yield "", name
+    if len(name) > _MOST_NAME:
+        # No module has such a name, of which all cuts together would be very long.
+        return
     for match in re.finditer(r"\.", name):
         yield name[: match.end()], name[match.end() :]
 
