@@ -125,7 +125,7 @@ def test_more_classes_than_any_network_has(
     name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("napari_neuroscope.engine.files.limits.MOST_CLASSES", 6)
-    with pytest.raises(NeuroscopeError, match="than any network tells apart|no network tells"):
+    with pytest.raises(NeuroscopeError, match=r"than any network tells apart|no network tells"):
         read(tmp_path, name, text)
     assert len(read(tmp_path, "b.txt", "a\n" * 6)) == 6
 
