@@ -77,7 +77,7 @@ def test_pictures_are_read_as_scikit_image_reads_them(
         # scikit-image leaves other colours as they are, and makes a stack of one frame.
         if path.name == "two.png":
             wanted = wanted[..., 0]
-        elif path.name == "inks.jpg" or path.name == "few.gif":
+        elif path.name in {"inks.jpg", "few.gif"}:
             wanted = np.asarray(Image.open(path).convert("RGB"))
         assert found.dtype == wanted.dtype, path
         np.testing.assert_array_equal(found, wanted, err_msg=path.name)
