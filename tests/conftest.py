@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
 from napari_neuroscope.engine.frameworks.tensorflow_import import keep_symbols_private
+
+# Where tests run in the background, a shell has them and all that they start ignore ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any test imports TensorFlow: windows come later, and with them a graphics driver's LLVM.
 keep_symbols_private()
