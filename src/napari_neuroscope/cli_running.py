@@ -56,11 +56,14 @@ class Command:
         self._error: BaseException | None = None
         self._ended = threading.Event()
         context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._work,), name="command", daemon=True
+        )
+
+    def start(self) -> None:
+        """Start the command, which may end, or be stopped, before this returns."""
         before = threading.stack_size(_STACK)
         try:
-            self._thread = threading.Thread(
-                target=context.run, args=(self._work,), name="command", daemon=True
-            )
             self._thread.start()
         finally:
             threading.stack_size(before)
@@ -112,6 +115,7 @@ def run_to_its_end(run: Callable[[], int | None], stopped: Callable[[], str]) ->
     stopping.clear()
     command = Command(run)
     try:
+        command.start()
         return command.result()
     except KeyboardInterrupt:
         ended = False
