@@ -330,7 +330,11 @@ def _run(
 
         def visit(layer: str | None) -> None:
             nonlocal done
-            found[layer] = chosen(trace, target, layer, **options)
+            made = found[layer] = chosen(trace, target, layer, **options)
+            # Only a map that is zero is asked why, which an accelerator tells in the end.
+            may_be_zero = made.values.device.type != "cpu" or not made.values.any()
+            if may_be_zero and target is not None and layer is not None:
+                trace.remember_vanishing(target, layer)
             done += 1
             progress(done, total, chosen.title)
 
@@ -613,13 +617,11 @@ def why_zero(
         if trace.layers_run.why_zero(layer) is not None:
             # Said with the layer's name.
             return ""
-        if Needs.GRADIENTS in needs and target is not None:
-            pulled = trace.gradient(target, layer)
-            if not pulled.any():
-                return (
-                    ": small changes of the layer don't change the score, since its gradient "
-                    "vanishes; another score or class may"
-                )
+        if Needs.GRADIENTS in needs and target is not None and trace.vanishes(target, layer):
+            return (
+                ": small changes of the layer don't change the score, since its gradient "
+                "vanishes; another score or class may"
+            )
     return likely_reason(chosen, options)
 
 

@@ -73,6 +73,7 @@ class Trace:
         self._guided: dict[Hashable, tuple[Tensor, int]] = {}
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
         self._sweeping: dict[str, Tensor] | None = None
+        self._vanishing: dict[tuple[Any, str], Tensor] = {}
         self._base_bytes = max(run.nbytes, network.bytes_of_pass(prepared.input))
 
     @property
@@ -263,6 +264,17 @@ class Trace:
         if self._sweeping is not None and layer in self._sweeping:
             return self._unscaled(self._placed(self._sweeping[layer], layer), target)
         return self._unscaled(self._placed(self._pulled(target, layer), layer), target)
+
+    def remember_vanishing(self, target: ResolvedTarget, layer: str) -> None:
+        """Remember whether the gradient that is at hand is zero everywhere, for what asks later."""
+        if self._sweeping is not None and layer in self._sweeping:
+            # It stays where it is: on an accelerator nothing waits for it.
+            self._vanishing[target.key, layer] = ~self._sweeping[layer].any()
+
+    def vanishes(self, target: ResolvedTarget, layer: str) -> bool:
+        """Return whether ∂T/∂(a layer's output) is zero everywhere."""
+        known = self._vanishing.get((target.key, layer))
+        return bool(known) if known is not None else not self.gradient(target, layer).any()
 
     def input_gradient(self, target: ResolvedTarget) -> Tensor:
         """Return ∂T/∂input, float32 (channel, *space)."""
