@@ -93,6 +93,8 @@ def counting(name: str, channels: int, side: int) -> tuple[Counted, ns.Network, 
     network = ns.wrap(model, spec, device="cpu")
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
     network.discover(image)
+    # Whether images of a batch see each other is asked once of each network.
+    ns.explain(network, image, "rise", 0, masks=2)
     return model, network, image
 
 

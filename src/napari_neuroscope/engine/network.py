@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -156,7 +156,8 @@ class Network:
         self._layers: LayerGraph | None = None
         self._resized: LayerGraph | None = None
         self._names: list[str] = []
-        self._mixes: bool | None = None
+        # Whether images of a batch see each other, once that was tried; copies share it.
+        self._mixes: list[bool] = []
         self._growth = self._held_growth = 0.0
 
     def __repr__(self) -> str:
@@ -233,6 +234,21 @@ class Network:
         self.spec, answered = self._inferred(known, fixed)
         if not answered and self._adapter.reconsider(known):
             self.spec, _ = self._inferred(known, fixed)
+
+    def find_task(self) -> None:
+        """Complete the spec by the task alone, where it is not stated, by asking the network.
+
+        A network that answers no image of zeros keeps the task that specs have by default.
+        """
+        known, fixed = self.spec, self._adapter.example_shape()
+        if "task" in known.model_fields_set:
+            return
+        # Of the sizes that it takes nothing is asked, which would take many passes.
+        size = known.input.size or (tuple(fixed[2:]) if fixed else SizeRule())
+        sized = known.model_copy(update={"input": known.input.model_copy(update={"size": size})})
+        with suppress(NeuroscopeError):
+            completed, _ = self._inferred(sized, fixed)
+            self.spec = completed.model_copy(update={"input": known.input})
 
     def _inferred(self, spec: ModelSpec, fixed: tuple[int, ...] | None) -> tuple[ModelSpec, bool]:
         """Return the completed spec, and whether the network answered at all."""
@@ -632,7 +648,7 @@ class Network:
         alone
             What is known of it: as `answers`.
         """
-        if self._mixes is None:
+        if not self._mixes:
             axis = self.spec.output.axis_of("b", 0)
             generator = torch.Generator().manual_seed(0)
             other = 3 + 3 * torch.randn(x.shape, generator=generator).to(x)
@@ -648,8 +664,8 @@ class Network:
             precision = max(_OF_BATCHES, 16 * torch.finfo(both.dtype).eps)
             first, alone = both.narrow(axis, 0, 1).float(), alone.float().to(both.device)
             apart = (first - alone).abs().max()
-            self._mixes = bool(apart > precision * alone.abs().max())
-        return self._mixes
+            self._mixes.append(bool(apart > precision * alone.abs().max()))
+        return self._mixes[0]
 
     def notes_of_chance(self) -> tuple[str, ...]:
         """Say that the network draws random numbers, where it does."""
@@ -825,7 +841,7 @@ def wrap(
         being moved to `device`; or a function that returns scores of float32 NumPy arrays with the
         spec's ``input.axes``, of which nothing else can be seen.
     spec
-        What it expects and what its outputs mean.
+        What it expects and what its outputs mean. A task that it doesn't state is found out.
     device
         "cpu", "cuda", "cuda:1", "mps", or "auto": an accelerator where there is one.
     name
@@ -838,4 +854,6 @@ def wrap(
     """
     if spec is not None and not isinstance(spec, ModelSpec):
         spec = ModelSpec.parse(spec)
-    return Network(model, spec, device=device, name=name)
+    network = Network(model, spec, device=device, name=name)
+    network.find_task()
+    return network

@@ -182,7 +182,8 @@ def refuse_axes_of_stack(image: Any, spec: ModelSpec) -> None:
     """
     spacing = getattr(image, "spacing", None)
     named = getattr(spacing, "axes", None) or getattr(image, "dims", None) or ()
-    if spec.image_axes is not None or len(named) != len(np.shape(image)):
+    # What names no axes may be anything: lists that are no array are told later.
+    if spec.image_axes is not None or not named or len(named) != len(np.shape(image)):
         return
     letters = [str(name).casefold() for name in named]
     others = [
