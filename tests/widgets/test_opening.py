@@ -66,7 +66,7 @@ def test_code_in_a_file_runs_only_when_the_user_says_so(
         qtbot.waitUntil(inspector.ready, timeout=30_000)
         assert marker.exists()
     else:
-        qtbot.waitUntil(lambda: "trust=True" in inspector._reason.text(), timeout=30_000)
+        qtbot.waitUntil(lambda: "not trusted it" in inspector._reason.text(), timeout=30_000)
         assert not marker.exists()
         assert not inspector.ready()
     assert all("mkdir" in text and digest_of(path) in text for text in shown)

@@ -31,6 +31,7 @@ from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import note
 from napari_neuroscope.widgets.plots import canvas, cleared, draw_histogram, on_plot
+from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Question, Session
 
 _DELAY_MS = 150
@@ -200,7 +201,7 @@ class ActivationBrowser(Dock):
             "Measuring the channels",
             work,
             lambda answer: self._show(question, *answer),
-            lambda error: self._show(None, None, str(error)),
+            lambda error: self._show(None, None, in_a_sentence(error)),
         )
 
     def _show(
@@ -342,4 +343,4 @@ class ActivationBrowser(Dock):
 
     def _fail(self, error: Exception) -> None:
         if not self.closed:
-            self._answer.setText(str(error))
+            self._answer.setText(in_a_sentence(error))

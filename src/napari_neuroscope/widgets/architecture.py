@@ -42,6 +42,7 @@ from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note, pixmap
 from napari_neuroscope.widgets.layer_properties import LayerProperties
 from napari_neuroscope.widgets.notices import tell_error
+from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Session
 
 _PNG_SCALE, _LARGEST_PNG = 2.0, 12_000
@@ -296,7 +297,7 @@ class Architecture(Dock):
 
     def _fail(self, error: Exception) -> None:
         if not self.closed:
-            self._note.setText(f"The network can't be laid out: {error}")
+            self._note.setText(in_a_sentence(error))
 
     # --- folding ---
 

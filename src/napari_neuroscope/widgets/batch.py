@@ -38,13 +38,14 @@ from napari_neuroscope.widgets.batch_choice import Choice, recipe_in_words
 from napari_neuroscope.widgets.batch_process import BatchProcess
 from napari_neuroscope.widgets.batch_table import BatchTable
 from napari_neuroscope.widgets.dialogs import agrees
-from napari_neuroscope.widgets.dock import Dock, in_a_sentence
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import LinkLabel, note, on_line, plain_tooltip
 from napari_neuroscope.widgets.long_work import TimeLeft
 from napari_neuroscope.widgets.notices import tell_error
 from napari_neuroscope.widgets.opening import ask_for_file, ask_for_trust
 from napari_neuroscope.widgets.path_list import PathLine, PathList
+from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Session
 from napari_neuroscope.widgets.settings import configured
 from napari_neuroscope.widgets.work_thread import WorkThread
@@ -460,7 +461,7 @@ class Batch(Dock):
         elif self._stopped and not event["type"]:
             self._answer.setText("Stopped. What is done is kept, and Resume goes on.")
         elif not self._ask_on(recipe, event):
-            self._fail(NeuroscopeError(event["message"]))
+            self._fail(_error_of(event))
         self._changed()
 
     def _take_image(
@@ -509,9 +510,9 @@ class Batch(Dock):
         """Ask what a batch needs to begin, and begin again; whether that was done."""
         kind = event["type"]
         if kind == "UntrustedError":
-            refusal = UntrustedError(Path(event["path"]), event["sha256"], event["would_run"])
+            refusal = _error_of(event)
             # A yes is remembered, where the other process finds it.
-            if not ask_for_trust(self, refusal):
+            if not (isinstance(refusal, UntrustedError) and ask_for_trust(self, refusal)):
                 return False
         elif kind == "MissingNetworkError":
             path = ask_for_file(self)
@@ -572,6 +573,13 @@ class Batch(Dock):
         self._changed()
         self._answer.setText(text)
         tell_error(text)
+
+
+def _error_of(event: dict[str, Any]) -> NeuroscopeError:
+    """Return what has ended a batch."""
+    if event["type"] == "UntrustedError":
+        return UntrustedError(Path(event["path"]), event["sha256"], event["would_run"])
+    return NeuroscopeError(event["message"])
 
 
 def _see(file: str | None, images: list[str], truth: str, out: str) -> _Seen:

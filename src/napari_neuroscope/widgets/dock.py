@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,22 +11,8 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 from superqt.utils import qdebounced
 
-from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.session import Session, session_of
-
-_log = logging.getLogger(__name__)
-
-
-def in_a_sentence(error: Exception) -> str:
-    """Return what a person is told of an error of the compute thread; what is a fault is logged."""
-    if isinstance(error, NeuroscopeError):
-        return str(error)
-    _log.error("the compute thread failed", exc_info=error)
-    return (
-        f"Something failed that should not: {type(error).__name__}: {error}. Your layers are as "
-        f"they were; please report it with what is in the log."
-    )
 
 
 class Dock(QWidget):

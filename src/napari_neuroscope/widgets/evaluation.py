@@ -17,7 +17,7 @@ from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import layer_data
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.showing import Shower
-from napari_neuroscope.widgets.dock import Dock, in_a_sentence
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.evaluation_choice import EvaluationChoice
 from napari_neuroscope.widgets.evaluation_results import EvaluationResults
 from napari_neuroscope.widgets.figure_table import titles_of
@@ -25,6 +25,7 @@ from napari_neuroscope.widgets.judging import Case, Judging, weights_of
 from napari_neuroscope.widgets.labels import note, on_line
 from napari_neuroscope.widgets.long_work import duration
 from napari_neuroscope.widgets.notices import tell_error
+from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Question, Session
 
 _DELAY_MS = 100

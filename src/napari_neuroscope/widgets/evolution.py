@@ -30,6 +30,7 @@ from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import note, on_line
 from napari_neuroscope.widgets.notices import tell, tell_error
 from napari_neuroscope.widgets.plots import canvas, cleared, dress, on_plot
+from napari_neuroscope.widgets.sentences import in_a_sentence
 
 _DELAY_MS = 150
 _SHARE, _LOW, _NEXT = "#56b4e9", "#d55e00", "#e69f00"
@@ -207,7 +208,7 @@ class EvolutionPlot(Dock):
             "Measuring the evolution",
             lambda _: Evolution.of(values, names, mask.values),
             lambda found: self._show(found, ""),
-            lambda error: self._show(None, str(error)),
+            lambda error: self._show(None, in_a_sentence(error)),
         )
 
     def _maps(self, stack: Any) -> tuple[np.ndarray, list[str]]:

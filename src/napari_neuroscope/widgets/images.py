@@ -40,6 +40,7 @@ from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import PlainLabel, note, on_line, plain_tooltip
 from napari_neuroscope.widgets.measuring import Measuring
 from napari_neuroscope.widgets.notices import tell, tell_error
+from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Session
 
 _KINDS = {
@@ -566,9 +567,7 @@ class Images(Dock):
         self._cancel.setEnabled(False)
 
     def _fail(self, error: Exception) -> None:
-        text = str(error)
-        if not isinstance(error, NeuroscopeError):
-            text = f"That failed: {type(error).__name__}: {error}."
+        text = in_a_sentence(error)
         self._failure = text
         self._say()
         tell_error(text)

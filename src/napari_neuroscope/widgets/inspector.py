@@ -41,7 +41,7 @@ from napari_neuroscope.viewer.regions import LayerRegion
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.ask_tool import AskTool
 from napari_neuroscope.widgets.boxes import narrow, row_of
-from napari_neuroscope.widgets.dock import Dock, in_a_sentence
+from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.extent import Extent
 from napari_neuroscope.widgets.labels import PlainLabel, note, on_line, plain_tooltip
 from napari_neuroscope.widgets.long_work import CostNote, TimeLeft
@@ -52,6 +52,7 @@ from napari_neuroscope.widgets.pickers import PickList, options_widget
 from napari_neuroscope.widgets.recipe_menu import RecipeMenu
 from napari_neuroscope.widgets.refining import Answer, Refining
 from napari_neuroscope.widgets.replay import Replay
+from napari_neuroscope.widgets.sentences import for_the_window, in_a_sentence
 from napari_neuroscope.widgets.session import (
     Findings,
     Question,
@@ -701,7 +702,7 @@ class Inspector(Dock):
             words += f"\n{said[0].upper()}{said[1:]}."
         published = network.published
         if published is not None and published.notes:
-            words += f"\nThe package: {'; '.join(published.notes)}."
+            words += f"\nThe package: {for_the_window('; '.join(published.notes))}."
         self._network_note.setText(words)
         self._trust_button.setVisible(published is not None and published.untrusted is not None)
 

@@ -21,6 +21,7 @@ from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import HeadedLabel, note
 from napari_neuroscope.widgets.plots import canvas, draw_histogram
+from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Session
 
 
@@ -131,7 +132,7 @@ class LayerProperties(QWidget):
             "Looking at the layer",
             lambda progress: _look(network, shown.image(network), name, progress),
             self._take,
-            lambda error: self._note.setText(str(error)),
+            lambda error: self._note.setText(in_a_sentence(error)),
         )
 
     def _take(self, seen: Seen) -> None:

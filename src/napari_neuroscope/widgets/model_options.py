@@ -34,6 +34,7 @@ from napari_neuroscope.widgets.dialogs import agrees
 from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import PlainLabel, file_name, note, pixmap, plain_tooltip
 from napari_neuroscope.widgets.normalization import NormalizationEditor
+from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Findings, Session, inspect
 from napari_neuroscope.widgets.spec_texts import (
     numbers_of,
@@ -488,10 +489,7 @@ class ModelOptions(Dock):
         return None if layer is None else Shown.of(layer, self._viewer)
 
     def _fail(self, error: Exception) -> None:
-        if isinstance(error, NeuroscopeError):
-            self._trouble.setText(str(error))
-            return
-        self._trouble.setText(f"That failed: {type(error).__name__}: {error}.")
+        self._trouble.setText(in_a_sentence(error))
 
     # --- what is kept ---
 

@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QWidget
 
 from napari_neuroscope.engine.difference import difference
-from napari_neuroscope.engine.errors import NeuroscopeError, in_digits
+from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.viewer.overlays import layer_data
@@ -19,6 +19,7 @@ from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.inspector import Inspector
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.labels import note
+from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Question, Session, session_of
 
 _SCALES = {"raw": "Values as they are", "largest": "Each up to its own largest"}
@@ -248,9 +249,7 @@ class SecondNetwork(Inspector):
         self._said.setText(_in_words(found))
 
     def _say_no_difference(self, error: Exception) -> None:
-        if not isinstance(error, NeuroscopeError):
-            self._show_failure(error)
-        self._show_no_difference(str(error))
+        self._show_no_difference(in_a_sentence(error))
 
     def _show_no_difference(self, words: str) -> None:
         """Hide the difference that is shown no longer of what is explained, until there is one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 import time
 from collections import OrderedDict, deque
@@ -151,12 +153,20 @@ class WorkThread:
                 self._changed.wait_for(lambda: self._waiting or not self._users)
                 if not self._waiting:
                     self._thread = None
+                    _give_memory_back()
                     return
                 line, (job, work) = self._waiting.popitem(last=False)
                 self._running = line
             line.run(job, work)
             # The work may hold a whole network, which must not live until the next job.
             del line, work
+
+
+def _give_memory_back() -> None:
+    """Give the system the memory that is free: the allocator keeps what another thread has used."""
+    with contextlib.suppress(OSError, AttributeError):
+        # It is the GNU C library's.
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 COMPUTE = WorkThread("neuroscope compute")
