@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -113,11 +114,13 @@ def test_a_thread_is_not_the_last_to_hold_what_is_of_qt(qtbot) -> None:
     qtbot.waitUntil(lambda: not threads())
 
 
-def test_a_window_with_a_stuck_network_goes_on_and_ends() -> None:
+def test_a_window_with_a_stuck_network_goes_on_and_ends(tmp_path: Path) -> None:
     script = Path(__file__).with_name("stuck_window.py")
+    own = {"XDG_CONFIG_HOME": str(tmp_path), "NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
     ended = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
-    )
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, **own},
+    )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert "closed" in ended.stdout
     assert "Traceback" not in ended.stderr
