@@ -68,9 +68,9 @@ def test_the_network_is_shown_folded_and_its_layers_chosen(dock: Architecture) -
     assert nodes[:4] == [INPUT, "enc1", "pool1", "enc2"]
     assert nodes[-1] == OUTPUT
     assert "enc1.conv1" not in nodes
-    # The inspector chose the last layer with positions.
-    assert dock.session.layers == ("head",)
-    assert dock._scene.marks.chosen == {"head"}
+    # The inspector chose the last layer before the head that gives the scores.
+    assert dock.session.layers == ("dec1.relu2",)
+    assert dock._scene.marks.chosen == {"dec1.relu2"}
     assert "52 layers, 1 chosen" in dock._note.text()
 
 
@@ -160,7 +160,7 @@ def test_dragging_moves_the_view_and_chooses_nothing(dock: Architecture) -> None
     QTest.mouseMove(inside, start + QPoint(0, 30))
     QTest.mouseMove(inside, start + QPoint(0, 80))
     QTest.mouseRelease(inside, LEFT, NO_KEY, start + QPoint(0, 80))
-    assert dock.session.layers == ("head",)
+    assert dock.session.layers == ("dec1.relu2",)
     assert dock._view.mapToScene(start).y() < before.y() - 40
 
 
@@ -235,7 +235,7 @@ def test_search_goes_from_layer_to_layer(dock: Architecture, qtbot) -> None:
     assert dock._note.text().startswith("1 of 14: enc1.norm1")
     dock._search.setText("nothing like it")
     assert "No layer" in dock._note.text()
-    assert dock.session.layers == ("head",)
+    assert dock.session.layers == ("dec1.relu2",)
 
 
 def test_what_the_method_cannot_use_is_dimmed_with_the_reason(dock: Architecture, qtbot) -> None:

@@ -82,6 +82,8 @@ def bench(viewer, qtbot, monkeypatch) -> Iterator[Bench]:
     inspector.choose_options(OPTIONS)
     inspector.choose_classes([1])
     assert inspector.session.options["batch"] == 2
+    # Whether images of a batch see each other is asked once, and not when the network is shut.
+    ns.explain(inspector.session.network, np.zeros((16, 24), np.float32), "rise", 0, masks=2)
     model.shut = True
     yield Bench(viewer, qtbot, inspector, model, "photo")
     model.open()
