@@ -94,7 +94,9 @@ def test_cropped_positions_in_a_row_are_told_by_the_layers(image: np.ndarray) ->
 
 
 def boxes(x: Tensor) -> Tensor:
-    grids = [nn.functional.adaptive_avg_pool2d(x, [n // s for n in x.shape[2:]]) for s in (8, 16, 32)]
+    grids = [
+        nn.functional.adaptive_avg_pool2d(x, [n // s for n in x.shape[2:]]) for s in (8, 16, 32)
+    ]
     return torch.cat([one.flatten(2) for one in grids], 2)
 
 
