@@ -36,7 +36,7 @@ def infer(spec: ModelSpec, ask: Ask, fixed: tuple[int, ...] | None = None) -> Mo
     if size is None:
         size = fixed or size_rule(ask, axes)
     example = size if isinstance(size, tuple) else _smallest(size, axes, ask)
-    sized = _with_size(spec, size)
+    sized = spec.with_input(size=size)
     reading = None if example is None else read(ask, example, sized)
     changes: dict[str, Any] = {}
     if reading is not None:
@@ -170,10 +170,6 @@ def _rule_along(
 
 def _is_list(answer: Tensor) -> bool:
     return sum(n > 1 for n in answer.shape) <= 1
-
-
-def _with_size(spec: ModelSpec, size: Any) -> ModelSpec:
-    return spec.model_copy(update={"input": spec.input.model_copy(update={"size": size})})
 
 
 def _smallest(size: SizeRule | None, axes: int, ask: Ask) -> tuple[int, ...] | None:

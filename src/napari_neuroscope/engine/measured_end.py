@@ -73,9 +73,7 @@ def with_measured_end(
     # A network that answers the same always says nothing of its end.
     if all(bool((answer == outputs.raw).all()) for answer in answers):
         return spec
-    end = "softmax" if softmax else "sigmoid"
-    changed = spec.output.model_copy(update={"activation": end})
-    return spec.model_copy(update={"output": changed})
+    return spec.with_output(activation="softmax" if softmax else "sigmoid")
 
 
 def _are_probabilities(output: Tensor) -> bool:

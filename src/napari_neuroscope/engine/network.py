@@ -245,7 +245,7 @@ class Network:
             return
         # Of the sizes that it takes nothing is asked, which would take many passes.
         size = known.input.size or (tuple(fixed[2:]) if fixed else SizeRule())
-        sized = known.model_copy(update={"input": known.input.model_copy(update={"size": size})})
+        sized = known.with_input(size=size)
         with suppress(NeuroscopeError):
             completed, _ = self._inferred(sized, fixed)
             self.spec = completed.model_copy(update={"input": known.input})

@@ -111,7 +111,7 @@ class OutputFinder:
     def _with_choice(self, spec: ModelSpec) -> ModelSpec:
         if spec.output.index is not None or self.choice is None:
             return spec
-        return _with_output(spec, index=self.choice.key)
+        return spec.with_output(index=self.choice.key)
 
     # --- how its axes lie ---
 
@@ -131,7 +131,7 @@ class OutputFinder:
         if reading.doubt:
             raise NeuroscopeError(reading.doubt)
         if spec.task == "segmentation" and reading.axes is not None:
-            return _with_output(spec, axes=reading.axes)
+            return spec.with_output(axes=reading.axes)
         return spec
 
     def _answers(self, x: Tensor, output: Tensor, spec: ModelSpec) -> list[Answer]:
@@ -284,7 +284,3 @@ def _is_usual(shape: Sequence[int], pixels: Sequence[int], spec: ModelSpec) -> b
 
 def _are_whole(values: Tensor) -> bool:
     return bool((values == values.round()).all()) and bool((values >= 0).all())
-
-
-def _with_output(spec: ModelSpec, **changes: object) -> ModelSpec:
-    return spec.model_copy(update={"output": spec.output.model_copy(update=changes)})

@@ -68,13 +68,8 @@ class Outputs:
     def of_arranged(cls, values: Tensor, like: Outputs) -> Outputs:
         """Return outputs of which `arranged` is given, that mean what those of a part mean."""
         spec = like._spec
-        axes = {"axes": f"bc{spec.input.space}"}
-        spec = spec.model_copy(
-            update={
-                "input": spec.input.model_copy(update=axes),
-                "output": spec.output.model_copy(update=axes),
-            }
-        )
+        axes = f"bc{spec.input.space}"
+        spec = spec.with_input(axes=axes).with_output(axes=axes)
         made = cls.__new__(cls)
         made._spec, made.raw, made._grid = spec, values[None], None
         made.ends_in, made.multi_label = like.ends_in, like.multi_label

@@ -493,6 +493,14 @@ class ModelSpec(_Strict):
         sizes = sizes * axes if len(sizes) == 1 else sizes
         return tuple(size / min(sizes) for size in sizes)
 
+    def with_input(self, **changes: Any) -> ModelSpec:
+        """Return a copy of which fields of ``input`` are others, unchecked."""
+        return self.model_copy(update={"input": self.input.model_copy(update=changes)})
+
+    def with_output(self, **changes: Any) -> ModelSpec:
+        """Return a copy of which fields of ``output`` are others, unchecked."""
+        return self.model_copy(update={"output": self.output.model_copy(update=changes)})
+
     @property
     def class_names(self) -> list[str]:
         """The names of the classes, in the order of the network's outputs."""

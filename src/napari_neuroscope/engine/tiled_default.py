@@ -33,7 +33,7 @@ def find_spec_of_tiles(network: Network) -> ModelSpec | None:
         return None
     size = network.spec.input.size
     assert isinstance(size, tuple)
-    spec = _with_input(network.spec, resize="tile")
+    spec = network.spec.with_input(resize="tile")
     try:
         geometry = Geometry.of(network.layers, spec)
         with network.undisturbed():
@@ -41,7 +41,7 @@ def find_spec_of_tiles(network: Network) -> ModelSpec | None:
     except NeuroscopeError:
         return None
     for halo in (spec.input.halo, min(size) // 4):
-        stated = spec if halo is None else _with_input(spec, halo=halo)
+        stated = spec if halo is None else spec.with_input(halo=halo)
         margins = Tiling().margins(geometry, stated)
         try:
             geometry.tiles(
@@ -72,7 +72,3 @@ def is_larger(spec: ModelSpec, image: Any, channels: int) -> bool:
     axes = spec.image_axes or guess_image_axes(shape, space, channels)
     sizes = dict(zip(axes, shape, strict=False))
     return any(sizes.get(axis, 0) > most for axis, most in zip(space, size, strict=True))
-
-
-def _with_input(spec: ModelSpec, **changes: Any) -> ModelSpec:
-    return spec.model_copy(update={"input": spec.input.model_copy(update=changes)})

@@ -96,10 +96,8 @@ class TiledInput:
         self.notes: list[str] = []
         self._block = tuple(block)
         self._lowest = 0.0
-        as_is = {"size": None, "resize": "stretch"}
-        self._spec = spec.model_copy(
-            update={"image_axes": self._axes, "input": spec.input.model_copy(update=as_is)}
-        )
+        as_is = spec.with_input(size=None, resize="stretch")
+        self._spec = as_is.model_copy(update={"image_axes": self._axes})
         self._fix_range()
         self._fix_normalization()
 
@@ -207,7 +205,7 @@ class TiledInput:
         self._lowest = low
         extremes = np.array([low, high]).astype(self.dtype)
         found = range_of(extremes, stated, self.notes)
-        self._spec = _with_input(self._spec, value_range=found)
+        self._spec = self._spec.with_input(value_range=found)
 
     def _fix_normalization(self) -> None:
         """Replace each normalisation by the image's own values by one with fixed numbers."""
@@ -216,7 +214,7 @@ class TiledInput:
             alone = step.model_copy(update={"then": None})
             if step.percentile is not None or step.per_image:
                 # Of what the steps before made of the image.
-                so_far = _with_input(self._spec, normalization=_chained(fixed))
+                so_far = self._spec.with_input(normalization=_chained(fixed))
                 mean, std = self._statistics(alone, so_far)
                 std = std + step.eps if step.eps else np.maximum(std, 1e-6)
                 alone = Normalization(
@@ -224,7 +222,7 @@ class TiledInput:
                 )
             fixed.append(alone)
         if fixed:
-            self._spec = _with_input(self._spec, normalization=_chained(fixed))
+            self._spec = self._spec.with_input(normalization=_chained(fixed))
 
     def _statistics(self, step: Normalization, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
         """Return what is taken from the values, and what they are divided by: one, or a channel."""
@@ -318,10 +316,6 @@ def _chained(steps: list[Normalization]) -> Normalization:
     for step in reversed(steps):
         chained = step.model_copy(update={"then": chained})
     return chained or Normalization()
-
-
-def _with_input(spec: ModelSpec, **changes: Any) -> ModelSpec:
-    return spec.model_copy(update={"input": spec.input.model_copy(update=changes)})
 
 
 def padded_shape(shape: tuple[int, ...], spec: ModelSpec, stride: Sequence[int]) -> tuple[int, ...]:

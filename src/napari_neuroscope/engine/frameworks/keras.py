@@ -367,7 +367,7 @@ class KerasFramework(Framework):
             found["normalization"] = Normalization(std=(1 / 255,))
         if not found:
             return spec
-        return spec.model_copy(update={"input": given.model_copy(update=found)})
+        return spec.with_input(**found)
 
     def input_channels(self) -> int | None:
         for layer in self._flat_layers():

@@ -199,7 +199,7 @@ class OnnxFramework(Framework):
             # As they are: whole numbers, or those that the network normalises itself.
             found["normalization"] = Normalization(std=(1 / 255,))
         found = {name: value for name, value in found.items() if value is not None}
-        return spec.model_copy(update={"input": given.model_copy(update=found)})
+        return spec.with_input(**found)
 
     def _axes(self, shape: tuple[int | None, ...], axes: str) -> str:
         """Return the order of the input's axes, from the graph, or else from the shape."""
