@@ -17,6 +17,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import open_regular
 from napari_neuroscope.engine.files.decoded_size import refuse_large_image
+from napari_neuroscope.engine.orientation import UPRIGHT, is_turned, swaps_sides, turned_upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,17 +33,6 @@ _SEEN_AS = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBX": "
 # Pillow can't convert these at once.
 _FIRST = {"La": "LA", "PA": "RGBA"}
 _ORIENTATION = 0x0112
-# Of each of EXIF's orientations, whether rows and columns are swapped, then what is mirrored.
-_TURNS = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
-_LAST_NOT_SWAPPED = 4
 _INSTEAD = "save it as a TIFF of tiles, or as Zarr"
 _gif_lock = threading.Lock()
 
@@ -87,7 +77,7 @@ def shape_of_picture(path: Path) -> tuple[int, ...]:
     with open_picture(path) as picture:
         bands = _bands(picture)
         size = (picture.height, picture.width)
-        if _orientation(picture) > _LAST_NOT_SWAPPED:
+        if swaps_sides(_orientation(picture)):
             size = size[::-1]
         return (*size, bands) if bands > 1 else size
 
@@ -109,7 +99,7 @@ def read_picture(path: Path) -> np.ndarray:
         if picture.format == "GIF" or getattr(picture, "custom_mimetype", "") == "image/apng":
             return _frames(picture, path)
         orientation = _orientation(picture)
-        return _upright(_values(picture), orientation)
+        return np.ascontiguousarray(turned_upright(_values(picture), orientation))
 
 
 def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
@@ -119,7 +109,7 @@ def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
             return None
         refuse_large_image(_nbytes(picture), path, instead=_INSTEAD)
         orientation = _orientation(picture)
-        indices = _upright(np.array(picture), orientation)
+        indices = np.ascontiguousarray(turned_upright(np.array(picture), orientation))
         known = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
     # A palette may be shorter than the numbers go.
     palette = np.zeros((256, 3), np.uint8)
@@ -128,15 +118,15 @@ def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _orientation(picture: Image) -> int:
-    """Return which way up a picture lies, of EXIF's eight; 1 is upright."""
+    """Return which way up a picture lies, of EXIF's eight."""
     if picture.format == "PNG" and "exif" not in picture.info and not _has_exif(picture):
         # Pillow would decode all of it to look behind it.
-        return 1
+        return UPRIGHT
     try:
-        found = picture.getexif().get(_ORIENTATION, 1)
+        found = picture.getexif().get(_ORIENTATION, UPRIGHT)
     except (SyntaxError, ValueError, TypeError, OSError, struct.error):
-        return 1
-    return found if isinstance(found, int) and found in _TURNS else 1
+        return UPRIGHT
+    return found if is_turned(found) else UPRIGHT
 
 
 def _has_exif(picture: Image) -> bool:
@@ -155,16 +145,6 @@ def _has_exif(picture: Image) -> bool:
         return False
     finally:
         file.seek(before)
-
-
-def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Return a picture as it is seen."""
-    if orientation not in _TURNS:
-        return values
-    swapped, down, across = _TURNS[orientation]
-    if swapped:
-        values = np.swapaxes(values, 0, 1)
-    return np.ascontiguousarray(values[:: -1 if down else 1, :: -1 if across else 1])
 
 
 def _bands(picture: Image) -> int:

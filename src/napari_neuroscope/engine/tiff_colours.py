@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_neuroscope.engine.orientation import UPRIGHT, is_turned, turned_upright
+
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
@@ -15,16 +17,6 @@ _CIE_LAB, _ICC_LAB = 8, 9
 _INKS_OF_CMYK = 1
 _ALPHA = (1, 2)
 _JPEG = (6, 7, 33007, 34892)
-# Of each orientation, whether rows and columns are swapped, then what is mirrored.
-_TURNS = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
 # As JPEG files have them, and TIFF files without a tag of their own.
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -45,15 +37,14 @@ class TiffColours:
         self._samples = int(page.samplesperpixel)
         # Microscopes' programs keep measured values, whatever colours they are shown in.
         measured = file.is_imagej or file.is_ome or page.dtype is None or page.dtype.kind != "u"
-        self._turn = None if measured else _TURNS.get(_number(page, "Orientation"))
-        if len(series.levels) > 1 or not {"Y", "X"} <= set(series.axes):
-            self._turn = None
+        turns = not measured and len(series.levels) == 1 and {"Y", "X"} <= set(series.axes)
+        self._orientation = _number(page, "Orientation") if turns else UPRIGHT
         self._converts = None if measured else self._conversion()
 
     @property
     def are_plain(self) -> bool:
         """Whether the values are gray or red, green and blue as they stand."""
-        return self._converts is None and self._turn is None
+        return self._converts is None and not is_turned(self._orientation)
 
     @property
     def palette(self) -> np.ndarray | None:
@@ -76,14 +67,9 @@ class TiffColours:
 
     def upright(self, values: np.ndarray, axes: str) -> tuple[np.ndarray, str]:
         """Return the values turned as the file says; the letters of the axes stay."""
-        if self._turn is None:
+        if not is_turned(self._orientation):
             return values, axes
-        swapped, down, across = self._turn
-        y, x = axes.index("Y"), axes.index("X")
-        if swapped:
-            values = np.swapaxes(values, y, x)
-        mirrored = tuple(axis for axis, wanted in ((y, down), (x, across)) if wanted)
-        return np.flip(values, mirrored), axes
+        return turned_upright(values, self._orientation, axes.index("Y"), axes.index("X")), axes
 
     def _conversion(self) -> Any:
         extra = tuple(int(one) for one in self._page.extrasamples or ())

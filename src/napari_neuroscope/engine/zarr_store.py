@@ -19,7 +19,11 @@ from zarr.storage import LocalStore
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import read_text
-from napari_neuroscope.engine.files.decoded_size import most_of_chunk, refuse_large_chunk
+from napari_neuroscope.engine.files.decoded_size import (
+    most_of_chunk,
+    refuse_large_chunk,
+    taken_on_disk,
+)
 from napari_neuroscope.engine.files.inside_folder import refuse_outside
 from napari_neuroscope.engine.files.plain_data import PlainDataError, parse_json
 from napari_neuroscope.engine.files.unpacked_size import exceeds
@@ -74,9 +78,7 @@ class ContainedStore(LocalStore):
         if parts[-1] in _DESCRIBING:
             _check_description(path)
         elif whole:
-            # Holes in a file take no bytes.
-            packed = min(state.st_size, 512 * getattr(state, "st_blocks", state.st_size))
-            refuse_large_chunk(state.st_size, max(packed, 0), self.root.name)
+            refuse_large_chunk(state.st_size, taken_on_disk(state), self.root.name)
 
 
 def _check_description(path: Path) -> None:

@@ -16,8 +16,8 @@ _ALWAYS_FREE = 64 * limits.MB
 def size_on_disk(path: Path) -> int:
     """Return how many bytes a file, or all of a folder, takes; holes of files count nothing."""
     if path.is_dir():
-        return sum(_taken(entry.stat(follow_symlinks=False)) for entry in _files_below(path))
-    return _taken(path.stat())
+        return sum(taken_on_disk(entry.stat(follow_symlinks=False)) for entry in _files_below(path))
+    return taken_on_disk(path.stat())
 
 
 def _files_below(folder: Path) -> Iterable[os.DirEntry[str]]:
@@ -31,7 +31,8 @@ def _files_below(folder: Path) -> Iterable[os.DirEntry[str]]:
                     yield entry
 
 
-def _taken(state: os.stat_result) -> int:
+def taken_on_disk(state: os.stat_result) -> int:
+    """Return how many bytes a file takes; its holes count nothing."""
     blocks = getattr(state, "st_blocks", None)
     return state.st_size if blocks is None else min(state.st_size, blocks * 512)
 
