@@ -6,7 +6,6 @@ import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ class FileFactory:
         """
         if is_script(self.name):
             script = self._trusted_script(arguments)
-            return _called(partial(script.call, arguments), self.name, {})
+            return _called(script.call, self.name, arguments)
         package = _package(self.name)
         if self.trusted:
             return _called(_function(self.name), self.name, arguments)
@@ -145,7 +144,7 @@ def build(
         script = Script(factory)
         if not trust and script.sha256 not in TrustStore():
             raise UntrustedError(script.path, script.sha256, script.would_run)
-        return _called(partial(script.call, arguments or {}), factory, {})
+        return _called(script.call, factory, arguments or {})
     package = _package(factory)
     if not trust and not package.is_installed:
         code = _code_of(package)

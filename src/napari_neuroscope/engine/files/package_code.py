@@ -14,11 +14,13 @@ from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import open_regular
+from napari_neuroscope.engine.files.held_source import HeldSourceLoader
+from napari_neuroscope.engine.files.trust import digest_of
 
 _BLOCK = 1 << 20
 
@@ -96,11 +98,7 @@ class PackageCode:
 
     def is_unchanged(self, path: str) -> bool:
         """Whether a file, such as a compiled module, is still as it was hashed."""
-        digest = hashlib.sha256()
-        with open_regular(Path(path)) as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        return digest.hexdigest() == self._digests.get(path)
+        return digest_of(Path(path)) == self._digests.get(path)
 
 
 class _Finder(MetaPathFinder):
@@ -122,27 +120,12 @@ class _Finder(MetaPathFinder):
             return spec
         source = self.code.source(origin)
         if source is not None and isinstance(spec.loader, SourceFileLoader):
-            spec.loader = _Loader(fullname, origin, source)
+            spec.loader = HeldSourceLoader(fullname, origin, source)
             spec.cached = None
             return spec
         if not self.code.is_unchanged(origin):
             raise ImportError(f"{origin} has changed since the package was trusted")
         return spec
-
-
-class _Loader(SourceFileLoader):
-    """Runs a module from bytes that are held."""
-
-    def __init__(self, fullname: str, path: str, source: bytes) -> None:
-        super().__init__(fullname, path)
-        self._source = source
-
-    def get_data(self, path: str) -> bytes:
-        return self._source if path == self.path else super().get_data(path)
-
-    def get_code(self, fullname: str) -> CodeType:
-        # What is cached beside it may have been made of something else.
-        return self.source_to_code(self._source, self.path)
 
 
 def _files(portion: Path) -> Iterator[Path]:

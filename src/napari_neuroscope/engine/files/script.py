@@ -10,15 +10,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, first_line, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import read_bytes
+from napari_neuroscope.engine.files.held_source import HeldSourceLoader
 
 _FORM = re.compile(r"(?P<path>.+\.py):(?P<function>[^:\\/]+)", re.DOTALL)
 _MOST_NEIGHBOURS = 200
@@ -112,7 +113,7 @@ class Script:
         )
         return f"the Python code of {self.path}{more}"
 
-    def call(self, arguments: dict[str, Any]) -> Any:
+    def call(self, /, **arguments: Any) -> Any:
         """Run the script, and call what is named in it.
 
         Raises
@@ -191,18 +192,8 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname not in self._modules:
             return None
-        return spec_from_loader(fullname, _Loader(fullname, *self._modules[fullname]))
-
-
-class _Loader(SourceFileLoader):
-    """Runs a module from bytes that are held, not from what was cached beside it."""
-
-    def __init__(self, fullname: str, path: Path, source: bytes) -> None:
-        super().__init__(fullname, str(path))
-        self._source = source
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self._source, self.path)
+        path, source = self._modules[fullname]
+        return spec_from_loader(fullname, HeldSourceLoader(fullname, str(path), source))
 
 
 def _imported(tree: ast.AST) -> list[str]:
