@@ -48,6 +48,18 @@ def batch_normalised(x: Any) -> Any:
     )(x)
 
 
+def divided(x: Any) -> Any:
+    return x / 127.5 - 1
+
+
+def as_caffe(x: Any) -> Any:
+    return keras.applications.resnet50.preprocess_input(x)
+
+
+def in_lambda(x: Any) -> Any:
+    return keras.layers.Lambda(lambda values: values / 255.0)(x)
+
+
 def cast(x: Any) -> Any:
     return keras.ops.cast(x, "float32") / 255.0
 
@@ -55,7 +67,8 @@ def cast(x: Any) -> Any:
 @pytest.mark.parametrize(
     ("first", "dtype"),
     [(cast, "uint8"), (rescaled, "uint8"), (rescaled, "float32"), (normalised, "float32"),
-     (batch_normalised, "float32"), (cast, "int32")],
+     (batch_normalised, "float32"), (cast, "int32"), (divided, "float32"), (as_caffe, "float32"),
+     (in_lambda, "float32")],
 )  # fmt: skip
 def test_an_image_is_given_in_0_to_255(first: Make, dtype: str, image: np.ndarray) -> None:
     model = classifier(first, dtype)
@@ -64,7 +77,11 @@ def test_an_image_is_given_in_0_to_255(first: Make, dtype: str, image: np.ndarra
     assert BYTES in predicted.notes
 
 
-@pytest.mark.parametrize("first", [cast, batch_normalised])
+def doubled(x: Any) -> Any:
+    return 2 * x - 1
+
+
+@pytest.mark.parametrize("first", [doubled, batch_normalised])
 def test_other_values_are_given_as_stated_or_as_ever(first: Make, image: np.ndarray) -> None:
     stated = {"normalization": "zero_one"} if first is batch_normalised else {}
     model = classifier(first)

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from napari_neuroscope.engine.answer_shape import Answer, Reading, larger, read_answers
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
+from napari_neuroscope.engine.trial_sizes import trial_sides, usual_shapes
 
 Ask = Callable[[tuple[int, ...]], Tensor | None]
 """Asks a network about an image of zeros of a spatial shape; None where it fails."""
 
-_SIZES = (64, 128, 224, 256, 32, 299, 384, 512, 28, 448)
-_SIZES_OF_VOLUMES = (32, 64, 16, 48, 96, 128)
 _STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -35,7 +34,7 @@ def infer(spec: ModelSpec, ask: Ask, fixed: tuple[int, ...] | None = None) -> Mo
     stated_size = size is not None
     if size is None:
         size = fixed or size_rule(ask, axes)
-    example = size if isinstance(size, tuple) else _smallest(size, axes, ask)
+    example = next((shape for shape in usual_shapes(size, axes) if _works(ask, shape, size)), None)
     sized = spec.with_input(size=size)
     reading = None if example is None else read(ask, example, sized)
     changes: dict[str, Any] = {}
@@ -107,8 +106,7 @@ def size_rule(ask: Ask, axes: int) -> tuple[int, ...] | SizeRule | None:
     Volumes are tried with small cubes, and each axis alone: many networks halve their planes more
     often than their depth.
     """
-    sizes = _SIZES if axes < 3 else _SIZES_OF_VOLUMES
-    tried = ((n, ask((n,) * axes)) for n in sizes)
+    tried = ((n, ask((n,) * axes)) for n in trial_sides(axes))
     base, first = next(((n, answer) for n, answer in tried if answer is not None), (0, None))
     if first is None:
         return None
@@ -172,8 +170,6 @@ def _is_list(answer: Tensor) -> bool:
     return sum(n > 1 for n in answer.shape) <= 1
 
 
-def _smallest(size: SizeRule | None, axes: int, ask: Ask) -> tuple[int, ...] | None:
-    rule = size or SizeRule()
-    sizes = (64, 128, 224, 256) if axes < 3 else (32, 64, 128)
-    wanted = (rule.smallest_shape((n,) * axes) for n in sizes)
-    return next((shape for shape in wanted if ask(shape) is not None), None)
+def _works(ask: Ask, shape: tuple[int, ...], size: tuple[int, ...] | SizeRule | None) -> bool:
+    # The one size that it takes is not asked for twice.
+    return isinstance(size, tuple) or ask(shape) is not None

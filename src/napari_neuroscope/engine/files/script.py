@@ -192,8 +192,8 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname not in self._modules:
             return None
-        path, source = self._modules[fullname]
-        return spec_from_loader(fullname, HeldSourceLoader(fullname, str(path), source))
+        file, source = self._modules[fullname]
+        return spec_from_loader(fullname, HeldSourceLoader(fullname, str(file), source))
 
 
 def _imported(tree: ast.AST) -> list[str]:

@@ -17,7 +17,7 @@ import re
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,8 +38,10 @@ from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.free_memory import free_memory
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
 from napari_neuroscope.engine.frameworks.keras_input import (
+    graph_takes_bytes,
     input_type,
     takes_bytes,
     takes_whole_numbers,
@@ -52,7 +54,8 @@ from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 from napari_neuroscope.engine.layers import WITHOUT_GRADIENT, Layer, LayerGraph
 from napari_neuroscope.engine.output_choice import OfferedOutput
-from napari_neuroscope.engine.spec import ModelSpec, Normalization, SizeRule
+from napari_neuroscope.engine.spec import ModelSpec, SizeRule
+from napari_neuroscope.engine.trial_sizes import usual_shapes
 
 _MOST_TRACES = 8
 _NUMBER = 4
@@ -324,6 +327,7 @@ class KerasFramework(Framework):
         self.dtype = getattr(torch, policy, torch.float32)
         self._traces: OrderedDict[Hashable, Traced] = OrderedDict()
         self._digest: tuple[Hashable, str] | None = None
+        self._of_bytes: dict[Hashable, bool] = {}
         outputs = getattr(model, "outputs", None)
         self.offers_several = isinstance(outputs, list) and len(outputs) > 1
 
@@ -361,13 +365,27 @@ class KerasFramework(Framework):
                 channels = shape[axes.index("c")] if "c" in axes else 1
                 if channels is not None:
                     found["channels"] = channels
-        if "normalization" not in given.model_fields_set and takes_bytes(
-            self.model, self._flat_layers()
-        ):
-            found["normalization"] = Normalization(std=(1 / 255,))
-        if not found:
+        spec = spec.with_input(**found) if found else spec
+        if "normalization" in given.model_fields_set or not self._takes_bytes(spec):
             return spec
-        return spec.with_input(**found)
+        return spec.with_input(normalization=AS_BYTES)
+
+    def _takes_bytes(self, spec: ModelSpec) -> bool:
+        known = takes_bytes(self.model, self._flat_layers())
+        if known is not None:
+            return known
+        key = spec.input.axes, self._structure()
+        if key not in self._of_bytes:
+            self._of_bytes = {key: self._graph_takes_bytes(spec)}
+        return self._of_bytes[key]
+
+    def _graph_takes_bytes(self, spec: ModelSpec) -> bool:
+        channels = spec.input.channels or self.input_channels() or 3
+        for shape in usual_shapes(spec.input.size, len(spec.input.space)):
+            x = torch.zeros(1, channels, *shape)
+            with suppress(NeuroscopeError), self.passing("forward pass", spec, x):
+                return graph_takes_bytes(self._traced(x, spec).graph.x)
+        return False
 
     def input_channels(self) -> int | None:
         for layer in self._flat_layers():

@@ -34,6 +34,7 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.onnx_files import (
     KINDS,
@@ -44,7 +45,7 @@ from napari_neuroscope.engine.frameworks.onnx_files import (
 from napari_neuroscope.engine.frameworks.onnx_reach import reach_of_node
 from napari_neuroscope.engine.layers import Layer, LayerGraph
 from napari_neuroscope.engine.output_choice import OfferedOutput
-from napari_neuroscope.engine.spec import ModelSpec, Normalization
+from napari_neuroscope.engine.spec import ModelSpec
 
 # Both are slow to import, and only needed when there is a network.
 for _package in ("onnx", "onnxruntime"):
@@ -197,7 +198,7 @@ class OnnxFramework(Framework):
                 )
         if self._takes_bytes and "normalization" not in given.model_fields_set:
             # As they are: whole numbers, or those that the network normalises itself.
-            found["normalization"] = Normalization(std=(1 / 255,))
+            found["normalization"] = AS_BYTES
         found = {name: value for name, value in found.items() if value is not None}
         return spec.with_input(**found)
 

@@ -8,12 +8,14 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-_BYTES = 255.0
-# Of images in 0..1 no mean is larger, and none is divided by as much.
-_MOST_MEAN = 3.0
-_LEAST_RANGE = 16.0
+from napari_neuroscope.engine.frameworks.byte_range import is_arithmetic_on_bytes
+
 _MOST_NUMBERS = 4096
-_PASS_ON = {"Identity", "Cast", "Transpose"}
+_MOVES = {"Identity", "Cast", "Transpose", "Pad", "Resize", "Slice", "Gather", "Split", "Concat",
+          "Unsqueeze", "Squeeze", "Reshape"}  # fmt: skip
+_ARITHMETIC = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide",
+               "BatchNormalization": "subtract"}  # fmt: skip
+_PLACE_OF_MEAN = 3
 
 
 def takes_bytes(graph: onnx.GraphProto, image: str) -> bool:
@@ -31,26 +33,32 @@ def takes_bytes(graph: onnx.GraphProto, image: str) -> bool:
         value = next((a.t for a in node.attribute if a.HasField("t")), None)
         if node.op_type == "Constant" and node.output and value is not None:
             constants[node.output[0]] = value
-    tensor = image
-    while True:
-        takers = [node for node in graph.node if tensor in node.input]
-        if len(takers) != 1 or not takers[0].output:
-            return False
-        (node,) = takers
-        if node.op_type not in _PASS_ON:
-            break
-        tensor = node.output[0]
-    place = {"BatchNormalization": 3}.get(node.op_type, 1)
-    if len(node.input) <= place or node.input[0] != tensor or node.input[place] not in constants:
+    takers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in set(node.input):
+            takers.setdefault(name, []).append(node)
+    waiting, seen = [image], {image}
+    while waiting:
+        tensor = waiting.pop()
+        for node in takers.get(tensor, ()):
+            if node.op_type in _MOVES:
+                # Channels may be taken apart and put together again.
+                waiting += [name for name in node.output if name not in seen]
+                seen.update(node.output)
+            elif _is_arithmetic_on_bytes(node, tensor, constants):
+                return True
+    return False
+
+
+def _is_arithmetic_on_bytes(
+    node: onnx.NodeProto, tensor: str, constants: dict[str, onnx.TensorProto]
+) -> bool:
+    place = _PLACE_OF_MEAN if node.op_type == "BatchNormalization" else 1
+    if node.op_type not in _ARITHMETIC or len(node.input) <= place or node.input[0] != tensor:
         return False
-    largest = _largest(constants[node.input[place]])
-    if largest is None:
-        return False
-    if node.op_type in ("BatchNormalization", "Sub"):
-        return _MOST_MEAN < largest <= _BYTES
-    if node.op_type == "Div":
-        return _LEAST_RANGE <= largest <= 2 * _BYTES
-    return node.op_type == "Mul" and 1 / (2 * _BYTES) <= largest <= 1 / _LEAST_RANGE
+    constant = constants.get(node.input[place])
+    largest = None if constant is None else _largest(constant)
+    return largest is not None and is_arithmetic_on_bytes(_ARITHMETIC[node.op_type], largest)
 
 
 def _largest(tensor: onnx.TensorProto) -> float | None:

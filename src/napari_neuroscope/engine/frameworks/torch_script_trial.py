@@ -10,13 +10,10 @@ import torch
 
 from napari_neuroscope.engine.errors import first_line
 from napari_neuroscope.engine.frameworks.torch_script_loops import MOST_ROUNDS, OF_SMALL, SMALL
+from napari_neuroscope.engine.trial_sizes import trial_sides
 
 # Of a program in one pass; networks are some thousands. Lists and shapes have a handful of items.
 _MOST_OPERATIONS, _MOST_ITEMS = 10_000_000, 8
-_SIZES: list[list[tuple[int, ...]]] = [
-    [(n,) * 2 for n in (64, 128, 224, 256, 32, 299, 384, 512, 28, 448)],
-    [(n,) * 3 for n in (32, 64, 16)],
-]
 
 
 def try_torchscript(job: dict[str, Any]) -> dict[str, str]:
@@ -39,9 +36,9 @@ def try_torchscript(job: dict[str, Any]) -> dict[str, str]:
         scripted = torch.jit.load(job["path"], map_location="cpu").eval()
         if _operations(scripted.inlined_graph) > _MOST_OPERATIONS:
             return {"greedy": "its loops have more rounds than those of a network"}
-        for sizes in _SIZES:
+        for axes in (2, 3):
             for channels in _channels(scripted):
-                shapes = [(1, channels, *size) for size in sizes]
+                shapes = [(1, channels, *(side,) * axes) for side in trial_sides(axes)]
                 works = next((x for x in shapes if _answers(scripted, x, end)), None)
                 if works is not None:
                     _try_more(scripted, works, job["seconds"] / 20)
