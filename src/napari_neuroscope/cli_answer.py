@@ -70,7 +70,7 @@ def say_answer(network: Network, path: Path, out: Path | None) -> None:
     with open_image(path) as image:
         answer = network.predict(image)
         tiled = by_tiles(network, image) or spec_by_tiles(network, image) is not None
-        prepared = None if tiled else network.prepare(image[...])
+        prepared = None if tiled else network.prepare(image)
         whole = tuple(image.shape)
         least_and_most = None if prepared is None else (image[...].min(), image[...].max())
     rows = [("image", f"{_by(whole)}, {image.dtype}" + _range(least_and_most))]

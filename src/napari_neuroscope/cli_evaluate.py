@@ -142,7 +142,7 @@ def _measured(
     from napari_neuroscope.engine.methods.registry import Needs, methods
     from napari_neuroscope.engine.target import Target
 
-    image = pair.image.read()
+    image = pair.image.in_memory()
     truth = None
     if any(name in measures and measures[name].needs_truth for name in metrics):
         found = truth_labels(network, pair, network.predict(image))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.preprocessing import Prepared, guess_image_axes, prepare
+from napari_neuroscope.engine.axes import guess_image_axes
+from napari_neuroscope.engine.preprocessing import Prepared, prepare
 from napari_neuroscope.engine.spec import ModelSpec
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_neuroscope.engine.axes import in_read_order
 from napari_neuroscope.engine.errors import (
     Cancelled,
     NeuroscopeError,
@@ -38,7 +39,7 @@ from napari_neuroscope.engine.map_notes import (
 )
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, methods
 from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.preprocessing import as_array, refuse_axes_of_stack
+from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.target import ResolvedTarget, Target
 from napari_neuroscope.engine.tiled_default import spec_by_tiles
 from napari_neuroscope.engine.tiles import by_tiles
@@ -108,7 +109,7 @@ def explain(
     NeuroscopeError
         Where something asked for does not exist or does not go together: one sentence.
     """
-    refuse_axes_of_stack(image, network.spec)
+    image = in_read_order(image, network.spec, network.channels)
     tiled = network.spec if by_tiles(network, image) else spec_by_tiles(network, image)
     if tiled is not None:
         from napari_neuroscope.engine.tiling import TILED, explain_tiled

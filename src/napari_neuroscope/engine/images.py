@@ -20,7 +20,6 @@ from napari_neuroscope.engine.files.csv_cells import with_formula
 from napari_neuroscope.engine.sources import (
     SUFFIXES,
     Source,
-    leading_axes,
     name_of,
     read_image,
 )
@@ -82,13 +81,11 @@ class Pair:
         NeuroscopeError
             Where the image can't be read, or its ground truth is no stack like it.
         """
-        spec, image = network.spec, self.image
-        shape = image.shape
-        count = leading_axes(shape, spec.input.space, network.channels, spec.image_axes)
-        if not count:
+        image, (shape, axes) = self.image, self.image.axes(network)
+        stack = tuple(shape[n] for n in axes.stack)
+        if not stack:
             yield self
             return
-        stack = shape[:count]
         truths = self._stacked_truth(stack)
         for plane in np.ndindex(*stack):
             name = f"{self.name} [{', '.join(map(str, plane))}]"
@@ -96,7 +93,7 @@ class Pair:
             if truths:
                 parts = [replace(one, plane=(*one.plane, *plane)) for one in truths]
                 truth = parts[0] if isinstance(self.truth, Source) else parts
-            yield Pair(name, Source(name, image.data, (*image.plane, *plane)), truth)
+            yield Pair(name, image.at(axes.stack, plane, name), truth)
 
     def _stacked_truth(self, stack: tuple[int, ...]) -> list[Source]:
         if self.truth is None or isinstance(self.truth, str | int):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from napari_neuroscope.engine.axes import in_read_order
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, Stopped, no_progress
 from napari_neuroscope.engine.explain import choose_layers, passing_errors
 from napari_neuroscope.engine.frameworks.base import Capability
@@ -123,7 +124,7 @@ def explain_instances(
             return list(
                 _answers(
                     network,
-                    as_array(image),
+                    as_array(in_read_order(image, network.spec, network.channels)),
                     np.asarray(labels),
                     methods[method],
                     layer,

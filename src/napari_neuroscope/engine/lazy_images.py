@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from napari_neuroscope.engine.axes import unnamed_axes
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import open_regular, refuse_irregular
@@ -182,9 +183,11 @@ def _open_file(path: Path) -> LazyImage:
 
         values = map_npy(path)
     else:
-        from napari_neuroscope.engine.pictures import read_picture
+        from napari_neuroscope.engine.pictures import read_picture, shape_and_axes_of_picture
 
-        values = read_picture(path)
+        values, (_, axes) = read_picture(path), shape_and_axes_of_picture(path)
+        if len(axes) == values.ndim:
+            return LazyImage(path.name, (values,), Spacing.of_pixels(axes))
     return LazyImage(path.name, (values,), Spacing.of_pixels(unnamed_axes(values.shape)))
 
 
@@ -226,24 +229,6 @@ def _chunks_of(which: tuple[Any, ...], shape: Sequence[int], sides: Sequence[int
         spanned = abs(steps[-1] - steps[0]) // side + 2 if steps else 0
         count *= min(len(steps), spanned, -(-size // side))
     return count
-
-
-def unnamed_axes(shape: Sequence[int]) -> tuple[str, ...]:
-    """Return what to call the axes of an image that says nothing of them."""
-    channels = ("c",) if has_channels_last(shape, 2) else ()
-    known = (*("y", "x")[-len(shape) :], *channels) if shape else ()
-    return (*(f"axis {n}" for n in range(len(shape) - len(known))), *known)
-
-
-def has_channels_last(shape: Sequence[int], space: int) -> bool:
-    """Whether an image's last axis is likely of channels, behind `space` spatial ones.
-
-    It is where there are as many as of colours, or so few beside so many.
-    """
-    if len(shape) <= space:
-        return False
-    count = shape[-1]
-    return count in (3, 4) or (count <= 8 and 4 * count <= min(shape[-1 - space : -1]))
 
 
 def unreadable(what: str | Path, error: Exception) -> NeuroscopeError:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_neuroscope.engine.axes import in_read_order
 from napari_neuroscope.engine.classes_beside import classes_beside
 from napari_neuroscope.engine.errors import (
     NeuroscopeError,
@@ -42,7 +43,7 @@ from napari_neuroscope.engine.measured_end import MEASURED, with_measured_end
 from napari_neuroscope.engine.output_choice import OutputChoice
 from napari_neuroscope.engine.output_finder import OutputFinder
 from napari_neuroscope.engine.outputs import Outputs
-from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare, refuse_axes_of_stack
+from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
 from napari_neuroscope.engine.spec import ClassSpec, InputSpec, ModelSpec, SizeRule
 from napari_neuroscope.engine.tiled_default import find_spec_of_tiles, spec_by_tiles
 from napari_neuroscope.engine.tiles import by_tiles
@@ -439,7 +440,7 @@ class Network:
     def digests(self, image: Any) -> tuple[str, str]:
         """Return the digests of the network and of an image, as the record of a map has them."""
         with self.undisturbed():
-            key = self._key(as_array(image))
+            key = self._key(as_array(in_read_order(image, self.spec, self.channels)))
             return self.digest(key.state), key.image
 
     def _example_sizes(self) -> list[tuple[int, ...]]:
@@ -525,6 +526,7 @@ class Network:
         return 2 * self.bytes_of_layers(x) <= self.traces.limit / 4
 
     def bytes_of_layers(self, x: Tensor) -> int:
+        image = in_read_order(image, self.spec, self.channels)
         """Return about how much memory the outputs of all layers take for an input."""
         return int(self._growth * x.numel() * self._adapter.dtype.itemsize)
 
@@ -690,7 +692,7 @@ class Network:
         Prediction
             Scores, probabilities and labels on the image's own grid.
         """
-        refuse_axes_of_stack(image, self.spec)
+        image = in_read_order(image, self.spec, self.channels)
         if by_tiles(self, image):
             from napari_neuroscope.engine.tiled_prediction import predict_tiled
 
@@ -771,6 +773,7 @@ class Network:
             held.everything or (keep != "everything" and set(layers) <= set(held.layers))
         ):
             return held
+        image = in_read_order(image, self.spec, self.channels)
         prepared = self.prepare(array)
         x = prepared.input[None]
         self._discover(x, progress)

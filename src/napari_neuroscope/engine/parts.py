@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.axes import image_axes_of, in_read_order
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.explain import explain
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.preprocessing import guess_image_axes
 from napari_neuroscope.engine.target import Instance, Mask, Target
 from napari_neuroscope.engine.tiled_input import padded_shape
 from napari_neuroscope.engine.tiles import Geometry, Window
@@ -77,7 +77,7 @@ def middle(shape: Sequence[int]) -> Window:
 def cut_of(network: Network, shape: Sequence[int], window: Window) -> tuple[slice, ...]:
     """Return what a window is of an image of `shape`, of axes as the network takes them."""
     space = network.spec.input.space
-    axes = network.spec.image_axes or guess_image_axes(shape, space, network.channels)
+    axes = image_axes_of(shape, network.spec, network.channels)
     ends = dict(zip(space, window, strict=True))
     return tuple(slice(*ends[axis]) if axis in ends else slice(None) for axis in axes)
 
@@ -85,7 +85,7 @@ def cut_of(network: Network, shape: Sequence[int], window: Window) -> tuple[slic
 def sides_of(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
     """Return the pixels of an image of `shape` along the axes that the network looks along."""
     space = network.spec.input.space
-    axes = network.spec.image_axes or guess_image_axes(shape, space, network.channels)
+    axes = image_axes_of(shape, network.spec, network.channels)
     return tuple(int(shape[axes.index(axis)]) for axis in space)
 
 
@@ -121,6 +121,7 @@ def explain_crop(
     Explanation
         It lies on the whole image.
     """
+    image = in_read_order(image, network.spec, network.channels)
     cut, sides = cut_of(network, image.shape, crop), sides_of(network, image.shape)
     several = isinstance(target, list | tuple)
     targets = [_cropped(Target.of(one), crop) for one in (target if several else [target])]

@@ -72,14 +72,28 @@ def open_picture(path: Path) -> Iterator[Image]:
             yield picture
 
 
-def shape_of_picture(path: Path) -> tuple[int, ...]:
-    """Return the shape of a picture, or of each frame of a moving one, without decoding it."""
+def shape_and_axes_of_picture(path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the shape of a picture and the names of its axes, without decoding it.
+
+    The frames of a moving one are its first axis, t.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it has more frames than are read.
+    """
     with open_picture(path) as picture:
         bands = _bands(picture)
-        size = (picture.height, picture.width)
+        shape: tuple[int, ...] = (picture.height, picture.width)
         if swaps_sides(_orientation(picture)):
-            size = size[::-1]
-        return (*size, bands) if bands > 1 else size
+            shape = shape[::-1]
+        axes: tuple[str, ...] = ("y", "x")
+        if bands > 1:
+            shape, axes = (*shape, bands), (*axes, "c")
+        if (frames := getattr(picture, "n_frames", 1) if _may_move(picture) else 1) > 1:
+            _refuse_many_frames(frames, path)
+            shape, axes = (frames, *shape), ("t", *axes)
+        return shape, axes
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -96,7 +110,7 @@ def read_picture(path: Path) -> np.ndarray:
     """
     with open_picture(path) as picture:
         refuse_large_image(_nbytes(picture), path, instead=_INSTEAD)
-        if picture.format == "GIF" or getattr(picture, "custom_mimetype", "") == "image/apng":
+        if _may_move(picture):
             return _frames(picture, path)
         orientation = _orientation(picture)
         return np.ascontiguousarray(turned_upright(_values(picture), orientation))
@@ -159,17 +173,26 @@ def _nbytes(picture: Image) -> int:
     return picture.width * picture.height * _bands(picture) * _WIDE.get(picture.mode, 1)
 
 
+def _may_move(picture: Image) -> bool:
+    """Whether a picture is of a kind whose frames are all read."""
+    return picture.format == "GIF" or getattr(picture, "custom_mimetype", "") == "image/apng"
+
+
+def _refuse_many_frames(count: int, path: Path) -> None:
+    if count > limits.MOST_FRAMES:
+        raise NeuroscopeError(
+            f"“{shortened(path.name, 200)}” has more than {limits.MOST_FRAMES:,} frames, so it is not "
+            f"read; save it as TIFF."
+        )
+
+
 def _frames(picture: Image, path: Path) -> np.ndarray:
     """Return all frames; they are counted while they are decoded."""
     frames: list[np.ndarray] = []
     total = 0
     with _gif_palettes():
         for number in itertools.count():
-            if number >= limits.MOST_FRAMES:
-                raise NeuroscopeError(
-                    f"“{shortened(path.name, 200)}” has more than {limits.MOST_FRAMES:,} frames, so "
-                    f"it is not read; save it as TIFF."
-                )
+            _refuse_many_frames(number + 1, path)
             try:
                 picture.seek(number)
             except EOFError:

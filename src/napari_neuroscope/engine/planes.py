@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from napari_neuroscope.engine.array_view import ArrayView
+from napari_neuroscope.engine.axes import ImageAxes, axes_of, names_of, unnamed_axes
 from napari_neuroscope.engine.errors import NeuroscopeError, first_line, nearest_names
-from napari_neuroscope.engine.lazy_images import LazyImage, unnamed_axes
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
-from napari_neuroscope.engine.sources import leading_axes
 
 Planes = str | Mapping[str, int | range | slice | str] | None
 """Which planes: None or "all"; "3" or "0:10:2" of the one axis; "t=0:10, z=3"; or a mapping."""
@@ -71,32 +71,14 @@ class Stack:
         if 0 in shape:
             raise NeuroscopeError(f"The image is empty: its shape is {shape}.")
         names = _names(image, shape, axes)
-        letters = ["c" if name == "channel" else name for name in names]
-        spec = network.spec
-        space, wanted = spec.input.space, spec.image_axes
-        # What was only guessed of the shape is guessed here with the network in mind.
-        if names != unnamed_axes(shape) and set(wanted or space) <= set(letters):
-            taken = set(wanted or space)
-            if not wanted and "c" in letters and _has_channels(letters, shape, network):
-                taken.add("c")
-            colours_last = f"{space}c" if letters[-1] == "c" else f"c{space}"
-            order = [letters.index(axis) for axis in wanted or colours_last if axis in taken]
-        else:
-            count = leading_axes(shape, space, network.channels, wanted)
-            order = list(range(count, len(shape)))
-        return cls._of(image, names, order)
+        return cls.of_axes(image, names, axes_of(shape, network.spec, network.channels, names))
 
     @classmethod
-    def of_first(cls, image: Any, axes: Sequence[str]) -> Stack:
-        """Return a stack along the first axes of an image, whose names are given."""
-        return cls._of(image, axes, list(range(len(axes), len(image.shape))))
-
-    @classmethod
-    def _of(cls, image: Any, names: Sequence[str], order: Sequence[int]) -> Stack:
-        positions = tuple(n for n in range(len(image.shape)) if n not in order)
-        named = (f"{names[n]} of the image" if names[n] in _TAKEN else names[n] for n in positions)
-        sizes = (int(image.shape[n]) for n in positions)
-        return cls(image, tuple(named), tuple(sizes), positions, tuple(order))
+    def of_axes(cls, image: Any, names: Sequence[str], axes: ImageAxes) -> Stack:
+        """Return an image as a stack whose axes are known."""
+        named = (f"{names[n]} of the image" if names[n] in _TAKEN else names[n] for n in axes.stack)
+        sizes = (int(image.shape[n]) for n in axes.stack)
+        return cls(image, tuple(named), tuple(sizes), axes.stack, axes.order)
 
     def read(self, index: Sequence[int]) -> np.ndarray:
         """Read one plane, with the axes that the network takes, in its order.
@@ -129,11 +111,11 @@ class Stack:
     @property
     def lazily(self) -> Any:
         """The image that is no stack, with the network's axes in its order, read as it is sliced."""
-        if self._order == tuple(range(len(self._order))):
+        in_order = self._order == tuple(range(len(self._order)))
+        # What its axes were said to be counts, and not what it calls them itself.
+        if in_order and names_of(self.image) is None:
             return self.image
-        import dask.array as da
-
-        return da.from_array(self.image, chunks="auto", name=False).transpose(self._order)
+        return ArrayView(self.image, {}, self._order)
 
     def named(self, index: Sequence[int]) -> str:
         """Return what to call a plane, such as “t=3, z=1”."""
@@ -197,21 +179,13 @@ class Stack:
 
 def _names(image: Any, shape: Sequence[int], axes: Sequence[str] | None) -> tuple[str, ...]:
     if axes is None:
-        own = image.spacing.axes if isinstance(image, LazyImage) else getattr(image, "dims", None)
-        return unnamed_axes(shape) if own is None else tuple(map(str, own))
+        return names_of(image) or unnamed_axes(shape)
     if len(axes) != len(shape) or len(set(axes)) != len(axes):
         raise NeuroscopeError(
             f"The image has {len(shape)} axes, of sizes {tuple(shape)}, but they are called "
             f"{', '.join(axes):.100}; give each its own name."
         )
     return tuple(axes)
-
-
-def _has_channels(letters: Sequence[str], shape: Sequence[int], network: Network) -> bool:
-    """Whether a network takes an image's channels together, and not one by one."""
-    count = shape[letters.index("c")]
-    as_many = network.channels > 1 and count == network.channels
-    return as_many or (letters[-1] == "c" and count in (3, 4))
 
 
 def _steps(said: Any, size: int) -> range:

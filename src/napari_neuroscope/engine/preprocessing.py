@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_neuroscope.engine.axes import image_axes_of, in_read_order
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError
 from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.grid import Grid
@@ -21,7 +22,6 @@ _INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 # Below this part of what its type holds, an image is likely of fewer bits.
 _SMALL_PART = 0.1
 _TOPS_OF_CAMERAS = (255, 1023, 4095, 16383)
-_OF_STACKS = ("t", "z", "time")
 _WORDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
 
@@ -71,7 +71,8 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
     Parameters
     ----------
     image
-        An array of any real type, of axes as ``spec.image_axes`` says, or as its shape tells.
+        An array of any real type, of axes as its own names or ``spec.image_axes`` say, or as its
+        shape tells.
     spec
         What the network expects.
     channels
@@ -83,7 +84,7 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
         Where the image is empty, has no finite value or too large ones, or doesn't fit the network.
     """
     notes: list[str] = []
-    values = as_array(image)
+    values = as_array(in_read_order(image, spec, channels))
     values, image_channels = _channels_first(values, spec, channels)
     unit = _to_unit_range(values, spec.input.value_range, notes)
     unit = _match_channels(unit, image_channels, channels, spec.input.order)
@@ -137,75 +138,9 @@ def _without_masked(image: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
     return np.asarray(image.filled(np.nan))
 
 
-def guess_image_axes(shape: Sequence[int], space: str, channels: int) -> str:
-    """Return which axes an image has, from its shape and what the network takes.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where the shape leaves no way to read it.
-    """
-    if len(shape) == len(space):
-        return space
-    if len(shape) == len(space) + 1:
-        likely = (channels, 3, 4, 1)
-        for count in likely:
-            if shape[-1] == count:
-                return space + "c"
-            if shape[0] == count:
-                return "c" + space
-        last_smaller = shape[-1] < shape[0]
-        count = shape[-1] if last_smaller else shape[0]
-        if count <= 64:
-            return space + "c" if last_smaller else "c" + space
-    raise NeuroscopeError(
-        f"An image of shape {tuple(shape)} can't be read by a network of {len(space)} spatial "
-        f"axes ({', '.join(space)}) and {channels} channels; choose one plane of it, or set the "
-        f"spec's image_axes."
-    )
-
-
-def refuse_axes_of_stack(image: Any, spec: ModelSpec) -> None:
-    """Refuse an image whose own axes say that it is a stack, which its shape alone may hide.
-
-    Parameters
-    ----------
-    image
-        What may name its axes, as an image file or an xarray does.
-    spec
-        What the network expects.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where an axis of depth or time would be taken for the channels.
-    """
-    spacing = getattr(image, "spacing", None)
-    named = getattr(spacing, "axes", None) or getattr(image, "dims", None) or ()
-    # What names no axes may be anything: lists that are no array are told later.
-    if spec.image_axes is not None or not named or len(named) != len(np.shape(image)):
-        return
-    letters = [str(name).casefold() for name in named]
-    others = [
-        letter
-        for letter, count in zip(letters, np.shape(image), strict=True)
-        if letter in _OF_STACKS and letter not in spec.input.space and count > 1
-    ]
-    if others:
-        raise NeuroscopeError(
-            f"The image's axes are {', '.join(letters)}, and the network takes no {others[0]}: "
-            f"choose one plane of it, explain it as a stack, or set the spec's image_axes."
-        )
-
-
 def _channels_first(values: np.ndarray, spec: ModelSpec, channels: int) -> tuple[np.ndarray, int]:
     space = spec.input.space
-    axes = spec.image_axes or guess_image_axes(values.shape, space, channels)
-    if len(axes) != values.ndim or set(axes) - {"c"} != set(space):
-        raise NeuroscopeError(
-            f"The image has shape {values.shape}, which does not fit the axes “{axes}” for a "
-            f"network over {', '.join(space)}; set the spec's image_axes."
-        )
+    axes = image_axes_of(values.shape, spec, channels)
     if "c" not in axes:
         values, axes = values[None], "c" + axes
     values = values.transpose([axes.index(axis) for axis in "c" + space])

@@ -7,24 +7,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_neuroscope.engine.axes import ImageAxes, axes_of, unnamed_axes
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files.decoded_size import refuse_large_image
 from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.lazy_images import (
     LazyImage,
-    has_channels_last,
     is_tiff,
     open_image,
     refuse_missing,
-    unnamed_axes,
     unreadable,
 )
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.zarr_files import container_of
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.network import Network
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".zarr")
 """The endings of files that are taken for images; those of ``.zarr`` are folders."""
@@ -115,13 +117,14 @@ def _decoded(path: Path) -> Any:
     return read_picture(path)
 
 
-def _shape_of_picture(path: Path) -> tuple[int, ...]:
+def _of_picture(path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the shape and the axes of a picture, which is not decoded for it."""
     if is_tiff(path):
         with open_image(path) as image:
-            return image.shape
-    from napari_neuroscope.engine.pictures import shape_of_picture
+            return image.shape, image.spacing.axes
+    from napari_neuroscope.engine.pictures import shape_and_axes_of_picture
 
-    return shape_of_picture(path)
+    return shape_and_axes_of_picture(path)
 
 
 def is_lazy(path: Path) -> bool:
@@ -146,12 +149,12 @@ class Source:
     data
         The path of a file, or an array in memory: numpy, dask, zarr, ...
     plane
-        The index along the first axes; (): the whole.
+        The index along the first axes, None where all of one is taken; (): the whole.
     """
 
     name: str
     data: Any
-    plane: tuple[int, ...] = ()
+    plane: tuple[int | None, ...] = ()
 
     @classmethod
     def of(cls, data: Any, name: str = "") -> Source:
@@ -193,19 +196,30 @@ class Source:
         NeuroscopeError
             Where it can't be read.
         """
+        return self.shape_and_axes[0]
+
+    @property
+    def shape_and_axes(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The shape of the image, or of its plane, and the names of its axes; no value is read.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read.
+        """
         path = self.path
         if path is None or is_lazy(path):
             with _closing(self) as image:
-                whole = image.shape
+                shape, axes = image.shape, image.spacing.axes
         else:
             refuse_missing(path)
             try:
-                whole = _shape_of_picture(path)
+                shape, axes = _of_picture(path)
             except NeuroscopeError:
                 raise
             except Exception as error:
                 raise unreadable(path, error) from error
-        return tuple(whole[len(self.plane) :])
+        return tuple(self._left(shape)), tuple(self._left(axes))
 
     @property
     def spacing(self) -> Spacing:
@@ -217,7 +231,50 @@ class Source:
             Where it can't be read.
         """
         with _closing(self) as image:
-            return image.spacing.along(image.spacing.axes[len(self.plane) :])
+            return image.spacing.along(self._left(image.spacing.axes))
+
+    def axes(self, network: Network) -> tuple[tuple[int, ...], ImageAxes]:
+        """Return the shape of the image, or of its plane, and which axis is which to a network.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read, or not by this network.
+        """
+        shape, names = self.shape_and_axes
+        return shape, axes_of(shape, network.spec, network.channels, names)
+
+    def at(self, positions: Sequence[int], index: Sequence[int], name: str) -> Source:
+        """Return its plane at an index on some of its axes, given by their positions."""
+        plane = list(self.plane)
+        free = [n for n, step in enumerate(plane) if step is None]
+        for position, step in zip(positions, index, strict=True):
+            behind = len(self.plane) + position - len(free)
+            place = free[position] if position < len(free) else behind
+            plane += [None] * (place + 1 - len(plane))
+            plane[place] = step
+        return Source(name, self.data, tuple(plane))
+
+    def in_memory(self) -> LazyImage:
+        """Return the image, or its plane, with the names of its axes; its values are read.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read, or has no such plane.
+        """
+        values = self.read()
+        if self.path is None or is_lazy(self.path):
+            return LazyImage(self.name, (values,), self.spacing)
+        axes = self.shape_and_axes[1]
+        # Of a moving picture its head may say more frames than there are.
+        known = axes if len(axes) == values.ndim else unnamed_axes(values.shape)
+        return LazyImage(self.name, (values,), Spacing.of_pixels(known))
+
+    def _left(self, of_axes: Sequence[Any]) -> list[Any]:
+        """Return of one thing an axis those of the axes that are taken whole."""
+        taken = (*self.plane, *(None,) * (len(of_axes) - len(self.plane)))
+        return [one for one, step in zip(of_axes, taken, strict=False) if step is None]
 
     def read(self) -> np.ndarray:
         """Return the image, or its plane, as an array; of a stack no more than the plane is read.
@@ -246,7 +303,8 @@ class Source:
     def _plane_of(self, data: Any) -> np.ndarray:
         try:
             # Lazy arrays read what is indexed, and no more.
-            return np.asarray(data[self.plane] if self.plane else data)
+            cut = tuple(slice(None) if step is None else step for step in self.plane)
+            return np.asarray(data[cut] if cut else data)
         except NeuroscopeError:
             raise
         except Exception as error:
@@ -264,22 +322,3 @@ def _closing(source: Source) -> Iterator[LazyImage]:
     finally:
         if source.path is not None:
             image.close()
-
-
-def leading_axes(shape: Sequence[int], space: str, channels: int, axes: str | None = None) -> int:
-    """Return how many first axes of an image a network doesn't take: those of a stack.
-
-    Parameters
-    ----------
-    shape
-        The image's.
-    space, channels
-        The spatial axes and the number of channels that the network takes.
-    axes
-        The spec's ``image_axes``, where it says.
-    """
-    behind = len(shape) - (len(axes) if axes else len(space))
-    if axes or behind <= 0:
-        return max(behind, 0)
-    of_channels = channels > 1 and channels in (shape[-1], shape[behind - 1])
-    return behind - (of_channels or has_channels_last(shape, len(space)))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_neuroscope.engine.axes import in_read_order
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
@@ -140,7 +141,7 @@ def channel_statistics(
     activation = methods["activation"]
     if refusal := network.why_not(activation):
         raise NeuroscopeError(refusal)
-    array = as_array(image)
+    array = as_array(in_read_order(image, network.spec, network.channels))
     network.discover(array, progress)
     (layer,) = network.layers.select([layer], positions=False)
     note = network.why_not(activation, {"rank": "relevance"}) or ""

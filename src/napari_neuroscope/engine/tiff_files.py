@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_neuroscope.engine.axes import unnamed_axes
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files.decoded_size import refuse_large_image
 from napari_neuroscope.engine.files.plain_data import PlainDataError
 from napari_neuroscope.engine.files.plain_xml import parse_xml
-from napari_neuroscope.engine.lazy_images import unnamed_axes
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.tiff_checks import bound_tiles, refuse_endless
 from napari_neuroscope.engine.tiff_colours import TiffColours

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_neuroscope.engine.axes import image_axes_of
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.preprocessing import guess_image_axes
 from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.engine.tiles import Geometry, Tiling
 
@@ -69,6 +69,6 @@ def is_larger(spec: ModelSpec, image: Any, channels: int) -> bool:
     shape, space, size = np.shape(image), spec.input.space, spec.input.size
     if not isinstance(size, tuple):
         return False
-    axes = spec.image_axes or guess_image_axes(shape, space, channels)
-    sizes = dict(zip(axes, shape, strict=False))
-    return any(sizes.get(axis, 0) > most for axis, most in zip(space, size, strict=True))
+    axes = image_axes_of(shape, spec, channels)
+    sizes = dict(zip(axes, shape, strict=True))
+    return any(sizes[axis] > most for axis, most in zip(space, size, strict=True))

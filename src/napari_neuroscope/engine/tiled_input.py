@@ -12,13 +12,13 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
+from napari_neuroscope.engine.axes import image_axes_of, in_read_order
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import image_digest
 from napari_neuroscope.engine.preprocessing import (
     Prepared,
     as_array,
-    guess_image_axes,
     prepare,
     range_of,
 )
@@ -75,18 +75,14 @@ class TiledInput:
         lazy = all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__"))
         if isinstance(image, Tensor) or not lazy:
             image = as_array(image)
+        image = in_read_order(image, spec, channels)
         self._image, self.dtype = image, np.dtype(image.dtype)
         if self.dtype.kind not in "buif":
             raise NeuroscopeError(f"The image's type is {self.dtype}; real numbers are needed.")
         if 0 in image.shape:
             raise NeuroscopeError(f"The image is empty: its shape is {tuple(image.shape)}.")
         space, self._channels, self._step = spec.input.space, channels, step
-        self._axes = spec.image_axes or guess_image_axes(image.shape, space, channels)
-        if len(self._axes) != len(image.shape) or set(self._axes) - {"c"} != set(space):
-            raise NeuroscopeError(
-                f"The image has shape {tuple(image.shape)}, which does not fit the axes "
-                f"“{self._axes}” for a network over {', '.join(space)}; set the spec's image_axes."
-            )
+        self._axes = image_axes_of(image.shape, spec, channels)
         self._space = space
         self.image_shape = tuple(int(image.shape[self._axes.index(axis)]) for axis in space)
         self.record: dict[str, Any] = {}

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_neuroscope.engine.axes import image_axes_of
 from napari_neuroscope.engine.errors import NeuroscopeError, NotByTilesError
 from napari_neuroscope.engine.layers import LayerGraph
 from napari_neuroscope.engine.placement import surely_cut
-from napari_neuroscope.engine.preprocessing import guess_image_axes
 from napari_neuroscope.engine.receptive_field import beyond, strides
 from napari_neuroscope.engine.spec import ModelSpec, SizeRule
 
@@ -110,11 +110,9 @@ def by_tiles(network: Network, image: Any) -> bool:
     if spec.input.resize != "tile" or spec.task != "segmentation":
         return False
     shape, space = np.shape(image), spec.input.space
-    axes = spec.image_axes or guess_image_axes(shape, space, network.channels)
-    sizes = dict(zip(axes, shape, strict=False))
-    return any(
-        sizes.get(axis, 0) > most for axis, most in zip(space, Tiling().sizes(spec), strict=True)
-    )
+    axes = image_axes_of(shape, spec, network.channels)
+    sizes = dict(zip(axes, shape, strict=True))
+    return any(sizes[axis] > most for axis, most in zip(space, Tiling().sizes(spec), strict=True))
 
 
 @dataclass(frozen=True)

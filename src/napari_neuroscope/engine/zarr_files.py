@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_neuroscope.engine.axes import unnamed_axes
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.inside_folder import is_plain_name, refuse_outside
-from napari_neuroscope.engine.lazy_images import unnamed_axes, unreadable
+from napari_neuroscope.engine.lazy_images import unreadable
 from napari_neuroscope.engine.spacing import Spacing
 
 SUFFIX = ".zarr"

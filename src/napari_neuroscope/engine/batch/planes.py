@@ -10,7 +10,6 @@ import numpy as np
 
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.lazy_images import LazyImage
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.planes import Stack
 from napari_neuroscope.engine.sources import Source
@@ -25,11 +24,7 @@ def opened(source: Source, network: Network) -> Iterator[Stack]:
     NeuroscopeError
         Where it can't be read.
     """
-    if source.plane:
-        image = LazyImage(source.name, (source.read(),), source.spacing)
-    else:
-        image = source.open()
-    with image:
+    with source.in_memory() if source.plane else source.open() as image:
         stack = Stack.of(image, network)
         if not stack.axes:
             stack = Stack.of(replace(image, levels=(image[...],)), network)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from napari_neuroscope.engine.axes import in_order_of
 from napari_neuroscope.engine.colours import coloured, limits
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.files.atomic_write import write_whole
@@ -38,6 +39,8 @@ def thumbnail(explanation: Explanation, image: np.ndarray) -> np.ndarray | None:
     space = len(shape)
     if explanation.is_table or space not in (2, 3):
         return None
+    spec = explanation.provenance.get("spec", {})
+    image = in_order_of(image, explanation.space, spec.get("image_axes"))
     values = explanation.values[(0,) * (explanation.values.ndim - space)]
     values = np.nan_to_num(values, nan=0.0)
     # The image is thinned out before anything else: it may be large.

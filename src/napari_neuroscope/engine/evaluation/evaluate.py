@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from napari_neuroscope.engine.axes import in_read_order
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, nearest_names, no_progress
 from napari_neuroscope.engine.evaluation.faithfulness import Curve, Way, curve
 from napari_neuroscope.engine.evaluation.localisation import energy_in_mask, pointing_game
@@ -200,7 +201,7 @@ def evaluate(
     """
     explanations = [explanation] if isinstance(explanation, Explanation) else list(explanation)
     _check(metrics, ground_truth)
-    array = as_array(image)
+    array = as_array(in_read_order(image, network.spec, network.channels))
     with torch.inference_mode(False), torch.no_grad(), network.undisturbed():
         # No more than is measured: a pass that is kept of the image serves where there is one.
         network.discover(array, progress)

@@ -16,7 +16,6 @@ from napari_neuroscope.engine.evaluation.measured import measured_maps
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.files.atomic_write import write_csv
 from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.preprocessing import as_array
 
 _NO_FIGURE = {
     "deletion": "the image and what stands for nothing have the same score, or one that is no number",
@@ -102,7 +101,7 @@ def rows_of(network: Network, image: Any, explanation: Explanation) -> list[Row]
         Where it can't be measured at all.
     """
     with torch.inference_mode(False), torch.no_grad(), network.undisturbed():
-        trace = network.trace(as_array(image))
+        trace = network.trace(image)
         return [Row(measured) for measured in measured_maps(explanation, trace)]
 
 

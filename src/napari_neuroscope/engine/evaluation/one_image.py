@@ -12,7 +12,7 @@ from napari_neuroscope.engine.evaluation.scoring import read_truth_of
 from napari_neuroscope.engine.ground_truth import LabelledTruth, TruthKind, TruthReader
 from napari_neuroscope.engine.images import Pair, Truth
 from napari_neuroscope.engine.network import Network, Prediction
-from napari_neuroscope.engine.sources import Source, leading_axes
+from napari_neuroscope.engine.sources import Source
 
 
 def expanded(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:
@@ -27,25 +27,24 @@ def expanded(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:
     """
     found: list[Pair] = []
     for pair in pairs:
-        stack = () if network is None else _stack(pair.image, network)
+        positions, stack = ((), ()) if network is None else _stack(pair.image, network)
         if not stack:
             found.append(pair)
             continue
         for plane in np.ndindex(*stack):
             name = f"{pair.name} [{', '.join(map(str, plane))}]"
-            image = Source(name, pair.image.data, (*pair.image.plane, *plane))
+            image = pair.image.at(positions, plane, name)
             found.append(Pair(name, image, _plane_of(pair.truth, plane)))
     return found
 
 
-def _stack(image: Source, network: Network) -> tuple[int, ...]:
+def _stack(image: Source, network: Network) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the positions and sizes of the axes of an image that a network doesn't take."""
     try:
-        shape = image.shape
+        shape, axes = image.axes(network)
     except NeuroscopeError:
-        return ()  # it is told of when it is read
-    spec = network.spec
-    count = leading_axes(shape, spec.input.space, network.channels, spec.image_axes)
-    return shape[:count]
+        return (), ()  # it is told of when it is read
+    return axes.stack, tuple(shape[n] for n in axes.stack)
 
 
 def _plane_of(truth: Truth, plane: tuple[int, ...]) -> Truth:

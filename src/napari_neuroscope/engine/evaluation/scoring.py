@@ -237,7 +237,7 @@ def score_images(
                 else:
                     if reader is None:
                         # The classes are known once the network has seen an image.
-                        network.discover(plane.image.read())
+                        network.discover(plane.image.in_memory())
                         reader = truth_reader(
                             network,
                             found,
@@ -296,7 +296,7 @@ def truth_reader(
 
 
 def _score_of_pixels(network: Network, pair: Pair, reader: TruthReader, room: int) -> ImageScore:
-    prediction = network.predict(pair.image.read())
+    prediction = network.predict(pair.image.in_memory())
     prediction.outputs.refuse_nan()
     shape = prediction.image.shape
     truth = reader.labels(read_truth_of(pair, network.class_names), shape)
@@ -333,7 +333,7 @@ def _score_of_class(network: Network, pair: Pair) -> ImageScore:
             f"The ground truth of “{pair.name}” is an image, but the network says one class for "
             f"the whole; give the name of its class."
         )
-    prediction = network.predict(pair.image.read())
+    prediction = network.predict(pair.image.in_memory())
     prediction.outputs.refuse_nan()
     names = network.class_names
     true = network.spec.class_index(pair.truth, len(names))

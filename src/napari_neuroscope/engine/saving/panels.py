@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_neuroscope.engine.axes import in_order_of
 from napari_neuroscope.engine.colours import coloured, is_background, limits
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation import Explanation
@@ -60,6 +61,8 @@ def panels_of(explanation: Explanation, image: Any) -> list[Panel]:
     NeuroscopeError
         Where there is nothing to be shown, or far too much.
     """
+    spec = explanation.provenance.get("spec", {})
+    image = in_order_of(image, explanation.space, spec.get("image_axes"))
     if explanation.is_table:
         raise NeuroscopeError("A table of scores has no picture; save it as .npy or .tif.")
     if len(explanation.image.shape) < 2:

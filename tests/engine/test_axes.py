@@ -1,0 +1,264 @@
+"""Which axis of an image is which: one owner, asked by all, whatever says it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from subprocess import run
+from typing import Any
+
+import dask.array
+import numpy as np
+import pytest
+import tifffile
+import torch
+import xarray
+from PIL import Image
+from torch import nn
+
+import napari_neuroscope as ns
+from napari_neuroscope.engine.array_view import ArrayView
+from napari_neuroscope.engine.axes import ImageAxes, axes_of, in_order_of, in_read_order
+from napari_neuroscope.engine.images import Pair
+from napari_neuroscope.engine.lazy_images import LazyImage
+from napari_neuroscope.engine.parts import explain_crop
+from napari_neuroscope.engine.saving.panels import panels_of
+from napari_neuroscope.engine.sources import Source
+from napari_neuroscope.engine.spacing import Spacing
+
+SIZES = {"t": 4, "z": 6, "y": 7, "x": 9}
+
+
+def network_of(channels: int, space: str = "yx", **spec: Any) -> ns.Network:
+    """A segmenter whose score of a pixel is its own first value less that of the next along x."""
+    convolution = {2: nn.Conv2d, 3: nn.Conv3d}[len(space)]
+    kernel = (1,) * (len(space) - 1) + (2,)
+    model = nn.Sequential(_PadX(), convolution(channels, 2, kernel, bias=False))
+    with torch.no_grad():
+        weight = torch.zeros_like(model[1].weight)
+        for channel in range(channels):
+            weight[1, channel, ..., 0], weight[1, channel, ..., 1] = channel + 1, -(channel + 1)
+        model[1].weight.copy_(weight)
+    stated = {"task": "segmentation", "classes": ["a", "b"],
+              "input": {"channels": channels, "axes": f"bc{space}", "value_range": [0, 1]}}  # fmt: skip
+    return ns.wrap(model, {**stated, **spec}, device="cpu")
+
+
+class _PadX(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pad(x, (0, 1))
+
+
+def by_hand(image: np.ndarray, axes: str, space: str = "yx") -> np.ndarray:
+    """The score of the second class of each pixel, (*stack, *space), of an image of known axes."""
+    stack = [axis for axis in axes if axis not in (*space, "c")]
+    order = [*stack, *(axis for axis in "c" if axis in axes), *space]
+    values = image.transpose([axes.index(axis) for axis in order])
+    if "c" not in axes:
+        values = np.expand_dims(values, len(stack))
+    weights = np.arange(1, values.shape[len(stack)] + 1).reshape(-1, *(1,) * len(space))
+    summed = (values * weights).sum(len(stack))
+    behind = np.pad(summed, [(0, 0)] * (summed.ndim - 1) + [(0, 1)])[..., 1:]
+    return summed - behind
+
+
+def image_of(axes: str, channels: int) -> np.ndarray:
+    shape = tuple(channels if axis == "c" else SIZES[axis] for axis in axes)
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+ORDERS = [
+    ("yx", 1), ("yxc", 2), ("cyx", 5), ("xyc", 3), ("xy", 1), ("cxy", 2),
+    ("zyx", 1), ("zyxc", 2), ("czyx", 2), ("xzy", 1), ("tyx", 1), ("tyxc", 2), ("tcyx", 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("axes", "channels"), ORDERS)
+def test_each_order_of_axes_by_hand(axes: str, channels: int) -> None:
+    space = "zyx" if "z" in axes else "yx"
+    image, expected = image_of(axes, channels), by_hand(image_of(axes, channels), axes, space)
+    plane = axes.replace("t", "")
+    stated = network_of(channels, space, image_axes=plane)
+    told = network_of(channels, space)
+    named = xarray.DataArray(image, dims=tuple(axes))
+    for network, given in ((stated, image), (told, named), (stated, named)):
+        if "t" in axes:
+            found = ns.explain_stack(network, given, "score_map", 1, axes=list(axes)).values
+        else:
+            found = ns.explain(network, given, "score_map", 1).values
+            np.testing.assert_allclose(network.predict(given).scores[1], expected, atol=1e-6)
+            lazily = xarray.DataArray(dask.array.from_array(image, 3), dims=tuple(axes))
+            tiled = ns.explain_tiled(
+                network, lazily if given is named else image, "score_map", 1,
+                tile=16 if space == "yx" else 8,
+            )  # fmt: skip
+            np.testing.assert_allclose(tiled.values, expected, atol=1e-6)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "spec", "channels", "expected"),
+    [
+        # What the shape tells, a stack before the plane.
+        ((64, 48, 2), None, {}, 2, ((0, 1), 2, ())),
+        ((64, 48, 3), None, {}, 1, ((0, 1), 2, ())),
+        ((31, 64, 48), None, {}, 1, ((1, 2), None, (0,))),
+        ((31, 64, 48), None, {}, 3, ((1, 2), None, (0,))),
+        # Planes of one channel are nothing to a network of five.
+        ((7, 64, 48), None, {}, 5, ((1, 2), 0, ())),
+        ((4, 7, 64, 48), None, {}, 5, ((2, 3), 1, (0,))),
+        # What the spec says, of the last axes.
+        ((12, 12, 12), None, {"image_axes": "yxc"}, 12, ((0, 1), 2, ())),
+        ((5, 64, 48, 3), None, {"image_axes": "xyc"}, 3, ((2, 1), 3, (0,))),
+        # What names say, wherever the axes are.
+        ((64, 48, 4), ("Y", "X", "T"), {}, 1, ((0, 1), None, (2,))),
+        ((5, 3, 4, 64, 48), tuple("tczyx"), {}, 3, ((3, 4), 1, (0, 2))),
+        ((4, 64, 48), ("Channel", "y", "x"), {}, 4, ((1, 2), 0, ())),
+        ((4, 64, 48), tuple("zyx"), {}, 4, ((1, 2), None, (0,))),
+        ((4, 64, 48), ("band", "y", "x"), {}, 4, ((1, 2), 0, ())),
+        ((4, 64, 48), ("position", "y", "x"), {}, 1, ((1, 2), None, (0,))),
+        ((3, 64, 48), tuple("cyx"), {"image_axes": "yxc"}, 3, ((1, 2), 0, ())),
+        # Names that lack an axis of the network's, or are the same twice, say nothing.
+        ((3, 64, 48), ("c", "row", "column"), {}, 3, ((1, 2), 0, ())),
+        ((5, 64, 48), ("y", "y", "x"), {}, 1, ((1, 2), None, (0,))),
+    ],
+)  # fmt: skip
+def test_what_says_which_axis_is_which(
+    shape: tuple[int, ...], names: Any, spec: dict[str, Any], channels: int, expected: Any
+) -> None:
+    found = axes_of(shape, ns.ModelSpec.parse(spec), channels, names)
+    assert (found.space, found.channel, found.stack) == expected
+    assert sorted((*found.order, *found.stack)) == list(range(len(shape)))
+
+
+def test_colours_that_are_known_are_the_last_axis() -> None:
+    spec = ns.ModelSpec.parse({})
+    assert axes_of((64, 48, 3), spec, 64, coloured=True) == ImageAxes((0, 1), 2, (), (0, 1, 2))
+    assert axes_of((5, 64, 48, 4), spec, 1, coloured=True).stack == (0,)
+    with pytest.raises(ns.NeuroscopeError, match="does not fit the axes “yx”"):
+        axes_of((64, 48, 3), ns.ModelSpec.parse({"image_axes": "yx"}), 1, coloured=True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "words"),
+    [
+        ((4, 40, 50), "zyx", "takes no z: choose one plane"),
+        ((4, 40, 50), ("Time", "y", "x"), "axes are time, y, x, and the network takes no time"),
+        ((4, 4, 40, 50), ("position", "band", "y", "x"), "takes no position"),
+    ],
+)
+def test_a_named_stack_is_no_image(shape: tuple[int, ...], names: Any, words: str) -> None:
+    network, image = network_of(4), xarray.DataArray(np.zeros(shape), dims=tuple(names))
+    for ask in (network.predict, network.trace, network.prepare, network.discover,
+                lambda one: ns.explain(network, one, "saliency", 1)):  # fmt: skip
+        with pytest.raises(ns.NeuroscopeError, match=words):
+            ask(image)
+
+
+def test_names_are_kept_where_the_shape_says_otherwise() -> None:
+    """As wide as there are channels, and of one step along what is no axis of the network's."""
+    network = network_of(3)
+    image = np.random.default_rng(0).random((3, 8, 3), np.float32)
+    named = LazyImage("image", (image[None],), Spacing.of_pixels(tuple("tcyx")))
+    np.testing.assert_allclose(network.predict(named).scores[1], by_hand(image, "cyx"), atol=1e-6)
+    cube = LazyImage("image", (image[:, :3],), Spacing.of_pixels(tuple("cyx")))
+    np.testing.assert_allclose(
+        network.predict(cube).scores[1], by_hand(image[:, :3], "cyx"), atol=1e-6
+    )
+    assert network.digests(named) == network.digests(image.transpose(1, 2, 0))
+    plain = np.zeros((3, 8, 3))
+    assert in_read_order(plain, network.spec, 3) is plain
+
+
+def test_a_crop_of_named_axes() -> None:
+    image = image_of("xyc", 3)
+    network, window = network_of(3), ((1, 5), (2, 8))
+    found = explain_crop(
+        network, xarray.DataArray(image, dims=tuple("xyc")), window, "score_map", 1
+    )
+    np.testing.assert_allclose(found.values, by_hand(image[2:8, 1:5], "xyc"), atol=1e-6)
+
+
+def test_a_figure_lays_the_image_under_its_map() -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[4, 12] = 255  # x = 4, y = 12
+    network = network_of(3, image_axes="xyc")
+    explanation = ns.explain(network, image, "saliency", 1)
+    explanation.values[:] = 0
+    (panel,) = panels_of(explanation, image)
+    assert [tuple(at) for at in np.argwhere(panel.picture.sum(-1) > 1)] == [(12, 4)]
+    assert in_order_of(image, "yx", None) is image
+    assert in_order_of(image[0], "yx", "xyc").shape == (16, 3), "of other axes, it is left as it is"
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_axes_named_in_a_file_tell_its_planes(tmp_path: Path) -> None:
+    """A stack of four slices is no image of four channels, wherever the slices are."""
+    image = image_of("czyx", 3)
+    tifffile.imwrite(tmp_path / "a.ome.tif", image, metadata={"axes": "CZYX"})
+    truth = (image[0] > 0.5).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "truth.tif", truth, metadata={"axes": "ZYX"}, imagej=True)
+    network = network_of(3)
+    source = Source.of(tmp_path / "a.ome.tif")
+    planes = list(Pair("a", source, Source.of(tmp_path / "truth.tif")).planes(network))
+    assert [one.name for one in planes] == [f"a [{n}]" for n in range(6)]
+    third = planes[3].image
+    assert third.plane == (None, 3)
+    assert third.shape_and_axes == ((3, 7, 9), ("c", "y", "x"))
+    np.testing.assert_array_equal(third.read(), image[:, 3])
+    np.testing.assert_array_equal(planes[3].truth.read(), truth[3])
+    scores = network.predict(third.in_memory()).scores[1]
+    np.testing.assert_allclose(scores, by_hand(image[:, 3], "cyx"), atol=1e-6)
+    assert third.at((0,), (1,), "one").plane == (1, 3)
+    assert third.at((2,), (5,), "column").plane == (None, 3, None, 5)
+
+
+def test_the_frames_of_a_moving_picture_are_an_axis_t(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime", "blue")]
+    for name in ("a.gif", "a.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        source = Source.of(tmp_path / name)
+        assert source.shape_and_axes == ((3, 4, 6, 3), ("t", "y", "x", "c"))
+        opened = ns.open_image(tmp_path / name)
+        assert opened.spacing.axes == ("t", "y", "x", "c")
+        found = ns.explain_stack(network_of(3), opened, "score_map", 1)
+        assert found.axes == ("t", "y", "x")
+        expected = by_hand(np.asarray(opened, np.float32), "tyxc")
+        np.testing.assert_allclose(found.values, expected, atol=1e-5)
+        with pytest.raises(ns.NeuroscopeError, match="takes no t"):
+            network_of(3).predict(opened)
+        assert len(list(Pair("film", source).planes(network_of(3)))) == 3
+    frames[0].save(tmp_path / "still.gif")
+    assert Source.of(tmp_path / "still.gif").shape_and_axes == ((4, 6, 3), ("y", "x", "c"))
+
+
+# --- views ----------------------------------------------------------------------------------------
+
+
+def test_a_view_reads_what_is_sliced_and_no_more() -> None:
+    values, read = np.arange(120).reshape(2, 3, 4, 5), []
+
+    class Told:
+        shape, dtype = values.shape, values.dtype
+
+        def __getitem__(self, which: Any) -> np.ndarray:
+            read.append(which)
+            return values[which]
+
+    view, expected = ArrayView(Told(), {1: 2}, (3, 0, 2)), values[:, 2].transpose(2, 0, 1)
+    assert (view.shape, view.ndim, view.dtype) == ((5, 2, 4), 3, values.dtype)
+    assert not read
+    for cut in (np.s_[1:3, :, 2], np.s_[..., 1:], np.s_[2], np.s_[0, 1, 3], np.s_[::2, ..., 0]):
+        np.testing.assert_array_equal(view[cut], expected[cut])
+    assert read[0] == (slice(None), 2, 2, slice(1, 3))
+    np.testing.assert_array_equal(np.asarray(view), expected)
+
+
+def test_the_owner_needs_no_network_and_no_window() -> None:
+    code = (
+        "import sys, napari_neuroscope.engine.axes; "
+        "sys.exit(bool({'torch', 'qtpy', 'napari'} & set(sys.modules)))"
+    )
+    assert run([sys.executable, "-c", code], check=False).returncode == 0
