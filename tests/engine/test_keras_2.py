@@ -166,3 +166,29 @@ def test_a_program_that_takes_no_image_is_told(tmp_path: Path) -> None:
     tf.saved_model.save(heard, tmp_path / "net", signatures={"serving_default": heard.__call__})
     with pytest.raises(ns.NeuroscopeError, match="hold no image"):
         ns.load(tmp_path / "net", trust=True)
+
+
+def test_a_program_with_the_state_of_its_optimizer_opens(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((32, 32, 3)).astype(np.float32)
+
+    class Trained(tf.Module):
+        def __init__(self) -> None:
+            self.weight = tf.Variable([1.0, 2.0, 3.0])
+            # As those of Keras 2, it keeps variables of its own for each weight.
+            self.optimizer = tf.compat.v1.train.AdamOptimizer(0.5)
+            self.optimizer.apply_gradients([(tf.ones(3), self.weight)])
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+        def __call__(self, x: Any) -> Any:
+            return {"y": tf.reduce_mean(x, (1, 2)) * self.weight}
+
+    trained = Trained()
+    tf.saved_model.save(trained, tmp_path / "net", signatures={"serving_default": trained.__call__})
+    before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "net").rglob("*"))
+    with pytest.raises(AttributeError, match="add_slot"):
+        tf.saved_model.load(tmp_path / "net")
+
+    scores = ns.load(tmp_path / "net", trust=True, device="cpu").predict(image).scores
+
+    assert_close(scores, image.mean((0, 1)) * trained.weight.numpy(), 1e-5)
+    assert sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "net").rglob("*")) == before

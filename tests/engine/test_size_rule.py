@@ -32,7 +32,7 @@ class _Halving(nn.Module):
     [
         ([(1, 2, 2)] * 3, SizeRule(min=(1, 8, 8), step=(1, 8, 8))),
         ([(2, 2, 2)] * 4, SizeRule(min=16, step=16)),
-        ([(1, 2, 2), (2, 2, 2), (2, 2, 2)], SizeRule(min=(8, 8, 8), step=(4, 8, 8))),
+        ([(1, 2, 2), (2, 2, 2), (2, 2, 2)], SizeRule(min=(4, 8, 8), step=(4, 8, 8))),
         ([], SizeRule(min=1, step=1)),
     ],
     ids=["planes", "cubes", "both", "any"],

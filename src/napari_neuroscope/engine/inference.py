@@ -160,6 +160,8 @@ def _rule_along(
         return answer is not None and abs(side(answer) - wanted) < 1e-6 * max(wanted, 1)
 
     step = next((step for step in _STEPS if step < base and works(base + step)), base)
+    if step > 1 and works(step):
+        return step, step
     smallest = base
     while smallest - step >= step and smallest > base // 4 and works(smallest - step):
         smallest -= step

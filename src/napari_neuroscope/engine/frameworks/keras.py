@@ -39,6 +39,7 @@ from napari_neuroscope.engine.files.free_memory import free_memory
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
+from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
 from napari_neuroscope.engine.frameworks.keras_input import (
     graph_takes_bytes,
@@ -354,6 +355,7 @@ class KerasFramework(Framework):
         if "axes" not in given.model_fields_set:
             layers = self._flat_layers()
             axes = _input_axes(axes, shape, layers)
+            refuse_without_image(shape, axes)
         found: dict[str, Any] = {"axes": axes} if axes != given.axes else {}
         if shape is not None and len(shape) == len(axes):
             size = tuple(n for n, axis in zip(shape, axes, strict=True) if axis in "zyx")

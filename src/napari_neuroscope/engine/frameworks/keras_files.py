@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, shortened
@@ -17,10 +19,12 @@ from napari_neuroscope.engine.files.trust import (
     private_copy,
     trusted_content,
 )
+from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
 from napari_neuroscope.engine.frameworks.keras_2 import modern, readable
 from napari_neuroscope.engine.frameworks.keras_config import asked_of
 from napari_neuroscope.engine.frameworks.keras_content import keras_content
 from napari_neuroscope.engine.frameworks.keras_plan import UnplannedError, load_planned
+from napari_neuroscope.engine.frameworks.saved_model_copy import without_optimizer
 from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
 
 _LONGEST_REASON = 800
@@ -147,6 +151,32 @@ def _fill(model: Any, path: Path, name: str) -> Any:
 
 
 def _load_saved_model(path: Path) -> Any:
+    with ExitStack() as stack:
+        try:
+            return _of_endpoint(path, path.name)
+        except NeuroscopeError:
+            bare = without_optimizer(path, Path(stack.enter_context(TemporaryDirectory())))
+            if bare is None:
+                raise
+        # It is told of each variable of the optimizer that it is left out.
+        with _without_warnings():
+            return _of_endpoint(bare, path.name)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _of_endpoint(path: Path, name: str) -> Any:
     import keras
 
     for endpoint in ("serving_default", "serve"):
@@ -155,7 +185,7 @@ def _load_saved_model(path: Path) -> Any:
         except (ValueError, OSError, AttributeError) as error:
             reason = str(error)
             continue
-        shape, dtype = _taken(layer, path)
+        shape, dtype = _taken(layer)
         if dtype != "float32" and dtype.startswith(("float", "bfloat")):
             layer = keras.layers.TFSMLayer(str(path), call_endpoint=endpoint, dtype=dtype)
         inputs = keras.Input(shape, dtype=dtype)
@@ -164,11 +194,11 @@ def _load_saved_model(path: Path) -> Any:
             (outputs,) = outputs.values()
         return keras.Model(inputs, outputs)
     raise NeuroscopeError(
-        f"The SavedModel “{path.name}” has no endpoint to call: {shortened(reason, 200)}."
+        f"The SavedModel “{name}” has no endpoint to call: {shortened(reason, 200)}."
     )
 
 
-def _taken(layer: Any, path: Path) -> tuple[tuple[int | None, ...], str]:
+def _taken(layer: Any) -> tuple[tuple[int | None, ...], str]:
     """Return the shape without the batch, and the type, of what an endpoint takes."""
     signature = getattr(layer, "call_endpoint_fn", None)
     specs: Any = getattr(signature, "structured_input_signature", None) or ((), {})
@@ -178,10 +208,5 @@ def _taken(layer: Any, path: Path) -> tuple[tuple[int | None, ...], str]:
     shape, dtype = tensors[0].shape, tensors[0].dtype.name
     if shape.rank is None:
         return (None, None, 3), dtype
-    # A row of numbers for each of the batch, as sound is, has one axis beside its channels.
-    if shape.rank < 3 or (shape.rank == 3 and shape[-1] == 1):
-        raise NeuroscopeError(
-            f"The SavedModel “{path.name}” takes arrays of shape {tuple(shape)}, which hold no "
-            f"image."
-        )
+    refuse_without_image(shape, "byx" if shape.rank == 3 else "byxc")
     return tuple(shape)[1:], dtype

@@ -35,6 +35,7 @@ from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
+from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.onnx_files import (
     KINDS,
@@ -146,6 +147,9 @@ class OnnxFramework(Framework):
         self._of_ends, _ = _session(file, behind, str(self.device), folds=folds, joins=False)
         (self._input,) = [i for i in self.model.get_inputs() if i.name in self._graph.inputs]
         if self._input.type not in _INPUTS:
+            # Text and tables are often of whole numbers; what they are says more.
+            rank = len(self._input_shape() or ())
+            refuse_without_image(self._input_shape(), "yx" if rank == 2 else "bcyx")
             raise NeuroscopeError(
                 f"The network's input “{self._input.name}” is a {self._input.type}; only networks "
                 f"that take float32, float16, float64 or uint8 are known."
@@ -183,6 +187,7 @@ class OnnxFramework(Framework):
         axes = given.axes
         if "axes" not in given.model_fields_set and shape is not None:
             axes = found["axes"] = self._axes(shape, axes)
+            refuse_without_image(shape, axes)
         if shape is not None and len(shape) == len(axes):
             size = tuple(n for n, axis in zip(shape, axes, strict=True) if axis in "zyx")
             if not isinstance(given.size, tuple) and None not in size:

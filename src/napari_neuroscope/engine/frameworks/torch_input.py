@@ -65,9 +65,9 @@ class _LayerInputs(TorchDispatchMode):
         operation = function.overloadpacket.__name__
         place = _LAYERS.get(operation)
         if place is not None and len(args) > place and isinstance(args[place], Tensor):
-            self.inputs.append(
-                _LayerInput(operation, args[place].detach().clone(), _means(operation, args))
-            )
+            values = args[place].detach()
+            values = values.dequantize() if values.is_quantized else values.clone()
+            self.inputs.append(_LayerInput(operation, values, _means(operation, args)))
             if len(self.inputs) == _MOST_LAYERS:
                 raise _Ended
         return function(*args, **(kwargs or {}))
