@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_neuroscope.engine.axes import ImageAxes, axes_of, unnamed_axes
+from napari_neuroscope.engine.axes import ImageAxes, axes_of, names_of, unnamed_axes
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files.decoded_size import refuse_large_image
 from napari_neuroscope.engine.files.told import reason_of
@@ -150,11 +150,14 @@ class Source:
         The path of a file, or an array in memory: numpy, dask, zarr, ...
     plane
         The index along the first axes, None where all of one is taken; (): the whole.
+    names
+        What the axes of an array in memory are called; (): what it says itself.
     """
 
     name: str
     data: Any
     plane: tuple[int | None, ...] = ()
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Any, name: str = "") -> Source:
@@ -184,8 +187,8 @@ class Source:
         if isinstance(self.data, LazyImage):
             return self.data
         data = self.data if hasattr(self.data, "shape") else np.asarray(self.data)
-        dims = getattr(self.data, "dims", None) or unnamed_axes(data.shape)
-        return LazyImage(self.name, (data,), Spacing.of_pixels([str(axis) for axis in dims]))
+        names = self.names or names_of(self.data) or unnamed_axes(data.shape)
+        return LazyImage(self.name, (data,), Spacing.of_pixels(names))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -253,7 +256,7 @@ class Source:
             place = free[position] if position < len(free) else behind
             plane += [None] * (place + 1 - len(plane))
             plane[place] = step
-        return Source(name, self.data, tuple(plane))
+        return Source(name, self.data, tuple(plane), self.names)
 
     def in_memory(self) -> LazyImage:
         """Return the image, or its plane, with the names of its axes; its values are read.

@@ -11,6 +11,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.viewer.geometry import Placement
 from napari_neuroscope.viewer.overlays import LayerData, labels_data
+from napari_neuroscope.viewer.place import Place
 
 Part = Literal["errors", "intersection", "union", "difference"]
 PARTS: dict[Part, str] = {
@@ -35,7 +36,7 @@ class Comparison:
     network
         What predicted.
     source, plane
-        The layer of the image in the viewer, and the plane of it.
+        The layer of the image in the viewer, and where on its axes the plane lies.
     prediction
         The network's answer.
     truth
@@ -46,7 +47,7 @@ class Comparison:
     name: str
     network: Network
     source: Any
-    plane: tuple[int, ...]
+    plane: Place
     prediction: Prediction
     truth: np.ndarray | None
 

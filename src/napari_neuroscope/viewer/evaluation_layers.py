@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from napari_neuroscope.engine.evaluation.sanity import Sanity
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.viewer.geometry import Placement
 from napari_neuroscope.viewer.overlays import KEY, LayerData
+from napari_neuroscope.viewer.place import Place
 
 _MOST_BYTES = 1 << 28
 _WORDS: dict[Way, tuple[str, str]] = {
@@ -52,7 +53,7 @@ class Pictures:
         progress: Progress = no_progress,
     ) -> None:
         with torch.inference_mode(False), torch.no_grad(), network.undisturbed():
-            trace = network.trace(as_array(image))
+            trace = network.trace(image)
             self.row, self.way, self.grid = row, way, trace.prepared.grid
             count = len(row.curves[way].share)
             size = int(np.prod(self.grid.shape))
@@ -70,7 +71,7 @@ class Pictures:
                 unit = ((shown - low) / (high - low)).nan_to_num().clamp(0, 1).movedim(0, -1)
                 self.values[number] = (unit * 255).round().to(torch.uint8).numpy(force=True)
 
-    def layer_data(self, source: Any, place: tuple[int, ...]) -> list[LayerData]:
+    def layer_data(self, source: Any, place: Sequence[int] | Place) -> list[LayerData]:
         """Return them as one layer over the image, with a slider of what is changed."""
         made = self.row.measured.explanation
         axis, title = _WORDS[self.way]
@@ -80,11 +81,10 @@ class Pictures:
         labels = [
             f"{curve.share[step]:.0%} {axis}: score {curve.score[step]:.4g}" for step in self.steps
         ]
-        shape = (len(self.steps), *(1,) * len(place), *self.grid.shape, 3)
         about = {
             "method": self.way,
             "title": f"{title} · {self.row.measured.title}",
-            "axes": [axis, *space],
+            "axes": [axis, *(space[n] for n in placement.place.order)],
             "labels": {axis: labels},
             "signed": False,
             "shares": curve.share[self.steps].tolist(),
@@ -97,7 +97,7 @@ class Pictures:
             "metadata": {KEY: about},
             **placement.attributes(self.grid, [axis]),
         }
-        return [(self.values.reshape(shape), attributes, "image")]
+        return [(placement.place.laid(self.values, 1), attributes, "image")]
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.viewer.place import Place
 from napari_neuroscope.viewer.planes import Shown
 
 
@@ -27,14 +28,14 @@ class Explained:
     shown
         The image that it was asked about.
     source, place
-        The image's layer, and where on its other axes the map lies.
+        The image's layer, and where on its axes the map lies.
     """
 
     explanation: Explanation
     network: Network
     shown: Shown
     source: Any
-    place: tuple[int, ...]
+    place: Place
 
 
 # Networks and images that nothing else holds are let go.

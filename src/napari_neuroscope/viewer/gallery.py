@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.axes import has_colours_last
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.viewer.geometry import Placement
 from napari_neuroscope.viewer.overlays import labels_data
+from napari_neuroscope.viewer.place import Place
 from napari_neuroscope.viewer.plain_names import plain_name
 from napari_neuroscope.viewer.showing import Shower
 
@@ -39,14 +41,16 @@ class Gallery:
         """The layer of the image, if it is in the viewer."""
         return self._layer if self._layer in self._viewer.layers else None
 
-    def show(self, image: np.ndarray, name: str) -> Any:
-        """Show an image in place of the last, and return its layer."""
+    def show(self, image: np.ndarray, name: str, axes: Sequence[str] = ()) -> Any:
+        """Show an image in place of the last, and return its layer; `axes` are called so."""
         name = plain_name(name)
-        rgb = image.ndim > 2 and image.shape[-1] in (3, 4)
+        rgb = has_colours_last(image.shape)
         layer = self.layer
         if layer is not None and layer.rgb == rgb and layer.data.ndim == image.ndim:
             resized = layer.data.shape != image.shape
             layer.data, layer.name = image, name
+            if axes:
+                layer.axis_labels = axes[: layer.ndim]
             if resized:
                 self._viewer.reset_view()
             return layer
@@ -55,6 +59,8 @@ class Gallery:
             place = self._viewer.layers.index(layer)
             self._viewer.layers.remove(layer)
         attributes: dict[str, Any] = {"name": name, "rgb": rgb}
+        if axes:
+            attributes["axis_labels"] = axes[: image.ndim - rgb]
         if not rgb and image.size:
             low, high = np.nanpercentile(image, (1, 99.8)).tolist()
             attributes["contrast_limits"] = (low, high if high > low else low + 1)
@@ -65,7 +71,7 @@ class Gallery:
         return self._layer
 
     def show_truth(
-        self, truth: np.ndarray | None, network: Network, source: Any, plane: Sequence[int]
+        self, truth: np.ndarray | None, network: Network, source: Any, plane: Sequence[int] | Place
     ) -> None:
         """Show the true classes over the image; hide the last ones where there are none."""
         slot = ("ground truth",)
@@ -87,7 +93,7 @@ class Gallery:
 
 def thumbnail(image: np.ndarray, space: int = 2) -> np.ndarray:
     """Return a small picture of an image, uint8 (y, x, 3), its longer side 48 pixels at most."""
-    rgb = image.ndim > space and image.shape[-1] in (3, 4)
+    rgb = has_colours_last(image.shape, space)
     while image.ndim > 2 + rgb:
         image = image[image.shape[0] // 2]
     step = max(1, -(-max(image.shape[:2]) // _THUMBNAIL))

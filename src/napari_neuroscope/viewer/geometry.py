@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.viewer.place import Place
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,8 @@ class Placement:
         The homogeneous matrix, one larger than the number of axes.
     units, axis_labels
         One word an axis.
-    plane
-        The index on each axis that the network does not look along, before the spatial ones.
-    stack
-        How many of the grid's axes are those of a stack; they come before the plane's.
+    place
+        Which of the layer's axes the grid's are, and where on the others it lies.
     """
 
     scale: np.ndarray
@@ -39,12 +38,11 @@ class Placement:
     affine: np.ndarray
     units: tuple[str, ...]
     axis_labels: tuple[str, ...]
-    plane: tuple[int, ...] = ()
-    stack: int = 0
+    place: Place = field(default_factory=Place)
 
     @classmethod
     def of(
-        cls, source: Any, axes: Sequence[str], plane: Sequence[int] = (), stack: int = 0
+        cls, source: Any, axes: Sequence[str], plane: Sequence[int] | Place = (), stack: int = 0
     ) -> Placement:
         """Read the transform of a napari layer, of attributes as a mapping, or of nothing.
 
@@ -55,8 +53,8 @@ class Placement:
         axes
             The names of the grid's axes, used where the source gives none.
         plane
-            The index on each of the source's axes before the spatial ones, and after those of a
-            stack.
+            Where on the source's axes the grid lies; or the index on each of the source's axes
+            before the spatial ones, and after those of a stack.
         stack
             How many of the grid's axes are those of a stack.
 
@@ -69,7 +67,8 @@ class Placement:
         def get(name: str) -> Any:
             return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
 
-        ndim = len(axes) + len(plane)
+        place = Place.of(plane, len(axes) - stack, stack)
+        ndim = place.ndim
         scale = _or(get("scale"), np.ones(ndim))
         if len(scale) != ndim:
             raise NeuroscopeError(
@@ -79,8 +78,8 @@ class Placement:
         labels = get("axis_labels")
         if labels is None or all(str(label).lstrip("-").isdigit() for label in labels):
             # napari's own defaults are numbers; a name says more.
-            named = (f"axis {n}" for n in range(stack, stack + len(plane)))
-            labels = (*axes[:stack], *named, *axes[stack:])
+            named = dict(zip((*place.stack, *place.space), axes, strict=True))
+            labels = tuple(named.get(n, f"axis {n}") for n in range(ndim))
         units = get("units")
         return cls(
             scale=scale,
@@ -90,19 +89,22 @@ class Placement:
             affine=_affine(get("affine"), ndim),
             units=tuple(str(unit) for unit in units) if units is not None else ("pixel",) * ndim,
             axis_labels=tuple(str(label) for label in labels),
-            plane=tuple(plane),
-            stack=stack,
+            place=place,
         )
 
     def attributes(self, grid: Grid, leading: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the layer attributes of an array over `grid`, after some leading axes.
+        """Return the layer attributes of an array over `grid`, laid out, after some leading axes.
 
         Pixel i of the grid has its centre at ``scale · i + offset`` of the image, which the
         image's own transform then carries on: so scales multiply, and the offset goes through
         rotation, shear and scale into the translation.
         """
-        step = np.insert(np.asarray(grid.scale, float), self.stack, np.ones(len(self.plane)))
-        offset = np.insert(np.asarray(grid.offset, float), self.stack, self.plane)
+        step, offset = np.ones(len(self.scale)), np.zeros(len(self.scale))
+        own = [*self.place.stack, *self.place.space]
+        step[own], offset[own] = grid.scale, grid.offset
+        for axis, start, count in self.place.others:
+            # One step that lies over several of the image's.
+            step[axis], offset[axis] = count, start + (count - 1) / 2
         linear = self.rotate @ self.shear @ np.diag(self.scale)
         first = len(leading)
         return {

@@ -15,7 +15,8 @@ import numpy as np
 
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.pyramid import Pyramid
-from napari_neuroscope.viewer.overlays import LayerData, layer_data
+from napari_neuroscope.viewer.overlays import LayerData, layer_data, place_of
+from napari_neuroscope.viewer.place import Place
 
 # Larger maps are kept on the disk.
 _IN_MEMORY_BYTES = 500_000_000
@@ -45,41 +46,47 @@ class Level:
     ----------
     pyramid, number
         Which level of what.
-    leading, plane
-        How many axes the map has before the spatial ones, and how many axes of one step come
-        between: where on the image's other axes the map lies.
+    leading
+        How many axes the map has before those of the image's layer.
+    place
+        Which of the layer's axes the others are; the rest have one step.
     """
 
-    def __init__(self, pyramid: Pyramid, number: int, leading: int, plane: int) -> None:
+    def __init__(self, pyramid: Pyramid, number: int, leading: int, place: Place) -> None:
         self.pyramid, self._array = pyramid, pyramid.levels[number]
-        self._leading, self._plane = leading, plane
-        self.shape = self._with_plane(self._array.shape)
+        self._leading, self._place = leading, place
+        self.shape = self._laid(self._array.shape)
         self.ndim, self.size = len(self.shape), math.prod(self.shape)
         self.dtype = np.dtype(self._array.dtype)
         chunks = getattr(self._array, "chunks", None)
-        self.chunks = None if chunks is None else self._with_plane(chunks)
+        self.chunks = None if chunks is None else self._laid(chunks)
 
-    def _with_plane(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        return (*sizes[: self._leading], *(1,) * self._plane, *sizes[self._leading :])
+    def _laid(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Return one number an axis of the map as one an axis of the layer."""
+        laid = [sizes[self._leading + n] for n in self._place.order]
+        for axis in self._place.one_step:
+            laid.insert(axis, 1)
+        return (*sizes[: self._leading], *laid)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         key = key if isinstance(key, tuple) else (key,)
         if Ellipsis in key:
             at = key.index(Ellipsis)
             key = (*key[:at], *(slice(None),) * (self.ndim - len(key) + 1), *key[at + 1 :])
-        first, last = self._leading, self._leading + self._plane
-        values = np.asarray(self._array[(*key[:first], *key[last:])])
-        # An axis of one step is there or not, as it is sliced or indexed.
-        at = sum(isinstance(one, slice) for one in key[:first])
-        for one in key[first:last]:
-            if isinstance(one, slice):
-                values = np.expand_dims(values, at)
-                at += 1
-        return values
+        key = (*key, *(slice(None),) * (self.ndim - len(key)))
+        first, place = self._leading, self._place
+        own = [*range(first), *(first + n for n in (*place.stack, *place.space))]
+        values = np.asarray(self._array[tuple(key[n] for n in own)])
+        # An axis is there or not, as it is sliced or indexed.
+        kept = [n for n in own if isinstance(key[n], slice)]
+        values = values.transpose([kept.index(n) for n in sorted(kept)])
+        sliced = [n for n in range(self.ndim) if isinstance(key[n], slice)]
+        single = [n for n, axis in enumerate(sliced) if axis not in kept]
+        return np.expand_dims(values, single)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         # Of a level in memory not a copy: napari keeps the coarsest, which goes on growing.
-        return np.asarray(self._array, dtype).reshape(self.shape)
+        return self._place.laid(np.asarray(self._array, dtype), self._leading)
 
     def limits(self, steps: Sequence[int], *, signed: bool) -> tuple[float, float]:
         """Return the contrast limits of some steps of its first axes, by what was written so far."""
@@ -88,7 +95,10 @@ class Level:
 
 
 def grown_data(
-    explanation: Explanation, pyramid: Pyramid, source: Any = None, plane: Sequence[int] = ()
+    explanation: Explanation,
+    pyramid: Pyramid,
+    source: Any = None,
+    plane: Sequence[int] | Place = (),
 ) -> list[LayerData]:
     """Return an explanation whose values a pyramid holds as layer data, as `layer_data` does.
 
@@ -100,7 +110,8 @@ def grown_data(
     # How a map looks hangs on its axes and its record, not on its values.
     small = np.zeros((1,) * len(explanation.axes), np.float32)
     ((_, attributes, kind),) = layer_data(replace(explanation, values=small), source, plane)
-    levels = [Level(pyramid, n, leading, len(plane)) for n in range(len(pyramid.levels))]
+    place = place_of(explanation, plane)
+    levels = [Level(pyramid, n, leading, place) for n in range(len(pyramid.levels))]
     attributes["multiscale"] = True
     attributes["contrast_limits"] = levels[0].limits((), signed=explanation.signed)
     return [(levels, attributes, kind)]

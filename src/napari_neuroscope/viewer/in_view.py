@@ -30,26 +30,27 @@ def window_in_view(pixels: Pixels, viewer: Any) -> Window | None:
     whole = tuple((0, n) for n in pixels.shape)
     if viewer.dims.ndisplay != 2:
         return whole
-    before = viewer.dims.ndim - len(pixels.shape)
-    if before < 0 or len(pixels.offset) != viewer.dims.ndim:
+    if len(pixels.offset) != viewer.dims.ndim:
         # The image has just been given other axes, of which the viewer does not know yet.
         return whole
     # Of the world's axes that are displayed, those that the plane lies along.
-    shown = [(n, axis) for n, axis in enumerate(viewer.dims.displayed) if axis >= before]
+    along = pixels.world_axes
+    shown = [(n, axis) for n, axis in enumerate(viewer.dims.displayed) if axis in along]
     if not shown:
         return whole
     camera = camera_of(viewer)
     centre = np.asarray(camera.center, float)[-2:]
     half = np.asarray(_canvas_size(viewer), float) / camera.zoom / 2
     world = [axis for _, axis in shown]
-    own = [axis - before for axis in world]
+    own = [along.index(axis) for axis in world]
     # What the other axes add is of the step that is shown.
     rest = [n for n in range(len(pixels.shape)) if n not in own]
     point = np.asarray(viewer.dims.point, float)
     others = np.zeros(len(world))
     if rest:
-        matrix = pixels.matrix[[n + before for n in rest]][:, rest]
-        steps = np.linalg.solve(matrix, (point - pixels.offset)[[n + before for n in rest]])
+        behind = [along[n] for n in rest]
+        matrix = pixels.matrix[behind][:, rest]
+        steps = np.linalg.solve(matrix, (point - pixels.offset)[behind])
         others = pixels.matrix[world][:, rest] @ steps
     corners = [
         [centre[n] + sign * half[n] for (n, _), sign in zip(shown, signs, strict=True)]

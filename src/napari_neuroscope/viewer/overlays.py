@@ -13,6 +13,7 @@ from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.engine.saving.record import KEY, record_of
 from napari_neuroscope.viewer.geometry import Placement
+from napari_neuroscope.viewer.place import ONE_STEP, Place
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -64,15 +65,9 @@ def labels_data(
 def _labels(
     labels: np.ndarray, attributes: dict[str, Any], placement: Placement, leading: int = 0
 ) -> LayerData:
-    labels = _with_plane(labels, leading, placement)
+    labels = placement.place.laid(labels, leading)
     look = {"opacity": 0.5, "blending": "translucent_no_depth"}
     return (labels, {**look, **attributes}, "labels")
-
-
-def _with_plane(values: np.ndarray, leading: int, placement: Placement) -> np.ndarray:
-    """Return values with an axis of one step for each of the plane's, after those of a stack."""
-    cut = leading + placement.stack
-    return values.reshape(values.shape[:cut] + (1,) * len(placement.plane) + values.shape[cut:])
 
 
 def _order_data(
@@ -84,7 +79,7 @@ def _order_data(
     labels = explanation.companions[name]
     leading = explanation.axes[: labels.ndim - len(explanation.grid.shape)]
     features = {"index": np.unique(labels)}
-    if not leading and not placement.stack:
+    if not leading and not placement.place.stack:
         # One map: each region's value is told where the cursor is.
         first = np.unique(labels, return_index=True)[1]
         features[explanation.unit] = explanation.values.reshape(-1)[first]
@@ -103,8 +98,14 @@ def title(explanation: Explanation) -> str:
     return title_of(explanation.provenance)
 
 
+def place_of(explanation: Explanation, plane: Sequence[int] | Place) -> Place:
+    """Return where an explanation's map lies, as `layer_data` takes it."""
+    stack = len(explanation.provenance.get("planes", {}).get("axes", ()))
+    return Place.of(plane, len(explanation.space) - stack, stack)
+
+
 def layer_data(
-    explanation: Explanation, source: Any = None, plane: Sequence[int] = ()
+    explanation: Explanation, source: Any = None, plane: Sequence[int] | Place = ()
 ) -> list[LayerData]:
     """Return an explanation as napari layer data that lies exactly over its image.
 
@@ -115,8 +116,8 @@ def layer_data(
     source
         The image's layer, attributes of one as a mapping, or None.
     plane
-        The index on each axis of the source before those that the network looks along, and after
-        those of a stack: the map then lies on that plane alone.
+        Where on the source's axes the map lies; or the index on each axis of the source before
+        those that the network looks along, and after those of a stack.
 
     Returns
     -------
@@ -125,15 +126,16 @@ def layer_data(
     """
     if explanation.is_table:
         return []
-    spatial, leading = explanation.space, list(explanation.leading)
-    stack = len(explanation.provenance.get("planes", {}).get("axes", ()))
-    placement = Placement.of(source, spatial, plane, stack)
+    leading, place = list(explanation.leading), place_of(explanation, plane)
+    placement = Placement.of(source, explanation.space, place)
     values = explanation.values
-    metadata = record_of(explanation, hashed=False)
+    metadata = record_of(place.turned(explanation), hashed=False)
+    if place.others:
+        metadata[ONE_STEP] = list(place.one_step)
     rgb = explanation.method == "input" and len(values) == 3
     if rgb:
         values, leading = np.clip(np.moveaxis(values, 0, -1), 0, 1), []
-    values = _with_plane(values, len(leading), placement)
+    values = place.laid(values, len(leading))
     attributes = {
         "name": title(explanation),
         "rgb": rgb,
@@ -169,7 +171,7 @@ def prediction_data(
     network: Network,
     prediction: Prediction,
     source: Any = None,
-    plane: Sequence[int] = (),
+    plane: Sequence[int] | Place = (),
     name: str = "Prediction",
 ) -> list[LayerData]:
     """Return a segmentation's predicted classes as a labels layer over its image."""

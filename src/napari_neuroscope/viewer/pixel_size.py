@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.viewer.planes import axes_of_layer
 
 # Within a tenth, a network sees no difference.
 _ALIKE = 1.1
@@ -27,7 +29,12 @@ def size_note(network: Network, layer: Any) -> str:
     axes = len(network.spec.input.space)
     if network.spec.pixel_size is None or layer.ndim < axes:
         return ""
-    own = _micrometres(layer)[-axes:]
+    try:
+        space = axes_of_layer(layer, network).space
+    except NeuroscopeError:
+        # What it can't be read as is said where it is looked at.
+        return ""
+    own = _micrometres(layer)[list(space)]
     if not own.all():
         return ""
     learnt = np.array(network.spec.steps) * min(network.spec.pixel_size)

@@ -22,11 +22,13 @@ class Pixels:
     name
         The image's.
     plane
-        The index on each of the layer's axes before the spatial ones.
+        The index on each of the layer's axes that the network doesn't look along.
     shape
         (*space).
     matrix, offset
         (axes of the world, axes of the plane), and one number an axis of the world.
+    space
+        Which of the layer's axes the network looks along, in its order.
     """
 
     name: str
@@ -34,16 +36,34 @@ class Pixels:
     shape: tuple[int, ...]
     matrix: np.ndarray
     offset: np.ndarray
+    space: tuple[int, ...]
     _linear: np.ndarray
     _moved: np.ndarray
 
     @classmethod
-    def of(cls, layer: Any, axes: int, viewer: Any) -> Pixels:
-        """Take what is shown of an image layer, whose last `axes` axes a network looks along."""
+    def of(cls, layer: Any, axes: int | Sequence[int], viewer: Any) -> Pixels:
+        """Take what is shown of an image layer.
+
+        Parameters
+        ----------
+        layer
+            The layer.
+        axes
+            Which of its axes a network looks along, in the network's order; a number: so many of
+            the last.
+        viewer
+            Where it is shown.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it has too few axes.
+        """
         data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
         sizes = data.shape[: layer.ndim]
-        cut = layer.ndim - axes
-        if cut < 0:
+        if isinstance(axes, int) and axes <= layer.ndim:
+            axes = range(layer.ndim - axes, layer.ndim)
+        if isinstance(axes, int):
             raise NeuroscopeError(
                 f"The layer “{layer.name}” has {layer.ndim} axes, but the network looks along "
                 f"{axes}; choose an image of at least {axes}."
@@ -51,12 +71,33 @@ class Pixels:
         linear, moved = to_world(layer, viewer)
         point = np.asarray(viewer.dims.point, float)
         index = shown_index(layer, viewer)
-        plane = tuple(int(np.clip(index[n], 0, sizes[n] - 1)) for n in range(cut))
+        space = list(axes)
+        others = [n for n in range(layer.ndim) if n not in space]
+        plane = tuple(int(np.clip(index[n], 0, sizes[n] - 1)) for n in others)
         # Axes that the image does not have stand where the sliders stand.
         before = max(viewer.dims.ndim - layer.ndim, 0)
-        matrix = np.concatenate([np.zeros((before, axes)), linear[:, cut:]])
-        offset = np.concatenate([point[:before], linear[:, :cut] @ np.array(plane, float) + moved])
-        return cls(layer.name, plane, tuple(sizes[cut:]), matrix, offset, linear, moved)
+        matrix = np.concatenate([np.zeros((before, len(space))), linear[:, space]])
+        of_plane = linear[:, others] @ np.array(plane, float)
+        offset = np.concatenate([point[:before], of_plane + moved])
+        shape = tuple(int(sizes[n]) for n in space)
+        return cls(layer.name, plane, shape, matrix, offset, tuple(space), linear, moved)
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        """Which of the layer's axes the network doesn't look along."""
+        return tuple(n for n in range(len(self._moved)) if n not in self.space)
+
+    @property
+    def world_axes(self) -> tuple[int, ...]:
+        """The world's axis of each that the network looks along."""
+        before = len(self.offset) - len(self._moved)
+        return tuple(before + n for n in self.space)
+
+    def index(self, pixel: Sequence[int]) -> np.ndarray:
+        """Return where in the layer's own data a pixel lies."""
+        found = np.zeros(len(self._moved))
+        found[list(self.space)], found[list(self.others)] = pixel, self.plane
+        return found
 
     def into(self, layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return matrix and offset with which ``matrix · p + offset`` is pixel p in a layer's data."""
@@ -73,10 +114,19 @@ class Pixels:
     def at(self, position: Sequence[float]) -> tuple[int, ...] | None:
         """Return the pixel that holds a position of the world; None outside of the image."""
         within = np.asarray(position, float)[-len(self._moved) :]
-        found = np.linalg.solve(self._linear, within - self._moved)[len(self.plane) :]
+        found = np.linalg.solve(self._linear, within - self._moved)[list(self.space)]
         pixel = np.floor(found + 0.5).astype(int)
         inside = all(0 <= n < size for n, size in zip(pixel, self.shape, strict=True))
         return tuple(int(n) for n in pixel) if inside else None
+
+
+def plane_axes(matrix: np.ndarray) -> list[int]:
+    """Return along which two axes of a layer a plane lies, whose pixels a matrix brings there.
+
+    The last two, where it lies across them all.
+    """
+    along = [n for n, row in enumerate(matrix) if np.abs(row).max(initial=0) > 1e-9]
+    return along if len(along) == 2 else list(range(max(len(matrix) - 2, 0), len(matrix)))
 
 
 def shown_index(layer: Any, viewer: Any) -> tuple[int, ...]:

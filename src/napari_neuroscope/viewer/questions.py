@@ -11,6 +11,7 @@ from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.viewer.geometry import Placement
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels
+from napari_neuroscope.viewer.place import Place
 from napari_neuroscope.viewer.plain_names import on_canvas
 
 NAME = "Questions"
@@ -45,11 +46,10 @@ class Questions:
         import pandas
 
         row = pandas.DataFrame([{name: _plain(answer[name]) for name in COLUMNS}])
-        at = np.array([[*pixels.plane, *pixel]], float)
+        at = pixels.index(pixel)[None]
         # Points are in the image's own coordinates, so its transform is theirs.
-        place = Placement.of(image, axes, (0,) * len(pixels.plane)).attributes(
-            Grid.of_image(pixels.shape)
-        )
+        first = Place(pixels.space, others=tuple((n, 0, 1) for n in pixels.others))
+        place = Placement.of(image, axes, first).attributes(Grid.of_image(pixels.shape))
         layer = self.layer(image)
         if layer is not None:
             before = layer.features.reset_index(drop=True)
@@ -61,7 +61,8 @@ class Questions:
         active = self._viewer.layers.selection.active
         size = max(3.0, min(pixels.shape[-2:]) / 60)
         # The words stand beside the point.
-        offset = np.append(np.zeros(at.shape[1] - 1), size)
+        offset = np.zeros(at.shape[1])
+        offset[pixels.space[-1]] = size
         layer = self._viewer.add_points(
             at,
             name=NAME,

@@ -55,7 +55,7 @@ class Chosen:
         if shown is None:
             return cls(layer.name, layer.metadata[KEY])
         path = shown.source.source.path
-        one_plane = path is not None and not shown.place
+        one_plane = path is not None and not shown.place.others
         return cls(
             layer.name, layer.metadata[KEY], shown.explanation, Path(path) if one_plane else None
         )

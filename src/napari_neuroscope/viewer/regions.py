@@ -17,7 +17,7 @@ from skimage.draw import line, polygon
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.target import Mask
-from napari_neuroscope.viewer.pixels import Pixels
+from napari_neuroscope.viewer.pixels import Pixels, plane_axes
 
 Part = Literal["all", "selected"]
 # Shapes are kept as float32: what lies on a pixel's centre may miss it by this.
@@ -251,7 +251,8 @@ class Drawing:
     Attributes
     ----------
     outlines
-        The kind of each, and its vertices (vertex, axis) in the layer's data.
+        The kind of each, and its vertices (vertex, axis) in the layer's data, of whose axes those
+        along the image's last two come last.
     """
 
     words: str
@@ -279,7 +280,10 @@ class Drawing:
         if part == "selected":
             numbers = ", ".join(str(n) for n in which[:8]) + (", …" if len(which) > 8 else "")
             words = f"{one if len(which) == 1 else many} {numbers} of “{layer.name}”"
-        return cls(words, pixels, outlines, *pixels.into(layer, viewer))
+        matrix, offset = pixels.into(layer, viewer)
+        order = _plane_last(matrix, outlines)
+        turned = tuple((kind, vertices[:, order]) for kind, vertices in outlines)
+        return cls(words, pixels, turned, matrix[order], offset[order])
 
     @cached_property
     def mask(self) -> Mask:
@@ -353,6 +357,14 @@ class Drawing:
         elif flat:
             problem = f"The region ({self.words}) has no area; draw around something."
         raise NeuroscopeError(problem)
+
+
+def _plane_last(matrix: np.ndarray, outlines: Sequence[tuple[str, np.ndarray]]) -> list[int]:
+    """Return a layer's axes, the last those along the image's last two where shapes lie in them."""
+    along = plane_axes(matrix[:, -2:])
+    others = [n for n in range(len(matrix)) if n not in along]
+    lie = any(not np.ptp(_nearest(vertices[:, others]), axis=0).any() for _, vertices in outlines)
+    return [*others, *along] if lie else list(range(len(matrix)))
 
 
 def _nearest(at: Any) -> np.ndarray:

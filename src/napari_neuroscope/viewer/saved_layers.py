@@ -17,6 +17,7 @@ from napari_neuroscope.engine.saving.record import KEY, explanation_in
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.viewer.geometry import Placement
 from napari_neuroscope.viewer.overlays import LayerData, layer_data
+from napari_neuroscope.viewer.place import ONE_STEP, one_step_axes
 
 _LOOKS = {
     "image": ("name", "visible", "opacity", "blending", "contrast_limits", "gamma",
@@ -66,8 +67,10 @@ def result_of(layer: LayerData, labels: Sequence[LayerData] = ()) -> Result:
     first = len(record["axes"]) - len(record["space"])
     if rgb:
         values = np.moveaxis(np.asarray(values), -1, 0)
-    plane = _plane_axes(record, values.ndim, attributes, 0 if rgb else first)
-    record = _with_plane(record, plane, first)
+    single = one_step_axes(record, values.ndim)
+    record.pop(ONE_STEP, None)
+    names = _names_of(single, record, attributes, 0 if rgb else first)
+    record = _with_single(record, single, names)
     grid = record["grid"]["shape"]
     if list(values.shape[first:]) != grid:
         raise NeuroscopeError(
@@ -138,40 +141,32 @@ def layers_of(result: Result) -> list[LayerData]:
     return layers
 
 
-def _plane_axes(
-    record: Mapping[str, Any], ndim: int, attributes: Mapping[str, Any], first: int
+def _names_of(
+    single: Sequence[int], record: Mapping[str, Any], attributes: Mapping[str, Any], first: int
 ) -> list[str]:
     """Return the names of a layer's axes that its map has one step of: on which plane it lies."""
-    count = ndim - len(record["axes"])
-    stack = len(record.get("planes", {}).get("axes", ()))
     labels = [str(one) for one in attributes.get("axis_labels") or ()]
-    names = labels[first + stack : first + stack + count]
-    distinct = len(names) == count and not set(names) & set(record["axes"])
-    numbered = [f"axis {n}" for n in range(count)]
+    names = [labels[first + n] for n in single if first + n < len(labels)]
+    distinct = len(set(names)) == len(single) and not set(names) & set(record["axes"])
+    numbered = [f"axis {n}" for n in range(len(single))]
     return names if distinct and not any(n.lstrip("-").isdigit() for n in names) else numbered
 
 
-def _with_plane(record: dict[str, Any], plane: Sequence[str], first: int) -> dict[str, Any]:
-    """Return a record whose grid has the axes of the plane, too, of one step each."""
-    if not plane:
-        return record
-    at = len(record.get("planes", {}).get("axes", ()))
-
-    def grown(said: Mapping[str, Any]) -> dict[str, Any]:
-        of_plane = {"shape": 1, "scale": 1.0, "offset": 0.0}
-        return {
-            name: [*said[name][:at], *[one] * len(plane), *said[name][at:]]
-            for name, one in of_plane.items()
-        }
-
-    axes = record["axes"]
-    return {
-        **record,
-        "axes": [*axes[: first + at], *plane, *axes[first + at :]],
-        "space": [*record["space"][:at], *plane, *record["space"][at:]],
-        "grid": grown(record["grid"]),
-        "image_grid": grown(record["image_grid"]),
-    }
+def _with_single(
+    record: dict[str, Any], single: Sequence[int], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return a record whose grid has the axes of one step, too, at their places in the layer."""
+    axes, space = list(record["axes"]), list(record["space"])
+    first = len(axes) - len(space)
+    grids = {which: {name: list(record[which][name]) for name in ("shape", "scale", "offset")}
+             for which in ("grid", "image_grid")}  # fmt: skip
+    for at, name in sorted(zip(single, names, strict=True)):
+        axes.insert(first + at, name)
+        space.insert(at, name)
+        for grid in grids.values():
+            for said, one in (("shape", 1), ("scale", 1.0), ("offset", 0.0)):
+                grid[said].insert(at, one)
+    return {**record, "axes": axes, "space": space, **grids}
 
 
 def _source(attributes: Mapping[str, Any], record: Mapping[str, Any]) -> Placement:

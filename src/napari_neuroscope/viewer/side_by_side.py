@@ -14,7 +14,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.viewer.mosaic import arranged
 from napari_neuroscope.viewer.overlays import KEY, heat
-from napari_neuroscope.viewer.pixels import Pixels
+from napari_neuroscope.viewer.pixels import Pixels, plane_axes, shown_index
+from napari_neuroscope.viewer.place import spatial_axes
 from napari_neuroscope.viewer.plain_names import named, on_canvas
 
 MOST = 48
@@ -55,10 +56,10 @@ class SideBySide:
         if values.ndim < 3:
             raise NeuroscopeError("Maps along one axis can't be laid side by side.")
         # Of volumes the plane that is shown.
-        deep = values.ndim - 3
-        seen = Pixels.of(stack, 2, self._viewer).plane
-        for index in seen[len(seen) - deep :]:
-            values = values[:, index]
+        space = spatial_axes(stack.metadata[KEY], stack.ndim)
+        seen = shown_index(stack, self._viewer)
+        for axis in space[:-2]:
+            values = values[:, min(max(seen[axis], 0), values.shape[1] - 1)]
         if len(values) > MOST:
             chosen = np.unique(np.linspace(0, len(values) - 1, MOST).round().astype(int))
             values, names = values[chosen], [names[number] for number in chosen]
@@ -69,10 +70,10 @@ class SideBySide:
         signed = bool(stack.metadata[KEY]["signed"])
         shape = np.array(fine.shape[1:])
         maps, corners = arranged(fine)
-        under = _sampled(image, Pixels.of(stack, 2, self._viewer), values.shape[1:], tuple(shape),
-                         self._viewer)  # fmt: skip
+        pixels = Pixels.of(stack, space[-2:], self._viewer)
+        under = _sampled(image, pixels, values.shape[1:], tuple(shape), self._viewer)
         pictures, _ = arranged(np.repeat(under[None], len(fine), 0))
-        place = self._place(stack, shape)
+        place = self._place(stack, list(space[-2:]), shape)
         rgb = pictures.ndim == 3
         self._put("image", pictures, "image", {
             "name": "Side by side: image", "rgb": rgb, "blending": "opaque", **place,
@@ -92,13 +93,18 @@ class SideBySide:
         })  # fmt: skip
         return len(fine)
 
-    def _place(self, stack: Any, shape: np.ndarray) -> dict[str, Any]:
+    def _place(self, stack: Any, plane: list[int], shape: np.ndarray) -> dict[str, Any]:
         """Return where the tiles lie: to the right of the stack, at its own size."""
-        corners = np.asarray(stack.extent.world)[:, -2:]
-        step = np.abs(np.asarray(stack.scale[-2:]) * np.array(stack.data.shape[-2:]) / shape)
+        corners = np.asarray(stack.extent.world)[:, plane]
+        sides = np.array(stack.data.shape)[plane]
+        step = np.abs(np.asarray(stack.scale)[plane] * sides / shape)
         gap = 0.1 * (corners[1, 1] - corners[0, 1])
         translate = np.array([corners[0, 0], corners[1, 1] + gap])
-        return {"scale": step, "translate": translate, "units": stack.units[-2:]}
+        return {
+            "scale": step,
+            "translate": translate,
+            "units": tuple(stack.units[n] for n in plane),
+        }
 
     def _put(self, part: str, data: np.ndarray, kind: str, attributes: dict[str, Any]) -> None:
         """Show a part, in the layer of the part before where that still fits."""
@@ -148,13 +154,16 @@ def _sampled(
               for n, s, o in zip(wanted, grid.scale, grid.offset, strict=True)]  # fmt: skip
     at = np.stack(np.meshgrid(*places, indexing="ij"))
     coordinates = np.tensordot(matrix, at, 1) + offset.reshape(-1, 1, 1)
+    along = plane_axes(matrix)
     # The axes of a stack of images stand at whole planes: only the plane is read.
-    plane = tuple(int(np.clip(round(float(axis.flat[0])), 0, n - 1))
-                  for axis, n in zip(coordinates[:-2], data.shape, strict=False))  # fmt: skip
-    values = np.asarray(data[plane])
+    cut = tuple(
+        slice(None) if n in along else int(np.clip(round(float(axis.flat[0])), 0, size - 1))
+        for n, (axis, size) in enumerate(zip(coordinates, data.shape, strict=False))
+    )
+    values, coordinates = np.asarray(data[cut]), coordinates[along]
     if values.ndim == 2:
-        return map_coordinates(values.astype(np.float32), coordinates[-2:], order=1, mode="nearest")
-    colours = [map_coordinates(values[..., number].astype(np.float32), coordinates[-2:], order=1,
+        return map_coordinates(values.astype(np.float32), coordinates, order=1, mode="nearest")
+    colours = [map_coordinates(values[..., number].astype(np.float32), coordinates, order=1,
                                mode="nearest") for number in range(values.shape[-1])]  # fmt: skip
     picture = np.stack(colours, -1)
     return picture.clip(0, 255).astype(np.uint8) if values.dtype == np.uint8 else picture

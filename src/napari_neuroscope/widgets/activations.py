@@ -23,7 +23,6 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.statistics import ChannelStatistics, channel_statistics
 from napari_neuroscope.viewer.mosaic import Mosaic
 from napari_neuroscope.viewer.overlays import heat, layer_data
-from napari_neuroscope.viewer.pixels import shown_index
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.channel_table import ChannelTable
@@ -157,15 +156,21 @@ class ActivationBrowser(Dock):
         asked = self._asked
         if self.closed or asked is None or asked.source not in self._viewer.layers:
             return
-        if Shown.of(asked.source, self._viewer).plane(asked.network) != asked.plane():
+        shown, network = Shown.of(asked.source, self._viewer), asked.network
+        try:
+            other = shown.plane(network) != asked.plane()
+            deeper = shown.depth(network) != self._tiled
+        except NeuroscopeError:
+            # It has just been given other axes, of which the next look tells.
+            return
+        if other:
             self._soon()
-        elif self._seen_plane(asked) != self._tiled:
+        elif deeper:
             self._tile_soon()
 
     def _seen_plane(self, question: Question) -> tuple[int, ...]:
         """Return where in a volume the sliders stand, on its axes before the last two."""
-        layer, space = question.source, len(question.network.spec.input.space)
-        return shown_index(layer, self._viewer)[layer.ndim - space : max(layer.ndim - 2, 0)]
+        return Shown.of(question.source, self._viewer).depth(question.network)
 
     def _measure(self) -> None:
         if self.closed:

@@ -197,7 +197,7 @@ class EvaluationDock(Dock):
         if source not in self._viewer.layers:
             raise NeuroscopeError("The image of these maps was removed; explain another.")
         choice, options, findings = self.choice, self.choice.options(), self.session.findings
-        shape: tuple[int, ...] = image.data.shape[-len(network.spec.input.space) :]
+        shape = image.sides(network)
         if findings is not None and findings.pace is not None and findings.network is network:
             options["batch"], shape = findings.pace.batch, findings.pace.shape
         return Case(

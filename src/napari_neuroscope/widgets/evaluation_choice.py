@@ -28,6 +28,7 @@ from napari_neuroscope.engine.network import Network
 from napari_neuroscope.viewer.explained import explained_by
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels
+from napari_neuroscope.viewer.planes import axes_of_layer
 from napari_neuroscope.viewer.regions import LayerRegion, Truth, kind_of
 from napari_neuroscope.widgets.boxes import fill, narrow
 from napari_neuroscope.widgets.figure_table import tip_of
@@ -187,7 +188,7 @@ class EvaluationChoice(QWidget):
                 )
             known = comparison.truth
             return lambda _: known
-        pixels = Pixels.of(source, len(network.spec.input.space), self._viewer)
+        pixels = Pixels.of(source, axes_of_layer(source, network).space, self._viewer)
         if isinstance(chosen, LayerRegion):
             region = chosen.take(pixels, self._viewer)
             return lambda _: region.mask.values

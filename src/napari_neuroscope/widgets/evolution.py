@@ -23,6 +23,7 @@ from napari_neuroscope.engine.target import Mask
 from napari_neuroscope.viewer.contrast import contrast_of
 from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels, go_to_step, shown_index
+from napari_neuroscope.viewer.place import spatial_axes
 from napari_neuroscope.viewer.regions import LayerRegion, Truth, kind_of
 from napari_neuroscope.viewer.side_by_side import SideBySide
 from napari_neuroscope.viewer.stacks import steps_of
@@ -200,7 +201,7 @@ class EvolutionPlot(Dock):
             return
         values, names = self._maps(stack)
         try:
-            mask = self._mask(region, Pixels.of(stack, values.ndim - 1, self._viewer))
+            mask = self._mask(region, Pixels.of(stack, self._space(stack), self._viewer))
         except NeuroscopeError as error:
             self._show(None, str(error))
             return
@@ -214,25 +215,25 @@ class EvolutionPlot(Dock):
     def _maps(self, stack: Any) -> tuple[np.ndarray, list[str]]:
         """Return the maps of the shown class and slice, (layer, *space), and the layers' names."""
         made = stack.metadata[KEY]
-        seen = self._seen(stack)
         place: list[Any] = [slice(None)] * stack.ndim
-        place[stack.ndim - self._space(stack) - len(seen) : stack.ndim - self._space(stack)] = seen
+        for axis, step in self._seen(stack):
+            place[axis] = step
         if "class" in made["axes"]:
             place[made["axes"].index("class")] = steps_of(self._viewer, stack)["class"]
         return np.asarray(stack.data[tuple(place)]), made["labels"]["layer"]
 
     @staticmethod
-    def _space(stack: Any) -> int:
-        """Return how many of the last axes the network looks along."""
-        made = stack.metadata[KEY]
-        return len(made["space"]) - len(made.get("planes", {}).get("axes", ()))
+    def _space(stack: Any) -> tuple[int, ...]:
+        """Return along which of the maps' axes the network looks."""
+        return spatial_axes(stack.metadata[KEY], stack.ndim)
 
-    def _seen(self, stack: Any) -> tuple[int, ...]:
-        """Return where the sliders stand between the maps' own axes and the spatial ones."""
-        made = stack.metadata[KEY]
-        first, last = len(made["axes"]) - len(made["space"]), stack.ndim - self._space(stack)
+    def _seen(self, stack: Any) -> tuple[tuple[int, int], ...]:
+        """Return where the sliders stand on the image's axes that the network doesn't look along."""
+        made, space = stack.metadata[KEY], self._space(stack)
+        first = len(made["axes"]) - len(made["space"])
         index, sizes = shown_index(stack, self._viewer), stack.data.shape
-        return tuple(min(max(index[n], 0), sizes[n] - 1) for n in range(first, last))
+        others = (n for n in range(first, stack.ndim) if n not in space)
+        return tuple((n, min(max(index[n], 0), sizes[n] - 1)) for n in others)
 
     def _mask(self, region: LayerRegion | TrueClass, pixels: Pixels) -> Mask:
         if isinstance(region, LayerRegion):

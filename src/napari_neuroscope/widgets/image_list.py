@@ -15,6 +15,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.one_image import expanded
 from napari_neuroscope.engine.images import Pair, Skipped, Source, pairs_of
 from napari_neuroscope.viewer.overlays import KEY
+from napari_neuroscope.viewer.planes import names_of_layer
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.session import Session
 
@@ -83,7 +84,9 @@ class ImageList:
             partner = next(iter(named or fitting), None)
             truth = None if partner is None else Source(partner.name, partner.data)
             self.layers[layer.name] = layer
-            pairs.append(Pair(layer.name, Source(layer.name, data), truth))
+            pairs.append(
+                Pair(layer.name, Source(layer.name, data, names=names_of_layer(layer)), truth)
+            )
         if not pairs:
             raise NeuroscopeError("The viewer has no image; open one, or add files.")
         self._list([*self._given, *pairs])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ from napari_neuroscope.engine.evaluation.metrics import METRICS, metrics_of
 from napari_neuroscope.engine.evaluation.one_image import truth_labels
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores
 from napari_neuroscope.engine.images import Pair, Source
+from napari_neuroscope.engine.lazy_images import LazyImage
 from napari_neuroscope.engine.network import Network, Prediction
 from napari_neuroscope.viewer.comparing import PARTS, Comparison, error_data
 from napari_neuroscope.viewer.gallery import Gallery, thumbnail
 from napari_neuroscope.viewer.overlays import prediction_data
 from napari_neuroscope.viewer.pixels import go_to_step
+from napari_neuroscope.viewer.place import Place
+from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.buttons import menu_button
 from napari_neuroscope.widgets.dock import Dock
@@ -299,7 +303,7 @@ class Images(Dock):
         reading = self._reading()
 
         def work(progress: Progress) -> tuple[Any, Prediction | None, Any]:
-            image = pair.image.read()
+            image = pair.image.in_memory()
             if network is None:
                 return image, None, None
             network.discover(image, progress)
@@ -315,23 +319,26 @@ class Images(Dock):
         self,
         pair: Pair,
         network: Network | None,
-        image: np.ndarray,
+        image: LazyImage,
         prediction: Prediction | None,
         truth: Any,
     ) -> None:
         layer, plane = self.images.layer_of(pair), pair.image.plane
         if layer is not None and layer in self._viewer.layers:
             for axis, step in enumerate(plane):
-                go_to_step(layer, axis, step, self._viewer)
+                if step is not None:
+                    go_to_step(layer, axis, step, self._viewer)
         else:
-            layer, plane = self._gallery.show(image, pair.name), ()
+            layer = self._gallery.show(np.asarray(image.data), pair.name, image.spacing.axes)
+            plane = ()
         notes = [] if truth is None else list(truth.notes)
         if network is not None and prediction is not None:
             labels = None if truth is None else truth.labels
+            place = self._place(layer, plane, network)
             if prediction.grid is not None:
-                self._gallery.show_truth(labels, network, layer, plane)
+                self._gallery.show_truth(labels, network, layer, place)
                 self._shower.show(
-                    prediction_data(network, prediction, layer, plane), ("prediction",)
+                    prediction_data(network, prediction, layer, place), ("prediction",)
                 )
             else:
                 likely = network.class_names[int(prediction.labels)]
@@ -339,11 +346,19 @@ class Images(Dock):
                 notes.insert(0, f"predicted {likely} ({share:.1%})"
                                 + (f", true {pair.truth}" if pair.truth is not None else ""))  # fmt: skip
             self.session.comparison = Comparison(
-                pair.name, network, layer, plane, prediction, labels
+                pair.name, network, layer, place, prediction, labels
             )
         self._note.setText(f"{pair.name}: {'; '.join(notes)}." if notes else "")
         # The inspector explains what is shown; the same layer may hold another image now.
         self.session.show_layer(layer)
+
+    def _place(self, layer: Any, plane: Sequence[int | None], network: Network) -> Place:
+        """Return where on the axes of a layer a plane of it lies, wherever the sliders stand."""
+        shown = Shown.of(layer, self._viewer)
+        chosen = (*plane, *(None,) * (len(shown.steps) - len(plane)))
+        steps = (own if step is None else step
+                 for own, step in zip(shown.steps, chosen, strict=False))  # fmt: skip
+        return replace(shown, steps=tuple(steps)).place(network)
 
     def show_errors(self) -> None:
         """Show where prediction and ground truth of the shown image agree about a class."""

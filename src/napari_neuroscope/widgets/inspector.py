@@ -632,7 +632,12 @@ class Inspector(Dock):
         layer = self.image_layer()
         if layer is None or self.session.network is None or not self.session.live:
             return
-        if Shown.of(layer, self._viewer).plane(self.session.network) != self._inspected[2:]:
+        try:
+            plane = Shown.of(layer, self._viewer).plane(self.session.network)
+        except NeuroscopeError:
+            # It has just been given other axes, of which the next look tells.
+            return
+        if plane != self._inspected[2:]:
             self._changed()
 
     def _view_changes(self, *_: Any) -> None:

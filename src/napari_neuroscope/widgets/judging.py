@@ -21,6 +21,7 @@ from napari_neuroscope.engine.evaluation.judging import (
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.network import Network
+from napari_neuroscope.viewer.place import Place
 from napari_neuroscope.viewer.planes import Shown
 from napari_neuroscope.widgets.jobs import Jobs
 from napari_neuroscope.widgets.long_work import TimeLeft
@@ -39,7 +40,7 @@ class Case:
     network, shown
         The network, and the image that it looks at.
     source, place
-        The image's layer, and where on its other axes maps lie.
+        The image's layer, and where on its axes maps lie.
     candidates
         Explanations that are there, and questions whose answers are to be judged.
     metrics
@@ -55,7 +56,7 @@ class Case:
     network: Network
     shown: Shown
     source: Any
-    place: tuple[int, ...]
+    place: Place
     candidates: tuple[Explanation | Question, ...]
     metrics: tuple[str, ...] = ()
     truth: TruthOf | None = None

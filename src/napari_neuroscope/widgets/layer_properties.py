@@ -173,7 +173,11 @@ class LayerProperties(QWidget):
             self._note.setText("The network looks at the image.")
             self.measure()
             return
-        pixels = self._session.pixels(network, self._viewer)
+        try:
+            pixels = self._session.pixels(network, self._viewer)
+        except NeuroscopeError as error:
+            self._note.setText(str(error))
+            return
         pixel = pixels.at(position)
         if pixel is None:
             self._note.setText(f"That is outside of the image “{pixels.name}”.")

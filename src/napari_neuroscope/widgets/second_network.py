@@ -14,6 +14,7 @@ from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.viewer.overlays import layer_data
+from napari_neuroscope.viewer.place import Place
 from napari_neuroscope.viewer.prefixed import PrefixedShower
 from napari_neuroscope.viewer.showing import Shower
 from napari_neuroscope.widgets.inspector import Inspector
@@ -51,7 +52,7 @@ class SecondNetwork(Inspector):
     ) -> None:
         self.first = first or session_of(napari_viewer)
         self.comparing = Jobs()
-        self._place: tuple[Any, tuple[int, ...]] | None = None
+        self._place: tuple[Any, Place] | None = None
         self._shown: Any = None
         self._hidden: Any = None
         self._taken: Any = lambda: None
@@ -232,7 +233,7 @@ class SecondNetwork(Inspector):
                 self._say_no_difference,
             )
 
-    def _show_difference(self, found: Explanation, source: Any, place: tuple[int, ...]) -> None:
+    def _show_difference(self, found: Explanation, source: Any, place: Place) -> None:
         if source not in self._viewer.layers:
             self._show_no_difference("The image was removed.")
             return

@@ -26,7 +26,8 @@ from napari_neuroscope.engine.tiles import Window
 from napari_neuroscope.viewer.explained import Explained
 from napari_neuroscope.viewer.overlays import LayerData, layer_data
 from napari_neuroscope.viewer.pixels import Pixels
-from napari_neuroscope.viewer.planes import Shown
+from napari_neuroscope.viewer.place import Place
+from napari_neuroscope.viewer.planes import Shown, axes_of_layer
 from napari_neuroscope.viewer.regions import Drawing, LayerRegion, Painting, Truth
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ class Question:
     targets: tuple[Target, ...]
 
     def plane(self) -> tuple[int, ...]:
-        """Return the index of the image's plane that is explained."""
+        """Return the index of the plane that is explained on each axis that the network doesn't take."""
         return self.shown.plane(self.network)
 
-    def place(self) -> tuple[int, ...]:
-        """Return where along the image's other axes the map lies."""
+    def place(self) -> Place:
+        """Return where on the axes of the image's layer the map lies."""
         return self.shown.place(self.network)
 
     def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
@@ -311,8 +312,14 @@ class Session:
         return tuple(Target(index, region, self.score) for index in self.classes)  # type: ignore[arg-type]
 
     def pixels(self, network: Network, viewer: Any) -> Pixels:
-        """Return the pixels of the chosen image that are looked at now."""
-        return Pixels.of(self.image, len(network.spec.input.space), viewer)
+        """Return the pixels of the chosen image that are looked at now.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the image has too few axes, or others than the network's spec says.
+        """
+        return Pixels.of(self.image, axes_of_layer(self.image, network).space, viewer)
 
     def problem(self, image: Any, *, with_target: bool = True) -> str | None:
         """Return why nothing can be explained yet, as a sentence; None where all is well.

@@ -143,7 +143,13 @@ class StackPart(QWidget):
             )
         if session.extent != "whole":
             return "Of several slices the whole is explained; choose it under Extent."
-        if network is not None and is_large(network, session.pixels(network, self._viewer).shape):
+        try:
+            large = network is not None and is_large(
+                network, session.pixels(network, self._viewer).shape
+            )
+        except NeuroscopeError as error:
+            return str(error)
+        if large:
             return "Slices as large as these are explained one at a time; choose this slice."
         return ""
 

@@ -16,7 +16,8 @@ from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.planes import Stack
 from napari_neuroscope.engine.stacks import explain_stack
 from napari_neuroscope.viewer.overlays import LayerData
-from napari_neuroscope.viewer.planes import Shown
+from napari_neuroscope.viewer.place import Place
+from napari_neuroscope.viewer.planes import Shown, is_named, labels_of
 from napari_neuroscope.widgets.session import Offer, Question, one_or_many
 
 # So often the map that grows is drawn anew.
@@ -43,9 +44,9 @@ class StackQuestion(Question):
         values = {name: getattr(question, name) for name in Question.__dataclass_fields__}
         return cls(**values, chosen=tuple(chosen))
 
-    def place(self) -> tuple[int, ...]:
-        """Return where the map lies along the axes that the network takes whole."""
-        return super().place()[len(self.chosen) :]
+    def place(self) -> Place:
+        """Return where the map lies, whose stack's axes are the image's."""
+        return super().place().along(self.shown.axes(self.network).stack)
 
     def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
         """Compute it, offering the map while it grows."""
@@ -116,16 +117,15 @@ def stack_of(shown: Shown, layer: Any, network: Network) -> Stack:
     Raises
     ------
     NeuroscopeError
-        Where the image has too few axes.
+        Where the image has too few axes, or others than the network's spec says.
     """
-    count = len(shown.plane(network))
-    labels = [str(label) for label in layer.axis_labels[:count]]
-    # napari's own names are numbers.
-    named = [
-        f"axis {n}" if label.lstrip("-").isdigit() else label for n, label in enumerate(labels)
-    ]
-    return Stack.of_first(shown.data, named if len(set(named)) == count else
-                          [f"axis {n}" for n in range(count)])  # fmt: skip
+    axes = shown.axes(network)
+    numbers = [f"axis {n}" for n in range(shown.data.ndim)]
+    labels = labels_of(layer)
+    names = [labels[n] if n < len(labels) and is_named(labels[n : n + 1]) else numbers[n]
+             for n in range(shown.data.ndim)]  # fmt: skip
+    distinct = len({names[n] for n in axes.stack}) == len(axes.stack)
+    return Stack.of_axes(shown.data, names if distinct else numbers, axes)
 
 
 def _room(shape: tuple[int, ...]) -> np.ndarray:
