@@ -504,6 +504,7 @@ class Network:
 
     def discover(self, image: Any, progress: Progress = no_progress) -> None:
         """Find the layers with this image, unless they are known."""
+        image = in_read_order(image, self.spec, self.channels)
         if self._layers is None and not by_tiles(self, image):
             self._discover(self.prepare(image).input[None], progress)
 
@@ -526,7 +527,6 @@ class Network:
         return 2 * self.bytes_of_layers(x) <= self.traces.limit / 4
 
     def bytes_of_layers(self, x: Tensor) -> int:
-        image = in_read_order(image, self.spec, self.channels)
         """Return about how much memory the outputs of all layers take for an input."""
         return int(self._growth * x.numel() * self._adapter.dtype.itemsize)
 
@@ -751,6 +751,7 @@ class Network:
             Where the image does not fit the network, or is larger than a tile of one that is run
             tile by tile.
         """
+        image = in_read_order(image, self.spec, self.channels)
         if by_tiles(self, image):
             raise NeuroscopeError(
                 "The image is larger than a tile, as which the spec has the network run, and this "
@@ -773,7 +774,6 @@ class Network:
             held.everything or (keep != "everything" and set(layers) <= set(held.layers))
         ):
             return held
-        image = in_read_order(image, self.spec, self.channels)
         prepared = self.prepare(array)
         x = prepared.input[None]
         self._discover(x, progress)
