@@ -22,7 +22,9 @@ SAID = (ns.NeuroscopeError, ns.NeuroscopeWarning)
 
 
 def segmenter() -> ns.Network:
-    return as_network(settled(UNet()), "segmentation", CLASSES)
+    # Of any size, as is stated here, it is not.
+    spec = {"task": "segmentation", "classes": CLASSES, "input": {"size": {"min": 1, "step": 1}}}
+    return ns.wrap(settled(UNet()), spec, device="cpu")
 
 
 def sentence(do: Callable[[], Any]) -> str:
@@ -223,9 +225,8 @@ def test_a_network_that_raises(error: BaseException, words: list[str]) -> None:
 
 def test_being_interrupted_is_no_error_of_the_network() -> None:
     for error in (KeyboardInterrupt(), ns.Cancelled()):
-        network = as_network(Raising(error), "segmentation")
         with pytest.raises(type(error)):
-            ns.explain(network, GOOD, "saliency", 1)
+            ns.explain(as_network(Raising(error), "segmentation"), GOOD, "saliency", 1)
 
 
 def test_layers_of_a_network_that_raises() -> None:

@@ -262,3 +262,29 @@ def test_a_package_says_what_its_output_leaves_out(tmp_path: Path) -> None:
     raw["outputs"][0]["shape"]["offset"][2:] = [-92, -46]
     raw["outputs"][0]["shape"]["scale"][2:] = [1, 0.5]
     assert spec_of(read(raw, "It"), "It")[0].output.crop == (92.0, 92.0)
+
+
+@pytest.mark.parametrize(
+    ("cut", "begin"),
+    [(lambda x: x[..., 16:, 16:], 16), (lambda x: x.narrow(2, 8, 40).narrow(3, 4, 40), (8, 4)),
+     (lambda x: functional.pad(x, (-3, 0, -5, -2)), (5, 3))],
+)  # fmt: skip
+@pytest.mark.parametrize("behind", [0, 1])
+def test_layers_behind_a_cut_lie_where_it_was(
+    cut: Callable[[Tensor], Tensor], begin: Any, behind: int
+) -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(cut(x)).relu()).mean((2, 3))
+
+    network = as_network(settled(Cut()))
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    layer = ("first", "second")[behind]
+    found = ns.explain(network, image, "grad_cam", 0, layer)
+
+    assert found.grid.scale == (1, 1)
+    assert found.grid.offset == tuple(np.broadcast_to(begin, 2))

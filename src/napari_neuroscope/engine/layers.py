@@ -63,6 +63,9 @@ class Layer:
         Whether it takes the network's input, perhaps beside other layers.
     moved
         Whether what is no layer, such as a slice, moves positions that it takes.
+    cut
+        Of what was cut, evenly along each axis: the middle of the first position and how far they
+        are apart, as parts of what it was cut from, and how many there are. None elsewhere.
     layout
         Where its positions are: as its ``"shape"`` says, (channel, *space); in an order of their
         own, as tokens have; or ``"unknown"``.
@@ -89,6 +92,7 @@ class Layer:
     reach: Reach = None
     takes_input: bool = False
     moved: bool = False
+    cut: tuple[tuple[float, float, int], ...] | None = None
     layout: Fold | Literal["shape", "unknown"] = field(default="shape", compare=False)
     read_beside: tuple[int, ...] | None = None
     leads: bool = True

@@ -93,19 +93,20 @@ class OutputFinder:
         try:
             answer = ask(spec)
         except NeuroscopeError:
-            chosen = self._chosen(x, spec)
+            # Of a tensor beside nothing, the place is to be told.
+            chosen = self._chosen(x, spec, least=1)
             if chosen == spec:
                 raise
             return chosen, ask(chosen)
         chosen = self._chosen(x, spec)
         return (spec, answer) if chosen == spec else (chosen, ask(chosen))
 
-    def _chosen(self, x: Tensor, spec: ModelSpec) -> ModelSpec:
+    def _chosen(self, x: Tensor, spec: ModelSpec, least: int = 2) -> ModelSpec:
         if spec.output.index is None and not self._looked:
             self._looked = True
             if self._adapter.offers_several:
                 offered = self._adapter.outputs(x, spec)
-                self.choice = choose(offered, spec, x.shape[2:]) if len(offered) > 1 else None
+                self.choice = choose(offered, spec, x.shape[2:]) if len(offered) >= least else None
         return self._with_choice(spec)
 
     def _with_choice(self, spec: ModelSpec) -> ModelSpec:

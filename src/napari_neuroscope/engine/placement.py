@@ -105,10 +105,14 @@ def _behind(
     """Return where units of a layer lie that takes a source of `shape` units."""
     layer = graph[name]
     found = []
+    if layer.cut is not None:
+        cut = [_cut_out(*taken) for taken in zip(before, shape, layer.cut, strict=True)]
+        before, shape = tuple(cells for cells, _ in cut), [n for _, n in cut]
     for axis, (cells, n, m) in enumerate(zip(before, shape, own, strict=True)):
         if isinstance(layer.reach, Window):
             window = _through(layer.reach, cells, axis, n, m)
-            found.append(_cut(window, layer.reach, axis, n, m) if layer.moved else window)
+            centred = layer.moved and layer.cut is None
+            found.append(_cut(window, layer.reach, axis, n, m) if centred else window)
         elif isinstance(layer.reach, Resampled):
             found.append(_resampled(layer.reach, cells, n, m))
         else:
@@ -138,6 +142,15 @@ def _through(reach: Window, cells: Cells, axis: int, n: int, m: int) -> Cells:
         pitch=cells.pitch * stride,
         left_out=cells.left_out + cells.pitch * missing,
     )
+
+
+def _cut_out(cells: Cells, n: int, cut: tuple[float, float, int]) -> tuple[Cells, int]:
+    """Return the cells of what was cut from `n` units, and how many there are, by `Layer.cut`."""
+    first, step, count = cut
+    pace, middle = Fraction(round(2 * step * n), 2), Fraction(round(2 * first * n), 2)
+    start = cells.start + cells.pitch * (middle - pace / 2)
+    left_out = cells.left_out + cells.pitch * (n - count * pace)
+    return Cells(start, cells.pitch * pace, left_out, cells.sure and count * pace == n), count
 
 
 def _cut(cells: Cells, reach: Window, axis: int, n: int, m: int) -> Cells:

@@ -390,13 +390,21 @@ def _normalised(
         mean, spread = _mean_and_spread(step, unit, channels)
         gain, shift = gain / spread, (shift - mean) / spread
         # The mean first: large values of little contrast would lose digits to a large shift.
-        values = (values - mean.float().reshape(shape)) / spread.float().reshape(shape)
+        values = _divided(values - mean.float().reshape(shape), spread.reshape(shape))
         if step.then is not None:
             unit = (unit - mean.numpy().reshape(shape)) / spread.numpy().reshape(shape)
         if step.clip is not None:
             values = values.clamp(*step.clip)
             unit = np.clip(unit, *step.clip) if step.then is not None else unit
     return values, gain.float(), shift.float()
+
+
+def _divided(values: Tensor, spread: Tensor) -> Tensor:
+    """Divide by what is float64; whole numbers that were divided by 255, say, come back exactly."""
+    factor = (1 / spread).round()
+    if (factor * spread - 1).abs().max() < 1e-12:
+        return values * factor.float()
+    return values / spread.float()
 
 
 def _mean_and_spread(step: Normalization, unit: np.ndarray, channels: int) -> tuple[Tensor, Tensor]:

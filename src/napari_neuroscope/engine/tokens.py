@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 # Places of one row or column agree to this part of the image, and different ones don't.
-_SAME = 1e-6
+SAME_PLACE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ def spread(places: Places) -> bool:
     for one in places:
         known = compact(one)
         known = known[~known.isnan()]
-        if len(known) and float(known.max() - known.min()) > _SAME:
+        if len(known) and float(known.max() - known.min()) > SAME_PLACE:
             return True
     return False
 
@@ -169,7 +169,7 @@ def is_plain(places: Places) -> bool:
         if len(along) != values.shape[axis]:
             return False
         along = along.reshape(len(along), -1)
-        still = (along.amax(1) - along.amin(1) <= _SAME).all()
+        still = (along.amax(1) - along.amin(1) <= SAME_PLACE).all()
         if not bool(still & (along.diff(dim=0) > 0).all()):
             return False
     return True
@@ -201,7 +201,7 @@ def _constant(places: Tensor, axis: int) -> bool:
     if places.shape[axis] == 1:
         return True
     values = places.nan_to_num(-1.0)
-    return bool((values.amax(axis) - values.amin(axis) <= _SAME).all())
+    return bool((values.amax(axis) - values.amin(axis) <= SAME_PLACE).all())
 
 
 def _on_grid(places: list[Tensor]) -> tuple[tuple[int, ...], Tensor] | None:
@@ -212,7 +212,7 @@ def _on_grid(places: list[Tensor]) -> tuple[tuple[int, ...], Tensor] | None:
     number, grid = torch.zeros(len(known), dtype=torch.long), []
     for one in places:
         values, order = one[known].sort()
-        steps = (values.diff() > _SAME).long().cumsum(0)
+        steps = (values.diff() > SAME_PLACE).long().cumsum(0)
         level = torch.zeros(len(known), dtype=torch.long)
         level[order[1:]] = steps
         grid.append(int(steps[-1]) + 1)

@@ -457,6 +457,8 @@ def _session(
     options = onnxruntime.SessionOptions()
     # What fails is raised and said once.
     options.log_severity_level = 4
+    # A plan of the memory of a pass is laid beside what the pass before it left: twice as much.
+    options.enable_mem_pattern = False
     # More would change how tensors lie in memory, and lose time where all of them are outputs.
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = (

@@ -14,6 +14,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from napari_neuroscope.engine.layers import Kind
 from napari_neuroscope.engine.tokens import (
+    SAME_PLACE,
     Fold,
     Places,
     averaged,
@@ -81,6 +82,18 @@ class PlaceKeeper:
             # Held together: an id is of what still lives.
             self._folds[id(places)] = places, fold or "unknown"
         return self._folds[id(places)][1]
+
+    def cut_of(self, tensor: Tensor) -> tuple[tuple[float, float, int], ...] | None:
+        """Return where the positions of a tensor lie along each axis, as `Layer.cut`."""
+        places = self._of.get(tensor)
+        if places is None or tensor.ndim < len(self._space):
+            return None
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            cuts = [
+                _evenly(compact(along), tensor.ndim - len(self._space) + axis)
+                for axis, along in enumerate(places)
+            ]
+        return None if None in cuts else tuple(cut for cut in cuts if cut is not None)
 
     def ran_module(
         self, module: nn.Module, kind: Kind, inputs: Sequence[Tensor], output: Tensor
@@ -327,3 +340,14 @@ class PlaceKeeper:
 
     def _is_plain(self, places: Places) -> bool:
         return id(places) in self._plain or is_plain(places)
+
+
+def _evenly(places: Tensor, axis: int) -> tuple[float, float, int] | None:
+    """Return the first place, how far they are apart, and their number, where they lie evenly."""
+    count = places.shape[axis]
+    if places.numel() != count or count < 2:
+        return None
+    steps = places.flatten().diff()
+    if not bool((steps > 0).all()) or float(steps.max() - steps.min()) > SAME_PLACE:
+        return None
+    return float(places.flatten()[0]), float(steps.mean()), count
