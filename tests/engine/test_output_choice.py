@@ -64,6 +64,20 @@ def test_the_scores_are_found_and_told(model: nn.Module, index: Any, image: np.n
     np.testing.assert_array_equal(stated.values, e.values)
 
 
+def test_scores_beside_nothing_are_found(image: np.ndarray) -> None:
+    class Untrained(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Any:
+            return None, self.c(x).mean((2, 3))
+
+    network = as_network(settled(Untrained()))
+    assert network.predict(image).scores.shape == (4,)
+    assert ns.explain(network, image, "saliency", 2).provenance["spec"]["output"]["index"] == 1
+
+
 def test_of_onnx_and_functions(image: np.ndarray, tmp_path: Any, capsys: Any) -> None:
     import io
     import warnings
