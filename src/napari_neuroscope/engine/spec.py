@@ -418,7 +418,8 @@ class ModelSpec(_Strict):
     task
         ``classification`` or ``segmentation`` (semantic).
     image_axes
-        The axes of the images given, such as "yx", "yxc" or "zyx"; None finds them out.
+        The axes of the images given, such as "yx", "yxc" or "zyx", the last where they are stacks;
+        None finds them out. Names that an image's own axes have say more.
     input, output
         See `InputSpec` and `OutputSpec`.
     classes

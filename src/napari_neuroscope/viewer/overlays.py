@@ -129,7 +129,7 @@ def layer_data(
     leading, place = list(explanation.leading), place_of(explanation, plane)
     placement = Placement.of(source, explanation.space, place)
     values = explanation.values
-    metadata = record_of(place.turned(explanation), hashed=False)
+    metadata = place.turned(record_of(explanation, hashed=False))
     if place.others:
         metadata[ONE_STEP] = list(place.one_step)
     rgb = explanation.method == "input" and len(values) == 3

@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.grid import Grid
-
 ONE_STEP = "one_step_axes"
 """Under what name a layer's record keeps which of its axes, behind the leading ones, have one step."""
 
@@ -80,33 +77,30 @@ class Place:
             sizes.insert(leading + axis, 1)
         return values.reshape(sizes)
 
-    def turned(self, explanation: Explanation) -> Explanation:
-        """Return an explanation whose axes come in the order of the layer's."""
-        order = self.order
-        if order == tuple(range(len(order))):
-            return explanation
-        count = len(order)
-
-        def moved(values: Any) -> Any:
-            first = values.ndim - count
-            return values.transpose((*range(first), *(first + n for n in order)))
-
-        return replace(
-            explanation,
-            values=moved(explanation.values),
-            axes=(*explanation.leading, *(explanation.space[n] for n in order)),
-            grid=_in_order(explanation.grid, order),
-            image=_in_order(explanation.image, order),
-            companions={name: moved(one) for name, one in explanation.companions.items()},
-        )
+    def turned(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of a map with its axes in the order of the layer's."""
+        return in_order(record, self.order)
 
 
-def _in_order(grid: Grid, order: Sequence[int]) -> Grid:
-    return Grid(
-        tuple(grid.shape[n] for n in order),
-        tuple(grid.scale[n] for n in order),
-        tuple(grid.offset[n] for n in order),
-    )
+def in_order(record: dict[str, Any], order: Sequence[int]) -> dict[str, Any]:
+    """Return the record of a map with the axes of its grid in an order, given by their numbers."""
+    if tuple(order) == tuple(range(len(order))):
+        return record
+
+    def moved(of_axes: Sequence[Any]) -> list[Any]:
+        before = len(of_axes) - len(order)
+        return [*of_axes[:before], *(of_axes[before + n] for n in order)]
+
+    return {
+        **record,
+        "axes": moved(record["axes"]),
+        "shape": moved(record["shape"]),
+        "space": moved(record["space"]),
+        **{which: {name: moved(one) for name, one in record[which].items()}
+           for which in ("grid", "image_grid")},
+        "companions": {name: {**one, "shape": moved(one["shape"])}
+                       for name, one in record["companions"].items()},
+    }  # fmt: skip
 
 
 def one_step_axes(record: Mapping[str, Any], ndim: int) -> tuple[int, ...]:

@@ -11,13 +11,14 @@ import numpy as np
 
 from napari_neuroscope.engine.colours import limits
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation import Explanation
 from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.saving.reading import Result
 from napari_neuroscope.engine.saving.record import KEY, explanation_in
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.viewer.geometry import Placement
 from napari_neuroscope.viewer.overlays import LayerData, layer_data
-from napari_neuroscope.viewer.place import ONE_STEP, one_step_axes
+from napari_neuroscope.viewer.place import ONE_STEP, Place, in_order, one_step_axes
 
 _LOOKS = {
     "image": ("name", "visible", "opacity", "blending", "contrast_limits", "gamma",
@@ -96,6 +97,13 @@ def result_of(layer: LayerData, labels: Sequence[LayerData] = ()) -> Result:
         if not np.array_equal(getattr(source, name), np.eye(len(getattr(source, name))))
     }
     look = {**_look(layer), **turned, "axis_labels": list(source.axis_labels), "companions": looks}
+    order = _order_in_file(record, single)
+    if order != tuple(range(len(order))):
+        # The axes of space are a file's last; how they came in the layer is told.
+        look["axis_order"] = list(order)
+        record, values = in_order(record, order), _last_in_order(values, order)
+        companions = {name: _last_in_order(one, order) for name, one in companions.items()}
+        spacing = spacing.along(record["space"])
     return Result(explanation_in(record, values, companions), spacing, look)
 
 
@@ -103,10 +111,12 @@ def layers_of(result: Result) -> list[LayerData]:
     """Return a saved explanation as layer data, which look as they did when they were saved."""
     explanation, look = result.explanation, dict(result.look)
     spacing = (result.spacing or Spacing.of_pixels(explanation.space)).along(explanation.space)
+    place = _place_in_layer(explanation, look.pop("axis_order", None))
+    back = [(*place.stack, *place.space).index(n) for n in range(place.ndim)]
     source: dict[str, Any] = {
-        "scale": spacing.steps,
-        "translate": spacing.origin,
-        "units": spacing.units,
+        "scale": [spacing.steps[n] for n in back],
+        "translate": [spacing.origin[n] for n in back],
+        "units": [spacing.units[n] for n in back],
         **{name: look.pop(name) for name in (*_TURNED, "axis_labels") if name in look},
     }
     companions = look.pop("companions", {})
@@ -117,12 +127,14 @@ def layers_of(result: Result) -> list[LayerData]:
     else:
         shown = np.asarray(explanation.values)
     labels = {name: np.asarray(one) for name, one in explanation.companions.items()}
-    layers = layer_data(replace(explanation, values=shown, companions=labels), source)
+    layers = layer_data(replace(explanation, values=shown, companions=labels), source, place)
     values, attributes, kind = layers[0]
     if large:
         several = len(result.levels) > 1
         attributes["multiscale"] = several
-        layers[0] = (list(result.levels) if several else explanation.values, attributes, kind)
+        levels = [place.laid(one, len(explanation.leading))
+                  for one in (result.levels if several else [explanation.values])]  # fmt: skip
+        layers[0] = (levels if several else levels[0], attributes, kind)
     if explanation.method != "input" and (large or explanation.leading):
         # One contrast for all maps of a stack: nothing follows the sliders here.
         most = np.array([result.most]) if large else values
@@ -148,7 +160,8 @@ def _names_of(
     labels = [str(one) for one in attributes.get("axis_labels") or ()]
     names = [labels[first + n] for n in single if first + n < len(labels)]
     distinct = len(set(names)) == len(single) and not set(names) & set(record["axes"])
-    numbered = [f"axis {n}" for n in range(len(single))]
+    free = (f"axis {n}" for n in range(len(record["axes"]) + len(single)))
+    numbered = [name for name in free if name not in record["axes"]][: len(single)]
     return names if distinct and not any(n.lstrip("-").isdigit() for n in names) else numbered
 
 
@@ -167,6 +180,34 @@ def _with_single(
             for said, one in (("shape", 1), ("scale", 1.0), ("offset", 0.0)):
                 grid[said].insert(at, one)
     return {**record, "axes": axes, "space": space, **grids}
+
+
+def _order_in_file(record: Mapping[str, Any], single: Sequence[int]) -> tuple[int, ...]:
+    """Return a layer's axes, behind the leading ones, as they come in a file.
+
+    Those of a stack come first, then those of one step, the axes of space last.
+    """
+    stack = record.get("planes", {}).get("axes", ())
+    numbers = range(len(record["space"]))
+    named = dict(enumerate(record["space"]))
+    of_stack = [n for n in numbers if named[n] in stack and n not in single]
+    of_one = [n for n in numbers if n not in of_stack and (n in single or named[n] not in "zyx")]
+    return (*of_stack, *of_one, *(n for n in numbers if n not in of_stack and n not in of_one))
+
+
+def _last_in_order(values: Any, order: Sequence[int]) -> Any:
+    """Return values with their last axes in an order."""
+    before = values.ndim - len(order)
+    return values.transpose((*range(before), *(before + n for n in order)))
+
+
+def _place_in_layer(explanation: Explanation, order: Sequence[int] | None) -> Place:
+    """Return which of a layer's axes those of a saved explanation are, behind the leading ones."""
+    count = len(explanation.space)
+    stack = len(explanation.provenance.get("planes", {}).get("axes", ()))
+    if order is None or sorted(order) != list(range(count)):
+        return Place.behind((), count - stack, stack)
+    return Place(tuple(order[stack:]), tuple(order[:stack]))
 
 
 def _source(attributes: Mapping[str, Any], record: Mapping[str, Any]) -> Placement:

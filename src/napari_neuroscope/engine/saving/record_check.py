@@ -180,6 +180,7 @@ _LOOK: dict[str, Test] = {
     "shear": _matrix,
     "affine": _matrix,
     "axis_labels": _list_of(_text, _MOST_AXES),
+    "axis_order": _list_of(_whole, _MOST_AXES),
 }
 
 
