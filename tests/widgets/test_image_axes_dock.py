@@ -14,6 +14,8 @@ from napari.layers import Image, Layer
 from torch import nn
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine import parts, pyramid, tiles
+from napari_neuroscope.engine.evolution import Evolution
 from napari_neuroscope.engine.grid import Grid
 from napari_neuroscope.viewer import growing
 from napari_neuroscope.viewer.in_view import window_in_view
@@ -89,7 +91,7 @@ def test_the_map_is_that_of_explain_and_lies_over_the_image(
     else:
         plane = image
     # By hand in the order that the network has, channels first.
-    first = [*("c" for _ in letters if "c" in letters[:1] or "c" in letters)][:1] + list(space)
+    first = [axis for axis in f"c{space}" if axis in letters]
     given = plane.transpose([letters.index(axis) for axis in first])
     straight = network_of(channels, space, image_axes="".join(first))
     expected = ns.explain(straight, given, "saliency", 1).values
@@ -233,3 +235,58 @@ def test_a_map_from_outside_takes_an_index_on_the_first_axes(rng: np.random.Gene
     assert data.shape == (1, 16, 20)
     assert attributes["translate"].tolist() == [6, 0, 0]
     assert explanation.grid == Grid.of_image((16, 20))
+
+
+def test_the_plot_and_the_tiles_follow_a_turned_image(viewer, opened, explained, qtbot) -> None:
+    """Maps of several layers are measured in a region, and laid out, along the image's own axes."""
+    network, image = network_of(3, image_axes="xyc"), image_of("xyc", 3)
+    viewer.add_image(image, name="turned", rgb=False)
+    painted = np.zeros((20, 16, 3), int)
+    painted[2:9, 4:12] = 1
+    viewer.add_labels(painted, name="ROI")
+    inspector = opened(sample=None, network=None)
+    inspector.add_network(network)
+    qtbot.waitUntil(inspector.ready, timeout=10_000)
+    layers = ["0", "1"]
+    inspector.choose_layers(layers)
+    inspector.choose_classes([1])
+    explained(inspector)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Evolution")
+    try:
+        dock._region.setCurrentText("ROI: all labels")
+        qtbot.waitUntil(lambda: dock.evolution is not None, timeout=10_000)
+        made = ns.explain(network, image, "grad_cam", 1, layers)
+        expected = Evolution.of(made.values, layers, painted[..., 0].T > 0)
+        np.testing.assert_allclose(dock.evolution.share, expected.share, rtol=1e-5)
+        dock.show_side_by_side()
+        shape = viewer.layers["Side by side: image"].data.shape
+        assert shape[0] < shape[1], "two tiles in a row, each 20 by 16"
+    finally:
+        dock.close_work()
+
+
+def test_a_large_turned_image_grows_tile_by_tile(
+    viewer, opened, qtbot, monkeypatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(parts, "ONE_PASS", 100 * 100)
+    monkeypatch.setitem(tiles.DEFAULT_TILE, 2, 70)
+    monkeypatch.setattr(pyramid, "_ALONE", {2: 128})
+    monkeypatch.setattr(pyramid, "_COARSEST", 64)
+    image = rng.random((150, 130, 2), np.float32)
+    network = network_of(2, image_axes="xyc", input={"channels": 2, "value_range": [0, 1]})
+    layer = viewer.add_image(image, name="slide", rgb=False)
+    inspector = opened(sample=None, network=None)
+    inspector.add_network(network)
+    qtbot.waitUntil(inspector.ready, timeout=10_000)
+    inspector.choose_method("score_map")
+    inspector.choose_classes([1])
+    assert "tile by tile" in inspector.extent.note.text()
+    inspector.explain()
+    qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
+    (shown,) = maps(viewer)
+    assert shown.multiscale
+    expected = network.predict(image).scores[1]
+    np.testing.assert_allclose(np.asarray(shown.data[0])[..., 0], expected.T, atol=1e-5)
+    at = np.array([[-0.5, -0.5, 0], [149.5, 129.5, 0]])
+    for one in at:
+        np.testing.assert_allclose(shown.data_to_world(one)[:2], layer.data_to_world(one)[:2])
