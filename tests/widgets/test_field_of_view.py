@@ -18,7 +18,11 @@ from napari_neuroscope.viewer.overlays import KEY
 from napari_neuroscope.viewer.pixels import Pixels
 from napari_neuroscope.widgets.inspector import Inspector
 
-SPEC = {"task": "segmentation", "classes": ["sky", "car", "road"], "input": {"channels": 1}}
+# Of any size, so that a view is explained to its last row.
+SPEC = {
+    "task": "segmentation", "classes": ["sky", "car", "road"],
+    "input": {"channels": 1, "size": {"min": 1, "step": 1}},
+}  # fmt: skip
 PATIENCE_MS = 20_000
 SIDES = (150, 200)
 

@@ -102,7 +102,9 @@ def opened_on(viewer, qtbot, small) -> Iterator[Callable[..., Bench]]:
         viewer.add_image(slide() if data is None else data, name="slide", **attributes)
         _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
         model = Gated()
-        inspector.add_network(ns.wrap(model, SPEC, name="gated", device="cpu"))
+        network = ns.wrap(model, SPEC, name="gated", device="cpu")
+        model.largest = 0
+        inspector.add_network(network)
         qtbot.waitUntil(inspector.ready, timeout=PATIENCE_MS)
         inspector.choose_method("score_map")
         inspector.choose_classes([1])
