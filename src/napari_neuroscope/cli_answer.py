@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_neuroscope.cli_common import say
+from napari_neuroscope.cli_common import refuse_taken, say
 from napari_neuroscope.engine.errors import NeuroscopeError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_neuroscope.engine.network import Network, Prediction
     from napari_neuroscope.engine.preprocessing import Prepared
 
@@ -49,10 +51,7 @@ def refuse_picture(parsed: argparse.Namespace) -> None:
         raise NeuroscopeError("What the network gets is a picture of an image; add --image.")
     if out.suffix.lower() != ".png":
         raise NeuroscopeError(f"“{out.name}” is no name of a PNG; let it end in .png.")
-    if out.exists() and not parsed.force:
-        raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
-    if not out.absolute().parent.is_dir():
-        raise NeuroscopeError(f"The folder {out.absolute().parent} does not exist; make it first.")
+    refuse_taken(out, force=parsed.force)
 
 
 def say_answer(network: Network, path: Path, out: Path | None) -> None:
@@ -64,27 +63,22 @@ def say_answer(network: Network, path: Path, out: Path | None) -> None:
         Where the image can't be read, or doesn't fit the network.
     """
     from napari_neuroscope.engine.lazy_images import open_image
-    from napari_neuroscope.engine.tiled_default import spec_by_tiles
+    from napari_neuroscope.engine.tiled_default import tiled_for
     from napari_neuroscope.engine.tiles import by_tiles
 
     with open_image(path) as image:
         answer = network.predict(image)
-        tiled = by_tiles(network, image) or spec_by_tiles(network, image) is not None
+        tiled = by_tiles(network, image) or tiled_for(network, image) is not None
         prepared = None if tiled else network.prepare(image)
         whole = tuple(image.shape)
-        least_and_most = None if prepared is None else (image[...].min(), image[...].max())
-    rows = [("image", f"{_by(whole)}, {image.dtype}" + _range(least_and_most))]
+        values = None if prepared is None else np.asarray(image[...])
+    rows = [("image", f"{_by(whole)}, {image.dtype}" + ("" if values is None else _range(values)))]
     if prepared is None:
         rows.append(("gets", "tiles of it, of the size above"))
     else:
-        values = prepared.input
-        rows.append(
-            (
-                "gets",
-                f"{values.shape[0]} channels ({prepared.order}), {_by(values.shape[1:])}"
-                + _range((float(values.min()), float(values.max()))),
-            )
-        )
+        given = prepared.input
+        channels = f"{given.shape[0]} channels ({prepared.order}), {_by(given.shape[1:])}"
+        rows.append(("gets", channels + _range(given)))
     rows += [("note", note) for note in answer.notes]
     rows += [("answer", line) for line in _answers(network, answer)]
     say("", *(f"{label:<10}{value}" for label, value in rows))
@@ -126,8 +120,8 @@ def _write(prepared: Prepared, out: Path) -> None:
     write_whole(out, lambda part: Image.fromarray(picture).save(part, "PNG"))
 
 
-def _range(values: tuple[float, float] | None) -> str:
-    return "" if values is None else f", values {values[0]:.4g}..{values[1]:.4g}"
+def _range(values: np.ndarray | Tensor) -> str:
+    return f", values {float(values.min()):.4g}..{float(values.max()):.4g}"
 
 
 def _by(shape: tuple[int, ...]) -> str:

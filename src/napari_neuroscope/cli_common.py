@@ -132,3 +132,17 @@ def options(texts: Sequence[str]) -> dict[str, Any]:
                 f"The value of the option “{text:.80}” can't be read: {error}; put it in quotes."
             ) from error
     return found
+
+
+def refuse_taken(out: Path, *, force: bool) -> None:
+    """Refuse a place where nothing can be written, before anything is computed.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where something is there already, unless it is written over by `force`, or no folder is.
+    """
+    if out.exists() and not force:
+        raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
+    if not out.absolute().parent.is_dir():
+        raise NeuroscopeError(f"The folder {out.absolute().parent} does not exist; make it first.")

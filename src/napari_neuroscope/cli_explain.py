@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_neuroscope.cli_common import load, options, progress_bar, say, telling_warnings
+from napari_neuroscope.cli_common import (
+    load,
+    options,
+    progress_bar,
+    refuse_taken,
+    say,
+    telling_warnings,
+)
 from napari_neuroscope.engine.errors import NeuroscopeError, in_digits, nearest_names
 from napari_neuroscope.engine.files import limits
 
@@ -25,10 +32,7 @@ def _refuse_out(out: Path, *, force: bool) -> None:
         raise NeuroscopeError(
             f"“{out.name}” ends in no known kind of file; {nearest_names(out.suffix, SUFFIXES)}"
         )
-    if out.exists() and not force:
-        raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
-    if not out.absolute().parent.is_dir():
-        raise NeuroscopeError(f"The folder {out.absolute().parent} does not exist; make it first.")
+    refuse_taken(out, force=force)
 
 
 def _written(

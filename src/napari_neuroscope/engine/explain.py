@@ -41,7 +41,7 @@ from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, 
 from napari_neuroscope.engine.network import Network
 from napari_neuroscope.engine.preprocessing import as_array
 from napari_neuroscope.engine.target import ResolvedTarget, Target
-from napari_neuroscope.engine.tiled_default import spec_by_tiles
+from napari_neuroscope.engine.tiled_default import tiled_for
 from napari_neuroscope.engine.tiles import by_tiles
 from napari_neuroscope.engine.trace import Trace
 
@@ -110,15 +110,15 @@ def explain(
         Where something asked for does not exist or does not go together: one sentence.
     """
     image = in_read_order(image, network.spec, network.channels)
-    tiled = network.spec if by_tiles(network, image) else spec_by_tiles(network, image)
+    tiled = network if by_tiles(network, image) else tiled_for(network, image)
     if tiled is not None:
         from napari_neuroscope.engine.tiling import TILED, explain_tiled
 
-        by_itself = tiled is not network.spec
+        by_itself = tiled is not network
         if not by_itself or method in TILED:
             with suppress(NotByTilesError) if by_itself else nullcontext():
                 return explain_tiled(
-                    network.with_spec(tiled) if by_itself else network, image, method, target, layer,
+                    tiled, image, method, target, layer,
                     ground_truth=ground_truth, partial=partial, progress=progress, **options,
                 )  # fmt: skip
     # Passes turn gradients on where they need them; nothing else here is to be followed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -160,7 +161,4 @@ def _fineness(one: OfferedOutput, spec: ModelSpec) -> int:
     space = len(spec.input.space)
     if len(one.shape) < space + 2:
         return 0
-    found = 1
-    for n in one.shape[2:]:
-        found *= n
-    return found
+    return math.prod(one.shape[2:])

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.network import Network
 
 
-def spec_by_tiles(network: Network, image: Any) -> ModelSpec | None:
-    """Return the spec by which a network of one size is run tile by tile on a larger image.
+def tiled_for(network: Network, image: Any) -> Network | None:
+    """Return the network as it is run tile by tile, for an image larger than its one size.
 
     None where the image is not larger, its spec says what to do, or it is not convolutional.
     """
     if not _is_open(network) or not is_larger(network.spec, image, network.channels):
         return None
-    return network.spec_of_tiles
+    return network.tiled
 
 
 def find_spec_of_tiles(network: Network) -> ModelSpec | None:
