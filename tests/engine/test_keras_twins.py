@@ -190,6 +190,15 @@ def test_a_maximum_is_not_guided_and_says_so(image: np.ndarray) -> None:
         )
 
 
+def test_arithmetic_that_may_be_an_activation_is_said(image: np.ndarray) -> None:
+    network = as_network(same_weights(functional(layers.Lambda(keras.ops.square, name="squares"))))
+    with (
+        pytest.warns(ns.NeuroscopeWarning, match="no activation was found"),
+        pytest.warns(ns.NeuroscopeWarning, match="squares.* can't be told"),
+    ):
+        ns.explain(network, image, "guided_backprop", 1)
+
+
 def test_a_network_without_activations_is_not_guided(image: np.ndarray) -> None:
     network = as_network(same_weights(functional(lambda x: x)))
     with pytest.warns(ns.NeuroscopeWarning, match="no activation was found"):
@@ -237,6 +246,29 @@ ACTIVATIONS: dict[str, tuple[Any, Any]] = {
     "hard_silu": (nn.Hardswish, "hard_silu"),
     "log_sigmoid": (nn.LogSigmoid, "log_sigmoid"),
     "prelu": (nn.PReLU, lambda: layers.PReLU(shared_axes=[1, 2, 3])),
+    **{
+        f"{name} by hand": (there, lambda here=here: layers.Lambda(here))
+        for name, (there, here) in {
+            "silu": (nn.SiLU, lambda x: x / (1 + keras.ops.exp(-x))),
+            "mish": (
+                nn.Mish,
+                lambda x: x * keras.ops.tanh(keras.ops.log(1 + keras.ops.exp(x))),
+            ),
+            "gelu": (nn.GELU, lambda x: x * 0.5 * (1 + keras.ops.erf(x / 2**0.5))),
+            "hardswish": (nn.Hardswish, lambda x: x * keras.ops.clip(x + 3, 0, 6) / 6),
+            "relu": (nn.ReLU, lambda x: x * keras.ops.cast(x > 0, "float32")),
+            "relu by abs": (nn.ReLU, lambda x: (x + keras.ops.abs(x)) / 2),
+            "leaky": (lambda: nn.LeakyReLU(0.1), lambda x: keras.ops.where(x > 0, x, 0.1 * x)),
+            "leaky by maximum": (
+                lambda: nn.LeakyReLU(0.1),
+                lambda x: keras.ops.maximum(x, 0.1 * x),
+            ),
+            "softplus": (nn.Softplus, lambda x: keras.ops.log(1 + keras.ops.exp(x))),
+            "sigmoid": (nn.Sigmoid, lambda x: 1 / (1 + keras.ops.exp(-x))),
+            "tanh": (nn.Tanh, lambda x: 1 - 2 / (1 + keras.ops.exp(2 * x))),
+            "log_sigmoid": (nn.LogSigmoid, lambda x: -keras.ops.softplus(-x)),
+        }.items()
+    },
 }
 
 

@@ -289,6 +289,10 @@ class Trace:
         gradient, count = self._guided[target.key]
         return self._unscaled(gradient[0], target), count
 
+    def guided_notes(self) -> tuple[str, ...]:
+        """Say what guided gradients of this image are not guided through."""
+        return tuple(self._run.guided_notes(self._graph))
+
     def relevance(
         self, targets: Sequence[ResolvedTarget], rule: RelevanceRule
     ) -> Iterator[tuple[Tensor, Tensor]]:

@@ -117,6 +117,10 @@ class Run:
         """
         raise NeuroscopeError("The network's framework can't guide backpropagation.")
 
+    def guided_notes(self, layers: LayerGraph) -> list[str]:
+        """Say what the last guided gradient was not guided through, by the names of layers."""
+        return []
+
 
 @dataclass(frozen=True)
 class RelevanceRule:

@@ -39,6 +39,7 @@ from napari_neuroscope.engine.files.free_memory import free_memory
 from napari_neuroscope.engine.frameworks import keras_graph
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
+from napari_neuroscope.engine.frameworks.guided_notes import unguided_notes
 from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
 from napari_neuroscope.engine.frameworks.keras_files import KINDS, load_keras
 from napari_neuroscope.engine.frameworks.keras_input import (
@@ -254,6 +255,9 @@ class KerasRun(Run):
         gradient = _gradient(made.of[0])
         values = self._run(made, seed, [gradient], "guided")
         return self._of_input(_to_torch(values[gradient.name], self._framework.device)), count
+
+    def guided_notes(self, layers: LayerGraph) -> list[str]:
+        return unguided_notes(self._traced.unguided(), ())
 
 
 def _gradient(gradient: Any) -> Any:
@@ -604,13 +608,7 @@ class KerasFramework(Framework):
                 f"answer would be wrong; use the network as it was before it was saved or "
                 f"compiled, or Saliency."
             )
-        unguided = traced.unguided()
-        if not unguided:
-            return []
-        return [
-            f"{', '.join(unguided[:3])}{', …' if len(unguided) > 3 else ''} can't be told from "
-            f"other arithmetic and passes the plain gradient: the map is only guided elsewhere"
-        ]
+        return []
 
 
 def _consumers(traced: Traced, call: Call) -> list[str]:

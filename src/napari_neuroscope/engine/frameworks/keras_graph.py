@@ -1,4 +1,4 @@
-"""TensorFlow graphs: run operation by operation, pulled back through, cut and guided.
+"""TensorFlow graphs: run operation by operation, pulled back through and cut.
 
 A model is traced once for each size of input. Its graph, with the graph of its gradients, is then
 run here, one operation after the other: so one forward pass keeps just what any later backward
@@ -8,7 +8,7 @@ pass needs, layers can be looked at as they pass, and work stops where it is tol
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -23,16 +23,6 @@ NONLINEAR = {
 CLIPPING = {"Maximum", "Minimum", "ClipByValue"}
 """Operations that may be activations, and can't be told from other arithmetic."""
 
-# These make an activation only together with others, as the erf in a GELU.
-_PARTS = CLIPPING | {
-    "Erf", "Erfc", "Exp", "Expm1", "Log1p", "Select", "SelectV2", "Greater", "GreaterEqual", "Less",
-    "LessEqual", "Abs", "Sign",
-}  # fmt: skip
-_POINTWISE = NONLINEAR | _PARTS | {
-    "Add", "AddV2", "AddN", "Sub", "Mul", "MulNoNan", "Div", "RealDiv", "DivNoNan", "Neg", "Pow",
-    "Square", "Sqrt", "Rsqrt", "Reciprocal", "Log", "Identity", "IdentityN", "Cast", "BiasAdd",
-    "SquaredDifference", "StopGradient", "LogicalAnd", "LogicalOr", "LogicalNot",
-}  # fmt: skip
 CALLS = {
     "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile",
     "Case", "StatelessCase",
@@ -43,7 +33,6 @@ _FINAL = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 _SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
 _LARGEST_FOLDED = 1 << 14
 _MOST_PLANS = 64
-_LARGEST_HALF = 65504
 
 
 def same_place(op: Any) -> bool:
@@ -383,92 +372,7 @@ def _ends_log_sigmoid(op: Any) -> bool:
     )
 
 
-def _is_limit(op: Any) -> bool:
-    """Whether a clipping only keeps values to what a type can hold."""
-    import tensorflow as tf
-
-    if op.type not in CLIPPING:
-        return False
-    values = [tf.get_static_value(tensor) for tensor in op.inputs]
-    return any(v is not None for v in values) and all(
-        v is None or bool((abs(v.astype("float64")) >= _LARGEST_HALF).all()) for v in values
-    )
-
-
-# --- guided backpropagation -----------------------------------------------------------------------
-
-
-def activations(graph: Graph, until: int) -> tuple[dict[str, Any], list[Any]]:
-    """Return the pointwise nonlinearities of a graph, and clippings that may be some.
-
-    Many are made of several operations: x · sigmoid(x). Such a one has one way in and one way
-    out: all its ways lead back to one tensor by pointwise operations. It is guided where it ends,
-    and not inside.
-    """
-    guided: dict[str, Any] = {}
-    clippings: dict[str, Any] = {}
-    parts: set[str] = set()
-    # The nearest operation that all ways back go through, for those made of pointwise ones.
-    above: dict[str, str | None] = {}
-
-    def way_up(name: str) -> list[str]:
-        way = [name]
-        while (name := above.get(name) or "") != "":
-            way.append(name)
-        return way
-
-    for op in graph.graph.get_operations()[:until]:
-        if op.name not in graph.from_input or op.type not in _POINTWISE:
-            continue
-        sources = list(dict.fromkeys(t.op.name for t in op.inputs if graph.depends(t)))
-        if not sources:
-            continue
-        ways = [way_up(source) for source in sources]
-        meeting = next((n for n in ways[0] if all(n in way for way in ways[1:])), None)
-        above[op.name] = meeting
-        inside = [n for way in ways for n in way[: way.index(meeting)]] if meeting else []
-        if op.type in NONLINEAR:
-            guided[op.name] = op
-        elif _ends_log_sigmoid(op):
-            guided.pop(sources[0], None)
-            guided[op.name] = op
-        elif len(sources) > 1 and any(n in guided or n in parts for n in inside):
-            for name in inside:
-                guided.pop(name, None)
-                clippings.pop(name, None)
-                parts.discard(name)
-            guided[op.name] = op
-        elif op.type in _PARTS and not _is_limit(op):
-            parts.add(op.name)
-            # To clip what was just guided changes nothing: both let the same gradient through.
-            if op.type in CLIPPING and not any(s in guided or s in parts for s in sources):
-                clippings[op.name] = op
-    return guided, list(clippings.values())
-
-
-class Guide:
-    """Makes the activations of a graph pass back positive gradient only, when it is told to."""
-
-    def __init__(self, graph: Graph, guided: Iterable[Any]) -> None:
-        self.on = False
-        self.count = 0
-        from tensorflow.python.framework import ops
-
-        for op in guided:
-            # On the operation itself: names of gradients are shared by the whole process, and so
-            # can't be said of an addition that ends an activation.
-            op._gradient_function = self._guided(ops.get_gradient_function(op))
-
-    def _guided(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        import tensorflow as tf
-
-        def gradient(op: Any, *gradients: Any) -> Any:
-            if self.on:
-                self.count += 1
-                gradients = (tf.nn.relu(gradients[0]), *gradients[1:])
-            return plain(op, *gradients)
-
-        return gradient
+# --- gradients --------------------------------------------------------------------------------
 
 
 class Gradients:

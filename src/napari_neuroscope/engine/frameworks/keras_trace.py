@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress
 from napari_neuroscope.engine.frameworks import keras_graph
+from napari_neuroscope.engine.frameworks.activation_search import Activations
+from napari_neuroscope.engine.frameworks.keras_guided import Guide, activations
 from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.layers import Kind
 from napari_neuroscope.engine.spec import ModelSpec
@@ -401,12 +403,12 @@ class Traced:
         return found
 
     @cached_property
-    def _activations(self) -> tuple[dict[str, Any], list[Any]]:
-        return keras_graph.activations(self.graph, self._size)
+    def _activations(self) -> Activations:
+        return activations(self.graph, [self.output, self.end])
 
     @cached_property
-    def _guide(self) -> keras_graph.Guide:
-        return keras_graph.Guide(self.graph, self._activations[0].values())
+    def _guide(self) -> Guide:
+        return Guide(self.graph, map(str, self._activations.parts))
 
     @cached_property
     def gradients(self) -> tuple[keras_graph.Gradients, dict[str | None, Any]]:
@@ -434,9 +436,19 @@ class Traced:
         return [tensor for tensor in needed if tensor is not self.graph.x]
 
     def unguided(self) -> list[str]:
-        """Return the layers that clip, which guided backpropagation does not touch."""
-        makers = [self.recorder.maker(op) for op in self._activations[1]]
-        return list(dict.fromkeys(call.name for call in makers if call is not None))
+        """Return what may be an activation or arithmetic, and is not guided: layers, by name."""
+        found = self._activations
+        names = sorted({*found.clippings, *found.unclear}, key=self._place)
+        return list(
+            dict.fromkeys(self._title(self.graph.graph.get_operation_by_name(n)) for n in names)
+        )
+
+    def _place(self, name: Any) -> int:
+        return self.graph.place(self.graph.graph.get_operation_by_name(name))
+
+    def _title(self, op: Any) -> str:
+        maker = self.recorder.maker(op)
+        return _snake(op.type) if maker is None else maker.name
 
     @cached_property
     def opaque(self) -> list[str]:

@@ -20,10 +20,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge, get_gradient_edge, saved_tensors_hooks
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -43,13 +42,21 @@ from napari_neuroscope.engine.frameworks.base import (
     Run,
     to_axes,
 )
+from napari_neuroscope.engine.frameworks.guided_notes import unguided_notes
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.frameworks.torch_attention import AttentionKeeper
 from napari_neuroscope.engine.frameworks.torch_compiled import run_eagerly
 from napari_neuroscope.engine.frameworks.torch_custom_functions import runs_in_custom_function
+from napari_neuroscope.engine.frameworks.torch_elementwise import ElementwiseRecorder
 from napari_neuroscope.engine.frameworks.torch_files import KINDS, load_torch
 from napari_neuroscope.engine.frameworks.torch_graph import guard_batch_norms, nodes_behind
+from napari_neuroscope.engine.frameworks.torch_guided import (
+    Guide,
+    GuidedMode,
+    Guides,
+    ordered,
+)
 from napari_neuroscope.engine.frameworks.torch_names import CallNames
 from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
 from napari_neuroscope.engine.frameworks.torch_precision import full_precision
@@ -640,6 +647,29 @@ class _Nodes(_Keeper):
         return max(self._storages.values(), default=0)
 
 
+class _ActivationNames(_Keeper):
+    """Know by what name a person knows the nodes of the autograd graph."""
+
+    def __init__(self, cut: str | None) -> None:
+        super().__init__((), (), cut)
+        self.names: dict[Any, str] = {}
+
+    def leave(self, call: _Call) -> None:
+        super().leave(call)
+        node = None if call.output is None else call.output.grad_fn
+        if node is not None and call.kind != "block":
+            self.names[node] = call.name
+        elif node is not None:
+            # Of blocks that end with it, the smallest.
+            self.names.setdefault(node, call.name)
+
+    def pass_through(self, operation: str, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        block = self.recorder.running
+        for output in outputs:
+            if output.grad_fn is not None:
+                self.names[output.grad_fn] = f"{operation} in {block}" if block else operation
+
+
 # --- going on from a layer ----------------------------------------------------------------------
 
 
@@ -869,20 +899,6 @@ def _speaking(what: str, x: Tensor, spec: ModelSpec) -> Iterator[None]:
 
 # --- gradients ------------------------------------------------------------------------------------
 
-_aten = torch.ops.aten
-_POINTWISE_BACKWARD = {
-    getattr(_aten, name)
-    for name in (
-        "threshold_backward", "hardtanh_backward", "leaky_relu_backward", "elu_backward",
-        "gelu_backward", "silu_backward", "mish_backward", "hardswish_backward",
-        "hardsigmoid_backward", "softplus_backward", "rrelu_with_noise_backward",
-        "_prelu_kernel_backward", "sigmoid_backward", "tanh_backward", "log_sigmoid_backward",
-        "softshrink_backward", "hardshrink_backward",
-    )
-    if hasattr(_aten, name)
-}  # fmt: skip
-
-
 _NO_GRADIENT = (
     "The network's answer has no gradient: somewhere it detaches, rounds, or runs under "
     "torch.no_grad(); only scores and activations can be shown of it."
@@ -892,22 +908,6 @@ _NO_GRADIENT = (
 def _edge_of(tensor: Tensor) -> GradientEdge | None:
     """Return where a tensor is in the autograd graph."""
     return get_gradient_edge(tensor) if tensor.requires_grad else None
-
-
-class _Guided(TorchDispatchMode):
-    """Let only positive gradient into every pointwise nonlinearity that a backward pass meets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        if function.overloadpacket in _POINTWISE_BACKWARD:
-            self.count += 1
-            args = (args[0].clamp(min=0), *args[1:])
-        return function(*args, **(kwargs or {}))
 
 
 class TorchRun(Run):
@@ -920,6 +920,8 @@ class TorchRun(Run):
         self._batched = "b" in spec.input.axes
         self._edges = {n: kept.edge for n, kept in keeper.kept.items() if kept.edge is not None}
         self._splits: dict[tuple[str, ...], tuple[list[str], dict[Any, list[str]]]] = {}
+        self._cut = keeper.cut
+        self._guide, self._guided = Guide(), GuidedMode()
         self.output = output.detach()
         self.scores = keeper.scores.value if keeper.scores else None
         self.activations = {n: self._with_batch(kept.value) for n, kept in keeper.kept.items()}
@@ -1039,9 +1041,41 @@ class TorchRun(Run):
         return ends, {node: names for node, names in at_node.items() if goes_on[node]}
 
     def guided_gradient(self, seed: Tensor) -> tuple[Tensor, int]:
-        with _Guided() as guided:
-            found = self._pull_back(seed, [self._x])[0]
+        passed, guide, nodes = self, *self._known_guide()
+        if guide is None:
+            self._framework.recorded(self._x, self._spec, self._cut, saving=False)
+            guide, nodes = self._known_guide()
+        if guide is None:
+            # It ran otherwise before, as what is scripted does until it is warm.
+            passed = self._framework.recorded(self._x, self._spec, self._cut, saving=True)
+            guide, nodes = passed._known_guide()
+        assert guide is not None
+        guided = GuidedMode()
+        with guided.following(guide.plan, nodes):
+            found = passed._pull_back(seed, [passed._x])[0]
+        self._guide, self._guided = guide, guided
         return torch.zeros_like(self._x) if found is None else found, guided.count
+
+    def learn(self, recorder: ElementwiseRecorder, names: Mapping[Any, str]) -> None:
+        """Let the framework know what was recorded of this pass."""
+        if self._end is not None:
+            nodes = ordered([self._end.node])
+            self._framework.guides.learn(recorder, nodes, self._x.shape, names)
+
+    def _known_guide(self) -> tuple[Guide | None, list[Any]]:
+        if self._end is None:
+            return Guide(), []
+        nodes = ordered([self._end.node])
+        return self._framework.guides.known(nodes, self._x.shape), nodes
+
+    def guided_notes(self, layers: LayerGraph) -> list[str]:
+        guide, guided = self._guide, self._guided
+        # What runs inside of a reentrant checkpoint has no gradient, and is told of by `guided`.
+        clipping = [n for n, i in layers.items() if i.operation in _UNGUIDED and i.differentiable]
+        unclear = [name for name in clipping if name not in guide.inside]
+        return unguided_notes(
+            [*unclear, *guide.unclear, *guided.unclear], [*guide.hiding, *guided.hiding]
+        )
 
     def _pull_back(
         self, seed: Tensor, inputs: list[Any], *, last: bool = False
@@ -1090,6 +1124,10 @@ class TorchRun(Run):
             ]
         finally:
             self._x.grad = None
+
+
+def _nothing(_: Any) -> Any:
+    return None
 
 
 def _goes_through(end: GradientEdge, kind: str) -> bool:
@@ -1159,6 +1197,7 @@ class TorchFramework(Framework):
         self._held = False
         self._ran_others = False
         self._side_effects = SideEffects(model)
+        self.guides = Guides()
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -1411,6 +1450,24 @@ class TorchFramework(Framework):
             leaf, end, recorder.tape, held, nbytes=nodes.nbytes, largest=nodes.largest
         )
 
+    def recorded(self, x: Tensor, spec: ModelSpec, cut: str | None, *, saving: bool) -> TorchRun:
+        """Run a pass whose every operation is looked at, and learn from it what can be guided.
+
+        Without `saving` it can't be gone back, and takes little memory.
+        """
+        names = _ActivationNames(cut)
+        with self.lock, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
+            leaf = x.detach().clone().requires_grad_()
+            recorder = ElementwiseRecorder([leaf])
+            if not saving:
+                stack.enter_context(saved_tensors_hooks(_nothing, _nothing))
+            stack.enter_context(recorder)
+            output = self._forward(leaf, spec, names)
+            recorder.see(output)
+        run = TorchRun(self, spec, leaf, output, names)
+        run.learn(recorder, names.names)
+        return run
+
     def attention(self, x: Tensor, spec: ModelSpec) -> list[Tensor]:
         nothing = _Keeper((), (), None)
         with self.lock, torch.no_grad(), AttentionKeeper(_operation) as keeper:
@@ -1517,13 +1574,7 @@ class TorchFramework(Framework):
                     f"“{path or type(module).__name__}” and its answer would be wrong; use the "
                     f"network as it was before torch.jit.script, or Saliency."
                 )
-        unguided = [name for name in layers if layers[name].operation in _UNGUIDED]
-        if not unguided:
-            return []
-        return [
-            f"{', '.join(unguided[:3])}{', …' if len(unguided) > 3 else ''} can't be told from "
-            f"other arithmetic and passes the plain gradient: the map is only guided elsewhere"
-        ]
+        return []
 
 
 def _with_batch(output: Tensor, given: Tensor, spec: ModelSpec) -> Tensor:

@@ -108,6 +108,7 @@ def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...
     """Return the guided gradient (channel, *space), and what is to be known of it."""
     notes = trace.network.guided_notes()
     gradient, count = trace.guided_gradient(target)
+    notes = (*notes, *trace.guided_notes())
     if not count:
         notes = (
             *notes,
@@ -131,8 +132,11 @@ def guided_backprop(
     """Fine structure that speaks for the class, by letting only positive gradient through.
 
     Every pointwise nonlinearity passes back R_in = max(R_out, 0) · f'(z): ReLU and its kin, and
-    the smooth ones (GELU, SiLU, sigmoid, tanh and others), however they are written. Returns
-    (*space) on the input's grid, or (channel, *space) where channels are kept.
+    the smooth ones (GELU, SiLU, sigmoid, tanh and others), however they are written: what a network
+    computes from each value of one tensor, as x · sigmoid(x) or by a custom Function, is one
+    activation f. What may as well be other arithmetic (a clamp, a power, exp alone) or can't be
+    looked into passes the plain gradient, and a note names it. Returns (*space) on the input's
+    grid, or (channel, *space) where channels are kept.
 
     Cost
     ----

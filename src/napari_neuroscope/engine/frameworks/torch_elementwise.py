@@ -1,0 +1,374 @@
+"""PyTorch: which operations of a pass compute each value from one other, also without a gradient.
+
+The autograd graph knows neither what a mask was computed from nor what happens inside of a custom
+Function or of scripted code. The operations themselves tell, as they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import get_gradient_edge
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from napari_neuroscope.engine.frameworks.activation_search import Operation, OperationKind
+
+Edge = tuple[Any, int]
+"""A node of the autograd graph, and the number of its output."""
+
+ACTIVATIONS = frozenset({
+    "relu", "threshold", "hardtanh", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish",
+    "hardswish", "hardsigmoid", "softplus", "rrelu_with_noise", "_prelu_kernel", "sigmoid", "tanh",
+    "log_sigmoid_forward", "softshrink", "hardshrink",
+})  # fmt: skip
+"""Operations whose way back is an operation of its own, which is guided wherever it runs."""
+
+_KINDS: dict[str, OperationKind] = {
+    **dict.fromkeys(ACTIVATIONS, "activation"),
+    **dict.fromkeys(("erf", "erfc", "sin", "cos", "tan", "asin", "acos", "atan", "asinh", "sinc",
+                     "logit", "special_log_ndtr"), "activation"),
+    **dict.fromkeys(("exp", "exp2", "expm1", "sinh", "cosh"), "exponential"),
+    **dict.fromkeys(("pow", "square", "sqrt", "rsqrt", "reciprocal", "abs", "log", "log2", "log10",
+                     "log1p", "acosh", "atanh", "float_power"), "power"),
+    **dict.fromkeys(("clamp", "clamp_min", "clamp_max", "maximum", "minimum", "fmax", "fmin"),
+                    "clipping"),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "sign", "sgn", "heaviside", "signbit",
+                     "logical_and", "logical_or", "logical_not", "logical_xor", "bitwise_and",
+                     "bitwise_or", "bitwise_not", "bitwise_xor", "isnan", "isinf", "floor", "ceil",
+                     "round", "trunc"), "comparison"),
+    **dict.fromkeys(("mul", "div", "true_divide", "addcmul", "addcdiv", "lerp", "hypot", "atan2",
+                     "logaddexp", "logaddexp2", "xlogy", "copysign"), "product"),
+    **dict.fromkeys(("add", "sub", "rsub", "neg", "where", "masked_fill", "clone", "detach",
+                     "alias", "view", "_unsafe_view", "expand", "slice", "_to_copy", "lift_fresh",
+                     "copy", "nan_to_num", "positive"), "linear"),
+    **dict.fromkeys(("convolution", "addmm", "mm", "bmm", "baddbmm", "addmv", "mv", "linear",
+                     "_convolution", "mkldnn_linear"), "weighted"),
+}  # fmt: skip
+# What of two tensors is a product, where only one of them varies.
+_OF_ONE: dict[str, OperationKind] = {
+    **dict.fromkeys(("logaddexp", "logaddexp2", "atan2"), "activation"),
+    **dict.fromkeys(("addcdiv", "hypot", "xlogy", "copysign"), "power"),
+}
+_MADE_ANEW = frozenset({
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros",
+    "new_ones", "new_full", "new_empty", "zero", "fill", "new_empty_strided",
+})  # fmt: skip
+_NONLINEAR = frozenset({"activation", "exponential", "power", "clipping", "comparison", "unknown"})
+# Norms compute powers too.
+_TELLING = _NONLINEAR - {"power"}
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What a tensor was computed from.
+
+    Attributes
+    ----------
+    sources
+        The values with a gradient that each of its own comes from, place by place; None where a
+        value comes from several places, or that isn't known.
+    direct
+        Those of them that the last operation took itself, and of the others their sources.
+    masks
+        Of the others their sources, and whether they are nonlinear functions of them.
+    kinds
+        Of the operations without a gradient that lead to it, and of the last.
+    """
+
+    sources: frozenset[Edge] | None
+    kind: OperationKind
+    operation: str
+    direct: tuple[Edge, ...] = ()
+    masks: tuple[tuple[frozenset[Edge], bool], ...] = ()
+    kinds: frozenset[str] = frozenset()
+
+
+class ElementwiseRecorder(TorchDispatchMode):
+    """Remember what each tensor of a pass was computed from; the values are not kept.
+
+    Parameters
+    ----------
+    leaves
+        What the pass begins with, with a gradient.
+    """
+
+    def __init__(self, leaves: Iterable[Tensor]) -> None:
+        super().__init__()
+        self._leaves: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        for leaf in leaves:
+            node, number, *_ = get_gradient_edge(leaf)
+            self._leaves[leaf] = node, number
+        self._origins: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._versions: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._of_nodes: dict[Any, _Origin | None] = {}
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        # Before it runs: it may write on what it is given.
+        origins = [self._origin_of(tensor) for tensor in given]
+        shapes = [tensor.shape for tensor in given]
+        output = function(*args, **kwargs)
+        name = function.overloadpacket.__name__
+        name = name if name.startswith("_") else name.rstrip("_")
+        if name in _MADE_ANEW or all(origin is None for origin in origins):
+            for tensor in _tensors(output):
+                self._origins.pop(tensor, None)
+            return output
+        outside = function.namespace not in ("aten", "prims")
+        for number, tensor in enumerate(_tensors(output)):
+            kind: str = _KINDS.get(name, "other") if not number else "other"
+            if name == "pow" and origins[0] is None:
+                kind = "exponential"
+            elif name == "copy":
+                origins[0] = None
+            elif name == "index_put" and _fills_by_mask(args):
+                kind = "linear"
+            if outside:
+                single = _is_elementwise(function, args, kwargs, tensor)
+                kind = "activation" if single else "unknown"
+            varying = sum(origin is not None for origin in origins)
+            if varying == 1 and kind in ("product", "linear"):
+                kind = _slope(name, args, [o is not None for o in origins])
+            same = all(
+                shape == tensor.shape
+                for shape, origin in zip(shapes, origins, strict=True)
+                if origin is not None
+            )
+            self._origins[tensor] = _joined(name, kind, origins, elementwise=same)
+            self._versions[tensor] = _versions(tensor, given)
+        return output
+
+    def _origin_of(self, tensor: Tensor) -> _Origin | None:
+        """Return where a tensor comes from; None where that is not the input."""
+        if tensor.requires_grad:
+            self.see(tensor)
+            own = tensor.grad_fn, tensor.output_nr
+            edge: Edge | None = self._leaves.get(tensor) if tensor.is_leaf else own
+            # Other leaves are weights.
+            return edge and _Origin(frozenset([edge]), "linear", "", (edge,))
+        found = self._origins.get(tensor)
+        if found is not None and tensor._version not in self._versions[tensor]:
+            # Written on in a way that was not seen.
+            kinds = found.kinds | {"unknown"}
+            return _Origin(None, "other", found.operation, kinds=kinds)
+        return found
+
+    def see(self, tensor: Tensor) -> None:
+        """Take down where the node of a tensor with a gradient comes from."""
+        if tensor.grad_fn is not None and not tensor.output_nr:
+            self._of_nodes.setdefault(tensor.grad_fn, self._origins.get(tensor))
+
+    def operations(self, nodes: Iterable[Any]) -> tuple[list[Operation], set[Any], set[Any]]:
+        """Return nodes as operations, those that may hide an activation, and that may be one.
+
+        The values are known by their edges. `nodes` is in the order of the pass. What a mask was
+        computed from comes with them, though no gradient goes there.
+        """
+        operations: list[Operation] = []
+        hiding: set[Any] = set()
+        unclear: set[Any] = set()
+        done: set[Any] = set()
+        for node in nodes:
+            stack = [(node, False)]
+            while stack:
+                here, ready = stack.pop()
+                if here in done:
+                    continue
+                if not ready:
+                    stack.append((here, True))
+                    stack.extend((before, False) for before in self._nodes_before(here))
+                    continue
+                done.add(here)
+                operations.extend(self._as_operations(here))
+                if self._hides(here):
+                    hiding.add(here)
+                elif self._writes_by_mask(here):
+                    unclear.add(here)
+        return operations, hiding, unclear
+
+    def _nodes_before(self, node: Any) -> Iterator[Any]:
+        origin = self._of_nodes.get(node)
+        yield from (other for other, _ in node.next_functions if other is not None)
+        for sources, _ in () if origin is None else origin.masks:
+            yield from (other for other, _ in sources)
+
+    def _origin_of_node(self, node: Any) -> _Origin | None:
+        """Return where a node's values come from; None where that isn't known."""
+        origin = self._of_nodes.get(node)
+        if origin is None or (_is_whole(node) and origin.sources is None):
+            return origin
+        # Written through a view, a tensor has another node than it was computed by.
+        return origin if set(_taken(node)) <= set(_all_edges(origin)) else None
+
+    def _as_operations(self, node: Any) -> list[Operation]:
+        """Return the operations that a node stands for."""
+        origin = self._origin_of_node(node)
+        if origin is None:
+            return [Operation((node, 0), "other", _taken(node))]
+        if _is_whole(node):
+            return [_whole_operation(node, origin)]
+        return list(_single_operation(node, origin))
+
+    def _hides(self, node: Any) -> bool:
+        """Whether there may be an activation inside of a node that can't be told."""
+        origin = self._origin_of_node(node)
+        if not _is_whole(node):
+            return origin is not None and "unknown" in origin.kinds
+        return origin is None or (origin.sources is None and not origin.kinds.isdisjoint(_TELLING))
+
+    def _writes_by_mask(self, node: Any) -> bool:
+        """Whether a node is of ``x[x < 0] *= 0.1``, of more values than one tensor's."""
+        origin = self._origin_of_node(node)
+        return (
+            origin is not None
+            and origin.sources is None
+            and origin.operation in ("index_put", "masked_scatter")
+            and any(nonlinear for _, nonlinear in origin.masks)
+        )
+
+
+_CHECKPOINTS = {"CheckpointFunctionBackward"}
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, list | tuple):
+        for item in output:
+            if isinstance(item, Tensor):
+                yield item
+
+
+def _versions(output: Tensor, given: list[Tensor]) -> set[int]:
+    """Return what the count of changes of an answer will be once the operation is over."""
+    # What is written in place is counted then; a view has the count of what it is one of.
+    written = any(output is one for one in given)
+    memory = output.untyped_storage()._cdata
+    shared = [one._version for one in given if one.untyped_storage()._cdata == memory]
+    return {output._version + written, *(shared if not written else ())}
+
+
+def _joined(name: str, kind: str, origins: list[_Origin | None], *, elementwise: bool) -> _Origin:
+    """Return where the answer of an operation comes from that took tensors from `origins`."""
+    known = [origin for origin in origins if origin is not None]
+    kinds = frozenset({kind}.union(*(origin.kinds for origin in known)))
+    sources: frozenset[Edge] | None = None
+    if elementwise and kind not in ("other", "weighted", "unknown"):
+        every = [origin.sources for origin in known]
+        if None not in every:
+            sources = frozenset[Edge]().union(*(one for one in every if one is not None))
+    direct = tuple(edge for origin in known if not origin.operation for edge in origin.direct)
+    masks = tuple(
+        (origin.sources, not origin.kinds.isdisjoint(_NONLINEAR))
+        for origin in known
+        if origin.operation and origin.sources is not None
+    )
+    plain: Any = "other" if kind == "unknown" else kind
+    return _Origin(sources, plain, name, direct, masks, kinds)
+
+
+def _fills_by_mask(args: Any) -> bool:
+    """Whether ``x[mask] = values`` has a mask of x's shape."""
+    into, indices = args[0], args[1]
+    return len(indices) == 1 and indices[0].dtype == torch.bool and indices[0].shape == into.shape
+
+
+def _slope(name: str, args: Any, varies: list[bool]) -> str:
+    """Return the kind of arithmetic with one tensor that varies, and constants."""
+    if name == "neg":
+        return "flip"
+    if name not in ("mul", "div", "true_divide", "add", "sub", "rsub"):
+        return _OF_ONE.get(name, "linear")
+    tensors = iter(varies)
+    varying = [isinstance(arg, Tensor) and next(tensors) for arg in args[:2]]
+    if name.endswith(("div", "divide")) and not varying[0]:
+        return "power"
+    number = _number(args[1 if varying[0] else 0])
+    if number is None:
+        return "linear"
+    if name in ("add", "sub", "rsub"):
+        taken_away = name == "rsub" if varying[0] else name == "sub"
+        return "flip" if taken_away else "scalar"
+    return "flip" if number < 0 else "scalar" if number > 0 else "linear"
+
+
+def _number(value: Any) -> float | None:
+    """Return a constant that is one number, and nothing that was learnt."""
+    if isinstance(value, bool | int | float):
+        return float(value)
+    if (
+        isinstance(value, Tensor)
+        and value.numel() == 1
+        and not isinstance(value, nn.Parameter)
+        and not value.is_complex()
+    ):
+        return float(value)
+    return None
+
+
+def _is_elementwise(function: Any, args: Any, kwargs: Mapping[str, Any], output: Tensor) -> bool:
+    """Whether an operation of a package computes each value from one: others change, it does not."""
+    floats = [a for a in args if isinstance(a, Tensor) and a.is_floating_point()]
+    if len(floats) != 1 or floats[0].shape != output.shape or function._schema.is_mutable:
+        return False
+    given = floats[0]
+    kept = torch.arange(given.numel(), device=given.device).view(given.shape) % 3 == 0
+    changed = torch.where(kept, given, given.flip(tuple(range(given.ndim))) + 1)
+    again = function(*(changed if a is given else a for a in args), **kwargs)
+    return bool(torch.equal(again[kept], output[kept]))
+
+
+def _all_edges(origin: _Origin) -> Iterator[Edge]:
+    yield from origin.direct
+    for sources, _ in origin.masks:
+        yield from sources
+    yield from origin.sources or ()
+
+
+def _taken(node: Any) -> tuple[Edge, ...]:
+    return tuple((other, number) for other, number in node.next_functions if other is not None)
+
+
+def _is_whole(node: Any) -> bool:
+    """Whether a node is several operations: of a custom Function, or of scripted code."""
+    if node.name() in _CHECKPOINTS:
+        return False
+    return isinstance(node, BackwardCFunction) or is_scripted(node)
+
+
+def is_scripted(node: Any) -> bool:
+    """Whether a node is of code that TorchScript has made one of."""
+    return "DifferentiableGraph" in node.name()
+
+
+def _whole_operation(node: Any, origin: _Origin) -> Operation:
+    taken = _taken(node)
+    nonlinear = not origin.kinds.isdisjoint(_NONLINEAR)
+    kind: OperationKind = "linear"
+    if nonlinear:
+        kind = "activation" if len(set(taken)) == 1 else "product"
+    elif len(set(taken)) > 1:
+        kind = "product"
+    if origin.sources is None or origin.sources != set(taken):
+        kind = "other"
+    return Operation((node, 0), kind, taken)
+
+
+def _single_operation(node: Any, origin: _Origin) -> Iterator[Operation]:
+    sources: list[Any] = list(origin.direct)
+    for number, (edges, nonlinear) in enumerate(origin.masks):
+        key = node, f"mask {number}"
+        yield Operation(key, "comparison" if nonlinear else "linear", tuple(edges))
+        sources.append(key)
+    elementwise = origin.sources is not None
+    yield Operation((node, 0), origin.kind, tuple(sources), elementwise)
