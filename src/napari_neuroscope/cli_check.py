@@ -106,6 +106,8 @@ def _end(network: Network) -> str:
     """Return what a network answers that was not cut."""
     if network.end_was_measured:
         return "values of 0..1, taken for probabilities"
+    if network.end_was_told:
+        return "values of 0..1, as the package says"
     stated = network.stated.output.activation
     return f"{stated}, as stated" if stated in ("softmax", "sigmoid") else "scores"
 

@@ -1,12 +1,15 @@
-"""Whether a network answers probabilities whose activation is not seen: measured by trial inputs.
+"""Whether a network answers probabilities whose activation is not seen: said, or measured.
 
 Programs, functions and activations of other kinds, such as a hard sigmoid, show no end that could
-be cut; but what lies in 0..1 for all inputs is no logit.
+be cut; but what lies in 0..1 for all inputs is no logit. A package may say so of its network, and is
+then believed as far as the network agrees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -20,11 +23,21 @@ MEASURED = (
     "the network's answers lie in 0..1 for all inputs that were tried, and are taken for "
     "probabilities: if they are none, say output.activation: none"
 )
+TOLD = (
+    "the package says that the network's answers lie in 0..1, and they are taken for probabilities: "
+    "if they are none, say output.activation: none"
+)
+CONTRADICTED = (
+    "the package says that the network's answers lie in 0..1, but it gives others as well, and they "
+    "are taken for scores: if they are probabilities, say output.activation: sigmoid or softmax"
+)
 _SIGNED = 3.0
 # Of probabilities in half precision or whole numbers.
 _ROUNDED, _EXACT = 1e-2, 1e-3
 # Images in 0..1, of both signs, and in 0..255.
 _SCALES = (1.0, _SIGNED, 255.0, -255.0)
+# Of those, the scales that images have once they are normalised.
+_USUAL = 2
 
 
 def with_measured_end(
@@ -33,6 +46,8 @@ def with_measured_end(
     outputs: Outputs,
     ask: Callable[[Tensor], Tensor],
     x: Tensor,
+    *,
+    told: bool = False,
 ) -> ModelSpec:
     """Return the spec, with ``output.activation`` where the answers are probabilities.
 
@@ -46,9 +61,13 @@ def with_measured_end(
         Returns its answer to another input of the same shape.
     x
         The input (1, channel, *space).
+    told
+        Whether the network comes with the word that its answers lie in 0..1.
     """
     if layers.final_activation is not None or spec.output.activation is not None:
         return spec
+    if told:
+        return _with_told_end(spec, outputs, ask, x)
     if not _are_probabilities(outputs.raw):
         return spec
     if outputs.ends_in is not None and not _is_rounded(outputs.raw):
@@ -76,8 +95,26 @@ def with_measured_end(
     return spec.with_output(activation="softmax" if softmax else "sigmoid")
 
 
-def _are_probabilities(output: Tensor) -> bool:
-    return bool(torch.isfinite(output).all() and (output >= 0).all() and (output <= 1).all())
+def _with_told_end(
+    spec: ModelSpec, outputs: Outputs, ask: Callable[[Tensor], Tensor], x: Tensor
+) -> ModelSpec:
+    """Return the spec with an end in probabilities, unless an answer to a usual input is none."""
+    answers = [outputs.raw]
+    # What lies far from the images of training need not be answered within the range.
+    for trial in islice(_trials(x), _USUAL):
+        with suppress(NeuroscopeError):
+            answers.append(ask(trial))
+    if not all(_are_probabilities(answer, _EXACT) for answer in answers):
+        return spec
+    axis = spec.output.axis_of("c", min(1, outputs.raw.ndim - 1))
+    of_classes = outputs.raw.ndim > 0 and outputs.raw.shape[axis] > 1
+    softmax = of_classes and all(_sums_to_one(answer, axis, _ROUNDED) for answer in answers)
+    return spec.with_output(activation="softmax" if softmax else "sigmoid")
+
+
+def _are_probabilities(output: Tensor, tolerance: float = 0.0) -> bool:
+    within = (output >= -tolerance).all() and (output <= 1 + tolerance).all()
+    return bool(torch.isfinite(output).all() and within)
 
 
 def _is_rounded(output: Tensor) -> bool:

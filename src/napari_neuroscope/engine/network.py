@@ -39,7 +39,7 @@ from napari_neuroscope.engine.frameworks.base import (
 from napari_neuroscope.engine.grid import Grid, resample
 from napari_neuroscope.engine.inference import infer
 from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.measured_end import MEASURED, with_measured_end
+from napari_neuroscope.engine.measured_end import CONTRADICTED, MEASURED, TOLD, with_measured_end
 from napari_neuroscope.engine.output_choice import OutputChoice
 from napari_neuroscope.engine.output_finder import OutputFinder
 from napari_neuroscope.engine.outputs import Outputs
@@ -408,8 +408,12 @@ class Network:
         """
         choice = self.output_choice
         notes = (choice.in_words(),) if choice is not None and choice.is_of_several else ()
-        if self.end_was_measured:
-            notes = (*notes, MEASURED)
+        ends = (
+            (self.end_was_measured, MEASURED),
+            (self.end_was_told, TOLD),
+            (self.end_contradicts, CONTRADICTED),
+        )
+        notes = (*notes, *(words for holds, words in ends if holds))
         return notes if grid is None else (*notes, *self._finder.notes_of_place(grid, onto))
 
     @property
@@ -422,8 +426,29 @@ class Network:
     @property
     def end_was_measured(self) -> bool:
         """Whether its answers are taken for probabilities since trial inputs were answered so."""
-        measured = self.layers.final_activation is None and self.stated.output.activation is None
-        return measured and self.spec.output.activation in ("softmax", "sigmoid")
+        return self._end_is_unseen and not self._says_probabilities and self._has_end
+
+    @property
+    def end_was_told(self) -> bool:
+        """Whether its answers are taken for probabilities since its package says so."""
+        return self._end_is_unseen and self._says_probabilities and self._has_end
+
+    @property
+    def end_contradicts(self) -> bool:
+        """Whether its package says that its answers lie in 0..1, where they don't."""
+        return self._end_is_unseen and self._says_probabilities and not self._has_end
+
+    @property
+    def _end_is_unseen(self) -> bool:
+        return self.layers.final_activation is None and self.stated.output.activation is None
+
+    @property
+    def _has_end(self) -> bool:
+        return self.spec.output.activation in ("softmax", "sigmoid")
+
+    @property
+    def _says_probabilities(self) -> bool:
+        return self.published is not None and self.published.says_probabilities(self.spec)
 
     def undisturbed(self) -> AbstractContextManager[None]:
         """Hold the model as passes need it, and put it back as it was, once for several passes."""
@@ -474,7 +499,12 @@ class Network:
         grid = self._finder.grid_of_row(output, spec, layers, layers.input_shape)
         outputs = Outputs(output, None, spec, None, grid)
         self.spec = with_measured_end(
-            spec, layers, outputs, lambda inputs: self._adapter.output(inputs, spec, layers)[0], x
+            spec,
+            layers,
+            outputs,
+            lambda inputs: self._adapter.output(inputs, spec, layers)[0],
+            x,
+            told=self._says_probabilities,
         )
         count, names = outputs.count, self.spec.classes
         if count > limits.MOST_CLASSES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -140,8 +141,23 @@ class Step(_Node):
 _Steps = Annotated[tuple[Step, ...], Field(max_length=_FEW)]
 
 
+def _limits_of_values(value: Any) -> Any:
+    """Return the least and the greatest value where both are said; else None."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return None
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+_Range = Annotated[tuple[float, float] | None, BeforeValidator(_limits_of_values)]
+
+
 class _Data(_Node):
     type: _Name | None = None
+    range: _Range = None
 
 
 class Tensor(_Node):
@@ -164,6 +180,15 @@ class Tensor(_Node):
         """The type of its values."""
         first = self.data if isinstance(self.data, _Data) else next(iter(self.data), _Data())
         return first.type
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The least and the greatest value of all channels; None where they aren't said."""
+        channels = (self.data,) if isinstance(self.data, _Data) else self.data
+        ranges = [data.range for data in channels if data.range is not None]
+        if not ranges or len(ranges) < len(channels):
+            return None
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
 
     def axis(self, letter: str) -> Axis | None:
         """Return the axis of a letter."""
@@ -280,6 +305,7 @@ class _OldTensor(_Node):
     axes: _OldAxes
     shape: _OldSizes | _OldRule | _OldReference
     data_type: _Name | None = None
+    data_range: _Range = None
     halo: _OldSizes = ()
     preprocessing: _Steps = ()
     postprocessing: _Steps = ()
@@ -299,7 +325,7 @@ class _OldTensor(_Node):
         return {
             "id": self.name,
             "axes": axes,
-            "data": {"type": self.data_type},
+            "data": {"type": self.data_type, "range": self.data_range},
             "preprocessing": self.preprocessing,
             "postprocessing": self.postprocessing,
             "test_tensor": test,

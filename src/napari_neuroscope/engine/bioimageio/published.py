@@ -11,7 +11,7 @@ import numpy as np
 from napari_neuroscope.engine.bioimageio.description import Description, File, Tolerance
 from napari_neuroscope.engine.bioimageio.description import Tensor as Described
 from napari_neuroscope.engine.bioimageio.package import Package
-from napari_neuroscope.engine.bioimageio.steps import postprocessed
+from napari_neuroscope.engine.bioimageio.steps import changed, postprocessed
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files.told import reason_of, told_in_a_sentence
 from napari_neuroscope.engine.files.trust import UntrustedError
@@ -65,6 +65,14 @@ class Published:
         named = next((tensor for tensor in outputs if tensor.id == index), None)
         number = index if isinstance(index, int) and index < len(outputs) else 0
         return named or outputs[number]
+
+    def says_probabilities(self, spec: ModelSpec) -> bool:
+        """Whether the output that a spec chooses is said to lie in 0..1 as the network gives it."""
+        output = self.output(spec)
+        # What is said holds behind the postprocessing, and labels are no probabilities.
+        if changed(output.postprocessing) or not (output.type or "float").startswith("float"):
+            return False
+        return output.range is not None and 0 <= output.range[0] < output.range[1] <= 1
 
 
 @dataclass(frozen=True)

@@ -162,15 +162,20 @@ _KNOWN = (
 )
 
 
+def changed(steps: Sequence[Step]) -> list[str]:
+    """Return the steps that make other values of values."""
+    return [step.id for step in steps if step.id != "ensure_dtype"]
+
+
 def activation_of(steps: Sequence[Step]) -> str | None:
     """Return the activation that a postprocessing begins with, if any."""
-    first = next((step.id for step in steps if step.id != "ensure_dtype"), None)
-    return first if first in _ACTIVATIONS else None
+    names = changed(steps)
+    return names[0] if names and names[0] in _ACTIVATIONS else None
 
 
 def changes_after(steps: Sequence[Step]) -> list[str]:
     """Return what a postprocessing does besides an activation in the beginning."""
-    names = [step.id for step in steps if step.id != "ensure_dtype"]
+    names = changed(steps)
     return names[1:] if names and names[0] in _ACTIVATIONS else names
 
 
