@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-import napari_neuroscope as ns
 from napari_neuroscope.engine.inference import size_rule
 from napari_neuroscope.engine.spec import SizeRule
 
@@ -67,18 +65,3 @@ def test_a_volume_of_one_size_or_cubes_alone() -> None:
 
     assert size_rule(cubes, 3) == SizeRule(min=8, step=8)
     assert size_rule(one_size, 3) == (48, 48, 48)
-
-
-def test_a_network_in_memory_is_asked_for_its_sizes_too() -> None:
-    class Skipping(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            inner = nn.functional.interpolate(nn.functional.max_pool2d(x, 8), scale_factor=8)
-            return torch.cat([x, inner], 1)
-
-    image = np.random.default_rng(0).random((50, 70)).astype(np.float32)
-    network = ns.wrap(Skipping(), {"input": {"channels": 1}}, device="cpu")
-
-    assert network.spec.input.size == SizeRule(min=8, step=8)
-    scores = network.predict(image).scores
-    assert scores.shape == (2, 50, 70)
-    np.testing.assert_array_equal(scores[0], image)

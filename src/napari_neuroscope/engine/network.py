@@ -45,9 +45,10 @@ from napari_neuroscope.engine.output_finder import OutputFinder
 from napari_neuroscope.engine.outputs import Outputs
 from napari_neuroscope.engine.preprocessing import Prepared, as_array, prepare
 from napari_neuroscope.engine.spec import ClassSpec, InputSpec, ModelSpec, SizeRule
-from napari_neuroscope.engine.tiled_default import find_spec_of_tiles, spec_by_tiles
+from napari_neuroscope.engine.tiled_default import find_spec_of_tiles, tiled_for
 from napari_neuroscope.engine.tiles import by_tiles
 from napari_neuroscope.engine.trace import Trace, TraceCache, TraceKey
+from napari_neuroscope.engine.trial_sizes import usual_shapes
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.bioimageio.published import Published
@@ -58,6 +59,9 @@ T = TypeVar("T")
 DEFAULT_CACHE_BYTES = 1 << 30
 # Batches of one and of two are computed in another order, which rounds by less than this part.
 _OF_BATCHES = 3e-4
+
+# What a network is not asked anew after, in another way.
+_ENDS_ALL = (UntrustedError, TimeLimitError, TrialError)
 
 BYTES = (
     "the network is given values of 0..255, for which the type of its input or its first layer is "
@@ -263,7 +267,7 @@ class Network:
                 _, answer = self._finder.asked(
                     x, spec, lambda s: self._adapter.output(x, s, LayerGraph([], len(shape)))[0]
                 )
-            except (UntrustedError, TimeLimitError, TrialError):
+            except _ENDS_ALL:
                 raise
             except OutOfMemoryError as error:
                 too_large = error
@@ -311,11 +315,11 @@ class Network:
 
     def _find_layers(self) -> None:
         with self.undisturbed():
-            for size in self._example_sizes():
+            for size in usual_shapes(self.spec.input.size, len(self.spec.input.space)):
                 try:
                     self._discover(self._trial_image(size))
                     break
-                except (UntrustedError, TimeLimitError, TrialError):
+                except _ENDS_ALL:
                     raise
                 except NeuroscopeError as error:
                     failure = error
@@ -363,6 +367,11 @@ class Network:
         """
         self.layers  # noqa: B018  they complete the spec
         return find_spec_of_tiles(self)
+
+    @cached_property
+    def tiled(self) -> Network | None:
+        """The same network by that spec, whose layers are found once."""
+        return None if self.spec_of_tiles is None else self.with_spec(self.spec_of_tiles)
 
     @property
     def output_choice(self) -> OutputChoice | None:
@@ -467,15 +476,6 @@ class Network:
         with self.undisturbed():
             key = self._key(as_array(in_read_order(image, self.spec, self.channels)))
             return self.digest(key.state), key.image
-
-    def _example_sizes(self) -> list[tuple[int, ...]]:
-        """Return the sizes that a network is likely to take."""
-        rule, axes = self.spec.input.size, len(self.spec.input.space)
-        if isinstance(rule, tuple):
-            return [rule]
-        rule = rule or SizeRule()
-        wanted = (64, 128, 224, 256) if axes == 2 else (32, 64, 16)
-        return [rule.smallest_shape((n,) * axes) for n in wanted]
 
     def _discover(self, x: Tensor, progress: Progress = no_progress) -> None:
         with self.undisturbed():
@@ -686,7 +686,7 @@ class Network:
             other = 3 + 3 * torch.randn(x.shape, generator=generator).to(x)
             try:
                 both = self.answers(torch.cat([x, other]))
-            except (UntrustedError, TimeLimitError, TrialError):
+            except _ENDS_ALL:
                 raise
             except NeuroscopeError:
                 # It takes one at a time, which is told when it is asked.
@@ -727,10 +727,10 @@ class Network:
             from napari_neuroscope.engine.tiled_prediction import predict_tiled
 
             return predict_tiled(self, image)
-        if (by_itself := spec_by_tiles(self, image)) is not None:
+        if (tiled := tiled_for(self, image)) is not None:
             from napari_neuroscope.engine.tiled_prediction import predict_tiled
 
-            return predict_tiled(self.with_spec(by_itself), image)
+            return predict_tiled(tiled, image)
         array = as_array(image)
         with self.undisturbed():
             held = self.traces.get(self._key(array))

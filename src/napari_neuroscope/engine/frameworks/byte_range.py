@@ -16,7 +16,7 @@ _LEAST_SPREAD = 32.0
 
 def is_mean_of_bytes(mean: float) -> bool:
     """Whether what is subtracted from an image is a mean of values in 0..255."""
-    return _MOST_MEAN_OF_UNITS < abs(mean) <= _HIGHEST
+    return _MOST_MEAN_OF_UNITS < mean <= _HIGHEST
 
 
 def is_spread_of_bytes(spread: float) -> bool:
@@ -32,10 +32,10 @@ def is_arithmetic_on_bytes(operation: str, constant: float) -> bool:
     operation
         One of "add", "subtract", "multiply" and "divide".
     constant
-        By which number; the largest magnitude, where there is one for each channel.
+        By which number; that of the largest magnitude, where there is one for each channel.
     """
     if operation in ("add", "subtract"):
-        return is_mean_of_bytes(constant)
+        return is_mean_of_bytes(constant if operation == "subtract" else -constant)
     return is_spread_of_bytes(
         constant if operation == "divide" else 1 / constant if constant else 0
     )

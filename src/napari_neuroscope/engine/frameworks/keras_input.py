@@ -126,12 +126,14 @@ def _is_model(layer: Any) -> bool:
 
 
 def _largest(value: Any) -> float | None:
-    """Return the largest magnitude of a setting or a weight; None where it is no number."""
+    """Return the number of the largest magnitude in a setting or a weight; None where none is."""
     if value is None:
         return None
     try:
         # A weight's values lie in its `value`.
-        found = np.abs(np.asarray(getattr(value, "value", value), np.float64))
+        numbers = np.asarray(getattr(value, "value", value), np.float64).ravel()
     except (TypeError, ValueError):
         return None
-    return float(found.max()) if found.size and np.isfinite(found).all() else None
+    if not numbers.size or not np.isfinite(numbers).all():
+        return None
+    return float(numbers[np.abs(numbers).argmax()])

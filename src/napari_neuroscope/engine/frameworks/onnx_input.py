@@ -62,10 +62,11 @@ def _is_arithmetic_on_bytes(
 
 
 def _largest(tensor: onnx.TensorProto) -> float | None:
+    """Return the number of the largest magnitude in a constant; None where it is no few numbers."""
     if tensor.external_data or not 0 < np.prod(tensor.dims, dtype=float) <= _MOST_NUMBERS:
         return None
     with suppress(ValueError, TypeError, KeyError):
-        values = np.abs(numpy_helper.to_array(tensor).astype(np.float64))
-        if np.isfinite(values).all():
-            return float(values.max())
+        numbers = numpy_helper.to_array(tensor).astype(np.float64).ravel()
+        if np.isfinite(numbers).all():
+            return float(numbers[np.abs(numbers).argmax()])
     return None

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as fields_of
 from functools import partial
@@ -42,6 +42,7 @@ from napari_neuroscope.engine.frameworks.base import (
     Run,
     to_axes,
 )
+from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
 from napari_neuroscope.engine.frameworks.guided_notes import unguided_notes
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.quiet import quiet
@@ -57,6 +58,7 @@ from napari_neuroscope.engine.frameworks.torch_guided import (
     Guides,
     ordered,
 )
+from napari_neuroscope.engine.frameworks.torch_input import takes_bytes
 from napari_neuroscope.engine.frameworks.torch_names import CallNames
 from napari_neuroscope.engine.frameworks.torch_places import PlaceKeeper
 from napari_neuroscope.engine.frameworks.torch_precision import full_precision
@@ -70,6 +72,7 @@ from napari_neuroscope.engine.output_choice import OfferedOutput
 from napari_neuroscope.engine.receptive_field import Reach
 from napari_neuroscope.engine.spec import ModelSpec
 from napari_neuroscope.engine.tokens import Fold
+from napari_neuroscope.engine.trial_sizes import usual_shapes
 
 # --- what kind of layer a module or function is ---------------------------------------------------
 
@@ -135,6 +138,7 @@ _STILL = frozenset({
     "bfloat16", "to", "type", "type_as", "clone", "contiguous", "detach", "requires_grad", "cpu",
     "cuda", "expand", "expand_as", "where", "nan_to_num", "erf", "sin", "cos",
 })  # fmt: skip
+_CONVOLUTIONS = {"Conv1d", "Conv2d", "Conv3d"}
 _OF_CHANNELS = frozenset({"getitem", "chunk", "split", "narrow"})
 
 
@@ -207,6 +211,7 @@ class _Call:
     reach: Reach = None
     takes_input: bool = False
     moved: bool = False
+    cut: tuple[tuple[float, float, int], ...] | None = None
 
 
 class _Watcher:
@@ -402,6 +407,10 @@ class _GraphWatcher(_Watcher):
     def enter(self, call: _Call) -> None:
         call.takes_input = any(tensor in self._of_input for tensor in call.inputs)
         call.moved = any(tensor in self._moved for tensor in call.inputs)
+        # Weights are among the inputs of functions.
+        of_image = [t for t in call.inputs if t in self._of_input or self._from([t])]
+        if call.moved and len(of_image) == 1:
+            call.cut = self._places.cut_of(of_image[0])
         self._inputs[call.name] = self._from(call.inputs)
         self._opened[call.name] = len(self.calls)
         if call.kind != "block":
@@ -554,6 +563,7 @@ class _GraphWatcher(_Watcher):
                 reach=call.reach,
                 takes_input=call.takes_input,
                 moved=call.moved,
+                cut=call.cut,
                 layout=layout,
                 read_beside=read_beside.get(call.name),
                 leads=call.name in leading,
@@ -889,6 +899,10 @@ def _speaking(what: str, x: Tensor, spec: ModelSpec) -> Iterator[None]:
                 "the sizes that it takes are multiples of a step: say so in the spec's "
                 "input.size, such as {min: 32, step: 32}"
             )
+        elif "conv3d" in text or "5D input" in text:
+            advice = "it takes volumes, so say input.axes: bczyx in its spec"
+        elif "conv1d" in text:
+            advice = "it takes signals of one axis, and no image"
         else:
             advice = "check the spec's input against what the network takes"
         raise NeuroscopeError(
@@ -1198,6 +1212,8 @@ class TorchFramework(Framework):
         self._ran_others = False
         self._side_effects = SideEffects(model)
         self.guides = Guides()
+        self._of_bytes: dict[Hashable, bool] = {}
+        self._is_lazy = any(map(is_lazy, (*model.parameters(), *model.buffers())))
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -1231,9 +1247,47 @@ class TorchFramework(Framework):
                 return module.in_channels
             if isinstance(module, nn.Linear):
                 return None
-            if getattr(module, "original_name", "") in ("Conv1d", "Conv2d", "Conv3d"):
+            if getattr(module, "original_name", "") in _CONVOLUTIONS:
                 # A scripted convolution is known by its weights.
                 return module.weight.shape[1]
+        return None
+
+    def completed(self, spec: ModelSpec) -> ModelSpec:
+        if "axes" not in spec.input.model_fields_set and self._takes_volumes():
+            spec = spec.with_input(axes="bczyx")
+        if "normalization" in spec.input.model_fields_set or not self._takes_bytes(spec):
+            return spec
+        return spec.with_input(normalization=AS_BYTES)
+
+    def _takes_volumes(self) -> bool:
+        """Whether all its convolutions are of three axes."""
+        axes = {
+            # A scripted convolution is known by the name of what it was.
+            getattr(module, "original_name", type(module).__name__)
+            for module in self.model.modules()
+        } & _CONVOLUTIONS
+        return axes == {"Conv3d"}
+
+    def _takes_bytes(self, spec: ModelSpec) -> bool:
+        """Whether the network normalises images of 0..255 itself; asked once of each kind of input."""
+        given = spec.input
+        key = given.axes, given.channels, given.size if isinstance(given.size, tuple) else None
+        if key not in self._of_bytes:
+            asked = (
+                self._is_for_bytes(spec, shape)
+                for shape in usual_shapes(given.size, len(given.space))
+            )
+            self._of_bytes[key] = next((bytes_ for bytes_ in asked if bytes_ is not None), False)
+        return self._of_bytes[key]
+
+    def _is_for_bytes(self, spec: ModelSpec, shape: tuple[int, ...]) -> bool | None:
+        channels = spec.input.channels or self.input_channels() or 3
+
+        def forward(image: Tensor) -> None:
+            self._forward(image, spec, _Watcher(), only=())
+
+        with suppress(NeuroscopeError), self.lock, torch.no_grad():
+            return takes_bytes(forward, (1, channels, *shape))
         return None
 
     def example_shape(self) -> tuple[int, ...] | None:
@@ -1526,10 +1580,11 @@ class TorchFramework(Framework):
                 # A network may write on its input.
                 given = given.clone()
             given = to_axes(given, spec.input.axes)
-            if any(map(is_lazy, (*self.model.parameters(), *self.model.buffers()))):
+            if self._is_lazy:
                 # They take their shapes, and their values by chance, from a first pass.
                 with torch.no_grad():
                     self.model(given.clone())
+                self._is_lazy = False
             watcher.begin(given)
             cut = watcher.cut
             try:

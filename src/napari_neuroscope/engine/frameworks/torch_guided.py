@@ -38,7 +38,7 @@ _ACTIVATIONS = {
 }  # fmt: skip
 # No part of an activation that is written by hand.
 _PLAIN = _ACTIVATIONS | {
-    "AccumulateGrad", "ConvolutionBackward", "AddmmBackward", "MmBackward", "BmmBackward",
+    "torch::autograd::AccumulateGrad", "ConvolutionBackward", "AddmmBackward", "MmBackward", "BmmBackward",
     "AddBackward", "NativeBatchNormBackward", "CudnnBatchNormBackward", "NativeLayerNormBackward",
     "NativeGroupNormBackward", "MeanBackward", "MaxPool2DWithIndicesBackward",
     "MaxPool3DWithIndicesBackward", "AvgPool2DBackward", "AvgPool3DBackward",

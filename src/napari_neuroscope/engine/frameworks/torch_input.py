@@ -120,8 +120,8 @@ def _is_of_bytes(of_black: _LayerInput, of_white: _LayerInput) -> bool:
     if not of_black.values.is_floating_point() and bool((scale[seen] == 1).all()):
         # Of an image in 0..1, whole numbers would leave black.
         return True
-    means_in_image, spreads = offset[seen] / scale[seen], 1 / scale[seen]
-    return is_mean_of_bytes(float(means_in_image.abs().max())) or (
+    means_in_image, spreads = -offset[seen] / scale[seen], 1 / scale[seen]
+    return is_mean_of_bytes(float(means_in_image.max())) or (
         means is None and is_spread_of_bytes(float(spreads.abs().max()))
     )
 
