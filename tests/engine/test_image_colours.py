@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from skimage.color import rgb2lab
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import tiff_files
+from napari_neuroscope.engine import tiff_codecs
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.lazy_images import open_image
 from napari_neuroscope.engine.sources import Paletted, Source, read_image, read_truth
@@ -108,7 +108,7 @@ def test_a_compression_that_needs_a_package_names_it(
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, COLOURS, compression="zlib", photometric="rgb")
     PHOTO.save(tmp_path / "zstd.tif", compression="zstd")
-    monkeypatch.setattr(tiff_files, "_has", lambda package: False)
+    monkeypatch.setattr(tiff_codecs, "_has", lambda package: False)
     with pytest.raises(NeuroscopeError, match="compressed as ZSTD, which needs"):
         read_image(tmp_path / "zstd.tif")
 

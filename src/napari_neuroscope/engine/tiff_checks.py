@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.bounded_file import open_regular
-from napari_neuroscope.engine.files.decoded_size import most_of_chunk, refuse_large_chunk
-from napari_neuroscope.engine.files.unpacked_size import exceeds
+from napari_neuroscope.engine.files.decoded_size import refuse_large_chunk
+from napari_neuroscope.engine.tiff_codecs import bound_decoding
 
 if TYPE_CHECKING:
     from tifffile import TiffPage, TiffPageSeries
@@ -25,10 +25,6 @@ _Tag = tuple[int, int, int, int]
 _READ_AT_ONCE = (270, 50839)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8,
           17: 8, 18: 8}  # fmt: skip
-_PACKED = {8: "zlib", 32946: "zlib", 50013: "zlib", 34925: "lzma", 50000: "zstd"}
-"""How tiles are packed, by the number of the compression, where the unpacked size is not bounded."""
-# A tile may unpack to somewhat more than it needs.
-_ALWAYS_UNPACKED = limits.MB
 
 
 def refuse_endless(path: Path, *, first_only: bool = False) -> None:
@@ -161,7 +157,7 @@ def bound_tiles(series: TiffPageSeries, name: str, size: int) -> None:
         nbytes = math.prod(page.chunks) * page.dtype.itemsize
         packed = min(max(page.databytecounts, default=0), size)
         refuse_large_chunk(nbytes, packed, name)
-        _bound_decoding(page, nbytes, name)
+        bound_decoding(page, nbytes, name)
 
 
 def _keyframes(series: TiffPageSeries) -> list[TiffPage]:
@@ -170,23 +166,3 @@ def _keyframes(series: TiffPageSeries) -> list[TiffPage]:
         return [series.keyframe]
     pages: Any = (page.keyframe for page in series.pages if page is not None)
     return list({id(page): page for page in pages}.values())
-
-
-def _bound_decoding(page: TiffPage, nbytes: int, name: str) -> None:
-    """Let a page's tiles be looked at before they are unpacked: they may hold more than they say."""
-    kind = _PACKED.get(int(page.compression))
-    decode = page.decode
-    if kind is None or getattr(decode, "bounded", False):
-        return
-    most = max(2 * nbytes, _ALWAYS_UNPACKED)
-
-    def bounded(data: bytes | None, index: int, /, **how: Any) -> Any:
-        if data is not None and exceeds(kind, data, min(most, most_of_chunk(len(data)))):
-            raise NeuroscopeError(
-                f"“{shortened(name, 200)}” holds a tile that unpacks to more than it may, so it is "
-                f"not read; save it anew."
-            )
-        return decode(data, index, **how)
-
-    bounded.bounded = True  # type: ignore[attr-defined]
-    page.__dict__["decode"] = bounded

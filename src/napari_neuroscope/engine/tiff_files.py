@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import struct
 import weakref
@@ -19,6 +18,7 @@ from napari_neuroscope.engine.files.plain_data import PlainDataError
 from napari_neuroscope.engine.files.plain_xml import parse_xml
 from napari_neuroscope.engine.spacing import Spacing
 from napari_neuroscope.engine.tiff_checks import bound_tiles, refuse_endless
+from napari_neuroscope.engine.tiff_codecs import refuse_compression
 from napari_neuroscope.engine.tiff_colours import TiffColours
 from napari_neuroscope.engine.tiff_sets import check_neighbours, check_set
 
@@ -42,7 +42,6 @@ AT_ONCE = ("is_lsm", "is_scanimage", "is_ndpi", "is_eer")
 # Those of microscopes, which are laid out in ways of their own.
 _RARE = ("lsm", "mmstack", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "ndpi", "bif",
          "avs", "eer", "philips", "scanimage", "nih", "mdgel")  # fmt: skip
-_ZSTD = (34926, 50000)
 # A ground truth's numbers are of one byte.
 _MOST_COLOURS = 256
 
@@ -146,34 +145,6 @@ def open_tiff(path: Path) -> tuple[TiffFile, tuple[Path, ...]]:
         file.close()
         raise
     return file, others
-
-
-def refuse_compression(page: Any, path: Path) -> None:
-    """Refuse an image that only what is not installed decompresses.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where it is so: it says what to install.
-    """
-    from tifffile import TIFF
-
-    try:
-        TIFF.DECOMPRESSORS[page.compression]
-        # Python has zstd since 3.14; tifffile looks for it only when it decodes.
-        if page.compression in _ZSTD and not (_has("imagecodecs") or _has("compression")):
-            raise KeyError(page.compression)
-    except KeyError as error:
-        kind = getattr(page.compression, "name", str(page.compression))
-        raise NeuroscopeError(
-            f"The image {shortened(str(path), 300)} is compressed as {kind}, which needs the package "
-            f'imagecodecs; install it with: pip install "napari-neuroscope[tiff]", or save the '
-            f"image with deflate."
-        ) from error
-
-
-def _has(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
 
 
 def _rare_kinds(file: TiffFile) -> tuple[str, ...]:
