@@ -1,0 +1,112 @@
+"""Write the tables of docs/files.md from what the program really answers.
+
+    python scripts/make_files_page.py
+
+Each file is made small, and opened as it is, with no spec.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import napari_neuroscope as ns
+from files_of_people import IMAGES, NETWORKS
+from make_security_page import replaced, table
+from napari_neuroscope.engine.errors import FactoryNeededError, shortened
+from napari_neuroscope.engine.files.trust import UntrustedError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "files.md"
+_LONGEST = 260
+
+
+def network_answer(folder: Path, title: str) -> tuple[str, str]:
+    """Return what comes out of opening a network's file, and what is said of it."""
+    make, told = NETWORKS[title]
+    arguments = {
+        name: value.format(folder=folder) if isinstance(value, str) else value
+        for name, value in told.items()
+    }
+
+    def opened() -> str:
+        network = ns.load(make(folder), device="cpu", **arguments)
+        layers, spec = network.layers, network.spec
+        end = spec.output.activation or (layers.final_activation or ("", "scores"))[1]
+        words = [
+            spec.task, f"input {spec.input.axes} of {network.channels} channels",
+            f"{len(network.class_names)} classes ({', '.join(network.class_names)})", f"ends in {end}",
+        ]  # fmt: skip
+        if spec.output.axes is not None:
+            words.append(f"output {spec.output.axes}")
+        notes = [*network.about_output(), *(["it is given 0..255"] * network.range_was_found)]
+        return "; ".join([*words, *notes])
+
+    return _answered(opened, folder)
+
+
+def image_answer(folder: Path, title: str) -> tuple[str, str]:
+    """Return what comes out of opening an image's file, and what is said of it."""
+
+    def opened() -> str:
+        with ns.open_image(IMAGES[title](folder)) as image:
+            values = image[...]
+            axes = ", ".join(map(str, getattr(image.spacing, "axes", None) or ())) or "not named"
+            first = values.reshape(-1, values.shape[-1])[0] if values.shape[-1] == 3 else None
+            colour = "" if first is None else f"; the first pixel is {', '.join(map(str, first))}"
+            return f"{' × '.join(map(str, values.shape))} of {values.dtype}; axes {axes}{colour}"
+
+    return _answered(opened, folder)
+
+
+def _answered(opened: Callable[[], str], folder: Path) -> tuple[str, str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return "opens", shortened(opened(), _LONGEST)
+    except (UntrustedError, FactoryNeededError) as error:
+        return "asks", _words(error, folder)
+    except ns.NeuroscopeError as error:
+        # What a spec, or an extra, would mend is asked for.
+        asks = any(word in str(error) for word in ("spec's", "install it with", "give a factory"))
+        return "asks" if asks else "refused", _words(error, folder)
+
+
+def _words(error: Exception, folder: Path) -> str:
+    """Return a sentence without what is another each time: where the file lay, and its hash."""
+    words = str(error).replace(str(folder.resolve()), "…").replace(str(folder), "…")
+    return shortened(re.sub(r"\b[0-9a-f]{64}\b", "…", words), _LONGEST)
+
+
+def rows(
+    answer: Callable[[Path, str], tuple[str, str]], titles: Iterable[str]
+) -> list[tuple[Any, ...]]:
+    """Return a row for each file."""
+    found = []
+    for title in titles:
+        with tempfile.TemporaryDirectory() as folder:
+            found.append((title, *answer(Path(folder), title)))
+    return found
+
+
+HEADER = ("file", "what comes out", "what is said")
+TABLES = {"networks": (network_answer, NETWORKS), "images": (image_answer, IMAGES)}
+
+
+def main() -> None:
+    """Write the page."""
+    page = PAGE.read_text("utf-8")
+    for name, (answer, titles) in TABLES.items():
+        page = replaced(page, name, table(rows(answer, titles), HEADER))
+    PAGE.write_text(page, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
