@@ -269,3 +269,109 @@ def test_the_same_class_list_for_two_docks(asked, qtbot) -> None:
     settled(dock, qtbot)
     assert dock.session.network.class_names == ["0", "leukocyte", "2"]
     assert np.any(["leukocyte" in row for row in texts(dock.inspector._class_list)])
+
+
+def choose(dock: ModelOptions, name: str, value: str) -> None:
+    box = field(dock, "input", name)
+    box.setCurrentIndex(box.findData(value))
+
+
+def test_each_way_of_resizing_takes_effect(asked, qtbot) -> None:
+    """Each control is chosen, and the network then gets what the same spec gives it in code."""
+    dock = asked()
+    image = np.asarray(dock._viewer.layers[0].data)[0, :150, :200]
+    first = dock.session.network
+
+    def got() -> np.ndarray:
+        settled(dock, qtbot)
+        assert not dock._trouble.text()
+        return dock.session.network.prepare(image).input.numpy()
+
+    def wanted(**said: object) -> np.ndarray:
+        spec = dock.session.network.spec.model_dump(exclude_unset=True)
+        spec["input"] = {"channels": 3, "normalization": "zero_one", **said}
+        return first.with_spec(ns.ModelSpec.model_validate(spec)).prepare(image).input.numpy()
+
+    normalise = field(dock, "input", "normalization")
+    normalise._way.setCurrentIndex(normalise._way.findData("zero_one"))
+    field(dock, "input", "size").setText("80 × 96")
+    size: dict[str, object] = {"size": (80, 96)}
+    seen = [got()]
+    for interpolation in ("bicubic", "nearest", "lanczos"):
+        choose(dock, "interpolation", interpolation)
+        seen.append(got())
+        np.testing.assert_array_equal(seen[-1], wanted(**size, interpolation=interpolation))
+    choose(dock, "interpolation", "bilinear")
+    field(dock, "input", "antialias").setChecked(False)
+    seen.append(got())
+    np.testing.assert_array_equal(seen[-1], wanted(**size, antialias=False))
+    field(dock, "input", "antialias").setChecked(True)
+    choose(dock, "resize", "crop")
+    seen.append(got())
+    field(dock, "input", "shorter_side").setText("120")
+    seen.append(got())
+    np.testing.assert_array_equal(seen[-1], wanted(**size, resize="crop", shorter_side=120))
+    choose(dock, "resize", "fit")
+    seen.append(got())
+    field(dock, "input", "size").setText("300")
+    size = {"size": (300, 300), "resize": "pad"}
+    choose(dock, "resize", "pad")
+    for padding, place in (
+        ("replicate", "end"), ("reflect", "centre"), ("zero", "end"), ("black", "centre"),
+    ):  # fmt: skip
+        choose(dock, "padding", padding)
+        choose(dock, "padding_place", place)
+        seen.append(got())
+        np.testing.assert_array_equal(
+            seen[-1], wanted(**size, padding=padding, padding_place=place)
+        )
+    assert len({array.tobytes() for array in seen}) == len(seen)
+    for preset, low, high in (("zero_255", 0, 255), ("mobilenet", -1, 1), ("mnist", -0.5, 2.9)):
+        shown = normalise._way.findData("minus_one_one" if preset == "mobilenet" else preset)
+        normalise._way.setCurrentIndex(shown)
+        found = got()
+        np.testing.assert_allclose(found, wanted(**size, normalization=preset, padding="black",
+                                                 padding_place="centre"), rtol=1e-6)  # fmt: skip
+        assert low <= found.min() < found.max() <= high
+
+
+def test_what_means_nothing_for_a_way_of_resizing_is_hidden_and_not_asked(asked, qtbot) -> None:
+    dock = asked()
+    names = ("shorter_side", "interpolation", "antialias", "padding", "padding_place")
+
+    def shown() -> set[str]:
+        return {name for name in names if not field(dock, "input", name).isHidden()}
+
+    assert shown() == {"interpolation", "antialias"}
+    field(dock, "input", "size").setText("250")
+    choose(dock, "resize", "crop")
+    assert shown() == {"shorter_side", "interpolation", "antialias"}
+    side = field(dock, "input", "shorter_side")
+    for text, says in (("60", "no side is longer"), ("many", "write a number of pixels")):
+        side.setText(text)
+        settled(dock, qtbot)
+        assert dock._trouble.text().startswith("Shorter side: ")
+        assert says in dock._trouble.text()
+        assert dock.session.network.spec.input.shorter_side is None
+    side.setText("300")
+    settled(dock, qtbot)
+    assert (dock._trouble.text(), dock.session.network.spec.input.shorter_side) == ("", 300)
+    # Another way forgets it, and takes it up again when it means something.
+    for way, visible, kept in (
+        ("tile", set(), None),
+        ("fit", set(names) - {"shorter_side"}, None),
+        ("pad", {"padding", "padding_place"}, None),
+        ("crop", {"shorter_side", "interpolation", "antialias"}, 300),
+    ):
+        choose(dock, "resize", way)
+        assert shown() == visible
+        settled(dock, qtbot)
+        assert dock._trouble.text() == ""
+        assert dock.session.network.spec.input.resize == way
+        assert dock.session.network.spec.input.shorter_side == kept
+    choose(dock, "interpolation", "lanczos")
+    assert "antialias" not in shown()
+    for one in dock._fields:
+        if one.place[0] == "input" and one.place[-1] != "normalization":
+            assert one.widget.toolTip()
+            assert one.widget.accessibleName()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLineEdit,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -33,9 +29,10 @@ from napari_neuroscope.widgets.class_table import ClassTable
 from napari_neuroscope.widgets.dialogs import agrees
 from napari_neuroscope.widgets.dock import Dock
 from napari_neuroscope.widgets.labels import PlainLabel, file_name, note, pixmap, plain_tooltip
-from napari_neuroscope.widgets.normalization import NormalizationEditor
+from napari_neuroscope.widgets.resizing_fields import RESIZING, ResizingFields
 from napari_neuroscope.widgets.sentences import in_a_sentence
 from napari_neuroscope.widgets.session import Findings, Session, inspect
+from napari_neuroscope.widgets.spec_fields import SpecField, SpecFields, or_none
 from napari_neuroscope.widgets.spec_texts import (
     numbers_of,
     numbers_text,
@@ -47,36 +44,8 @@ from napari_neuroscope.widgets.spec_texts import (
 
 _DELAY_MS = 300
 _TASKS = {"classification": "Classification", "segmentation": "Segmentation"}
-_RESIZES = {
-    "stretch": "Stretch to the size",
-    "fit": "Fit within it, pad the rest",
-    "crop": "Fill it, cut off the rest",
-    "pad": "Keep the pixels, pad to it",
-    "tile": "Keep the pixels, tile by tile",
-}
 _ORDERS = {None: "Found out", "rgb": "RGB", "bgr": "BGR", "gray": "Gray", "n": "Other channels"}
 _ENDS = {None: "Found out", "none": "Scores (logits)", "softmax": "Softmax", "sigmoid": "Sigmoid"}
-_WRONG = "border: 1px solid #d55e00;"
-
-
-class _Field:
-    """One part of the spec: where it stands there, its widget, and how to read and show it."""
-
-    def __init__(
-        self,
-        place: tuple[str, ...],
-        widget: QWidget,
-        show: Callable[[Any], None],
-        read: Callable[[], Any],
-    ) -> None:
-        self.place, self.widget, self.show, self.read = place, widget, show, read
-
-    def of(self, spec: ModelSpec) -> Any:
-        """Return its value in a spec."""
-        value: Any = spec
-        for name in self.place:
-            value = getattr(value, name)
-        return value
 
 
 class ModelOptions(Dock):
@@ -99,7 +68,7 @@ class ModelOptions(Dock):
         self._first: ModelSpec | None = None
         self._tried: Network | None = None
         self._touched: set[tuple[str, ...]] = set()
-        self._fields: list[_Field] = []
+        self._fields = SpecFields(self._edited)
         self._showing = False
         self._build()
         self._soon = self.debounced(self._try, _DELAY_MS)
@@ -179,49 +148,59 @@ class ModelOptions(Dock):
 
     def _task_fields(self) -> dict[str, QWidget]:
         return {
-            "Task": self._choice(("task",), _TASKS),
-            "Image axes": self._line(
-                ("image_axes",), str, _or_none(str.lower), "found out",
+            "Task": self._fields.choice(
+                ("task",), _TASKS,
+                "Whether the network answers one class for an image, or one for each of its pixels.",
+            ),
+            "Image axes": self._fields.line(
+                ("image_axes",), str, or_none(str.lower), "found out",
                 "The axes of your images: y, x, z and c(hannel), such as yx, yxc or cyx.",
             ),
-            "Pixel size": self._line(
+            "Pixel size": self._fields.line(
                 ("pixel_size",), numbers_text, numbers_of, "unknown",
                 "The edge lengths of a pixel on which the network was trained, in micrometres.",
             ),
         }  # fmt: skip
 
     def _input_fields(self) -> dict[str, QWidget]:
+        self._resizing = ResizingFields(self._fields)
         return {
-            "Axes": self._line(
+            "Axes": self._fields.line(
                 ("input", "axes"), str, str.lower, "bcyx",
                 "The order of the network's own input axes: b(atch), c(hannel), z, y, x.",
             ),
-            "Size": self._line(
+            "Size": self._fields.line(
                 ("input", "size"), size_text, self._size, "any",
                 "any, a fixed size such as 224 × 224, or sizes such as 32 + n · 16.",
             ),
-            "Resize": self._choice(("input", "resize"), _RESIZES),
-            "Channels": self._choice(("input", "order"), _ORDERS),
-            "Values": self._line(
+            **self._resizing.rows,
+            "Channels": self._fields.choice(
+                ("input", "order"), _ORDERS,
+                "What the network's channels are, in its own order.",
+            ),
+            "Values": self._fields.line(
                 ("input", "value_range"), range_text, range_of, "auto",
                 "Which values of the image become 0 and 1: auto (the range of its type), data "
                 "(its own lowest and highest), or two numbers such as 0, 4095.",
             ),
-            "Normalise": self._normalization(),
+            "Normalise": self._fields.normalization(),
         }  # fmt: skip
 
     def _output_fields(self) -> dict[str, QWidget]:
         return {
-            "Output": self._line(
-                ("output", "index"), str, _or_none(lambda t: int(t) if t.isdecimal() else t),
+            "Output": self._fields.line(
+                ("output", "index"), str, or_none(lambda t: int(t) if t.isdecimal() else t),
                 "found out", "Which of several outputs: its name or number.",
             ),
-            "Axes": self._line(
-                ("output", "axes"), str, _or_none(str.lower), "found out",
+            "Axes": self._fields.line(
+                ("output", "axes"), str, or_none(str.lower), "found out",
                 "The order of the output's axes, such as bcyx or byxc.",
             ),
-            "Ends in": self._choice(("output", "activation"), _ENDS),
-            "": self._check(
+            "Ends in": self._fields.choice(
+                ("output", "activation"), _ENDS,
+                "Whether the network's answers are scores, or probabilities already.",
+            ),
+            "": self._fields.check(
                 ("output", "multi_label"), "Classes are independent of each other",
                 "Probabilities are then a sigmoid of each score, not a softmax over all.",
             ),
@@ -229,69 +208,19 @@ class ModelOptions(Dock):
 
     def _class_fields(self) -> dict[str, QWidget]:
         self._table = ClassTable()
-        field = _Field(("classes",), self._table, self._show_classes, self._table.read)
-        self._table.changed.connect(lambda: self._edited(field))
-        self._fields.append(field)
+        self._fields.add(
+            ("classes",), self._table, self._table.changed, self._show_classes, self._table.read
+        )
         return {
             "": self._table,
-            "Ignore label": self._line(
-                ("ignore_label",), str, _or_none(int), "none",
+            "Ignore label": self._fields.line(
+                ("ignore_label",), str, or_none(int), "none",
                 "The value in ground truth that counts as no class, such as 255.",
             ),
         }  # fmt: skip
 
-    def _line(
-        self,
-        place: tuple[str, ...],
-        text: Callable[[Any], str],
-        value: Callable[[str], Any],
-        empty: str,
-        tip: str,
-    ) -> QLineEdit:
-        line = QLineEdit()
-        line.setPlaceholderText(empty)
-        line.setToolTip(tip)
-        field = _Field(
-            place,
-            line,
-            lambda shown: line.setText("" if shown is None else text(shown)),
-            lambda: value(line.text().strip()),
-        )
-        line.textChanged.connect(lambda: self._edited(field))
-        self._fields.append(field)
-        return line
-
-    def _choice(self, place: tuple[str, ...], items: dict[Any, str]) -> QComboBox:
-        box = QComboBox()
-        for value, text in items.items():
-            box.addItem(text, value)
-        field = _Field(
-            place,
-            box,
-            lambda shown: box.setCurrentIndex(list(items).index(shown)),
-            lambda: list(items)[box.currentIndex()],
-        )
-        box.currentIndexChanged.connect(lambda: self._edited(field))
-        self._fields.append(field)
-        return box
-
-    def _check(self, place: tuple[str, ...], text: str, tip: str) -> QCheckBox:
-        box = QCheckBox(text)
-        box.setToolTip(tip)
-        field = _Field(place, box, box.setChecked, box.isChecked)
-        box.toggled.connect(lambda: self._edited(field))
-        self._fields.append(field)
-        return box
-
-    def _normalization(self) -> NormalizationEditor:
-        editor = NormalizationEditor()
-        field = _Field(("input", "normalization"), editor, editor.show_value, editor.read)
-        editor.changed.connect(lambda: self._edited(field))
-        self._fields.append(field)
-        return editor
-
     def _size(self, text: str) -> Any:
-        axes = next(f for f in self._fields if f.place == ("input", "axes")).read()
+        axes = self._fields.at("input", "axes").read()
         return size_of(text, sum(axis in "zyx" for axis in axes))
 
     # --- what is shown ---
@@ -331,6 +260,7 @@ class ModelOptions(Dock):
             for field in self._fields:
                 field.show(field.of(self._network.spec))
                 self._mark(field, "")
+            self._resizing.lay_out()
         finally:
             self._showing = False
 
@@ -397,10 +327,12 @@ class ModelOptions(Dock):
 
     # --- what is asked ---
 
-    def _edited(self, field: _Field) -> None:
+    def _edited(self, field: SpecField) -> None:
         if self._showing or self._network is None:
             return
         self._touched.add(field.place)
+        if field.place in RESIZING:
+            self._resizing.lay_out()
         try:
             field.read()
         except ValueError as error:
@@ -409,8 +341,8 @@ class ModelOptions(Dock):
             self._mark(field, "")
         self._soon()
 
-    def _mark(self, field: _Field, problem: str) -> None:
-        field.widget.setStyleSheet(_WRONG if problem else "")
+    def _mark(self, field: SpecField, problem: str) -> None:
+        field.mark(wrong=bool(problem))
         if problem:
             self._trouble.setText(f"{field.widget.accessibleName()}: {problem}.")
 
@@ -426,17 +358,22 @@ class ModelOptions(Dock):
         raw = self._network.spec.model_dump(exclude_unset=True)
         raw["classes"] = [c.model_dump() for c in self._network.spec.classes]
         for field in self._fields:
-            if field.place not in self._touched:
+            touched = field.place in self._touched
+            if field.applies is None and not touched:
+                continue
+            if field.applies is not None and not field.applies():
+                if self._touched.intersection(RESIZING):
+                    field.leave_out(raw)
                 continue
             try:
                 value = field.read()
             except ValueError as error:
                 self._mark(field, str(error))
                 raise NeuroscopeError(f"{field.widget.accessibleName()}: {error}.") from error
-            part = raw
-            for name in field.place[:-1]:
-                part = part.setdefault(name, {})
-            part[field.place[-1]] = value
+            self._mark(field, "")
+            # What applies again counts as it stands there.
+            if touched or value != field.of(self._network.spec):
+                field.put(raw, value)
         return ModelSpec.parse(raw, where="What is asked")
 
     def _try(self) -> None:
@@ -563,7 +500,3 @@ def _all_said(spec: ModelSpec) -> ModelSpec:
             "input": spec.input.model_copy(update=said),
         }
     )
-
-
-def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    return lambda text: read(text) if text else None

@@ -39,6 +39,9 @@ class NormalizationEditor(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self._way.setMinimumContentsLength(14)
+        self._way.setToolTip(
+            "What is done with values of 0 to 1 before the network gets them: as in its training."
+        )
         self._mean, self._std = QLineEdit(), QLineEdit()
         self._percentiles = QLineEdit()
         self._each = QCheckBox("Each channel by itself")
