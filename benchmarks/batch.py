@@ -32,9 +32,9 @@ import napari_neuroscope as ns
 import timing
 from napari_neuroscope.engine.batch.run import BatchEvent, run_batch
 from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
-from napari_neuroscope.engine.recipe import SUFFIX
-from napari_neuroscope.engine.saving import file_name, save
-from napari_neuroscope.engine.sources import read_image
+from napari_neuroscope.engine.explain.recipe import SUFFIX
+from napari_neuroscope.engine.images.source import read_image
+from napari_neuroscope.engine.results.save import file_name, save
 from rows import Row, hand_over
 
 NUCLEI = Path(__file__).parents[2] / "shared" / "data" / "nuclei"
@@ -71,7 +71,7 @@ class Task:
 
     def command(self, out: Path, workers: int, *outputs: str) -> list[str]:
         return [
-            sys.executable, "-m", "napari_neuroscope.cli", "batch", str(self.recipe),
+            sys.executable, "-m", "napari_neuroscope.cli.main", "batch", str(self.recipe),
             str(self.images), "-o", str(out), "--workers", str(workers), "--threads", "1",
             "--device", "cpu", "--progress", "json", "--outputs", *outputs,
         ]  # fmt: skip

@@ -16,9 +16,9 @@ import timing
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.metrics import METRICS
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores
-from napari_neuroscope.engine.ground_truth import TruthReader
-from napari_neuroscope.engine.images import Pair, Source
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.images.ground_truth import TruthReader
+from napari_neuroscope.engine.images.pairs import Pair, Source
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from rows import Row, hand_over
 
 LABELS = Path(__file__).parents[2] / "shared" / "data" / "camvid" / "val" / "labels"

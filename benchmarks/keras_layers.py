@@ -14,7 +14,7 @@ import numpy as np
 
 import napari_neuroscope as ns
 import timing
-from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
+from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
 from nets import TARGET
 from rows import Row, hand_over
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 import napari_neuroscope as ns
 import nets
 import timing
-from napari_neuroscope.engine.regions import Candidates, Segmentation, paint
+from napari_neuroscope.engine.images.segments import Candidates, Segmentation, paint
 from rows import Row, hand_over
 
 HOW = Segmentation()

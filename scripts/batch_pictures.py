@@ -16,8 +16,8 @@ import numpy as np
 import tifffile
 
 import napari_neuroscope as ns
-from napari_neuroscope.widgets.batch import Batch
-from napari_neuroscope.widgets.demo import settle, wait_for
+from napari_neuroscope.widgets.app.demo import settle, wait_for
+from napari_neuroscope.widgets.batch.dock import Batch
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "nuclei" / "val"

@@ -34,10 +34,10 @@ from napari_neuroscope.engine.batch import cluster
 from napari_neuroscope.engine.batch.folder import OWN, BatchFolder, Record
 from napari_neuroscope.engine.batch.run import recipe_key, run_batch
 from napari_neuroscope.engine.batch.work import Job, Work, stamp_of
-from napari_neuroscope.engine.images import Pair, pairs_of
-from napari_neuroscope.engine.saving import file_name
-from napari_neuroscope.engine.sources import Source, read_image
-from napari_neuroscope.engine.tiles import Tiling
+from napari_neuroscope.engine.images.pairs import Pair, pairs_of
+from napari_neuroscope.engine.images.source import Source, read_image
+from napari_neuroscope.engine.results.save import file_name
+from napari_neuroscope.engine.tiles.geometry import Tiling
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "clusters.md"
 NUCLEI = Path(__file__).resolve().parents[2] / "shared" / "data" / "nuclei"
@@ -264,7 +264,7 @@ def of_tiles(folder: Path) -> Figures:
 
 
 def _geometry(network: ns.Network) -> Any:
-    from napari_neuroscope.engine.tiles import Geometry
+    from napari_neuroscope.engine.tiles.geometry import Geometry
 
     return Geometry.of(network.layers, network.spec)
 

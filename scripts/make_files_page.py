@@ -21,7 +21,7 @@ import napari_neuroscope as ns
 from files_of_people import IMAGES, NETWORKS
 from make_security_page import replaced, table
 from napari_neuroscope.engine.errors import FactoryNeededError, shortened
-from napari_neuroscope.engine.files.trust import UntrustedError
+from napari_neuroscope.engine.files.code.trust import UntrustedError
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "files.md"

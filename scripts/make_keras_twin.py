@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
-from napari_neuroscope.engine.loading import load, spec_path
+from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
+from napari_neuroscope.engine.networks.load import load, spec_path
 
 import_tensorflow()
 import keras  # noqa: E402  it would import TensorFlow its own way

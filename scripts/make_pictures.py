@@ -21,11 +21,11 @@ from skimage.data import chelsea
 from skimage.io import imsave
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.saving import save
-from napari_neuroscope.viewer.overlays import class_colours
-from napari_neuroscope.viewer.samples import blood_cells, nuclei
-from napari_neuroscope.widgets.demo import build_demo, settle, wait_for
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.engine.results.save import save
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.viewer.io.samples import blood_cells, nuclei
+from napari_neuroscope.viewer.layers.layer_data import class_colours
+from napari_neuroscope.widgets.app.demo import build_demo, settle, wait_for
 from networks import VisionTransformer
 
 SAMPLES = Path(ns.__file__).parent / "samples"

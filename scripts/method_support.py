@@ -81,7 +81,7 @@ def in_torch(task: str) -> Iterator[nn.Module]:
 
 
 def in_keras(task: str) -> Iterator[Any]:
-    from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
+    from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import_tensorflow()

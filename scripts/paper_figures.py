@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 
 import napari_neuroscope as ns
 import street_network as streets
-from napari_neuroscope.engine.colours import limits
-from napari_neuroscope.viewer.overlays import heat
-from napari_neuroscope.viewer.samples import blood_cells, nuclei
+from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.viewer.io.samples import blood_cells, nuclei
+from napari_neuroscope.viewer.layers.layer_data import heat
 
 ROOT = Path(__file__).resolve().parent.parent
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"

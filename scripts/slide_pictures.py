@@ -21,9 +21,9 @@ import numpy as np
 import zarr
 from skimage.io import imread
 
-from napari_neuroscope.engine.pyramid import coarsen, level_shapes
-from napari_neuroscope.widgets.demo import settle, wait_for
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.engine.images.pyramid import coarsen, level_shapes
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.widgets.app.demo import settle, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT.parent / "shared" / "data" / "nuclei" / "train" / "images"

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 import napari_neuroscope as ns
 import volume_network
-from napari_neuroscope.widgets.demo import settle, wait_for
+from napari_neuroscope.widgets.app.demo import settle, wait_for
 from volume_network import CLASSES, SPEC, make_volume
 
 ROOT = Path(__file__).resolve().parent.parent

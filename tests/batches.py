@@ -14,7 +14,7 @@ from skimage.io import imsave
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.recipe import SUFFIX
+from napari_neuroscope.engine.explain.recipe import SUFFIX
 
 SPEC = {
     "task": "segmentation",

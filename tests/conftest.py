@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from napari_neuroscope.engine.frameworks.tensorflow_import import keep_symbols_private
+from napari_neuroscope.engine.frameworks.keras.tensorflow_import import keep_symbols_private
 
 # Where tests run in the background, a shell has them and all that they start ignore ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

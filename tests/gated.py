@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.widgets.inspector import Inspector
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.widgets.inspector.inspector import Inspector
 
 PATIENCE_MS = 20_000
 

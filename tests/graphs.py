@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspect import cleandoc
 
-from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 
 
 def assert_graph(graph: LayerGraph, written: str) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.images.spacing import Spacing
 
 CLASSES = (("background", (0, 0, 0)), ("Kern “ä”", (86, 180, 233)), ("rand", (230, 159, 0)))
 

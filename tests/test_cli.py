@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_neuroscope.cli import main
-from napari_neuroscope.engine.saving import read_result
+from napari_neuroscope.cli.main import main
+from napari_neuroscope.engine.results.save import read_result
 
 SAMPLES = Path(str(files("napari_neuroscope.samples")))
 NUCLEI = SAMPLES / "nuclei" / "images" / "02903040e19d.png"

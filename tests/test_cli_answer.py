@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from napari_neuroscope.cli import main
+from napari_neuroscope.cli.main import main
 
 SPEC = "classes: [a, b, c]\ninput: {size: [8, 8], normalization: imagenet, resize: crop}\n"
 

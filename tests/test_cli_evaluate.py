@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_neuroscope.cli import main
+from napari_neuroscope.cli.main import main
 
 CELLS = Path(str(files("napari_neuroscope.samples"))) / "blood-cells" / "images"
 NUCLEI = Path(str(files("napari_neuroscope.samples"))) / "nuclei"

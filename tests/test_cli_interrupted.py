@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_neuroscope.cli import main
+from napari_neuroscope.cli.main import main
 
 # Commands that say “ready” and then go on for ever, each in its own way.
 _COMMANDS = {
@@ -24,8 +24,8 @@ _SCRIPT = """
 import sys, tempfile, threading
 from pathlib import Path
 from napari_neuroscope import cli_check
-from napari_neuroscope.cli import main
-from napari_neuroscope.cli_running import refuse_when_stopping
+from napari_neuroscope.cli.main import main
+from napari_neuroscope.cli.running import refuse_when_stopping
 from napari_neuroscope.engine.files.atomic_write import write_whole
 
 def ready():
@@ -87,7 +87,7 @@ def test_what_nobody_foresaw_is_one_line(
     def fail(_: object) -> None:
         raise RuntimeError("first\x1b[31m\nsecond")
 
-    monkeypatch.setattr("napari_neuroscope.cli_check.check", fail)
+    monkeypatch.setattr("napari_neuroscope.cli.check.check", fail)
     assert main(["check", "demo:nuclei"]) == 1
     told = capsys.readouterr().err
     assert told.startswith("napari-neuroscope: RuntimeError: first\\x1b[31m. That should not")
@@ -100,7 +100,7 @@ def test_what_nobody_foresaw_is_one_line(
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/a\xff\x1b[31m.png"
-    command = [sys.executable, "-m", "napari_neuroscope.cli"]
+    command = [sys.executable, "-m", "napari_neuroscope.cli.main"]
     done = subprocess.run(
         [*command, "check", name], capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 import napari_neuroscope as ns
-from napari_neuroscope.cli import main
+from napari_neuroscope.cli.main import main
 
 NUCLEI = Path(ns.__file__).parent / "samples" / "nuclei" / "images" / "04acab7636c4.png"
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.cost import cost_of
+from napari_neuroscope.engine.explain.cost import cost_of
 from networks import settled
 
 PAPER = re.compile(r"(doi:10\.\d{4,9}/\S+|arXiv:\d{4}\.\d{4,5})$")

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.evaluation.consensus import Consensus, consensus
     from napari_neuroscope.engine.evaluation.evaluate import Evaluation, evaluate
     from napari_neuroscope.engine.evaluation.scoring import score_images
-    from napari_neuroscope.engine.explain import explain
-    from napari_neuroscope.engine.explanation import Explanation
-    from napari_neuroscope.engine.images import pairs_of
-    from napari_neuroscope.engine.lazy_images import open_image
-    from napari_neuroscope.engine.loading import load
+    from napari_neuroscope.engine.explain.recipe import Recipe
+    from napari_neuroscope.engine.explain.stacked_planes import explain_stack
+    from napari_neuroscope.engine.explain.tiled import explain_tiled
+    from napari_neuroscope.engine.explain.whole import explain
+    from napari_neuroscope.engine.explanation.explanation import Explanation
+    from napari_neuroscope.engine.images.formats.image_file import open_image
+    from napari_neuroscope.engine.images.pairs import pairs_of
     from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
-    from napari_neuroscope.engine.network import Network, Prediction, wrap
-    from napari_neuroscope.engine.recipe import Recipe
-    from napari_neuroscope.engine.saving import Result, read_result, save
-    from napari_neuroscope.engine.spec import ModelSpec
-    from napari_neuroscope.engine.stacks import explain_stack
-    from napari_neuroscope.engine.target import Instance, Target
-    from napari_neuroscope.engine.tiling import explain_tiled
-    from napari_neuroscope.engine.trace import Trace
+    from napari_neuroscope.engine.networks.load import load
+    from napari_neuroscope.engine.networks.network import Network, Prediction, wrap
+    from napari_neuroscope.engine.passes.target import Instance, Target
+    from napari_neuroscope.engine.passes.trace import Trace
+    from napari_neuroscope.engine.results.save import Result, read_result, save
+    from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 _PLACES = {
     "BatchEvent": "batch.run",
@@ -37,35 +37,35 @@ _PLACES = {
     "Confusion": "evaluation.confusion",
     "Consensus": "evaluation.consensus",
     "Evaluation": "evaluation.evaluate",
-    "Explanation": "explanation",
-    "Instance": "target",
+    "Explanation": "explanation.explanation",
+    "Instance": "passes.target",
     "Map": "methods.registry",
     "Method": "methods.registry",
-    "ModelSpec": "spec",
+    "ModelSpec": "spec.model_spec",
     "Needs": "methods.registry",
-    "Network": "network",
+    "Network": "networks.network",
     "NeuroscopeError": "errors",
     "NeuroscopeWarning": "errors",
-    "Prediction": "network",
-    "Recipe": "recipe",
-    "Result": "saving.reading",
-    "Target": "target",
-    "Trace": "trace",
+    "Prediction": "networks.network",
+    "Recipe": "explain.recipe",
+    "Result": "results.read",
+    "Target": "passes.target",
+    "Trace": "passes.trace",
     "consensus": "evaluation.consensus",
     "evaluate": "evaluation.evaluate",
-    "explain": "explain",
-    "explain_stack": "stacks",
-    "explain_tiled": "tiling",
-    "load": "loading",
+    "explain": "explain.whole",
+    "explain_stack": "explain.stacked_planes",
+    "explain_tiled": "explain.tiled",
+    "load": "networks.load",
     "method": "methods.registry",
     "methods": "methods.registry",
-    "open_image": "lazy_images",
-    "pairs_of": "images",
-    "read_result": "saving.reading",
+    "open_image": "images.formats.image_file",
+    "pairs_of": "images.pairs",
+    "read_result": "results.read",
     "run_batch": "batch.run",
-    "save": "saving",
+    "save": "results.save",
     "score_images": "evaluation.scoring",
-    "wrap": "network",
+    "wrap": "networks.network",
 }
 
 __all__ = [

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.answer_shape import Answer, grid_of, read_answers
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.spec.answer_shape import Answer, grid_of, read_answers
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from networks import EndingIn, Pixelwise, as_network, settled
 
 SHAPE = (32, 48)

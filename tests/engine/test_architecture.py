@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.architecture import (
+from napari_neuroscope.engine.graph.diagram import (
     HEIGHT,
     INPUT,
     OUTPUT,
@@ -23,7 +23,7 @@ from napari_neuroscope.engine.architecture import (
     opened,
     write_table,
 )
-from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from networks import ResNet, UNet, Vgg, as_network, settled
 
 
@@ -190,7 +190,7 @@ def test_few_nodes_are_shown_at_first() -> None:
 def test_the_same_network_is_drawn_the_same_in_every_run() -> None:
     program = (
         "import napari_neuroscope as ns\n"
-        "from napari_neuroscope.engine.architecture import lay_out\n"
+        "from napari_neuroscope.engine.graph.diagram import lay_out\n"
         "graph = ns.load('demo:nuclei').layers\n"
         "print(lay_out(graph, {'enc1', 'dec2'}))"
     )

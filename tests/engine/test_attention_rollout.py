@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.frameworks.torch_attention import _weights
+from napari_neuroscope.engine.frameworks.torch.tracing.attention import _weights
 from networks import Vgg, as_network, settled
 from snapshot import Snapshot
 from token_networks import Attention, Kind, Swin, ViT

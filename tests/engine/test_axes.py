@@ -17,14 +17,14 @@ from PIL import Image
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.array_view import ArrayView
-from napari_neuroscope.engine.axes import ImageAxes, axes_of, in_order_of, in_read_order
-from napari_neuroscope.engine.images import Pair
-from napari_neuroscope.engine.lazy_images import LazyImage
-from napari_neuroscope.engine.parts import explain_crop
-from napari_neuroscope.engine.saving.panels import panels_of
-from napari_neuroscope.engine.sources import Source
-from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.explain.crop import explain_crop
+from napari_neuroscope.engine.images.array_view import ArrayView
+from napari_neuroscope.engine.images.axes import ImageAxes, axes_of, in_order_of, in_read_order
+from napari_neuroscope.engine.images.formats.image_file import LazyImage
+from napari_neuroscope.engine.images.pairs import Pair
+from napari_neuroscope.engine.images.source import Source
+from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.results.panels import panels_of
 
 SIZES = {"t": 4, "z": 6, "y": 7, "x": 9}
 
@@ -258,7 +258,7 @@ def test_a_view_reads_what_is_sliced_and_no_more() -> None:
 
 def test_the_owner_needs_no_network_and_no_window() -> None:
     code = (
-        "import sys, napari_neuroscope.engine.axes; "
+        "import sys, napari_neuroscope.engine.images.axes; "
         "sys.exit(bool({'torch', 'qtpy', 'napari'} & set(sys.modules)))"
     )
     assert run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.baselines import baseline_of
+from napari_neuroscope.engine.passes.baselines import baseline_of
 
 SPEC = {
     "task": "segmentation",

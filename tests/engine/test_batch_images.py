@@ -16,7 +16,7 @@ import napari_neuroscope as ns
 from batches import images_in, recipe_in
 from napari_neuroscope.engine.batch.naming import common_folder, output_names
 from napari_neuroscope.engine.evaluation.localisation import energy_inside
-from napari_neuroscope.engine.saving import file_name, read_result
+from napari_neuroscope.engine.results.save import file_name, read_result
 
 
 def run(recipe: Path, images: Any, out: Path, **more: Any) -> pandas.DataFrame:

@@ -17,7 +17,7 @@ from skimage.io import imread, imsave
 import napari_neuroscope as ns
 from batches import images_in, recipe_in, written
 from napari_neuroscope.engine.batch.folder import BatchFolder, OutputError
-from napari_neuroscope.engine.recipe import ChangedNetworkError
+from napari_neuroscope.engine.explain.recipe import ChangedNetworkError
 
 
 @pytest.fixture(scope="module")

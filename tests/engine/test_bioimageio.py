@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 import napari_neuroscope as ns
 import packages
-from napari_neuroscope.cli import main
-from napari_neuroscope.engine.bioimageio.description import Description, read
-from napari_neuroscope.engine.bioimageio.package import Package
-from napari_neuroscope.engine.bioimageio.published import check_published
-from napari_neuroscope.engine.bioimageio.reading import spec_of
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError, digest_of
-from napari_neuroscope.engine.loading import spec_path
+from napari_neuroscope.cli.main import main
+from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError, digest_of
+from napari_neuroscope.engine.networks.bioimageio.description import Description, read
+from napari_neuroscope.engine.networks.bioimageio.package import Package
+from napari_neuroscope.engine.networks.bioimageio.package_spec import spec_of
+from napari_neuroscope.engine.networks.bioimageio.published import check_published
+from napari_neuroscope.engine.networks.load import spec_path
 
 
 @pytest.fixture(autouse=True)
@@ -586,9 +586,9 @@ def test_code_that_fails_is_said_in_one_sentence(tmp_path: Path) -> None:
 def test_weights_whose_framework_is_not_installed(
     name: str, head: bytes, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_neuroscope.engine.frameworks.torch import TorchFramework
+    from napari_neuroscope.engine.frameworks.torch.framework import TorchFramework
 
-    for module in ("loading", "frameworks.base"):
+    for module in ("networks.load", "frameworks.base"):
         monkeypatch.setattr(
             f"napari_neuroscope.engine.{module}.frameworks", lambda: [TorchFramework]
         )

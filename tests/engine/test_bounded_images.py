@@ -19,17 +19,18 @@ from PIL import Image
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import pictures
-from napari_neuroscope.engine.files import decoded_size, limits
-from napari_neuroscope.engine.files.plain_data import PlainDataError
-from napari_neuroscope.engine.files.plain_xml import parse_xml
-from napari_neuroscope.engine.files.unpacked_size import exceeds
-from napari_neuroscope.engine.ground_truth import VOID, as_truth
-from napari_neuroscope.engine.lazy_images import LazyImage, open_image
-from napari_neuroscope.engine.preprocessing import as_array, prepare
-from napari_neuroscope.engine.sources import Source, read_image, read_truth
-from napari_neuroscope.engine.spacing import Spacing
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.reading import decoded_size
+from napari_neuroscope.engine.files.reading.plain_data import PlainDataError
+from napari_neuroscope.engine.files.reading.plain_xml import parse_xml
+from napari_neuroscope.engine.files.reading.unpacked_size import exceeds
+from napari_neuroscope.engine.images.formats import picture as pictures
+from napari_neuroscope.engine.images.formats.image_file import LazyImage, open_image
+from napari_neuroscope.engine.images.ground_truth import VOID, as_truth
+from napari_neuroscope.engine.images.preprocessing import as_array, prepare
+from napari_neuroscope.engine.images.source import Source, read_image, read_truth
+from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 255, (20, 30, 3), np.uint8)

@@ -16,10 +16,10 @@ from torch import nn
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
-from napari_neuroscope.engine.frameworks.torch_archive import open_torch_archive
-from napari_neuroscope.engine.frameworks.torch_files import load_torch
-from napari_neuroscope.engine.frameworks.torch_pickles import imports_of, load_checkpoint
+from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.frameworks.torch.files.archive import open_torch_archive
+from napari_neuroscope.engine.frameworks.torch.files.load import load_torch
+from napari_neuroscope.engine.frameworks.torch.files.pickles import imports_of, load_checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_neuroscope.engine.class_files import read_classes
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.spec import ClassSpec, ModelSpec
+from napari_neuroscope.engine.spec.class_files import read_classes
+from napari_neuroscope.engine.spec.model_spec import ClassSpec, ModelSpec
 
 SKY = ClassSpec(name="Sky", colour=(128, 128, 128))
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.class_files import read_classes
+from napari_neuroscope.engine.spec.class_files import read_classes
 
 NAMES = ["cat", "dog", "owl"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.cost import Cost, cost_of, pace_of, share_behind
+from napari_neuroscope.engine.explain.cost import Cost, cost_of, pace_of, share_behind
 from napari_neuroscope.engine.methods.registry import Step
 
 SHAPE = (40, 50)
@@ -120,7 +120,9 @@ def test_batches_are_soon_over_and_fit_the_memory(
     network: ns.Network, image: np.ndarray, monkeypatch, seconds, size, most, batch
 ) -> None:
     clock = iter([0.0, seconds])
-    monkeypatch.setattr("napari_neuroscope.engine.cost.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(
+        "napari_neuroscope.engine.explain.cost.time.perf_counter", lambda: next(clock)
+    )
     monkeypatch.setattr(network, "bytes_of_pass", lambda x: size)
     monkeypatch.setattr(type(network), "most_at_once", most)
     assert pace_of(network, image, 0.01).batch == batch

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from napari_neuroscope.engine.files.atomic_write import write_csv
-from napari_neuroscope.engine.files.csv_cells import with_formula, without_formula
-from napari_neuroscope.engine.images import pairs_of
+from napari_neuroscope.engine.files.reading.csv_cells import with_formula, without_formula
+from napari_neuroscope.engine.images.pairs import pairs_of
 
 
 @pytest.mark.parametrize(

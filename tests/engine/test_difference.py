@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.difference import difference
+from napari_neuroscope.engine.explain.difference import difference
 
 SPEC = {"task": "segmentation", "classes": ["sky", "car"], "input": {"channels": 1}}
 IMAGE = np.random.default_rng(3).random((8, 12)).astype(np.float32)

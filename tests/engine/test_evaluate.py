@@ -210,7 +210,7 @@ def test_planted_evidence_ranks_above_edges_and_noise() -> None:
 
 @pytest.fixture(scope="module")
 def cells() -> tuple[ns.Network, np.ndarray]:
-    samples = pytest.importorskip("napari_neuroscope.viewer.samples")
+    samples = pytest.importorskip("napari_neuroscope.viewer.io.samples")
     stack = samples.blood_cells()[0][0]
     return ns.load("demo:blood-cells"), np.asarray(stack[0])
 

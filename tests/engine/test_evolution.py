@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.evolution import Evolution
+from napari_neuroscope.engine.evaluation.evolution import Evolution
 
 INSIDE = np.array([[True, False], [False, False]])
 

@@ -17,7 +17,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.cli import main
+from napari_neuroscope.cli.main import main
 from napari_neuroscope.engine.frameworks import base
 from networks import as_network, settled
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
-from napari_neuroscope.engine.frameworks.torch_exported import _computes
-from napari_neuroscope.engine.frameworks.torch_files import load_torch
+from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.frameworks.torch.files.exported import _computes
+from napari_neuroscope.engine.frameworks.torch.files.load import load_torch
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,14 @@ import pytest
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.files.factory import FileFactory, build
-from napari_neuroscope.engine.files.model_class import NotTriedError, build_on_trial, tried_class
-from napari_neuroscope.engine.files.python_package import PythonPackage
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.files.code.factory import FileFactory, build
+from napari_neuroscope.engine.files.code.model_class import (
+    NotTriedError,
+    build_on_trial,
+    tried_class,
+)
+from napari_neuroscope.engine.files.code.python_package import PythonPackage
+from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
 
 UNET = "napari_neuroscope.samples.architectures:UNet"
 
@@ -84,7 +88,7 @@ def test_a_class_of_networks_is_built(name: str, arguments: Any, kind: type) -> 
         ("torch.nn:_reduction", {}),
         ("napari_neuroscope.samples.architectures:nn", {}),
         ("napari_neuroscope.samples.architectures:annotations", {}),
-        ("napari_neuroscope.engine.loading:load", {"source": "demo:nuclei"}),
+        ("napari_neuroscope.engine.networks.load:load", {"source": "demo:nuclei"}),
         # Nested names could lead anywhere.
         ("torch.nn:Module.load_state_dict", {}),
         ("torch.nn:modules.linear.Linear", {"in_features": 1, "out_features": 1}),
@@ -102,7 +106,7 @@ def test_all_else_that_a_file_names_is_asked(
     name: str, arguments: Any, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[str] = []
-    monkeypatch.setattr("napari_neuroscope.engine.files.factory._called", called.append)
+    monkeypatch.setattr("napari_neuroscope.engine.files.code.factory._called", called.append)
     with pytest.raises(UntrustedError, match=f"it calls {name} with") as refusal:
         # That the user trusts code of the file's own says nothing of this.
         build(named(name), arguments, trust=True)
@@ -187,7 +191,7 @@ def test_a_class_that_reaches_out_is_not_built(monkeypatch: pytest.MonkeyPatch) 
     assert build_on_trial({"name": UNET, "arguments": {"way": "none"}})["reached"] == ""
     assert not Path("made").exists()
     monkeypatch.setattr(
-        "napari_neuroscope.engine.files.model_class.try_in_process",
+        "napari_neuroscope.engine.files.code.model_class.try_in_process",
         lambda _, job, **__: build_on_trial(job),
     )
     with pytest.raises(NotTriedError, match="reached for the file /etc/hostname"):

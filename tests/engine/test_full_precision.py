@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.frameworks.torch_precision import full_precision
+from napari_neuroscope.engine.frameworks.torch.precision import full_precision
 from networks import as_network
 
 

@@ -14,7 +14,7 @@ from torch import nn
 import napari_neuroscope as ns
 from closeness import assert_close
 from napari_neuroscope.engine.frameworks import base
-from napari_neuroscope.engine.passes import Passes
+from napari_neuroscope.engine.passes.variants import Passes
 from networks import UNet, Vgg, as_network, settled
 
 OPTIONS = {

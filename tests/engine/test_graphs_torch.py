@@ -13,7 +13,7 @@ from torch.nn import functional
 
 import napari_neuroscope as ns
 from graphs import assert_graph
-from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from networks import ResNet, UNet, Vgg, as_network, settled
 
 SIZE = (16, 16)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
+from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
 
 _SIZES = st.lists(st.integers(1, 700), min_size=2, max_size=2).map(tuple)
 

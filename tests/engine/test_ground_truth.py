@@ -15,8 +15,8 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.ground_truth import TruthReader, class_labels
-from napari_neuroscope.engine.sources import Paletted, read_image, read_truth
+from napari_neuroscope.engine.images.ground_truth import TruthReader, class_labels
+from napari_neuroscope.engine.images.source import Paletted, read_image, read_truth
 
 COLOURS = ((128, 128, 128), (64, 0, 128), (128, 64, 128))
 STREET = ns.ModelSpec.parse({

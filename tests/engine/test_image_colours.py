@@ -12,10 +12,10 @@ from PIL import Image, ImageOps
 from skimage.color import rgb2lab
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import tiff_codecs
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.lazy_images import open_image
-from napari_neuroscope.engine.sources import Paletted, Source, read_image, read_truth
+from napari_neuroscope.engine.images.formats import tiff_codecs
+from napari_neuroscope.engine.images.formats.image_file import open_image
+from napari_neuroscope.engine.images.source import Paletted, Source, read_image, read_truth
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
 PHOTO = Image.fromarray(COLOURS)

@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.axes import leading_axes
-from napari_neuroscope.engine.images import Pair, Pairs, Source, natural_key, pairs_of, read_image
+from napari_neuroscope.engine.images.axes import leading_axes
+from napari_neuroscope.engine.images.pairs import (
+    Pair,
+    Pairs,
+    Source,
+    natural_key,
+    pairs_of,
+    read_image,
+)
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 

@@ -12,9 +12,9 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError
-from napari_neuroscope.engine.instances import explain_instances
-from napari_neuroscope.engine.target import Instance, Mask, Target
-from napari_neuroscope.viewer.samples import nuclei
+from napari_neuroscope.engine.explain.instances import explain_instances
+from napari_neuroscope.engine.passes.target import Instance, Mask, Target
+from napari_neuroscope.viewer.io.samples import nuclei
 
 
 class Net(nn.Module):
@@ -115,7 +115,7 @@ def test_an_instance_that_the_output_does_not_hold_has_a_row_all_the_same(image)
 
 
 def test_it_can_be_stopped(network, image, labels, monkeypatch) -> None:
-    monkeypatch.setattr("napari_neuroscope.engine.instances._MOST_AT_ONCE", 1)
+    monkeypatch.setattr("napari_neuroscope.engine.explain.instances._MOST_AT_ONCE", 1)
     seen = []
 
     def progress(done: int, total: int, what: str) -> None:

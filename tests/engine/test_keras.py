@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import napari_neuroscope as ns
-import napari_neuroscope.engine.frameworks.keras as keras_adapter
+import napari_neuroscope.engine.frameworks.keras.framework as keras_adapter
 from closeness import assert_close
-from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
+from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
 

@@ -11,7 +11,7 @@ import torch
 import napari_neuroscope as ns
 from closeness import assert_close
 from napari_neuroscope.engine.errors import no_progress
-from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 
 keras = pytest.importorskip("keras", reason="needs the extra “tensorflow”")
 tf = pytest.importorskip("tensorflow", reason="needs the extra “tensorflow”")

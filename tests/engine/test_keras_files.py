@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.files.trust import UntrustedError
+from napari_neuroscope.engine.files.code.trust import UntrustedError
 
 keras = pytest.importorskip("keras", reason="needs the extra “tensorflow”")
 pytest.importorskip("tensorflow", reason="needs the extra “tensorflow”")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.receptive_field import box, receptive_field
+from napari_neuroscope.engine.graph.receptive_field import box, receptive_field
 
 keras = pytest.importorskip("keras")
 L = keras.layers

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.layers import LayerGraph
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from networks import GapLinear, Pixelwise, ResNet, UNet, Vgg, as_network, settled
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.layers import Layer, LayerGraph
+from napari_neuroscope.engine.graph.layer_graph import Layer, LayerGraph
 
 
 def layer(name: str, kind: Any = "convolution", shape: tuple[int, ...] = (4, 8, 8)) -> Layer:

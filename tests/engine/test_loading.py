@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError, digest_of
 from napari_neuroscope.engine.files.file_kind import kind_of
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError, digest_of
 from networks import UNet, Vgg, settled
 
 FACTORY = "napari_neuroscope.samples.architectures:UNet"

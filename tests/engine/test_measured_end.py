@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.engine.measured_end import MEASURED
+from napari_neuroscope.engine.passes.measured_end import MEASURED
 
 
 class Ended(nn.Module):

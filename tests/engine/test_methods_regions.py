@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.cli import main
-from napari_neuroscope.engine.regions import (
+from napari_neuroscope.cli.main import main
+from napari_neuroscope.engine.images.segments import (
     CandidateCache,
     Candidates,
     Segmentation,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.preprocessing import Prepared, prepare
-from napari_neuroscope.engine.spec import InputSpec, SizeRule
+from napari_neuroscope.engine.images.preprocessing import Prepared, prepare
+from napari_neuroscope.engine.spec.model_spec import InputSpec, SizeRule
 
 
 def prepared(image: np.ndarray, normalization: Any, **more: Any) -> Prepared:

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from every_method import asked, usable
-from napari_neuroscope.engine.colours import coloured, limits
-from napari_neuroscope.engine.difference import difference
 from napari_neuroscope.engine.evaluation.scoring import score_images
-from napari_neuroscope.engine.images import Pair, Source
-from napari_neuroscope.engine.saving.panels import displayable
+from napari_neuroscope.engine.explain.difference import difference
+from napari_neuroscope.engine.explanation.colormaps import coloured, limits
+from napari_neuroscope.engine.images.pairs import Pair, Source
+from napari_neuroscope.engine.results.panels import displayable
 from networks import EndingIn, UNet, as_network, settled
 
 

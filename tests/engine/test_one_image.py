@@ -13,8 +13,8 @@ from skimage.io import imsave
 import napari_neuroscope as ns
 import networks
 from napari_neuroscope.engine.evaluation.one_image import expanded, truth_labels
-from napari_neuroscope.engine.images import Pair
-from napari_neuroscope.engine.sources import Source, read_image
+from napari_neuroscope.engine.images.pairs import Pair
+from napari_neuroscope.engine.images.source import Source, read_image
 
 
 class Lazy:

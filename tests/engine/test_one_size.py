@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.cli import main
+from napari_neuroscope.cli.main import main
 from networks import UNet, as_network, settled
 from onnx_networks import exported
 

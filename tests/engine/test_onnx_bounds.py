@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from napari_neuroscope.engine.frameworks.onnx_graph import OnnxGraph
-from napari_neuroscope.engine.frameworks.onnx_sizes import OnnxSizes, ShapesError
-from napari_neuroscope.engine.frameworks.onnx_small_values import known_values, small_values
+from napari_neuroscope.engine.frameworks.onnx.graph import OnnxGraph
+from napari_neuroscope.engine.frameworks.onnx.sizes import OnnxSizes, ShapesError
+from napari_neuroscope.engine.frameworks.onnx.small_values import known_values, small_values
 from onnx_networks import exported, model, node, value
 
 # --- parameters ---
@@ -217,7 +217,7 @@ def test_a_pass_is_refused_where_memory_lacks(
     network = ns.load(path, device="cpu")
     monkeypatch.setattr(limits, "ALWAYS_PASS", 1 << 20)
     monkeypatch.setattr(
-        "napari_neuroscope.engine.frameworks.onnx_guard.free_memory", lambda: 1 << 20
+        "napari_neuroscope.engine.frameworks.onnx.guard.free_memory", lambda: 1 << 20
     )
     with pytest.raises(OutOfMemoryError, match=r"of which 1,048,576 are free"):
         network.predict(np.ones((512, 512, 3), np.float32))

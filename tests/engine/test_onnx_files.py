@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.cli import main
+from napari_neuroscope.cli.main import main
 from napari_neuroscope.engine.files.file_kind import kind_of
 from networks import UNet, Vgg, settled
 
@@ -271,7 +271,9 @@ def test_the_extra_is_named_where_it_is_missing(
     path: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_bytes(by_hand().SerializeToString())
-    monkeypatch.delitem(sys.modules, "napari_neuroscope.engine.frameworks.onnx", raising=False)
+    monkeypatch.delitem(
+        sys.modules, "napari_neuroscope.engine.frameworks.onnx.framework", raising=False
+    )
     found = __import__("importlib.util").util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name, *a: None if name == package else found(name, *a)

@@ -17,8 +17,8 @@ pytest.importorskip("onnxruntime", reason="needs the extra “onnx”")
 import onnxruntime
 from onnx import ModelProto, TensorProto
 
-from napari_neuroscope.engine.frameworks import onnx as framework
-from napari_neuroscope.engine.network import BYTES
+from napari_neuroscope.engine.frameworks.onnx import framework
+from napari_neuroscope.engine.networks.network import BYTES
 from onnx_networks import exported, model, node, value
 
 

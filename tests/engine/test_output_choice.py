@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.cli import main
-from napari_neuroscope.engine.output_choice import OfferedOutput, choose
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.cli.main import main
+from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput, choose
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from networks import as_network, settled
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.images.grid import Grid
 from networks import Pixelwise, as_network, settled
 
 PAD = {"size": {"min": 32, "step": 32}, "resize": "pad"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.parts import explain_crop, is_large, middle, why_not_tiled
-from napari_neuroscope.engine.target import Mask
+from napari_neuroscope.engine.explain.crop import explain_crop, is_large, middle, why_not_tiled
+from napari_neuroscope.engine.passes.target import Mask
 from networks import UNet, Vgg, as_network, settled
 
 WINDOW = ((20, 84), (40, 88))

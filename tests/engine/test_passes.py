@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import OutOfMemoryError
 from napari_neuroscope.engine.methods.registry import Map, Step
-from napari_neuroscope.engine.passes import Passes
+from napari_neuroscope.engine.passes.variants import Passes
 from snapshot import Snapshot
 
 SEGMENTER = {"task": "segmentation", "classes": ["sky", "car", "road"]}
@@ -283,7 +283,7 @@ def test_what_comes_before_a_layer_is_not_run_again(image: np.ndarray) -> None:
 def test_a_method_of_many_passes_offers_what_it_has_so_far(
     image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_neuroscope.engine import explain as module
+    from napari_neuroscope.engine.explain import whole as module
 
     monkeypatch.setattr(module, "_OFFER_EVERY_S", (0.0, 0.0))
 

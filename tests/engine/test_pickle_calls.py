@@ -21,9 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.files.pickle_calls import PickleProgram, program_of
-from napari_neuroscope.engine.files.pickle_names import HIDDEN, most_dangerous_first
-from napari_neuroscope.engine.files.pickle_values import BrokenPickleError, Call, LongPickleError
+from napari_neuroscope.engine.files.code.pickle_calls import PickleProgram, program_of
+from napari_neuroscope.engine.files.code.pickle_names import HIDDEN, most_dangerous_first
+from napari_neuroscope.engine.files.code.pickle_values import (
+    BrokenPickleError,
+    Call,
+    LongPickleError,
+)
 
 
 class _Watched(pickle._Unpickler):  # type: ignore[name-defined,misc]

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.axes import guess_image_axes
-from napari_neuroscope.engine.preprocessing import Prepared, prepare
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.images.axes import guess_image_axes
+from napari_neuroscope.engine.images.preprocessing import Prepared, prepare
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.preprocessing import prepare
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.images.preprocessing import prepare
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 PHOTO = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)).resize(

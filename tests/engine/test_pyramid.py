@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import pyramid as pyramids
-from napari_neuroscope.engine.pyramid import Pyramid, level_shapes
+from napari_neuroscope.engine.images import pyramid as pyramids
+from napari_neuroscope.engine.images.pyramid import Pyramid, level_shapes
 
 PARTS = [((0, 301), (0, 250)), ((301, 700), (0, 250)), ((0, 301), (250, 1101)),
          ((301, 700), (250, 1101))]  # fmt: skip

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.receptive_field import box, box_on, in_words, receptive_field
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
+from napari_neuroscope.engine.graph.receptive_field import box, box_on, in_words, receptive_field
 from networks import UNet, Vgg
 
 

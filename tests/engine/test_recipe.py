@@ -22,10 +22,9 @@ from skimage.io import imread
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.cli import main
-from napari_neuroscope.engine.difference import difference
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError, digest_of
-from napari_neuroscope.engine.recipe import (
+from napari_neuroscope.cli.main import main
+from napari_neuroscope.engine.explain.difference import difference
+from napari_neuroscope.engine.explain.recipe import (
     FORMAT,
     SUFFIX,
     ChangedNetworkError,
@@ -33,6 +32,7 @@ from napari_neuroscope.engine.recipe import (
     recipe_in,
     recorded,
 )
+from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError, digest_of
 
 NUCLEI = Path(str(files("napari_neuroscope.samples"))) / "nuclei"
 IMAGE = NUCLEI / "images" / "02903040e19d.png"

@@ -198,7 +198,7 @@ def test_several_targets_from_one_pass_are_as_one_by_one(
 def test_groups_of_targets_that_memory_allows(
     monkeypatch: pytest.MonkeyPatch, image: np.ndarray
 ) -> None:
-    from napari_neuroscope.engine import trace
+    from napari_neuroscope.engine.passes import trace
 
     network = as_network(settled(Vgg()))
     whole = lrp(network, image, [0, 1, 2, 3])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.preprocessing import Prepared, prepare
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.images.preprocessing import Prepared, prepare
 from networks import as_network, pointwise
 
 _POLICIES = ["stretch", "fit", "crop", "pad"]

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError
 from napari_neuroscope.engine.files.file_kind import kind_of
-from napari_neuroscope.engine.files.safetensors_header import check_header
-from napari_neuroscope.engine.frameworks.torch_files import load_torch
+from napari_neuroscope.engine.files.reading.safetensors_header import check_header
+from napari_neuroscope.engine.frameworks.torch.files.load import load_torch
 
 _odd: Any = st.one_of(
     st.none(),

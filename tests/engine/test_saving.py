@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import saving
-from napari_neuroscope.engine.recipe import recipe_in
-from napari_neuroscope.engine.saving import is_result, read_result, save
-from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.explain.recipe import recipe_in
+from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.results import save as saving
+from napari_neuroscope.engine.results.save import is_result, read_result, save
 from results import explanation_of, of_stack, with_regions
 
 KINDS = [".tif", ".zarr", ".npy"]

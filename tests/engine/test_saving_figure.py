@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.colours import coloured
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.saving import save
-from napari_neuroscope.engine.saving.figure import round_length
-from napari_neuroscope.engine.saving.panels import over, panels_of
-from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.explanation.colormaps import coloured
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.results.figure import round_length
+from napari_neuroscope.engine.results.panels import over, panels_of
+from napari_neuroscope.engine.results.save import save
 from results import CLASSES, explanation_of
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_neuroscope.engine.saving import read_result, save, tiff
-from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.results import tiff
+from napari_neuroscope.engine.results.save import read_result, save
 from results import explanation_of, of_stack, with_regions
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"

@@ -12,12 +12,13 @@ import pytest
 import zarr
 from ome_zarr_models.v05 import Image
 
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.saving import ome_zarr, read_result, save
-from napari_neuroscope.engine.saving.layout import Folded, Layout
-from napari_neuroscope.engine.saving.ome_zarr import Store
-from napari_neuroscope.engine.saving.record import record_of
-from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record_json import record_of
+from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.results import ome_zarr
+from napari_neuroscope.engine.results.layout import Folded, Layout
+from napari_neuroscope.engine.results.ome_zarr import Store
+from napari_neuroscope.engine.results.save import read_result, save
 from results import CLASSES, explanation_of, of_stack, with_regions
 
 SPACING = Spacing(("y", "x"), (0.5, 250.0), (10.0, -3.0), ("µm", "nm"))

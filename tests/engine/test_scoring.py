@@ -16,7 +16,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.metrics import METRICS, top_k
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores, score_images
-from napari_neuroscope.engine.images import Pair, Source, pairs_of
+from napari_neuroscope.engine.images.pairs import Pair, Source, pairs_of
 
 NAMES = ("sky", "car", "road")
 

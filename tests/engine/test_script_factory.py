@@ -13,9 +13,9 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
-from napari_neuroscope.engine.loading import spec_path
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.networks.load import spec_path
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 SCRIPT = """
 from dataclasses import dataclass

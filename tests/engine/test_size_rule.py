@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_neuroscope.engine.inference import size_rule
-from napari_neuroscope.engine.spec import SizeRule
+from napari_neuroscope.engine.spec.inference import size_rule
+from napari_neuroscope.engine.spec.model_spec import SizeRule
 
 
 class _Halving(nn.Module):

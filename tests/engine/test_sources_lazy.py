@@ -13,11 +13,11 @@ import zarr
 from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.images import pairs_of
-from napari_neuroscope.engine.lazy_images import open_image
-from napari_neuroscope.engine.sources import Source, read_image
-from napari_neuroscope.engine.spacing import Spacing
-from napari_neuroscope.engine.zarr_files import images_of
+from napari_neuroscope.engine.images.formats.image_file import open_image
+from napari_neuroscope.engine.images.formats.zarr_image import images_of
+from napari_neuroscope.engine.images.pairs import pairs_of
+from napari_neuroscope.engine.images.source import Source, read_image
+from napari_neuroscope.engine.images.spacing import Spacing
 
 FILM = np.arange(5 * 4 * 24 * 20, dtype=np.uint16).reshape(5, 4, 24, 20)
 AXES = [

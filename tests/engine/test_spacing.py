@@ -1,8 +1,8 @@
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.spacing import Spacing
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.images.spacing import Spacing
 
 
 def test_a_coarse_grid_lies_in_the_middle_of_the_pixels_it_covers():

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.statistics import ChannelStatistics, channel_statistics
-from napari_neuroscope.engine.target import Target
+from napari_neuroscope.engine.evaluation.channel_statistics import (
+    ChannelStatistics,
+    channel_statistics,
+)
+from napari_neuroscope.engine.passes.target import Target
 from networks import Scores, as_network, pointwise
 
 ACTIVATION = torch.tensor([

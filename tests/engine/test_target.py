@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.target import resolve_region
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.passes.target import resolve_region
 
 IMAGE = Grid.of_image((8, 12))
 OUTPUT = IMAGE.divided((4, 6))  # an output of half the image's size

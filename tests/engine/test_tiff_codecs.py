@@ -13,11 +13,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_neuroscope.engine import tiff_codecs
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.picture_size import told_bytes
-from napari_neuroscope.engine.lazy_images import open_image
-from napari_neuroscope.engine.sources import read_image
+from napari_neuroscope.engine.files.reading.picture_size import told_bytes
+from napari_neuroscope.engine.images.formats import tiff_codecs
+from napari_neuroscope.engine.images.formats.image_file import open_image
+from napari_neuroscope.engine.images.source import read_image
 
 _NUMBERS = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
 COLOURS = np.asarray(Image.fromarray(_NUMBERS).resize((96, 72), Image.Resampling.BICUBIC))

@@ -10,10 +10,10 @@ import pytest
 import zarr
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import pyramid
-from napari_neuroscope.engine.saving import read_result
-from napari_neuroscope.engine.spacing import Spacing
-from napari_neuroscope.engine.tiled_folder import _part_of
+from napari_neuroscope.engine.images import pyramid
+from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.results.growing_folder import _part_of
+from napari_neuroscope.engine.results.save import read_result
 from networks import UNet, as_network, settled
 
 CLASSES = ["background", "cell", "edge"]

@@ -11,11 +11,11 @@ import pytest
 import tifffile
 
 import napari_neuroscope as ns
-from napari_neuroscope.cli import main
-from napari_neuroscope.engine.recipe import Recipe
-from napari_neuroscope.engine.saving import read_result
-from napari_neuroscope.engine.stacks import explain_stack
-from napari_neuroscope.engine.tiles import Tiling
+from napari_neuroscope.cli.main import main
+from napari_neuroscope.engine.explain.recipe import Recipe
+from napari_neuroscope.engine.explain.stacked_planes import explain_stack
+from napari_neuroscope.engine.results.save import read_result
+from napari_neuroscope.engine.tiles.geometry import Tiling
 
 TILED = {"tile": 130, "weights": "tile"}
 

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import OutOfMemoryError
-from napari_neuroscope.engine.frameworks.torch import TorchFramework
-from napari_neuroscope.engine.tiled_input import TiledInput, percentiles
+from napari_neuroscope.engine.frameworks.torch.framework import TorchFramework
+from napari_neuroscope.engine.tiles.reader import TiledInput, percentiles
 from networks import UNet, Vgg, as_network, settled
 
 explain_tiled = ns.explain_tiled
@@ -549,7 +549,7 @@ def test_a_window_beside_the_image_is_refused(window) -> None:
 
 
 def test_the_map_so_far_is_handed_out(monkeypatch) -> None:
-    from napari_neuroscope.engine import tiling
+    from napari_neuroscope.engine.explain import tiled as tiling
 
     monkeypatch.setattr(tiling, "_OFFER_EVERY_S", 0.0)
     found: list[tuple[str, int]] = []

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.tokens import Fold, fold_of, is_plain, whole
+from napari_neuroscope.engine.graph.token_layout import Fold, fold_of, is_plain, whole
 from networks import UNet, Vgg, as_network, settled
 from token_networks import Swin, ViT, windows_of
 
@@ -388,7 +388,7 @@ def test_an_image_of_another_size() -> None:
 
 
 def test_the_receptive_field_of_tokens_is_not_made_up() -> None:
-    from napari_neuroscope.engine.receptive_field import receptive_field
+    from napari_neuroscope.engine.graph.receptive_field import receptive_field
 
     network = as_network(settled(Swin()), size=(24, 40))
     for layer in ["norm0", "norm", "stages.1.attn"]:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning
-from napari_neuroscope.engine.frameworks.torch_files import load_torch
+from napari_neuroscope.engine.frameworks.torch.files.load import load_torch
 
 IMAGE = torch.rand(1, 3, 6, 7, generator=torch.Generator().manual_seed(0))
 

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files import limits, trial
-from napari_neuroscope.engine.files.trust import TrustStore, UntrustedError
-from napari_neuroscope.engine.frameworks import torch_script, torch_script_source
-from napari_neuroscope.engine.frameworks.torch_script import load_torchscript
-from napari_neuroscope.engine.frameworks.torch_script_operators import ATEN
-from napari_neuroscope.engine.frameworks.torch_script_source import UNREADABLE, questions
-from napari_neuroscope.engine.frameworks.torch_script_trial import try_torchscript
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.code import trial
+from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.frameworks.torch.files import script as torch_script
+from napari_neuroscope.engine.frameworks.torch.files import script_source as torch_script_source
+from napari_neuroscope.engine.frameworks.torch.files.script import load_torchscript
+from napari_neuroscope.engine.frameworks.torch.files.script_operators import ATEN
+from napari_neuroscope.engine.frameworks.torch.files.script_source import UNREADABLE, questions
+from napari_neuroscope.engine.frameworks.torch.files.script_trial import try_torchscript
 from napari_neuroscope.samples.architectures import CellClassifier
 from napari_neuroscope.samples.architectures import UNet as ShippedUNet
 from networks import ResNet

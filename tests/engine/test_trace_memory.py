@@ -37,7 +37,7 @@ def torch_network(layers: str) -> Any:
 def keras_network(_: str) -> Any:
     """Return a convolutional network of Keras, and the layers that are asked for at once."""
     import napari_neuroscope as ns
-    from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
+    from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     import keras

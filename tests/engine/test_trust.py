@@ -12,7 +12,7 @@ import pytest
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.files.trust import (
+from napari_neuroscope.engine.files.code.trust import (
     TrustStore,
     UntrustedError,
     digest_of,
@@ -55,7 +55,7 @@ def test_a_swap_after_the_look_at_the_hash_is_seen(
         require_trust(path, "code", trust=False)
         path.write_bytes(b"evil")
 
-    monkeypatch.setattr("napari_neuroscope.engine.files.trust.require_trust", swapped)
+    monkeypatch.setattr("napari_neuroscope.engine.files.code.trust.require_trust", swapped)
     with pytest.raises(UntrustedError) as refusal, trusted_content(path, "code", trust=False):
         pass
     assert refusal.value.sha256 == hashlib.sha256(b"evil").hexdigest()

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.engine.baselines import baseline_of
-from napari_neuroscope.engine.cost import cost_of
 from napari_neuroscope.engine.evaluation.evaluate import measures
-from napari_neuroscope.engine.instances import explain_instances
+from napari_neuroscope.engine.explain.cost import cost_of
+from napari_neuroscope.engine.explain.instances import explain_instances
+from napari_neuroscope.engine.passes.baselines import baseline_of
 from networks import Pixelwise, as_network, settled
 
 

@@ -16,13 +16,13 @@ from torch import nn
 
 import napari_neuroscope as ns
 import packages
-from napari_neuroscope.engine.class_files import read_classes
-from napari_neuroscope.engine.files.trust import TrustStore
-from napari_neuroscope.engine.lazy_images import open_image
-from napari_neuroscope.engine.loading import load
-from napari_neuroscope.engine.saving import is_result, read_result
-from napari_neuroscope.engine.sources import Source, read_image, read_truth
-from napari_neuroscope.engine.zarr_files import images_of
+from napari_neuroscope.engine.files.code.trust import TrustStore
+from napari_neuroscope.engine.images.formats.image_file import open_image
+from napari_neuroscope.engine.images.formats.zarr_image import images_of
+from napari_neuroscope.engine.images.source import Source, read_image, read_truth
+from napari_neuroscope.engine.networks.load import load
+from napari_neuroscope.engine.results.save import is_result, read_result
+from napari_neuroscope.engine.spec.class_files import read_classes
 
 
 class FileKind(NamedTuple):
@@ -100,7 +100,7 @@ def _onnx(folder: Path) -> Path:
 
 def _keras(ending: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
+        from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
 
         import_tensorflow()
         import keras

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hostile.images import MB, ZLIB, corner, deflated, lowered, whole
 from hostile.watch import Opener, case, marker
-from napari_neuroscope.engine.sources import Source, read_truth
+from napari_neuroscope.engine.images.source import Source, read_truth
 
 # --- pictures -------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import tifffile
 
 from hostile.watch import Opener
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.lazy_images import open_image
-from napari_neuroscope.engine.sources import read_image
+from napari_neuroscope.engine.images.formats.image_file import open_image
+from napari_neuroscope.engine.images.source import read_image
 
 MB = 1 << 20
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from hostile.watch import Opener, case, marker
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.loading import load
+from napari_neuroscope.engine.networks.load import load
 
 KERNEL = "model_weights/first/net/first/kernel"
 Config = dict[str, Any]
@@ -25,7 +25,7 @@ Config = dict[str, Any]
 
 def prepare(base: Path) -> None:
     """Save a small network, whole and as weights alone."""
-    from napari_neuroscope.engine.frameworks.tensorflow_import import import_tensorflow
+    from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     import keras

@@ -14,7 +14,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from hostile.watch import Opener, case
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.loading import load
+from napari_neuroscope.engine.networks.load import load
 from onnx_networks import model, node, value
 
 IMAGE = [1, 3, 8, 8]

@@ -16,10 +16,10 @@ import torch
 import zarr
 
 from hostile.watch import Opener, case, marker
+from napari_neuroscope.engine.explain.recipe import recipe_in
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.images import pairs_of
-from napari_neuroscope.engine.recipe import recipe_in
-from napari_neuroscope.engine.saving import is_result, read_result, save
+from napari_neuroscope.engine.images.pairs import pairs_of
+from napari_neuroscope.engine.results.save import is_result, read_result, save
 from results import explanation_of, with_regions
 
 Change = Callable[[dict[str, Any]], Any]

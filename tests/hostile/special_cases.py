@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from hostile.watch import Opener, case
-from napari_neuroscope.engine.loading import load
+from napari_neuroscope.engine.networks.load import load
 
 
 @case(seconds=5)

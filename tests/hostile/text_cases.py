@@ -13,11 +13,11 @@ import yaml
 from torch import nn
 
 from hostile.watch import Opener, case, marker
-from napari_neuroscope.engine.class_files import read_classes
+from napari_neuroscope.engine.explain.recipe import SUFFIX, Recipe, recipe_in
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.loading import load
-from napari_neuroscope.engine.recipe import SUFFIX, Recipe, recipe_in
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.networks.load import load
+from napari_neuroscope.engine.spec.class_files import read_classes
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.samples.architectures import CellClassifier
 
 MB = 1 << 20

@@ -22,7 +22,7 @@ from torch import nn
 
 from hostile.watch import Opener, case, marker
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.loading import load
+from napari_neuroscope.engine.networks.load import load
 
 _LINEAR = {"factory": "torch.nn:Linear", "arguments": {"in_features": 2, "out_features": 2}}
 

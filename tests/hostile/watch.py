@@ -122,7 +122,7 @@ def _open(name: str, one: Case, folder: Path) -> dict[str, Any]:
     seen.clear()
     held, start = _peak_mb(), time.monotonic()
     from napari_neuroscope.engine.errors import NeuroscopeError
-    from napari_neuroscope.engine.files.trust import UntrustedError
+    from napari_neuroscope.engine.files.code.trust import UntrustedError
 
     try:
         with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from skimage.transform import resize
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.engine.regions import Candidates, Segmentation, paint
+from napari_neuroscope.engine.images.segments import Candidates, Segmentation, paint
 from networks import Vgg, as_network, settled
 
 

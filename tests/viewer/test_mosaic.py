@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_neuroscope.viewer.mosaic import Mosaic
+from napari_neuroscope.viewer.layers.mosaic import Mosaic
 
 
 def test_tiles_on_paper() -> None:

@@ -11,8 +11,13 @@ from napari.layers import Image, Labels, Layer
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.colours import limits
-from napari_neuroscope.viewer.overlays import KEY, class_colours, layer_data, prediction_data
+from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.viewer.layers.layer_data import (
+    KEY,
+    class_colours,
+    layer_data,
+    prediction_data,
+)
 
 
 class Halving(nn.Module):

@@ -7,8 +7,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.viewer.pixels import Pixels
-from napari_neuroscope.viewer.regions import LayerRegion
+from napari_neuroscope.viewer.image.image_pixels import Pixels
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 
 PLAIN: dict = {}
 PLACES = {

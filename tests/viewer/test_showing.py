@@ -7,11 +7,11 @@ import pytest
 from napari.components import ViewerModel
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.grid import Grid
+from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.samples import architectures
-from napari_neuroscope.viewer.geometry import Placement
-from napari_neuroscope.viewer.overlays import KEY, labels_data, layer_data
-from napari_neuroscope.viewer.showing import Shower
+from napari_neuroscope.viewer.layers.layer_data import KEY, labels_data, layer_data
+from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.viewer.layers.placement import Placement
 
 SLOT = ("network", "image", "grad_cam")
 PLACE = ("scale", "translate", "rotate", "shear", "units", "axis_labels")

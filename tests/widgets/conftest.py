@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from napari_neuroscope.widgets.inspector import Inspector
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.widgets.inspector.inspector import Inspector
 
 
 @pytest.fixture

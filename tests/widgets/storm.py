@@ -29,9 +29,9 @@ from qtpy.QtWidgets import QApplication
 from storm_choices import Choices
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.network import Network
-from napari_neuroscope.widgets.dock import Dock
-from napari_neuroscope.widgets.jobs import Jobs
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.widgets.parts.dock import Dock
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 
 # So many choices are made in a window, then it is closed, as often as not while it computes.
 _EPISODE = 60

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.session.session import DEMO_TITLES
 
 DOCKS = ("Neuroscope", "Model options", "Architecture", "Images", "Confusion matrix", "Evolution",
          "Activations", "Second network", "Evaluation", "Batch")  # fmt: skip

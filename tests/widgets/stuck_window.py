@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QApplication
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.frameworks import model_lock
-from napari_neuroscope.widgets import work_thread
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.widgets.parts.jobs import work_thread
 
 
 class Endless(torch.nn.Module):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.statistics import channel_statistics
-from napari_neuroscope.engine.target import Target
-from napari_neuroscope.widgets.activations import ActivationBrowser
-from napari_neuroscope.widgets.channel_table import HEADINGS
+from napari_neuroscope.engine.evaluation.channel_statistics import channel_statistics
+from napari_neuroscope.engine.passes.target import Target
+from napari_neuroscope.widgets.activations.channel_table import HEADINGS
+from napari_neuroscope.widgets.activations.dock import ActivationBrowser
 
 LAYER = "enc2"
 

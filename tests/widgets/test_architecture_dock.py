@@ -16,11 +16,11 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.architecture import INPUT, OUTPUT
-from napari_neuroscope.engine.layers import Layer, LayerGraph
-from napari_neuroscope.viewer.thumbnails import layer_maps
-from napari_neuroscope.widgets.architecture import Architecture
-from napari_neuroscope.widgets.session import Findings
+from napari_neuroscope.engine.graph.diagram import INPUT, OUTPUT
+from napari_neuroscope.engine.graph.layer_graph import Layer, LayerGraph
+from napari_neuroscope.session.session import Findings
+from napari_neuroscope.viewer.layers.thumbnails import layer_maps
+from napari_neuroscope.widgets.architecture.dock import Architecture
 
 LEFT = Qt.MouseButton.LeftButton
 NO_KEY = Qt.KeyboardModifier.NoModifier

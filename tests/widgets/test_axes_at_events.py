@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.viewer.geometry import Placement
-from napari_neuroscope.viewer.pixels import Pixels, shown_index
-from napari_neuroscope.viewer.planes import Shown
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.viewer.image.image_pixels import Pixels, shown_index
+from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.layers.placement import Placement
 
 
 def test_a_layer_with_more_axes_than_its_viewer_begins_at_its_own_origin(viewer, rng) -> None:

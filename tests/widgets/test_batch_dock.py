@@ -15,16 +15,16 @@ from qtpy.QtGui import QDropEvent
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import parts
 from napari_neuroscope.engine.batch.folder import REPORT
-from napari_neuroscope.engine.files.trust import TrustStore
-from napari_neuroscope.engine.recipe import SUFFIX
-from napari_neuroscope.engine.saving import read_result
-from napari_neuroscope.engine.tiles import Tiling
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.widgets.batch import Batch
-from napari_neuroscope.widgets.batch_choice import Choice
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.engine.explain import crop as parts
+from napari_neuroscope.engine.explain.recipe import SUFFIX
+from napari_neuroscope.engine.files.code.trust import TrustStore
+from napari_neuroscope.engine.results.save import read_result
+from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.widgets.batch.dock import Batch
+from napari_neuroscope.widgets.batch.recipe_choice import Choice
 
 SPEC: dict[str, Any] = {
     "task": "segmentation",
@@ -119,7 +119,7 @@ def test_it_says_what_is_missing(
     monkeypatch.setattr(parts, "ONE_PASS", 32 * 32)
     assert Choice.of(batch.session, viewer).recipe().tiling == Tiling()
     shapes = viewer.add_shapes([[1, 1], [1, 9], [9, 9]], shape_type="polygon", name="mine")
-    from napari_neuroscope.viewer.regions import LayerRegion
+    from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 
     inspector.choose_region(LayerRegion(shapes))
     says("is drawn in the layer “mine”")
@@ -237,7 +237,7 @@ def test_what_needs_trust_asks_before_it_runs(
             TrustStore().add(refusal.sha256, "pickled.pt")
         return len(asked) > 1
 
-    monkeypatch.setattr("napari_neuroscope.widgets.batch.ask_for_trust", answer)
+    monkeypatch.setattr("napari_neuroscope.widgets.batch.dock.ask_for_trust", answer)
     batch.choose_recipe(recipe)
     batch.add_images(images(1))
     batch.choose_out(tmp_path / "out")

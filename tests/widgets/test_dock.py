@@ -12,8 +12,8 @@ from napari.layers import Image
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_neuroscope.widgets.dock import Dock
-from napari_neuroscope.widgets.session import Session
+from napari_neuroscope.session.session import Session
+from napari_neuroscope.widgets.parts.dock import Dock
 
 DOCKS = ["Neuroscope", "Model options", "Architecture", "Images", "Confusion matrix", "Evolution",
          "Activations", "Second network"]  # fmt: skip

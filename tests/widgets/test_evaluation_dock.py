@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.baselines import baseline_of
-from napari_neuroscope.viewer.doubts import MARK
-from napari_neuroscope.viewer.explained import explained_by
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.viewer.stacks import text_overlay
-from napari_neuroscope.widgets.evaluation import EvaluationDock
-from napari_neuroscope.widgets.figure_table import titles_of
+from napari_neuroscope.engine.passes.baselines import baseline_of
+from napari_neuroscope.viewer.layer_origin import explained_by
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.viewer.layers.stack_follower import text_overlay
+from napari_neuroscope.viewer.randomisation_warnings import MARK
+from napari_neuroscope.widgets.evaluation.dock import EvaluationDock
+from napari_neuroscope.widgets.evaluation.metric_table import titles_of
 
 SMALL = {"steps": 6, "stages": 3}
 CELL = 4

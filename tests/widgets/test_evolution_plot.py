@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.evolution import Evolution
-from napari_neuroscope.engine.grid import Grid, resample, resample_nearest
-from napari_neuroscope.viewer.stacks import text_overlay
-from napari_neuroscope.widgets.evolution import EvolutionPlot
+from napari_neuroscope.engine.evaluation.evolution import Evolution
+from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
+from napari_neuroscope.viewer.layers.stack_follower import text_overlay
+from napari_neuroscope.widgets.evolution.dock import EvolutionPlot
 
 LAYERS = ("enc1", "enc3", "dec2", "dec1")
 TRUTH = "Nuclei, ground truth"

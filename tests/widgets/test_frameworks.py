@@ -11,9 +11,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 import napari_neuroscope as ns
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.widgets.inspector import Inspector
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.widgets.inspector.inspector import Inspector
 from networks import UNet, settled
 
 

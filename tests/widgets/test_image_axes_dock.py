@@ -14,17 +14,19 @@ from napari.layers import Image, Layer
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import parts, pyramid, tiles
-from napari_neuroscope.engine.evolution import Evolution
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.viewer import growing
-from napari_neuroscope.viewer.in_view import window_in_view
-from napari_neuroscope.viewer.overlays import KEY, layer_data
-from napari_neuroscope.viewer.pixels import Pixels
-from napari_neuroscope.viewer.place import Place
-from napari_neuroscope.viewer.planes import axes_of_layer
-from napari_neuroscope.viewer.readers import read
-from napari_neuroscope.viewer.writers import write_tiff
+from napari_neuroscope.engine.evaluation.evolution import Evolution
+from napari_neuroscope.engine.explain import crop as parts
+from napari_neuroscope.engine.images import pyramid
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.tiles import geometry as tiles
+from napari_neuroscope.viewer.image.camera import window_in_view
+from napari_neuroscope.viewer.image.image_pixels import Pixels
+from napari_neuroscope.viewer.image.shown_image import axes_of_layer
+from napari_neuroscope.viewer.io.readers import read
+from napari_neuroscope.viewer.io.writers import write_tiff
+from napari_neuroscope.viewer.layers import multiscale_map as growing
+from napari_neuroscope.viewer.layers.layer_data import KEY, layer_data
+from napari_neuroscope.viewer.layers.place import Place
 
 SIZES = {"t": 3, "z": 8, "y": 16, "x": 20}
 
@@ -162,7 +164,7 @@ def test_what_is_drawn_on_a_turned_image_is_a_region_of_it(viewer, opened, qtbot
     square = [[2, 3, step], [2, 6, step], [9, 6, step], [9, 3, step]]
     shapes = viewer.add_shapes([np.array(square, float)], shape_type="polygon", name="ROI")
     inspector.choose_classes([1])
-    from napari_neuroscope.viewer.regions import LayerRegion
+    from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 
     inspector.session.region = LayerRegion(shapes)
     (target,) = inspector.session.targets(network, viewer)

@@ -17,11 +17,11 @@ from skimage.io import imread, imsave
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.ground_truth import class_labels
+from napari_neuroscope.engine.images.ground_truth import class_labels
 from napari_neuroscope.samples.architectures import UNet
-from napari_neuroscope.widgets.confusion import ConfusionMatrix
-from napari_neuroscope.widgets.images import Images
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.widgets.confusion.dock import ConfusionMatrix
+from napari_neuroscope.widgets.images.dock import Images
 
 NUCLEI = Path(str(files("napari_neuroscope.samples"))) / "nuclei"
 CELLS = NUCLEI.parent / "blood-cells"
@@ -147,7 +147,8 @@ def test_all_are_measured_and_the_worst_is_one_click_away(
     # Saved figures are those.
     out = tmp_path / "scores.csv"
     monkeypatch.setattr(
-        "napari_neuroscope.widgets.images.QFileDialog.getSaveFileName", lambda *_: (str(out), "")
+        "napari_neuroscope.widgets.images.dock.QFileDialog.getSaveFileName",
+        lambda *_: (str(out), ""),
     )
     dock._save.click()
     rows = {row["image"]: row for row in csv.DictReader(out.open())}

@@ -13,8 +13,8 @@ from qtpy.QtCore import QTimer
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.viewer.layers.layer_data import KEY
 
 
 def shown(viewer, method: str):
@@ -392,7 +392,7 @@ def test_networks_of_the_console_are_offered_once(viewer, opened, qtbot) -> None
 
 
 def test_preferences_reach_the_network(viewer, opened, monkeypatch) -> None:
-    from napari_neuroscope.widgets import settings
+    from napari_neuroscope.session import settings
 
     monkeypatch.setattr(settings, "configured", lambda: settings.Settings("cpu", 12345))
     inspector = opened()

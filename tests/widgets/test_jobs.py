@@ -13,9 +13,9 @@ import pytest
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.frameworks import model_lock
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
-from napari_neuroscope.widgets import work_thread
-from napari_neuroscope.widgets.jobs import Jobs
-from napari_neuroscope.widgets.work_thread import WorkThread
+from napari_neuroscope.widgets.parts.jobs import work_thread
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+from napari_neuroscope.widgets.parts.jobs.work_thread import WorkThread
 
 NAME = "neuroscope of a test"
 

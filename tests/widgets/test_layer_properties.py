@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.receptive_field import box, receptive_field
-from napari_neuroscope.viewer.field_box import TITLE
-from napari_neuroscope.viewer.thumbnails import layer_maps
-from napari_neuroscope.widgets.architecture import Architecture
+from napari_neuroscope.engine.graph.receptive_field import box, receptive_field
+from napari_neuroscope.viewer.image.receptive_field_box import TITLE
+from napari_neuroscope.viewer.layers.thumbnails import layer_maps
+from napari_neuroscope.widgets.architecture.dock import Architecture
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_neuroscope.widgets.architecture import Architecture
+from napari_neuroscope.widgets.architecture.dock import Architecture
 
 
 def test_one_choice_and_one_order_in_all_docks(opened, explained, viewer, qtbot) -> None:

@@ -7,8 +7,8 @@ import re
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.widgets.method_tips import method_tip
-from napari_neuroscope.widgets.pickers import options_widget
+from napari_neuroscope.widgets.parts.method_tips import method_tip
+from napari_neuroscope.widgets.parts.pickers import options_widget
 
 
 def plain(html: str) -> str:

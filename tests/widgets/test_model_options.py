@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 import napari_neuroscope as ns
 from napari_neuroscope.samples.architectures import CellClassifier
-from napari_neuroscope.widgets import model_options
-from napari_neuroscope.widgets.model_options import ModelOptions
+from napari_neuroscope.widgets.model_options import dock as model_options
+from napari_neuroscope.widgets.model_options.dock import ModelOptions
 
 FACTORY = "napari_neuroscope.samples.architectures:CellClassifier"
 

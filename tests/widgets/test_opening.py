@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QFileDialog
 
 import packages
 from napari_neuroscope.engine.errors import NeuroscopeWarning
-from napari_neuroscope.engine.files.trust import TrustStore, digest_of
+from napari_neuroscope.engine.files.code.trust import TrustStore, digest_of
 from napari_neuroscope.samples.architectures import UNet
-from napari_neuroscope.widgets import opening
-from napari_neuroscope.widgets.trust_dialog import TrustDialog
+from napari_neuroscope.widgets.parts import open_network as opening
+from napari_neuroscope.widgets.parts.trust_dialog import TrustDialog
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_a_package_opens_by_what_runs_nothing_and_offers_trust(
     path = packages.zipped(folder)
     asked: list[str] = []
     monkeypatch.setattr(
-        "napari_neuroscope.widgets.inspector.ask_for_trust",
+        "napari_neuroscope.widgets.inspector.inspector.ask_for_trust",
         lambda _, refusal: (
             asked.append(refusal.would_run) or TrustStore().add(refusal.sha256, "x") or True
         ),

@@ -26,10 +26,15 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope import widgets
-from napari_neuroscope.viewer.stacks import text_overlay
-from napari_neuroscope.widgets.dialogs import question_box
-from napari_neuroscope.widgets.labels import PlainLabel, on_button, plain_notice, plain_tooltip
-from napari_neuroscope.widgets.plots import on_plot
+from napari_neuroscope.viewer.layers.stack_follower import text_overlay
+from napari_neuroscope.widgets.parts.dialogs import question_box
+from napari_neuroscope.widgets.parts.labels import (
+    PlainLabel,
+    on_button,
+    plain_notice,
+    plain_tooltip,
+)
+from napari_neuroscope.widgets.parts.plots import on_plot
 
 FORGED = "<u>forged</u>"
 WORDS = f"{FORGED}&lt;$\\frac{{1$ & \u202etxt.exe\x07\n"

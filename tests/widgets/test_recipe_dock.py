@@ -16,13 +16,14 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import parts, tiles
-from napari_neuroscope.engine.recipe import SUFFIX
-from napari_neuroscope.viewer.explained import explained_by
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.widgets import recipe_menu
-from napari_neuroscope.widgets.inspector import Inspector
-from napari_neuroscope.widgets.session import DEMO_TITLES
+from napari_neuroscope.engine.explain import crop as parts
+from napari_neuroscope.engine.explain.recipe import SUFFIX
+from napari_neuroscope.engine.tiles import geometry as tiles
+from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.viewer.layer_origin import explained_by
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.widgets.inspector import recipe_menu
+from napari_neuroscope.widgets.inspector.inspector import Inspector
 
 SPEC: dict[str, Any] = {
     "task": "segmentation",
@@ -180,7 +181,7 @@ def test_why_there_is_no_recipe(viewer, opened, explained) -> None:
     inspector = opened()
     menu = inspector.recipe_menu
     shapes = viewer.add_shapes([[40, 40], [40, 90], [90, 90]], shape_type="polygon", name="mine")
-    from napari_neuroscope.viewer.regions import LayerRegion
+    from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 
     inspector.choose_region(LayerRegion(shapes, "all"))
     explained(inspector)
@@ -433,7 +434,7 @@ def test_nothing_of_a_stranger_s_recipe_runs_unasked(
     recipe.model_copy(update={"network": network}).save(path, overwrite=True)
     refused: list[str] = []
     monkeypatch.setattr(
-        "napari_neuroscope.widgets.replay.ask_for_trust",
+        "napari_neuroscope.widgets.inspector.replay.ask_for_trust",
         lambda _, refusal: refused.append(refusal.would_run),
     )
     bench.drop(path)

@@ -14,15 +14,15 @@ from torch import nn
 
 import napari_neuroscope as ns
 from gated import PATIENCE_MS, GatedBench, reached
-from napari_neuroscope.engine import explain as explaining
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.saving import save
-from napari_neuroscope.viewer.explained import explained_by
-from napari_neuroscope.viewer.overlays import KEY, layer_data
-from napari_neuroscope.viewer.showing import Shower
-from napari_neuroscope.widgets.jobs import Jobs
-from napari_neuroscope.widgets.long_work import TimeLeft, duration
+from napari_neuroscope.engine.explain import whole as explaining
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.results.save import save
+from napari_neuroscope.viewer.layer_origin import explained_by
+from napari_neuroscope.viewer.layers.layer_data import KEY, layer_data
+from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+from napari_neuroscope.widgets.parts.jobs.long_work import TimeLeft, duration
 
 SPEC = {"task": "segmentation", "classes": ["sky", "car", "road"], "input": {"channels": 1}}
 OPTIONS = {"masks": 12, "cells": 3, "batch": 2, "seed": 5}
@@ -392,7 +392,9 @@ def test_durations(seconds: float, words: str) -> None:
 
 def test_the_time_left_is_told_from_the_pace(monkeypatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("napari_neuroscope.widgets.long_work.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(
+        "napari_neuroscope.widgets.parts.jobs.long_work.time.monotonic", lambda: clock[0]
+    )
     left = TimeLeft()
     assert left(10, 110, "RISE") == ""
     clock[0] += 0.5

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.widgets.pickers import options_widget
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.widgets.parts.pickers import options_widget
 
 
 @pytest.fixture

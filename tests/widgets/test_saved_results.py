@@ -11,10 +11,10 @@ from PIL import Image
 from qtpy.QtWidgets import QFileDialog
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.recipe import recipe_in
-from napari_neuroscope.engine.saving import is_result, read_result, save
-from napari_neuroscope.viewer.overlays import KEY, layer_data
-from napari_neuroscope.widgets.saved_results import open_saved
+from napari_neuroscope.engine.explain.recipe import recipe_in
+from napari_neuroscope.engine.results.save import is_result, read_result, save
+from napari_neuroscope.viewer.layers.layer_data import KEY, layer_data
+from napari_neuroscope.widgets.app.open_saved import open_saved
 from results import explanation_of
 
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.difference import difference
+from napari_neuroscope.engine.explain.difference import difference
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.widgets.inspector import Inspector
-from napari_neuroscope.widgets.second_network import SecondNetwork
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.widgets.inspector.inspector import Inspector
+from napari_neuroscope.widgets.inspector.second_network import SecondNetwork
 
 SPEC = {"task": "segmentation", "classes": ["sky", "car", "road"], "input": {"channels": 1}}
 IMAGE = np.random.default_rng(5).random((16, 24)).astype(np.float32)

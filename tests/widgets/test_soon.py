@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from napari_neuroscope.widgets.jobs import Jobs
-from napari_neuroscope.widgets.soon import Soon
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+from napari_neuroscope.widgets.parts.jobs.soon import Soon
 
 LONG_MS = 60_000
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_neuroscope.engine.spec import InputSpec, SizeRule
-from napari_neuroscope.widgets.spec_texts import (
+from napari_neuroscope.engine.spec.model_spec import InputSpec, SizeRule
+from napari_neuroscope.widgets.model_options.spec_texts import (
     numbers_of,
     numbers_text,
     range_of,

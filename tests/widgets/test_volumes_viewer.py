@@ -16,11 +16,11 @@ import xarray
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.evolution import Evolution
-from napari_neuroscope.viewer.overlays import KEY
-from napari_neuroscope.viewer.regions import LayerRegion
-from napari_neuroscope.widgets.inspector import Inspector
-from napari_neuroscope.widgets.pickers import options_widget
+from napari_neuroscope.engine.evaluation.evolution import Evolution
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.widgets.inspector.inspector import Inspector
+from napari_neuroscope.widgets.parts.pickers import options_widget
 
 SHAPE = (6, 16, 20)
 STEPS = (2.0, 0.5, 0.5)

@@ -16,7 +16,7 @@ from torch import Tensor
 from napari_neuroscope import ModelSpec, NeuroscopeError
 from napari_neuroscope.engine.errors import Progress
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
-from napari_neuroscope.engine.layers import Layer, LayerGraph
+from napari_neuroscope.engine.graph.layer_graph import Layer, LayerGraph
 from numpy_networks.network import MAGIC, PixelNetwork
 
 KIND = "NumPy network"

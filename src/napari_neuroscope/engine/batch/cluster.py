@@ -21,8 +21,8 @@ from napari_neuroscope.engine.batch.folder import OWN, Record
 from napari_neuroscope.engine.batch.local_cluster import begun, local_cluster
 from napari_neuroscope.engine.batch.work import Job, Work, failed
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.granted import granting
-from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.files.code.granted import granting
+from napari_neuroscope.engine.networks.network import Network
 
 _PLUGIN = "napari-neuroscope batch"
 # What decides which numbers come out.

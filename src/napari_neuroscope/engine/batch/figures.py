@@ -11,9 +11,9 @@ import numpy as np
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.localisation import energy_inside
 from napari_neuroscope.engine.evaluation.metrics import METRICS, true_rank
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.network import Network, Prediction
-from napari_neuroscope.engine.recipe import Recipe
+from napari_neuroscope.engine.explain.recipe import Recipe
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.networks.network import Network, Prediction
 
 # A summary of more is read by nobody; figures of single classes are left out then.
 _MOST_CLASSES = 40

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files.atomic_write import not_written, write_whole
-from napari_neuroscope.engine.saving import file_name
+from napari_neuroscope.engine.results.save import file_name
 
 MAPS, THUMBNAILS, OWN = "maps", "thumbnails", ".batch"
 RECIPE = "recipe.neuroscope-recipe.yaml"

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.planes import Stack
-from napari_neuroscope.engine.sources import Source
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.images.source import Source
+from napari_neuroscope.engine.images.stack import Stack
+from napari_neuroscope.engine.networks.network import Network
 
 
 @contextmanager

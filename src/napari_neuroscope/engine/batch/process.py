@@ -17,8 +17,8 @@ from typing import Any
 
 from napari_neuroscope.engine.batch.run import BatchEvent, BatchResult, run_batch
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.trust import UntrustedError
-from napari_neuroscope.engine.recipe import Recipe
+from napari_neuroscope.engine.explain.recipe import Recipe
+from napari_neuroscope.engine.files.code.trust import UntrustedError
 
 COMMAND = ("-P", "-m", "napari_neuroscope.engine.batch.process")
 """What Python is started with; the current folder, a stranger's perhaps, is no place for modules."""

@@ -25,10 +25,10 @@ from napari_neuroscope.engine.batch.folder import (
 from napari_neuroscope.engine.batch.report_style import SCRIPT, STYLE
 from napari_neuroscope.engine.batch.summary import Summary
 from napari_neuroscope.engine.errors import in_digits
+from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.files.atomic_write import write_whole
-from napari_neuroscope.engine.images import Skipped
+from napari_neuroscope.engine.images.pairs import Skipped
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.engine.recipe import Recipe
 
 MOST_ROWS = 10_000
 """How many images the report shows at most; the summary has all."""

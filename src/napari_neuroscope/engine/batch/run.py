@@ -18,11 +18,11 @@ from napari_neuroscope.engine.batch.summary import Summary
 from napari_neuroscope.engine.batch.work import Job, Record, Work, stamp_of
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, nearest_names
 from napari_neuroscope.engine.evaluation.scoring import truth_reader
-from napari_neuroscope.engine.images import Pairs, Skipped, Where, pairs_of
+from napari_neuroscope.engine.explain.recipe import Recipe
+from napari_neuroscope.engine.images.pairs import Pairs, Skipped, Where, pairs_of
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.recipe import Recipe
-from napari_neuroscope.engine.saving import SUFFIXES
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.results.save import SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -26,16 +26,16 @@ from napari_neuroscope.engine.batch.planes import opened, planes_of
 from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.evaluation.scoring import read_truth_of
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.files.granted import granting
-from napari_neuroscope.engine.files.trust import digest_of
-from napari_neuroscope.engine.ground_truth import TruthReader
-from napari_neuroscope.engine.images import Pair
-from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.planes import Stack
-from napari_neuroscope.engine.recipe import Recipe
-from napari_neuroscope.engine.saving import file_name, save
-from napari_neuroscope.engine.sources import Source
+from napari_neuroscope.engine.explain.recipe import Recipe
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.files.code.granted import granting
+from napari_neuroscope.engine.files.code.trust import digest_of
+from napari_neuroscope.engine.images.ground_truth import TruthReader
+from napari_neuroscope.engine.images.pairs import Pair
+from napari_neuroscope.engine.images.source import Source
+from napari_neuroscope.engine.images.stack import Stack
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.results.save import file_name, save
 
 Plane = tuple[tuple[int, ...], Explanation]
 """The index of a plane of a stack, and what was found of it; () of what is no stack."""

@@ -11,8 +11,8 @@ import torch
 from scipy.stats import rankdata
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.grid import Grid, resample
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.images.grid import Grid, resample
 
 
 @dataclass(frozen=True, eq=False)

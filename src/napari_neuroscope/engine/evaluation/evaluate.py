@@ -10,17 +10,17 @@ from typing import Any
 
 import torch
 
-from napari_neuroscope.engine.axes import in_read_order
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, nearest_names, no_progress
 from napari_neuroscope.engine.evaluation.faithfulness import Curve, Way, curve
 from napari_neuroscope.engine.evaluation.localisation import energy_in_mask, pointing_game
 from napari_neuroscope.engine.evaluation.measured import Measured, measured_maps
 from napari_neuroscope.engine.evaluation.robustness import infidelity, max_sensitivity
 from napari_neuroscope.engine.evaluation.sanity import Sanity, sanity_check
-from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.files.atomic_write import write_csv
-from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.preprocessing import as_array
+from napari_neuroscope.engine.images.axes import in_read_order
+from napari_neuroscope.engine.images.preprocessing import as_array
+from napari_neuroscope.engine.networks.network import Network
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.baselines import baseline_of
 from napari_neuroscope.engine.errors import Progress, no_progress
 from napari_neuroscope.engine.evaluation.measured import Measured
-from napari_neuroscope.engine.passes import Passes
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.passes.baselines import baseline_of
+from napari_neuroscope.engine.passes.trace import Trace
+from napari_neuroscope.engine.passes.variants import Passes
 
 Way = Literal["deletion", "insertion"]
 

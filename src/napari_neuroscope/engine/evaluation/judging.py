@@ -13,9 +13,9 @@ import torch
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.evaluation.evaluate import Evaluation, Row, evaluate, measures
 from napari_neuroscope.engine.evaluation.measured import measured_maps
-from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.files.atomic_write import write_csv
-from napari_neuroscope.engine.network import Network
+from napari_neuroscope.engine.networks.network import Network
 
 _NO_FIGURE = {
     "deletion": "the image and what stands for nothing have the same score, or one that is no number",

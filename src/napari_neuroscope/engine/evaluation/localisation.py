@@ -8,8 +8,8 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.measured import Measured
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.grid import resample_nearest
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.images.grid import resample_nearest
 
 
 def _inside(measured: Measured, ground_truth: Any) -> np.ndarray:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.explanation import Explanation
-from napari_neuroscope.engine.grid import resample
-from napari_neuroscope.engine.map_notes import count_not_finite
-from napari_neuroscope.engine.target import ResolvedTarget
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.map_notes import count_not_finite
+from napari_neuroscope.engine.images.grid import resample
+from napari_neuroscope.engine.passes.target import ResolvedTarget
+from napari_neuroscope.engine.passes.trace import Trace
 
 
 @dataclass(frozen=True, eq=False)

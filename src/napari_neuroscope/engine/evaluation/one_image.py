@@ -9,10 +9,10 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.scoring import read_truth_of
-from napari_neuroscope.engine.ground_truth import LabelledTruth, TruthKind, TruthReader
-from napari_neuroscope.engine.images import Pair, Truth
-from napari_neuroscope.engine.network import Network, Prediction
-from napari_neuroscope.engine.sources import Source
+from napari_neuroscope.engine.images.ground_truth import LabelledTruth, TruthKind, TruthReader
+from napari_neuroscope.engine.images.pairs import Pair, Truth
+from napari_neuroscope.engine.images.source import Source
+from napari_neuroscope.engine.networks.network import Network, Prediction
 
 
 def expanded(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.baselines import baseline_of
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, within
 from napari_neuroscope.engine.evaluation.measured import Measured
-from napari_neuroscope.engine.explain import maps_of
+from napari_neuroscope.engine.explain.whole import maps_of
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.passes import Passes
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.baselines import baseline_of
+from napari_neuroscope.engine.passes.trace import Trace
+from napari_neuroscope.engine.passes.variants import Passes
 
 
 def max_sensitivity(

@@ -11,13 +11,13 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, within
-from napari_neuroscope.engine.explain import maps_of
-from napari_neuroscope.engine.explanation import Explanation
+from napari_neuroscope.engine.explain.whole import maps_of
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.methods.registry import Map, methods
-from napari_neuroscope.engine.network import Network
-from napari_neuroscope.engine.target import ResolvedTarget
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.target import ResolvedTarget
+from napari_neuroscope.engine.passes.trace import Trace
 
 MOST_LIKE = 0.5
 """A map that stays more like itself than this while weights become random shows little of them."""

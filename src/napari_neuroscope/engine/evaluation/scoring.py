@@ -14,11 +14,11 @@ from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progre
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.metrics import METRICS, Metric, metrics_of, true_rank
 from napari_neuroscope.engine.files.atomic_write import write_csv
-from napari_neuroscope.engine.ground_truth import TruthKind, TruthReader
-from napari_neuroscope.engine.images import Pair, Pairs, Skipped, Source
+from napari_neuroscope.engine.images.ground_truth import TruthKind, TruthReader
+from napari_neuroscope.engine.images.pairs import Pair, Pairs, Skipped, Source
 
 if TYPE_CHECKING:
-    from napari_neuroscope.engine.network import Network
+    from napari_neuroscope.engine.networks.network import Network
 
 
 @dataclass(frozen=True, eq=False)

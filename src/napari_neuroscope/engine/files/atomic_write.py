@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.csv_cells import without_formula
+from napari_neuroscope.engine.files.reading.csv_cells import without_formula
 
 _unfinished: set[Path] = set()
 """What is being written beside its place, by any thread."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.bounded_file import cant_be_read, guess, open_regular
-from napari_neuroscope.engine.files.bounded_zip import open_zip
-from napari_neuroscope.engine.files.safetensors_header import is_safetensors
+from napari_neuroscope.engine.files.reading.bounded_file import cant_be_read, guess, open_regular
+from napari_neuroscope.engine.files.reading.bounded_zip import open_zip
+from napari_neuroscope.engine.files.reading.safetensors_header import is_safetensors
 from napari_neuroscope.engine.plain_text import quoted
 
 Kind = str

@@ -24,9 +24,9 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.files import file_kind
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
-from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.output_choice import OfferedOutput
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 GROUP = "napari_neuroscope.frameworks"
 

@@ -21,9 +21,9 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
-from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.output_choice import OfferedOutput
-from napari_neuroscope.engine.spec import ModelSpec
+from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 
 class FunctionRun(Run):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.methods.registry import Map, Needs, method
-from napari_neuroscope.engine.target import ResolvedTarget
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.passes.target import ResolvedTarget
+from napari_neuroscope.engine.passes.trace import Trace
 
 
 @method("Input")

@@ -11,13 +11,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from napari_neuroscope.engine.baselines import baseline_of
 from napari_neuroscope.engine.methods.gradients import CONTRIBUTION, input_map, is_signed
 from napari_neuroscope.engine.methods.options import Baseline, Batch, Channels, Seed
 from napari_neuroscope.engine.methods.registry import Map, Needs, Step, method
-from napari_neuroscope.engine.passes import Passes
-from napari_neuroscope.engine.target import ResolvedTarget
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.passes.baselines import baseline_of
+from napari_neuroscope.engine.passes.target import ResolvedTarget
+from napari_neuroscope.engine.passes.trace import Trace
+from napari_neuroscope.engine.passes.variants import Passes
 
 Steps = Annotated[
     int,

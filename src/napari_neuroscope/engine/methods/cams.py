@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.grid import resample
+from napari_neuroscope.engine.images.grid import resample
 from napari_neuroscope.engine.methods.gradients import guided, input_map, is_signed
 from napari_neuroscope.engine.methods.options import Channels, Relu
 from napari_neuroscope.engine.methods.registry import Map, Needs, method
-from napari_neuroscope.engine.target import ResolvedTarget
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.passes.target import ResolvedTarget
+from napari_neuroscope.engine.passes.trace import Trace
 
 _CAM = Needs.LAYER | Needs.POSITIONS | Needs.TARGET | Needs.GRADIENTS
 

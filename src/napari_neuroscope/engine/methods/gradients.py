@@ -12,8 +12,8 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeWarning
 from napari_neuroscope.engine.methods.options import Channels
 from napari_neuroscope.engine.methods.registry import Map, Needs, method
-from napari_neuroscope.engine.target import ResolvedTarget
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.passes.target import ResolvedTarget
+from napari_neuroscope.engine.passes.trace import Trace
 
 CONTRIBUTION = "contribution"
 """The unit of maps whose values are shares of the score, and add up."""

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WrapValidator
 
-from napari_neuroscope.engine import baselines
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.passes import baselines
 
 PerAxis = int | tuple[int, ...]
 """One number for all axes that the network looks along, or one an axis."""

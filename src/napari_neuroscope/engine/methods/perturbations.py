@@ -11,7 +11,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from napari_neuroscope.engine.baselines import baseline_of
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.methods.options import (
     Baseline,
@@ -21,9 +20,10 @@ from napari_neuroscope.engine.methods.options import (
     lengths,
 )
 from napari_neuroscope.engine.methods.registry import Map, Needs, Step, method
-from napari_neuroscope.engine.passes import Passes
-from napari_neuroscope.engine.target import ResolvedTarget
-from napari_neuroscope.engine.trace import Trace
+from napari_neuroscope.engine.passes.baselines import baseline_of
+from napari_neuroscope.engine.passes.target import ResolvedTarget
+from napari_neuroscope.engine.passes.trace import Trace
+from napari_neuroscope.engine.passes.variants import Passes
 
 # How many of RISE's masks are drawn at once.
 _DRAWN = 64

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.frameworks.base import Capability, Framework
-from napari_neuroscope.engine.grid import Grid
-from napari_neuroscope.engine.layers import LayerGraph
-from napari_neuroscope.engine.spec import Task
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.spec.model_spec import Task
 
 GROUP = "napari_neuroscope.methods"
 
@@ -413,16 +413,16 @@ class Methods(Mapping[str, Method]):
         if self._found is None:
             from napari_neuroscope.engine.methods import (
                 activations,
-                attention,
                 averaged_gradients,
                 cams,
                 gradients,
-                masked_cams,
                 perturbations,
-                regions,
-                relevance,
-                scores,
             )
+            from napari_neuroscope.engine.methods import attention_rollout as attention
+            from napari_neuroscope.engine.methods import gradient_free_cams as masked_cams
+            from napari_neuroscope.engine.methods import lrp as relevance
+            from napari_neuroscope.engine.methods import region_maps as regions
+            from napari_neuroscope.engine.methods import score_maps as scores
 
             own = [
                 value

@@ -1,0 +1,415 @@
+"""Explanations of stacks: plane by plane along the axes that a network does not look along."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial as partially
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import (
+    EmptyRegionError,
+    NeuroscopeError,
+    OutOfMemoryError,
+    Progress,
+    no_progress,
+    within,
+)
+from napari_neuroscope.engine.explain.tiled import explain_tiled
+from napari_neuroscope.engine.explain.whole import explain
+from napari_neuroscope.engine.explanation.explanation import Asked, Explanation
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.images.stack import Planes, Stack
+from napari_neuroscope.engine.methods.registry import methods
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.target import Instance, Mask, Target
+from napari_neuroscope.engine.tiles.geometry import Tiling, by_tiles
+
+EACH = "top of each plane"
+"""What the class of a target is called that is another on each plane."""
+_MOST_NOTES = 12
+
+
+def explain_stack(
+    network: Network,
+    image: Any,
+    method: str,
+    target: Target | str | int | Sequence[Target | str | int] | None = None,
+    layer: str | Sequence[str] | None = None,
+    *,
+    planes: Planes = None,
+    axes: Sequence[str] | None = None,
+    ground_truth: Any = None,
+    keep: Literal["asked", "everything", "fit"] | None = None,
+    tiling: Tiling | None = None,
+    out: Any = None,
+    progress: Progress = no_progress,
+    partial: Callable[[Explanation], None] | None = None,
+    **options: Any,
+) -> Explanation:
+    """Explain the planes of a stack one by one: along time, depth, channels, positions.
+
+    Each plane is read when it is its turn, and explained as `explain` does.
+
+    Parameters
+    ----------
+    network
+        Made by `load` or `wrap`.
+    image
+        What can be sliced, of NumPy, dask, zarr, xarray or h5py, or what `open_image` returns; or
+        a `Stack`, which says itself what its axes are.
+    method, target, layer
+        As `explain` takes them. Without a target each plane of a classifier is explained for its
+        own top prediction. Masks and labels as regions may be of one plane, and then hold for all,
+        or of the stack.
+    planes
+        Which: ``"all"``; ``"0:10"`` along the one axis; ``"t=0:10, z=3"``; or a mapping from the
+        axes to indices, ranges and slices. Axes that are not named are taken whole.
+    axes
+        The names of the image's axes, such as "tczyx"; None: its own, where it has such, else what
+        its shape tells.
+    ground_truth
+        Classes of the pixels of the stack, or of one plane, for the region "ground_truth".
+    keep
+        As `explain` takes it; None: ``"asked"`` for the planes of a stack.
+    tiling
+        How each plane is cut into tiles, to be explained as by `explain_tiled`; None: as `explain`
+        does. An image that is no stack is then read window by window.
+    out
+        Where the maps are written, plane by plane: an array of their shape, such as of zarr, or a
+        function that takes the shape and returns one. None: an array in memory.
+    progress
+        Called with (done, total, what) as the work goes on; it may raise `Cancelled`.
+    partial
+        Called after each plane but the last with what there is so far: its values are the same
+        array, NaN where no plane is done.
+    **options
+        The method's own options.
+
+    Returns
+    -------
+    Explanation
+        Its grid has the stack's axes before those of the network: float32 (..., *stack, *space).
+        A table, such as of a classifier's scores, has them first: (*stack, class). The record holds
+        the planes and the score of each; planes on which a target's region is empty are NaN.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where a plane can't be explained: it is named.
+    """
+    stack = image if isinstance(image, Stack) else Stack.of(image, network, axes)
+    chosen = stack.chosen(planes)
+    if grows(network, stack, tiling):
+        return explain_tiled(
+            network, stack.lazily, method, target, layer, ground_truth=ground_truth, out=out,
+            spacing=getattr(stack.image, "spacing", None), progress=progress, partial=partial,
+            **asdict(tiling or Tiling()), **options,
+        )  # fmt: skip
+    # Of one plane of many no more is asked.
+    kept = keep or ("asked" if stack.axes else None)
+    ask: Callable[..., Explanation] = partially(explain, keep=kept)
+    if tiling is not None:
+        ask = partially(explain_tiled, **asdict(tiling))
+    found = _Found(network, stack, chosen, target, layer, out)
+    total = math.prod(map(len, chosen))
+    title = methods[method].title
+    for number, place in enumerate(np.ndindex(*map(len, chosen))):
+        index = tuple(steps[n] for steps, n in zip(chosen, place, strict=True))
+        try:
+            plane = ask(
+                network,
+                stack.read(index),
+                method,
+                found.target_of(index),
+                layer,
+                ground_truth=found.of_plane(ground_truth, index),
+                progress=within(progress, number, total, title),
+                partial=None if stack.axes else partial,
+                **options,
+            )
+        except EmptyRegionError as error:
+            if not stack.axes:
+                raise
+            found.leave_out(place, index, error)
+        except OutOfMemoryError as error:
+            raise OutOfMemoryError(_at(stack, index, error)) from error
+        except NeuroscopeError as error:
+            raise NeuroscopeError(_at(stack, index, error)) from error
+        else:
+            found.add(plane, place, index)
+        if partial is not None and number < total - 1 and found.first is not None:
+            partial(found.explanation(ground_truth, done=number + 1, total=total))
+    return found.explanation(ground_truth)
+
+
+def grows(network: Network, image: Any, tiling: Tiling | None) -> bool:
+    """Whether an image is no stack and explained tile by tile, so that its map can grow in a folder."""
+    stack = image if isinstance(image, Stack) else Stack.of(image, network)
+    return not stack.axes and (tiling is not None or by_tiles(network, stack.lazily))
+
+
+def _at(stack: Stack, index: Sequence[int], error: Exception) -> str:
+    return f"At {stack.named(index)}: {error}" if stack.axes else str(error)
+
+
+class _Found:
+    """What was found of the planes so far."""
+
+    def __init__(
+        self,
+        network: Network,
+        stack: Stack,
+        chosen: tuple[range, ...],
+        target: Any,
+        layer: Any,
+        out: Any,
+    ) -> None:
+        self.network, self.stack, self.chosen = network, stack, chosen
+        self.target, self.layer, self.out = target, layer, out
+        self.space = len(network.spec.input.space)
+        self.first: Explanation | None = None
+        self.values: Any = None
+        self.companions: dict[str, np.ndarray] = {}
+        self.signed = False
+        self.left_out: list[tuple[tuple[int, ...], tuple[int, ...], EmptyRegionError]] = []
+        # Of each plane that is done: its index, and the class and the score of each target.
+        self.indices: list[list[int]] = []
+        self.classes: list[list[int]] = []
+        self.scores: list[list[float | None]] = []
+        self.sums: list[_Sum] = []
+        self.probabilities = np.zeros(())
+        self.notes: dict[str, list[tuple[int, ...]]] = {}
+        self.channels: set[tuple[str, ...]] = set()
+        self.digest = hashlib.blake2b(digest_size=16)
+
+    # --- what is of one plane ---
+
+    def target_of(self, index: tuple[int, ...]) -> Any:
+        """Return the targets, their regions cut to a plane."""
+        if isinstance(self.target, list | tuple):
+            return [self._target_of(one, index) for one in self.target]
+        return None if self.target is None else self._target_of(self.target, index)
+
+    def _target_of(self, given: Any, index: tuple[int, ...]) -> Target:
+        target = Target.of(given)
+        region = target.region
+        if isinstance(region, Instance):
+            region = replace(region, labels=self.of_plane(region.labels, index))
+        elif isinstance(region, Mask):
+            region = replace(region, values=self.of_plane(region.values, index))
+        elif hasattr(region, "shape"):
+            region = self.of_plane(region, index)
+        return replace(target, region=region)
+
+    def of_plane(self, values: Any, index: tuple[int, ...]) -> Any:
+        """Return a plane of what is as large as the stack; else the values, which are of each."""
+        shape = np.shape(values)
+        if index and len(shape) == len(index) + self.space:
+            if shape[: len(index)] != self.stack.shape:
+                raise NeuroscopeError(
+                    f"The stack has {' × '.join(map(str, self.stack.shape))} planes, but the labels "
+                    f"or the mask have the shape {shape}; give as many."
+                )
+            return np.asarray(values[index])
+        return values
+
+    # --- what is found ---
+
+    def add(self, plane: Explanation, place: tuple[int, ...], index: tuple[int, ...]) -> None:
+        """Take the explanation of a plane."""
+        if self.first is None:
+            self._begin(plane)
+        assert self.first is not None
+        if plane.values.shape != self.first.values.shape:
+            raise NeuroscopeError(
+                f"At {self.stack.named(index)} the map has the shape {plane.values.shape}, and "
+                f"{self.first.values.shape} before; give all planes one shape."
+            )
+        self._put(self.values, place, plane.values)
+        for name, labels in plane.companions.items():
+            self._put(self.companions[name], place, labels)
+        self.signed = self.signed or plane.signed
+        self.channels.add(plane.labels.get("channel", ()))
+        record = plane.provenance
+        self.indices.append(list(index))
+        self.classes.append([target["index"] for target in record["targets"]])
+        self.scores.append([target["value"] for target in record["targets"]])
+        self.sums = self.sums or [_Sum() for _ in record["targets"]]
+        for one, which, score in zip(self.sums, self.classes[-1], self.scores[-1], strict=True):
+            one.add(which, score)
+        if "probability" in record.get("table", {}):
+            self.probabilities = self.probabilities + np.array(record["table"]["probability"])
+        for note in record["notes"]:
+            self.notes.setdefault(note, []).append(index)
+        self.digest.update(record["image"]["digest"].encode())
+
+    def leave_out(
+        self, place: tuple[int, ...], index: tuple[int, ...], error: EmptyRegionError
+    ) -> None:
+        """Take note of a plane that a target's region has no position on."""
+        self.left_out.append((place, index, error))
+        if self.first is not None:
+            self._clear(place)
+
+    def _begin(self, plane: Explanation) -> None:
+        self.first = plane
+        counts = tuple(map(len, self.chosen))
+        self.values = self._array(_with(plane.values.shape, counts, self._before(plane.values)))
+        for name, labels in plane.companions.items():
+            shape = _with(labels.shape, counts, self._before(labels))
+            empty = 0 if name in plane.ordered else -1
+            self.companions[name] = np.full(shape, empty, labels.dtype)
+        for place, _, _ in self.left_out:
+            self._clear(place)
+
+    def _array(self, shape: tuple[int, ...]) -> Any:
+        if self.out is None:
+            return np.full(shape, np.nan, np.float32)
+        array = self.out(shape) if callable(self.out) else self.out
+        if tuple(array.shape) != shape:
+            raise NeuroscopeError(
+                f"The maps have the shape {shape}, but the array to write them to "
+                f"{tuple(array.shape)}."
+            )
+        return array
+
+    def _before(self, values: np.ndarray) -> int:
+        """Return how many axes of a plane's values come before those of the stack."""
+        assert self.first is not None
+        return 0 if self.first.is_table else values.ndim - self.space
+
+    def _put(self, array: Any, place: tuple[int, ...], values: Any) -> None:
+        before = (slice(None),) * self._before(values)
+        array[(*before, *place)] = values
+
+    def _clear(self, place: tuple[int, ...]) -> None:
+        assert self.first is not None
+        self._put(self.values, place, np.full_like(self.first.values, np.nan))
+
+    # --- all of it ---
+
+    def explanation(
+        self, ground_truth: Any, *, done: int | None = None, total: int = 0
+    ) -> Explanation:
+        """Return what there is so far; unfinished, where `done` says how many planes are."""
+        first = self.first
+        if first is None:
+            raise self.left_out[0][2]
+        record = self._record(first)
+        if done is not None:
+            record["unfinished"] = {"done": done, "total": total, "of": "planes"}
+        axes = self.stack.axes
+        labels = dict(first.labels)
+        if len(self.channels) > 1:
+            labels["channel"] = tuple(f"rank {n + 1}" for n in range(len(labels["channel"])))
+        for axis in ("class", "target"):
+            if axis in labels and len(record["targets"]) == len(labels[axis]):
+                labels[axis] = tuple(target["class"] for target in record["targets"])
+        return replace(
+            first,
+            values=self.values,
+            axes=(*axes, *first.axes) if first.is_table else (*first.leading, *axes, *first.space),
+            labels=labels,
+            grid=self._of_stack(first.grid),
+            image=self._of_stack(first.image),
+            signed=self.signed,
+            companions=dict(self.companions),
+            provenance=record,
+            asked=self._asked(first, ground_truth),
+        )
+
+    def _of_stack(self, grid: Grid) -> Grid:
+        return Grid(
+            (*map(len, self.chosen), *grid.shape),
+            (*(float(steps.step) for steps in self.chosen), *grid.scale),
+            (*(float(steps.start) for steps in self.chosen), *grid.offset),
+        )
+
+    def _asked(self, first: Explanation, ground_truth: Any) -> Asked | None:
+        if first.asked is None:
+            return None
+        given = self.target if isinstance(self.target, list | tuple) else [self.target]
+        asked = [
+            # The top class may be another on each plane.
+            replace(Target.of(one), class_=None if Target.of(one).class_ is None else found.class_)
+            for one, found in zip(given, first.asked.targets, strict=False)
+        ]
+        planes = self.stack.in_words(self.chosen) if self.stack.axes else None
+        return replace(first.asked, targets=tuple(asked), ground_truth=ground_truth, planes=planes)
+
+    def _record(self, first: Explanation) -> dict[str, Any]:
+        record = {name: held for name, held in first.provenance.items() if name != "table"}
+        record["image"] = {
+            **record["image"],
+            "shape": list(map(int, self.stack.image.shape)),
+            "digest": self.digest.copy().hexdigest()
+            if self.stack.axes
+            else record["image"]["digest"],
+        }
+        if not self.stack.axes:
+            return {**first.provenance, "image": record["image"]}
+        record["targets"] = [
+            {**target, **one.record(target["class"])}
+            for target, one in zip(record["targets"], self.sums, strict=True)
+        ]
+        record["planes"] = {
+            "axes": list(self.stack.axes),
+            "first": [steps.start for steps in self.chosen],
+            "count": [len(steps) for steps in self.chosen],
+            "step": [steps.step for steps in self.chosen],
+            "indices": list(self.indices),
+            "classes": list(self.classes),
+            "values": list(self.scores),
+        }
+        if self.probabilities.size > 1:
+            mean = (self.probabilities / len(self.indices)).tolist()
+            record["table"] = {"class": first.provenance["table"]["class"], "probability": mean}
+        record["notes"] = self._notes()
+        return record
+
+    def _notes(self) -> list[str]:
+        named, count = self.stack.named, len(self.indices)
+        found = []
+        for note, where in list(self.notes.items())[:_MOST_NOTES]:
+            more = f" and {len(where) - 1:,} more" if len(where) > 1 else ""
+            found.append(note if len(where) == count else f"{note} ({named(where[0])}{more})")
+        if (rest := len(self.notes) - _MOST_NOTES) > 0:
+            found.append(f"{rest:,} more notes on single planes")
+        if self.left_out:
+            others = len(self.left_out) - 1
+            which = named(self.left_out[0][1]) + (f" and {others:,} more planes" if others else "")
+            found.append(f"no map of {which}, where the region is empty")
+        told = self.probabilities.size > 1 or any(self.classes)
+        if told and count > 1:
+            found.append(f"what is told of the scores is the mean of {count:,} planes")
+        return found
+
+
+class _Sum:
+    """The classes of a target on the planes so far, and the mean of its scores."""
+
+    def __init__(self) -> None:
+        self.classes: set[int] = set()
+        self.total, self.count = 0.0, 0
+
+    def add(self, which: int, score: float | None) -> None:
+        """Take those of one more plane."""
+        self.classes.add(which)
+        if score is not None:
+            self.total, self.count = self.total + score, self.count + 1
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Return what is told of all planes, where the class of the first has a name."""
+        value = self.total / self.count if self.count else None
+        if len(self.classes) > 1:
+            return {"class": EACH, "index": None, "value": value}
+        return {"class": name, "value": value}
+
+
+def _with(shape: Sequence[int], counts: Sequence[int], before: int) -> tuple[int, ...]:
+    return (*shape[:before], *counts, *shape[before:])

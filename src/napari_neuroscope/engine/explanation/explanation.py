@@ -1,0 +1,213 @@
+"""Explanation: values, where they lie on the image, and how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_neuroscope.engine.errors import in_digits
+from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
+from napari_neuroscope.engine.passes.target import Target
+from napari_neuroscope.engine.tiles.geometry import Tiling, Window
+
+_SPACE = frozenset("zyx")
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What an explanation was asked for with, so that it can be asked again.
+
+    Attributes
+    ----------
+    targets
+        The targets, or classes, as they were given; a classifier's top prediction by its index.
+    layer
+        The layers as they were given: a name, a list of names, or None.
+    options
+        The method's options, all of them.
+    ground_truth
+        The classes of the image's pixels, where they were given.
+    several
+        Whether the targets were given as a list.
+    planes
+        Which planes of a stack, as `explain_stack` takes them; None: the image was no stack.
+    tiling
+        How the image was cut into tiles; None: it was not, or as the network's spec says.
+    window
+        Which of its pixels were looked at, (first, stop) an axis; None: all.
+    """
+
+    targets: tuple[Target, ...]
+    layer: Any
+    options: Mapping[str, Any]
+    ground_truth: Any = None
+    several: bool = False
+    planes: str | None = None
+    tiling: Tiling | None = None
+    window: Window | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a method says about a network and an image.
+
+    Attributes
+    ----------
+    values
+        Raw float32 values, never rescaled, with axes named by `axes`.
+    axes
+        Such as ("class", "layer", "y", "x"); those of the grid come last, such as ("t", "y", "x")
+        where the planes of a stack were explained. A table has none of these.
+    labels
+        What the steps of the leading axes are called, by axis.
+    grid
+        Where the cells of the spatial axes lie on the image.
+    image
+        The grid of the image's own pixels.
+    signed
+        Whether zero is the middle of the values.
+    unit
+        What the values are.
+    companions
+        Label maps beside it, by name: whole numbers on the same grid.
+    ordered
+        Those of the companions that count regions in their order from 1, and not classes; they
+        have the leading axes "class" and "layer" of the values.
+    classes
+        The names and colours (red, green, blue of 0..255) of the network's classes, which the
+        label maps count.
+    provenance
+        All that is needed to make it again, as plain JSON.
+    asked
+        The same as it was given, with regions and images in memory; None where it was not made
+        in this session.
+    """
+
+    values: np.ndarray
+    axes: tuple[str, ...]
+    labels: Mapping[str, tuple[str, ...]]
+    grid: Grid
+    image: Grid
+    signed: bool
+    unit: str
+    provenance: dict[str, Any]
+    companions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ordered: frozenset[str] = frozenset()
+    classes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    asked: Asked | None = None
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return self.provenance["method"]
+
+    @property
+    def unfinished(self) -> str:
+        """How far it came, such as “312 of 2,000 passes”; empty where it is finished."""
+        return unfinished_in_words(self.provenance)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is of a part of the image alone."""
+        return "crop" in self.provenance or "window" in self.provenance.get("tiling", {})
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the values have no place on the image."""
+        # A map's last axis is one that the network looks along.
+        return not self.axes or self.axes[-1] not in _SPACE
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """The axes before those of the grid, such as ("class", "layer")."""
+        return self.axes if self.is_table else self.axes[: -len(self.grid.shape)]
+
+    @property
+    def space(self) -> tuple[str, ...]:
+        """The axes of the grid, such as ("y", "x"), after those of a stack; () for a table."""
+        return self.axes[len(self.leading) :]
+
+    def table_in_words(self, most: int = 10) -> list[str]:
+        """Return what its table says, a line each; nothing where it has none."""
+        table = self.provenance.get("table", {})
+        names = table.get("class", [])
+        if "probability" in table:
+            rows = sorted(zip(names, table["probability"], strict=True), key=lambda row: -row[1])
+            return [f"{name}: {value:.1%}" for name, value in rows[:most]]
+        if "similarity" not in table:
+            return []
+        lines = []
+        columns = zip(*table["similarity"], strict=True)
+        for region, means in zip(names, columns, strict=True):
+            ranked = sorted(
+                (row for row in zip(means, names, strict=True) if row[0] is not None),
+                key=lambda row: -row[0],
+            )
+            if ranked:
+                best = ", ".join(f"{name} {in_digits(mean)}" for mean, name in ranked[:3])
+                lines.append(
+                    f"mean {self.unit.replace('_', ' ')} where {region} is predicted: {best}"
+                )
+        return lines[:most]
+
+    def on_image(self) -> np.ndarray:
+        """Return the values resampled linearly to the image's own pixels.
+
+        Returns
+        -------
+        ndarray
+            float32 (*leading axes, *image axes); NaN where the network did not see the image.
+        """
+        if self.is_table:
+            return self.values
+        values = np.asarray(self.values)
+        fine = resample(torch.from_numpy(values), self.grid, self.image).numpy()
+        # Equal grids need no resampling; what is returned is still no part of this.
+        return fine.copy() if np.may_share_memory(fine, values) else fine
+
+    def companion_on_image(self, name: str) -> np.ndarray:
+        """Return a label map at the image's own pixels, by nearest neighbour; −1 outside."""
+        return resample_nearest(
+            np.asarray(self.companions[name]), self.grid, self.image, outside=-1
+        )
+
+    def to_layer_data(self, source: Any = None) -> list[tuple[Any, dict[str, Any], str]]:
+        """Return napari layer data, (data, attributes, type), that lies exactly over the image.
+
+        Parameters
+        ----------
+        source
+            The image's napari layer (or the attributes of one as a mapping), whose transform,
+            units and axis labels the new layers take over; None for an image as it is.
+        """
+        # The public API has this method here, though layers are the viewer's business.
+        from napari_neuroscope.viewer.layers.layer_data import layer_data
+
+        return layer_data(self, source)
+
+
+def unfinished_in_words(record: Mapping[str, Any]) -> str:
+    """Return how far what is recorded came, as `Explanation.unfinished` says it."""
+    reached = record.get("unfinished")
+    if not reached:
+        return ""
+    return f"{reached['done']:,} of {reached['total']:,} {reached.get('of', 'passes')}"
+
+
+def title_of(record: Mapping[str, Any]) -> str:
+    """Return what a record is of: the method, the class and the layer."""
+    parts = [str(record["title"])]
+    targets = list(dict.fromkeys(target["class"] for target in record["targets"]))
+    if targets:
+        parts.append(targets[0] if len(targets) == 1 else f"{len(targets)} classes")
+    layers = record["layers"]
+    if layers:
+        parts.append(layers[0] if len(layers) == 1 else f"{len(layers)} layers")
+    if (reached := record.get("unfinished")) is not None:
+        # Short, for the list of layers is narrow.
+        parts[-1] += f" ({reached['done']:,} of {reached['total']:,})"
+    return " · ".join(parts)

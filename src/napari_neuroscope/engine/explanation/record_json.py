@@ -1,0 +1,158 @@
+"""The record that goes with an explanation's values: what they are and how they were made."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from napari_neuroscope.engine.explain.recipe import recorded
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.results.layout import Layout
+
+KEY = "neuroscope"
+"""Under what name files and layers keep the record."""
+FORMAT = 1
+"""The newest form of records that is understood here."""
+# What is said of the values; the rest of a record is how they were made.
+_OF_VALUES = ("format", "axes", "shape", "space", "labels", "signed", "unit", "grid", "image_grid",
+              "classes", "companions", "spacing", "look", "growing", "most")  # fmt: skip
+
+
+def record_of(
+    explanation: Explanation, spacing: Spacing | None = None, *, hashed: bool = True
+) -> dict[str, Any]:
+    """Return the record of an explanation, as plain JSON.
+
+    Parameters
+    ----------
+    explanation
+        What is recorded.
+    spacing
+        How far apart the image's pixels are, where that is known.
+    hashed
+        Whether the recipe holds the hash of the network's file, which takes time.
+    """
+    record = {
+        **explanation.provenance,
+        "format": FORMAT,
+        "axes": list(explanation.axes),
+        "shape": list(explanation.values.shape),
+        "space": list(explanation.space),
+        "labels": {axis: list(names) for axis, names in explanation.labels.items()},
+        "signed": explanation.signed,
+        "unit": explanation.unit,
+        "grid": _plain_grid(explanation.grid),
+        "image_grid": _plain_grid(explanation.image),
+        "classes": [[name, list(colour)] for name, colour in explanation.classes],
+        "companions": {
+            name: {"ordered": name in explanation.ordered, "shape": list(labels.shape)}
+            for name, labels in explanation.companions.items()
+        },
+    }
+    if "recipe" not in record and (explanation.asked is not None or "no_recipe" not in record):
+        # What was read from a file has its recipe in its record.
+        record.pop("no_recipe", None)
+        record |= recorded(explanation, hashed=hashed)
+    if spacing is not None:
+        record["spacing"] = {
+            name: list(getattr(spacing, name)) for name in ("axes", "steps", "origin", "units")
+        }
+    return record
+
+
+# XML can't hold them in any way; halves of pairs are no text in UTF-8 either.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def record_in_words(record: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Return a record as JSON that any file of text may hold.
+
+    Characters that no XML may hold are written as JSON writes them, so that they are read back.
+    """
+    text = json.dumps(record, ensure_ascii=False, indent=indent)
+    return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def name_in_xml(name: str) -> str:
+    """Return a name for other programs, without the characters that no XML may hold."""
+    return _NOT_IN_XML.sub("\ufffd", name)
+
+
+def layouts_of(record: Mapping[str, Any]) -> list[Layout]:
+    """Return how the values and then each of the label maps are laid out in files."""
+    axes, space = tuple(record["axes"]), tuple(record["space"])
+    if not space:
+        # The last axes of a table are written as those of a picture.
+        axes = (*axes[:-2], *"yx"[-min(len(axes), 2) :])
+    found = [Layout(axes, tuple(record["shape"]))]
+    for one in record["companions"].values():
+        shape = tuple(one["shape"])
+        # A label map may lack the last of the axes before those of space.
+        found.append(Layout((*axes[: len(shape) - len(space)], *space), shape))
+    return found
+
+
+def explanation_in(
+    record: Mapping[str, Any], values: Any, companions: Mapping[str, Any]
+) -> Explanation:
+    """Return the explanation that a record and its arrays were made from.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        Where the record is none.
+    """
+    if int(record["format"]) > FORMAT:
+        raise ValueError(f"its record is of format {record['format']}, newer than {FORMAT}")
+    ordered = frozenset(name for name, one in record["companions"].items() if one["ordered"])
+    made = {name: value for name, value in record.items() if name not in _OF_VALUES}
+    for name in ("method", "title", "layers", "targets", "notes"):
+        made[name]
+    return Explanation(
+        values=values,
+        axes=tuple(map(str, record["axes"])),
+        labels={axis: tuple(names) for axis, names in record["labels"].items()},
+        grid=grid_in(record["grid"]),
+        image=grid_in(record["image_grid"]),
+        signed=bool(record["signed"]),
+        unit=str(record["unit"]),
+        provenance=made,
+        companions=companions,
+        ordered=ordered & companions.keys(),
+        classes=tuple((str(name), _rgb(colour)) for name, colour in record["classes"]),
+    )
+
+
+def spacing_in(record: Mapping[str, Any]) -> Spacing | None:
+    """Return the spacing of the image that a record tells; None where it is not known."""
+    said = record.get("spacing")
+    if said is None:
+        return None
+    return Spacing(
+        tuple(map(str, said["axes"])),
+        tuple(map(float, said["steps"])),
+        tuple(map(float, said["origin"])),
+        tuple(map(str, said["units"])),
+    )
+
+
+def _plain_grid(grid: Grid) -> dict[str, Any]:
+    return {"shape": list(grid.shape), "scale": list(grid.scale), "offset": list(grid.offset)}
+
+
+def grid_in(said: Mapping[str, Any]) -> Grid:
+    """Return the grid that a record tells."""
+    return Grid(
+        tuple(map(int, said["shape"])),
+        tuple(map(float, said["scale"])),
+        tuple(map(float, said["offset"])),
+    )
+
+
+def _rgb(colour: Any) -> tuple[int, int, int]:
+    red, green, blue = map(int, colour)
+    return red, green, blue

@@ -1,0 +1,1 @@
+"""ONNX: `framework` answers for a graph, by sessions of ONNX Runtime."""

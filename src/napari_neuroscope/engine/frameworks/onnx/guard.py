@@ -1,0 +1,125 @@
+"""Passes of an ONNX file that nobody trusts yet: none is run before it is known to be bounded.
+
+Mostly shapes tell how much memory a pass takes. Where they don't, as with a loop, the network is
+opened once in a process of its own, which may hang or fill up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+from napari_neuroscope.engine.errors import OutOfMemoryError, Progress
+from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.code.trial import TrialError, try_in_process
+from napari_neuroscope.engine.files.code.trust import require_trust
+from napari_neuroscope.engine.files.free_memory import free_memory
+from napari_neuroscope.engine.frameworks.onnx.files import OnnxFile
+from napari_neuroscope.engine.frameworks.onnx.sizes import OnnxSizes, PassSizes, ShapesError
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
+
+_TRIAL = "napari_neuroscope.engine.networks.opening_trial:open_onnx"
+_NUMBER = 4
+"""Bytes of a number of the image."""
+
+
+class PassGuard:
+    """Says of each shape of input whether a pass may run.
+
+    Parameters
+    ----------
+    file
+        The model, without functions.
+    sizes
+        What tells the sizes of its tensors.
+    """
+
+    def __init__(self, file: OnnxFile, sizes: OnnxSizes) -> None:
+        assert file.path is not None
+        self._path, self._title, self._size = file.path, file.title, len(file.content)
+        self._sizes = sizes
+        self._known: dict[tuple[int, ...], PassSizes] = {}
+        self._tried = self._misfit = False
+
+    def admit(
+        self, shape: Sequence[int], kept: Collection[str], spec: ModelSpec, progress: Progress
+    ) -> None:
+        """Let a pass run, or raise.
+
+        Parameters
+        ----------
+        shape
+            Of the input.
+        kept
+            The tensors that are asked for.
+        spec
+            What is known of the network meanwhile.
+        progress
+            Followed where it is tried; may raise `Cancelled`.
+
+        Raises
+        ------
+        OutOfMemoryError
+            Where it would take more memory than there is, or than any network needs.
+        ShapesError
+            Where the network doesn't take this size.
+        UntrustedError
+            Where it did not end well when it was tried.
+        """
+        if self._tried:
+            return
+        shape = tuple(shape)
+        sizes = self._known.get(shape)
+        if sizes is None:
+            try:
+                sizes = self._sizes.of(shape)
+            except ShapesError:
+                self._misfit = True
+                raise
+        if sizes is None:
+            self._try(spec, progress)
+            return
+        self._known[shape] = sizes
+        image = _NUMBER * math.prod(shape)
+        if sizes.total > max(limits.ALWAYS_PASS, limits.MOST_PASS_GROWTH * image):
+            raise self._too_large(shape, sizes.total, "more than any network needs")
+        least = sizes.least(kept)
+        if least > limits.ALWAYS_PASS and least > (free := free_memory()):
+            raise self._too_large(shape, least, f"of which {free:,} are free")
+
+    def try_whole(self, spec: ModelSpec, progress: Progress) -> bool:
+        """Try the network in a process of its own, where no size seemed to fit; say whether it was.
+
+        Raises
+        ------
+        UntrustedError
+            Where it did not end well.
+        """
+        if self._tried or not self._misfit:
+            return False
+        self._try(spec, progress)
+        return True
+
+    def _too_large(self, shape: Sequence[int], nbytes: int, why: str) -> OutOfMemoryError:
+        sides = " × ".join(map(str, shape))
+        return OutOfMemoryError(
+            f"A pass of {self._title} for an input of {sides} would take {nbytes:,} bytes of "
+            f"memory, {why}; export it for a smaller one."
+        )
+
+    def _try(self, spec: ModelSpec, progress: Progress) -> None:
+        told = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        try:
+            try_in_process(
+                _TRIAL,
+                {"path": str(self._path), "spec": told},
+                memory=limits.TRIAL_MEMORY + 3 * self._size,
+                progress=progress,
+            )
+        except TrialError as error:
+            require_trust(
+                self._path,
+                f"operations whose trial failed, since {error.reason}",
+                trust=False,
+            )
+        self._tried = True

@@ -1,0 +1,1 @@
+"""PyTorch's files: pickles, checkpoints, TorchScript and exported programs."""

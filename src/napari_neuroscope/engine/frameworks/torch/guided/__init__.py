@@ -1,0 +1,1 @@
+"""Guided backpropagation through PyTorch's autograd graph."""

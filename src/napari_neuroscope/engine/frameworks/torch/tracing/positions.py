@@ -1,0 +1,353 @@
+"""Where the numbers of PyTorch's tensors come from, followed through a forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from napari_neuroscope.engine.graph.layer_graph import Kind
+from napari_neuroscope.engine.graph.token_layout import (
+    SAME_PLACE,
+    Fold,
+    Places,
+    averaged,
+    compact,
+    fold_of,
+    is_plain,
+    spread,
+    whole,
+)
+
+# These move numbers and change none: what they do to a tensor they do to its places.
+_MOVES = frozenset({
+    "reshape", "view", "reshape_as", "view_as", "flatten", "unflatten", "ravel", "squeeze",
+    "unsqueeze", "permute", "transpose", "t", "swapaxes", "swapdims", "movedim", "moveaxis", "get",
+    "adjoint", "getitem", "select", "narrow", "index_select", "gather", "take_along_dim", "split",
+    "tensor_split", "chunk", "unbind", "expand", "expand_as", "broadcast_to", "repeat", "tile",
+    "repeat_interleave", "roll", "flip", "rot90", "unfold", "diagonal", "as_strided", "slice",
+})  # fmt: skip
+_JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack"})
+_REDUCES = frozenset({
+    "mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "logsumexp", "median",
+})  # fmt: skip
+_MULTIPLIES = frozenset({"matmul", "bmm", "mm"})
+# What these answer has the channels first, whatever is known of what they take.
+_ON_GRIDS = frozenset({"fold", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"})
+# Numbers change their order with their values, or no longer stand for a place.
+_MIXES = frozenset({"sort", "argsort", "topk", "cumsum", "cumprod", "rfft2", "fft2", "argmax"})
+
+
+class PlaceKeeper:
+    """Follow places from the input of a network through what it runs.
+
+    What it can't follow has no places from there on, until a convolution, a pooling or a resizing
+    says by its own nature where its output lies.
+
+    Parameters
+    ----------
+    axes
+        The axes of the network's input, such as "bcyx".
+    """
+
+    def __init__(self, axes: str) -> None:
+        self._axes = axes
+        self._space = [axis for axis in axes if axis in "zyx"]
+        self._of: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._whole: dict[tuple[int, ...], Places] = {}
+        self._plain: set[int] = set()
+        self._folds: dict[int, tuple[Places, Fold | Literal["unknown"]]] = {}
+
+    def begin(self, given: Tensor) -> None:
+        """Take the network's input."""
+        order = sorted(self._space, key="zyx".index)
+        self._of[given] = whole(given.shape, [self._axes.index(axis) for axis in order])
+
+    def layout(self, output: Tensor) -> Fold | Literal["shape", "unknown"] | None:
+        """Return where the positions of an output are; None where nothing is known of it."""
+        places = self._of.get(output)
+        if places is None:
+            return None
+        if self._is_plain(places):
+            return "shape"
+        if id(places) not in self._folds:
+            batched = "b" in self._axes
+            fold = fold_of(places if batched else tuple(one[None] for one in places))
+            # Held together: an id is of what still lives.
+            self._folds[id(places)] = places, fold or "unknown"
+        return self._folds[id(places)][1]
+
+    def cut_of(self, tensor: Tensor) -> tuple[tuple[float, float, int], ...] | None:
+        """Return where the positions of a tensor lie along each axis, as `Layer.cut`."""
+        places = self._of.get(tensor)
+        if places is None or tensor.ndim < len(self._space):
+            return None
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            cuts = [
+                _evenly(compact(along), tensor.ndim - len(self._space) + axis)
+                for axis, along in enumerate(places)
+            ]
+        return None if None in cuts else tuple(cut for cut in cuts if cut is not None)
+
+    def ran_module(
+        self, module: nn.Module, kind: Kind, inputs: Sequence[Tensor], output: Tensor
+    ) -> None:
+        """Take the output of a module that is one layer."""
+        own = [tensor for tensor in inputs if tensor in self._of]
+        if isinstance(module, nn.Flatten | nn.Unflatten | nn.Unfold):
+            if own:
+                self._move(module.forward, (own[0],), {}, output)
+            return
+        # What else changes shapes, such as padding, works on channels and positions.
+        kind = "pooling" if kind == "reshape" else kind
+        self._follow(type(module).__name__, kind, inputs, output)
+
+    def ran_function(
+        self,
+        function: Callable[..., Any],
+        operation: str,
+        kind: Kind | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: Sequence[Tensor],
+        output: Any,
+    ) -> None:
+        """Take what a function or method of tensors answers."""
+        known = any(tensor in self._of for tensor in inputs)
+        if not known and kind not in ("convolution", "transposed convolution", "upsampling"):
+            return
+        first = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
+        if first is None:
+            return
+        if not known:
+            self._follow(operation, kind, inputs, first)
+            return
+        if operation in _MIXES:
+            return
+        if operation == "pad":
+            self._pad(args, kwargs, inputs[0], first)
+        elif operation in _JOINS:
+            self._join(function, args, kwargs, inputs, first)
+        elif operation in _MOVES:
+            self._move(function, args, kwargs, output)
+        elif operation in _REDUCES and first.shape != inputs[0].shape:
+            self._reduce(args, kwargs, first)
+        elif operation in _MULTIPLIES:
+            self._multiply(inputs, first)
+        elif operation == "einsum":
+            self._sum_products(args, inputs, first)
+        else:
+            self._follow(operation, kind, inputs, first)
+
+    # --- rules ---
+
+    def _follow(
+        self, operation: str, kind: Kind | None, inputs: Sequence[Tensor], output: Tensor
+    ) -> None:
+        own = [tensor for tensor in inputs if tensor in self._of]
+        if (
+            kind in ("convolution", "transposed convolution", "pooling", "upsampling")
+            or operation in _ON_GRIDS
+        ):
+            self._on_grid(own, output)
+        elif not own:
+            return
+        elif kind in ("dense", "attention"):
+            # All that is along the last axis goes into each number.
+            places = [averaged(one, -1) for one in self._of[own[0]]]
+            self._keep(output, [self._like(one, output) for one in places])
+        else:
+            same = [tensor for tensor in own if tensor.shape == output.shape]
+            first = (same or own)[0]
+            if first.shape == output.shape:
+                self._of[output] = self._of[first]
+            else:
+                self._keep(output, [self._like(one, output) for one in self._of[first]])
+
+    def _on_grid(self, own: Sequence[Tensor], output: Tensor) -> None:
+        """Convolutions, poolings and resizings: all of the input, where they have its axes."""
+        space = len(self._space)
+        known = self._of[own[0]] if own else None
+        fits = output.ndim in (space + 1, space + 2)
+        if known is None or self._is_plain(known):
+            if fits and all(n == 1 for n in output.shape[: -space - 1]):
+                self._of[output] = self._all_of(tuple(output.shape))
+        elif output.ndim > 1 and own[0].shape[2:] == output.shape[2:]:
+            # Of tokens: each number is of its own place still.
+            self._keep(output, [self._like(averaged(one, 1), output) for one in known])
+
+    def _move(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Any,
+    ) -> None:
+        if not any(isinstance(t, Tensor) and t in self._of for t in tree_leaves(args[:1])):
+            return
+        moved = []
+        for axis in range(len(self._space)):
+            answer = self._moved(function, args, kwargs, axis)
+            moved.append([t for t in tree_leaves(answer) if isinstance(t, Tensor)])
+        outputs = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
+        for number, tensor in enumerate(outputs):
+            if all(number < len(one) for one in moved):
+                self._keep(tensor, [one[number] for one in moved])
+
+    def _moved(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], axis: int
+    ) -> Any:
+        """Return what a function does to the places along an axis; None where it can't be told."""
+
+        def places(tensor: Tensor) -> Tensor:
+            found = self._of.get(tensor)
+            # A new view: what works in place changes that alone.
+            return tensor.cpu() if found is None else found[axis][...]
+
+        for how in (places, lambda tensor: places(tensor).contiguous()):
+            try:
+                return function(*tree_map_only(Tensor, how, args),
+                                **tree_map_only(Tensor, how, kwargs))  # fmt: skip
+            except (RuntimeError, TypeError, ValueError, IndexError):
+                # A view of numbers in a row, where places are repeated; else not followed.
+                continue
+        return None
+
+    def _join(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: Sequence[Tensor],
+        output: Tensor,
+    ) -> None:
+        space = len(self._space)
+        known = [self._of.get(tensor) for tensor in inputs]
+        if all(one is not None and id(one) in self._plain for one in known) and all(
+            tensor.shape[-space:] == output.shape[-space:] for tensor in inputs
+        ):
+            # Of channels, where all of the input is in each: nothing need be written out.
+            self._of[output] = self._all_of(tuple(output.shape))
+            return
+        joined = []
+        for axis in range(space):
+            nowhere = {
+                id(t): torch.full(t.shape, torch.nan, dtype=torch.float64)
+                for t in inputs
+                if t not in self._of
+            }
+
+            def places(t: Tensor, axis: int = axis, nowhere: dict = nowhere) -> Tensor:
+                return nowhere[id(t)] if id(t) in nowhere else self._of[t][axis]
+
+            joined.append(function(*tree_map_only(Tensor, places, args),
+                                   **tree_map_only(Tensor, places, kwargs)))  # fmt: skip
+        self._keep(output, joined)
+
+    def _pad(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], given: Tensor, output: Tensor
+    ) -> None:
+        places = self._of[given]
+        if self._is_plain(places):
+            self._of[output] = self._all_of(tuple(output.shape))
+            return
+        widths = kwargs.get("pad", args[1] if len(args) > 1 else None)
+        mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
+        if widths is not None and mode == "constant":
+            padded = [functional.pad(one, list(widths), value=math.nan) for one in places]
+            self._keep(output, padded)
+
+    def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        if isinstance(dim, int | tuple | list) and not isinstance(dim, bool) and dim != ():
+            places = self._of.get(args[0])
+            if places is not None:
+                keep = output.ndim == places[0].ndim
+                self._keep(output, [one.mean(dim, keepdim=keep) for one in places])
+
+    def _multiply(self, inputs: Sequence[Tensor], output: Tensor) -> None:
+        """A matrix product: rows keep the places of the first, or columns those of the second."""
+        for tensor, along in zip(inputs[:2], (-1, -2), strict=False):
+            if tensor in self._of and tensor.ndim > 1:
+                places = [self._like(averaged(one, along), output) for one in self._of[tensor]]
+                if self._keep(output, places):
+                    return
+
+    def _sum_products(self, args: Sequence[Any], inputs: Sequence[Tensor], output: Tensor) -> None:
+        """Einstein's sums: as matrix products, with the letters in place of rows and columns."""
+        if not isinstance(args[0], str) or "->" not in args[0]:
+            return
+        given, _, letters = args[0].replace(" ", "").partition("->")
+        if "." in given:
+            return
+        for own, tensor in zip(given.split(","), inputs, strict=False):
+            if tensor not in self._of:
+                continue
+            kept = "".join(letter for letter in letters if letter in own)
+            gone = math.prod(
+                n for n, at in zip(tensor.shape, own, strict=True) if at not in letters
+            )
+            axes = tuple(slice(None) if letter in own else None for letter in letters)
+            places = [
+                (torch.einsum(f"{own}->{kept}", one) / gone)[axes].expand(output.shape)
+                for one in self._of[tensor]
+            ]
+            if self._keep(output, places):
+                return
+
+    # --- keeping ---
+
+    def _like(self, places: Tensor, output: Tensor) -> Tensor | None:
+        """Return places for an output of other sizes along some axes, of which the mean is taken."""
+        if places.ndim == output.ndim:
+            for axis, (own, n) in enumerate(zip(places.shape, output.shape, strict=True)):
+                if own not in (1, n):
+                    places = averaged(places, axis)
+        elif places.ndim > output.ndim:
+            return None
+        try:
+            return places.expand(output.shape)
+        except RuntimeError:
+            return None
+
+    def _keep(self, output: Tensor, places: Sequence[Tensor | None]) -> bool:
+        """Keep the places of an output, where there are several; tell whether."""
+        # Few numbers are held, and looked at, for what is repeated along an axis.
+        known = tuple(
+            compact(one).expand(output.shape)
+            for one in places
+            if one is not None and one.shape == output.shape
+        )
+        if len(known) < len(self._space) or not spread(known):
+            self._of.pop(output, None)
+            return False
+        self._of[output] = known
+        return True
+
+    def _all_of(self, shape: tuple[int, ...]) -> Places:
+        if shape not in self._whole:
+            space = len(self._space)
+            found = whole(shape, range(len(shape) - space, len(shape)))
+            self._whole[shape] = found
+            self._plain.add(id(found))
+        return self._whole[shape]
+
+    def _is_plain(self, places: Places) -> bool:
+        return id(places) in self._plain or is_plain(places)
+
+
+def _evenly(places: Tensor, axis: int) -> tuple[float, float, int] | None:
+    """Return the first place, how far they are apart, and their number, where they lie evenly."""
+    count = places.shape[axis]
+    if places.numel() != count or count < 2:
+        return None
+    steps = places.flatten().diff()
+    if not bool((steps > 0).all()) or float(steps.max() - steps.min()) > SAME_PLACE:
+        return None
+    return float(places.flatten()[0]), float(steps.mean()), count

@@ -1,0 +1,1 @@
+"""The layers of a network and what their units see."""

@@ -1,0 +1,327 @@
+"""Where images are read from: files, stacks and memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.files.reading.decoded_size import refuse_large_image
+from napari_neuroscope.engine.files.told import reason_of
+from napari_neuroscope.engine.images.axes import ImageAxes, axes_of, names_of, unnamed_axes
+from napari_neuroscope.engine.images.formats.image_file import (
+    LazyImage,
+    is_tiff,
+    open_image,
+    refuse_missing,
+    unreadable,
+)
+from napari_neuroscope.engine.images.formats.zarr_image import container_of
+from napari_neuroscope.engine.images.spacing import Spacing
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.networks.network import Network
+
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".zarr")
+"""The endings of files that are taken for images; those of ``.zarr`` are folders."""
+_LAZY = (".tif", ".tiff", ".npy")
+_WITH_PALETTE = (".png", ".gif", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, eq=False)
+class Paletted:
+    """A ground truth whose file numbers its colours.
+
+    Attributes
+    ----------
+    indices
+        The number of each pixel's colour, uint8 (y, x).
+    palette
+        The colours, uint8 (colour, 3).
+    """
+
+    indices: np.ndarray
+    palette: np.ndarray
+
+    @property
+    def colours(self) -> np.ndarray:
+        """The colour of each pixel, uint8 (y, x, 3)."""
+        return self.palette[self.indices]
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file: TIFF, PNG, JPEG and such, ``.npy``, or a Zarr folder.
+
+    A palette is resolved to its colours; nothing in a file is run.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the file is missing or can't be read.
+    """
+    path = Path(path)
+    refuse_missing(path)
+    try:
+        if path.is_dir():
+            with open_image(path) as image:
+                refuse_large_image(image.dtype.itemsize * math.prod(image.shape), path)
+                return image[...]
+        return np.asarray(_decoded(path))
+    except NeuroscopeError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def read_truth(path: str | Path) -> np.ndarray | Paletted:
+    """Read a ground truth file as `read_image` does, but keep the numbers of a palette's colours.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the file is missing or can't be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _WITH_PALETTE:
+        return read_image(path)
+    refuse_missing(path)
+    from napari_neuroscope.engine.images.formats.picture import read_palette
+    from napari_neuroscope.engine.images.formats.tiff_image import read_numbered
+
+    try:
+        paletted = read_numbered(path) if is_tiff(path) else read_palette(path)
+    except NeuroscopeError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
+    return read_image(path) if paletted is None else Paletted(*paletted)
+
+
+def _decoded(path: Path) -> Any:
+    if is_tiff(path):
+        from napari_neuroscope.engine.images.formats.tiff_image import read_tiff
+
+        return read_tiff(path)
+    if path.suffix.lower() == ".npy":
+        from napari_neuroscope.engine.images.formats.npy_image import read_npy
+
+        return read_npy(path)
+    from napari_neuroscope.engine.images.formats.picture import read_picture
+
+    return read_picture(path)
+
+
+def _of_picture(path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the shape and the axes of a picture, which is not decoded for it."""
+    if is_tiff(path):
+        with open_image(path) as image:
+            return image.shape, image.spacing.axes
+    from napari_neuroscope.engine.images.formats.picture import shape_and_axes_of_picture
+
+    return shape_and_axes_of_picture(path)
+
+
+def is_lazy(path: Path) -> bool:
+    """Whether a file is read by parts: pictures such as PNG and JPEG are decoded whole."""
+    return path.suffix.lower() in _LAZY or path.is_dir()
+
+
+def name_of(path: Path) -> str:
+    """Return what people call an image file, such as “plate.zarr/A/1/0” one of a plate."""
+    outer = container_of(path) if path.is_dir() else path
+    return path.relative_to(outer.parent).as_posix()
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An image that is read when it is needed.
+
+    Attributes
+    ----------
+    name
+        What people call it.
+    data
+        The path of a file, or an array in memory: numpy, dask, zarr, ...
+    plane
+        The index along the first axes, None where all of one is taken; (): the whole.
+    names
+        What the axes of an array in memory are called; (): what it says itself.
+    """
+
+    name: str
+    data: Any
+    plane: tuple[int | None, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: Any, name: str = "") -> Source:
+        """Return the source of a file, an array, or a source itself."""
+        if isinstance(data, Source):
+            return data
+        if isinstance(data, str | Path):
+            data = Path(data)
+            return cls(name or name_of(data), data)
+        return cls(name or "image", data)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it is read from."""
+        return self.data if isinstance(self.data, Path) else None
+
+    def open(self) -> LazyImage:
+        """Return the whole image, its axes and pixel sizes, without reading its values.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read.
+        """
+        if self.path is not None:
+            return open_image(self.path)
+        if isinstance(self.data, LazyImage):
+            return self.data
+        data = self.data if hasattr(self.data, "shape") else np.asarray(self.data)
+        names = self.names or names_of(self.data) or unnamed_axes(data.shape)
+        return LazyImage(self.name, (data,), Spacing.of_pixels(names))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The image's shape, found without reading its values.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read.
+        """
+        return self.shape_and_axes[0]
+
+    @property
+    def shape_and_axes(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The shape of the image, or of its plane, and the names of its axes; no value is read.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read.
+        """
+        path = self.path
+        if path is None or is_lazy(path):
+            with _closing(self) as image:
+                shape, axes = image.shape, image.spacing.axes
+        else:
+            refuse_missing(path)
+            try:
+                shape, axes = _of_picture(path)
+            except NeuroscopeError:
+                raise
+            except Exception as error:
+                raise unreadable(path, error) from error
+        return tuple(self._left(shape)), tuple(self._left(axes))
+
+    @property
+    def spacing(self) -> Spacing:
+        """The axes of the image, or of its plane, and how far apart its pixels are.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read.
+        """
+        with _closing(self) as image:
+            return image.spacing.along(self._left(image.spacing.axes))
+
+    def axes(self, network: Network) -> tuple[tuple[int, ...], ImageAxes]:
+        """Return the shape of the image, or of its plane, and which axis is which to a network.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read, or not by this network.
+        """
+        shape, names = self.shape_and_axes
+        return shape, axes_of(shape, network.spec, network.channels, names)
+
+    def at(self, positions: Sequence[int], index: Sequence[int], name: str) -> Source:
+        """Return its plane at an index on some of its axes, given by their positions."""
+        plane = list(self.plane)
+        free = [n for n, step in enumerate(plane) if step is None]
+        for position, step in zip(positions, index, strict=True):
+            behind = len(self.plane) + position - len(free)
+            place = free[position] if position < len(free) else behind
+            plane += [None] * (place + 1 - len(plane))
+            plane[place] = step
+        return Source(name, self.data, tuple(plane), self.names)
+
+    def in_memory(self) -> LazyImage:
+        """Return the image, or its plane, with the names of its axes; its values are read.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read, or has no such plane.
+        """
+        values = self.read()
+        if self.path is None or is_lazy(self.path):
+            return LazyImage(self.name, (values,), self.spacing)
+        axes = self.shape_and_axes[1]
+        # Of a moving picture its head may say more frames than there are.
+        known = axes if len(axes) == values.ndim else unnamed_axes(values.shape)
+        return LazyImage(self.name, (values,), Spacing.of_pixels(known))
+
+    def _left(self, of_axes: Sequence[Any]) -> list[Any]:
+        """Return of one thing an axis those of the axes that are taken whole."""
+        taken = (*self.plane, *(None,) * (len(of_axes) - len(self.plane)))
+        return [one for one, step in zip(of_axes, taken, strict=False) if step is None]
+
+    def read(self) -> np.ndarray:
+        """Return the image, or its plane, as an array; of a stack no more than the plane is read.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be read, or has no such plane.
+        """
+        if self.path is None:
+            return self._plane_of(self.data)
+        if not self.plane or not is_lazy(self.path):
+            return self._plane_of(read_image(self.path))
+        with open_image(self.path) as image:
+            return self._plane_of(image)
+
+    def read_truth(self) -> np.ndarray | Paletted:
+        """Return the ground truth, or its plane; see `read_truth`."""
+        if self.path is None:
+            return self._plane_of(self.data)
+        if is_lazy(self.path) and (self.plane or self.path.suffix.lower() not in _WITH_PALETTE):
+            return self.read()
+        found = read_truth(self.path)
+        return found if isinstance(found, Paletted) else self._plane_of(found)
+
+    def _plane_of(self, data: Any) -> np.ndarray:
+        try:
+            # Lazy arrays read what is indexed, and no more.
+            cut = tuple(slice(None) if step is None else step for step in self.plane)
+            return np.asarray(data[cut] if cut else data)
+        except NeuroscopeError:
+            raise
+        except Exception as error:
+            raise NeuroscopeError(
+                f"“{shortened(self.name, 200)}” can't be read: {reason_of(error)}."
+            ) from error
+
+
+@contextmanager
+def _closing(source: Source) -> Iterator[LazyImage]:
+    """Open a source, and close what was opened for it."""
+    image = source.open()
+    try:
+        yield image
+    finally:
+        if source.path is not None:
+            image.close()

@@ -1,0 +1,38 @@
+"""Files of networks are opened once on trial, in a process of its own; see `files.trial`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_neuroscope.engine.errors import NeuroscopeError, OutOfMemoryError
+from napari_neuroscope.engine.files.code.trial import TrialError
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
+
+
+def open_onnx(argument: dict[str, Any]) -> None:
+    """Open an ONNX file as it will be opened, and look at all that is looked at then.
+
+    Parameters
+    ----------
+    argument
+        Its ``path``, and the ``spec`` as plain values.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it takes too much memory or time. What else is wrong with it is told when it is opened
+        where its user is.
+    """
+    from napari_neuroscope.engine.frameworks.onnx.files import load_onnx
+
+    try:
+        file = load_onnx(Path(argument["path"]), trust=True)
+        network = Network(file, ModelSpec.parse(argument["spec"]), device="cpu")
+        network.infer()
+        network.layers  # noqa: B018  found by a pass that keeps all of them
+    except (OutOfMemoryError, TrialError):
+        raise
+    except NeuroscopeError:
+        return

@@ -1,0 +1,1 @@
+"""Explanations as files: TIFF, OME-Zarr, NumPy, pictures and figures, written whole or not at all."""

@@ -1,0 +1,1 @@
+"""What a network expects and what its outputs mean: as stated, and as far as it is found out."""

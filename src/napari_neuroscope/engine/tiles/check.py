@@ -1,0 +1,145 @@
+"""Being sure that a network answers tiles as it answers the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.images.preprocessing import Prepared
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.target import Target
+from napari_neuroscope.engine.tiles.geometry import Geometry, Margins, Tile, kept, rounded_up
+from napari_neuroscope.engine.tiles.targets import steps_of_output
+
+
+class _Noticed(NamedTuple):
+    """What must be alike in tiles and in the whole: (channel, *space), its strides and margins.
+
+    Also how finely the network's own numbers are rounded.
+    """
+
+    values: Tensor
+    steps: tuple[Any, ...]
+    margins: Margins
+    eps: float
+
+
+def check_by_noise(
+    network: Network,
+    geometry: Geometry,
+    shape: Sequence[int],
+    layers: Sequence[str],
+    pulled: Sequence[str],
+) -> None:
+    """Refuse a network whose tiles differ from the whole, of which its layers show nothing.
+
+    Such as coordinates that it makes itself: they are found by two tiles of noise against the
+    whole of them, or against each other where the network takes tiles of one size alone.
+
+    Parameters
+    ----------
+    network, geometry
+        The network, and how its layers cut an image.
+    shape
+        The image's pixels along the spatial axes.
+    layers, pulled
+        The layers that are looked at, and those that gradients are pulled back to, "" the input.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where they differ.
+    """
+    needed = geometry.margins(pulled)
+    small = geometry.fixed or tuple(
+        n - max(0, (n - max(rounded_up(b, k) + a + k, least)) // g) * g
+        for n, (b, a), k, g, least in zip(
+            shape, needed, geometry.block, geometry.spacing, geometry.least, strict=True
+        )
+    )
+    large = tuple(n + g if n < m else n for n, g, m in zip(small, geometry.spacing, shape,
+                                                           strict=True))  # fmt: skip
+    noise = torch.randn(network.channels, *large, generator=torch.Generator().manual_seed(0))
+
+    def noticed(start: Sequence[int], size: Sequence[int]) -> list[_Noticed]:
+        cut = tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))
+        part = noise[(slice(None), *cut)].contiguous()
+        return list(_noticed(network, geometry, part, layers, pulled))
+
+    starts = [(0,) * len(large), tuple(n - m for n, m in zip(large, small, strict=True))]
+    parts = [(Tile(start, small, ()), noticed(start, small)) for start in starts]
+    if not geometry.fixed:
+        parts.insert(1, (Tile(starts[0], large, ()), noticed(starts[0], large)))
+    for (one, own), (other, others) in pairwise(parts):
+        for a, b in zip(own, others, strict=True):
+            core = _common(one, other, large, a.margins, geometry)
+            if any(first >= stop for first, stop in core):
+                continue
+            at_one, at_other = (
+                _within(found, Tile(tile.start, tile.shape, core), large)
+                for tile, found in ((one, a), (other, b))
+            )
+            if not _alike(at_one, at_other, a.eps):
+                raise NeuroscopeError(
+                    "The network answers a part of an image otherwise than the whole, though its "
+                    "layers don't show why, so it can't be run tile by tile; explain a part of the "
+                    "image that fits the memory."
+                )
+
+
+def _within(found: _Noticed, tile: Tile, whole: Sequence[int]) -> Tensor:
+    local, _ = kept(tile, whole, found.steps, found.values.shape[1:])
+    return found.values[(slice(None), *local)]
+
+
+def _common(
+    one: Tile, other: Tile, whole: Sequence[int], margins: Margins, geometry: Geometry
+) -> tuple[tuple[int, int], ...]:
+    """Return the pixels at which two tiles of the whole must agree."""
+    found = []
+    for axis, (n, (before, after), k) in enumerate(
+        zip(whole, margins, geometry.block, strict=True)
+    ):
+        first, stop = 0, n
+        for tile in (one, other):
+            start, end = tile.start[axis], tile.start[axis] + tile.shape[axis]
+            first = max(first, start + rounded_up(before, k) if start else 0)
+            stop = min(stop, n if end == n else (end - after) // k * k)
+        found.append((first, stop))
+    return tuple(found)
+
+
+def _noticed(
+    network: Network,
+    geometry: Geometry,
+    x: Tensor,
+    layers: Sequence[str],
+    pulled: Sequence[str],
+) -> Iterator[_Noticed]:
+    grid = Grid.of_image(x.shape[1:])
+    one = torch.ones(len(x))
+    trace = network.trace_of_part(
+        Prepared(x, grid, grid, one, 0 * one, "n"), layers, gradients=bool(pulled)
+    )
+    target, near = trace.resolve(Target(0)), geometry.margins()
+    eps = torch.finfo(trace.outputs.raw.dtype).eps
+    scores = trace.outputs.scores
+    yield _Noticed(scores, steps_of_output(geometry, scores.shape[1:], x.shape[1:]), near, eps)
+    for layer in layers:
+        yield _Noticed(trace.activation(layer), geometry.steps[layer], near, eps)
+    for name in pulled:
+        gradient = trace.gradient(target, name) if name else trace.input_gradient(target)
+        yield _Noticed(gradient, geometry.steps[name], geometry.margins([name]), eps)
+
+
+def _alike(one: Tensor, other: Tensor, eps: float) -> bool:
+    """Whether two parts of an answer are equal but for rounding, and gates that it may flip."""
+    if one.shape != other.shape:
+        return False
+    return float((one - other).norm()) <= max(1e-4, 20 * eps) * float(one.norm())

@@ -1,0 +1,409 @@
+"""How an image is cut into tiles of which the network makes what it makes of the whole.
+
+Of each tile the outer part is computed and thrown away: as far as its units see beyond it, and
+where gradients come back from units further out, as far again. Tiles begin at multiples of the
+network's stride, so that its poolings cut them as they cut the whole.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError, NotByTilesError
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph
+from napari_neuroscope.engine.graph.receptive_field import beyond, strides
+from napari_neuroscope.engine.images.axes import image_axes_of
+from napari_neuroscope.engine.passes.unit_placement import surely_cut
+from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
+
+if TYPE_CHECKING:
+    from napari_neuroscope.engine.networks.network import Network
+
+Margins = tuple[tuple[int, int], ...]
+"""How many pixels of a tile are thrown away, (before, after) an axis."""
+Window = tuple[tuple[int, int], ...]
+"""Which pixels of an image, (first, stop) an axis."""
+
+
+DEFAULT_TILE = {1: 1 << 20, 2: 1024, 3: 128}
+"""The most pixels of a tile along each axis, by how many axes there are."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How an image is to be cut into tiles, as `explain_tiled` takes it.
+
+    Attributes
+    ----------
+    tile
+        The most pixels of a tile, one number or one an axis; None: the only size that the network
+        takes, or `DEFAULT_TILE`.
+    overlap
+        How many pixels are thrown away on each side; ``"receptive field"``: as many as make the
+        result that of the whole; None: the spec's halo, or these.
+    weights
+        Whether channels are weighed by the whole image or by each tile.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where one of them is none of these.
+    """
+
+    tile: int | tuple[int, ...] | None = None
+    overlap: int | Literal["receptive field"] | None = None
+    weights: Literal["global", "tile"] = "global"
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("global", "tile"):
+            raise NeuroscopeError(f"Weights are “global” or “tile”, not “{self.weights!s:.60}”.")
+        stated = isinstance(self.overlap, int) and self.overlap >= 0
+        if not stated and self.overlap not in ("receptive field", None):
+            raise NeuroscopeError(
+                f"The overlap is a number of pixels or “receptive field”, not {self.overlap!r:.60}."
+            )
+
+    def sizes(self, spec: ModelSpec) -> tuple[int, ...]:
+        """Return the most pixels of a tile, one number an axis.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where they are no sizes, or the network takes another alone.
+        """
+        space, fixed = len(spec.input.space), spec.input.size
+        one_size = fixed if isinstance(fixed, tuple) else None
+        if self.tile is None:
+            return one_size or (DEFAULT_TILE[space],) * space
+        sizes = (self.tile,) * space if isinstance(self.tile, int) else self.tile
+        if len(sizes) != space or any(n < 1 for n in sizes):
+            raise NeuroscopeError(f"A tile has {space} sizes of 1 pixel at least, not {self.tile}.")
+        if one_size and sizes != one_size:
+            raise NeuroscopeError(
+                f"The network takes images of {' × '.join(map(str, one_size))} pixels alone, so "
+                f"tiles have that size; leave tile out."
+            )
+        return tuple(sizes)
+
+    def margins(
+        self, geometry: Geometry, spec: ModelSpec, pulled: Iterable[str] = (), *, more: int = 0
+    ) -> Margins:
+        """Return what is thrown away of tiles; see `Geometry.margins`."""
+        axes = len(geometry.sees)
+        if isinstance(self.overlap, int):
+            return ((self.overlap, self.overlap),) * axes
+        if self.overlap is None and spec.input.halo is not None:
+            halo = spec.input.halo
+            geometry = replace(geometry, sees=((halo, halo),) * axes)
+        return geometry.margins(pulled, more=more)
+
+
+def by_tiles(network: Network, image: Any) -> bool:
+    """Whether a network is to be run tile by tile on an image: its spec says so, and it is larger."""
+    spec = network.spec
+    if spec.input.resize != "tile" or spec.task != "segmentation":
+        return False
+    shape, space = np.shape(image), spec.input.space
+    axes = image_axes_of(shape, spec, network.channels)
+    sizes = dict(zip(axes, shape, strict=True))
+    return any(sizes[axis] > most for axis, most in zip(space, Tiling().sizes(spec), strict=True))
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of the input, and the part of it that is kept, in pixels of the padded image.
+
+    Attributes
+    ----------
+    start, shape
+        Which pixels are passed through the network.
+    core
+        Which of them are kept, (first, stop) an axis.
+    """
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    core: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a network's layers cut an image, one number an axis.
+
+    Attributes
+    ----------
+    steps
+        How far apart the units of each layer are, in pixels; "" is the input.
+    outputs
+        The layers that nothing comes after.
+    block
+        The least number of pixels that is a multiple of all strides.
+    spacing
+        What distances of tiles are multiples of.
+    even
+        Whether a side that is no multiple of the block is resampled by another factor.
+    sees
+        How far the outputs of a block see beyond it.
+    least
+        The fewest pixels that the network takes.
+    fixed
+        The only size that it takes; None: it takes several.
+    graph
+        The layers.
+    """
+
+    steps: dict[str, tuple[Any, ...]]
+    outputs: tuple[str, ...]
+    block: tuple[int, ...]
+    spacing: tuple[int, ...]
+    even: bool
+    sees: Margins
+    least: tuple[int, ...]
+    fixed: tuple[int, ...] | None
+    graph: LayerGraph
+
+    @classmethod
+    def of(cls, graph: LayerGraph, spec: ModelSpec) -> Geometry:
+        """Find it from the layers.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the network is not fully convolutional.
+        """
+        steps = strides(graph, surely_cut(graph))
+        leaves = [name for name in steps if name and graph[name].kind != "block"]
+        if not leaves:
+            raise NeuroscopeError(
+                "The network's layers can't be seen, so neither can how far they see, and it can't "
+                "be run tile by tile; explain a part of the image that fits the memory."
+            )
+        block = tuple(
+            math.lcm(*(s.numerator for s in axis)) for axis in zip(*steps.values(), strict=True)
+        )
+        rule = spec.input.size
+        rules = rule.each(graph.space) if isinstance(rule, SizeRule) else [(1, 1)]
+        rules = rules if len(rules) == graph.space else rules * graph.space
+        end = {graph.final_activation[0]} if graph.final_activation else set()
+        outputs = tuple(name for name in leaves if set(graph[name].outputs) <= end)
+        fields = [beyond(graph, name, block) for name in outputs]
+        return cls(
+            steps,
+            outputs,
+            block,
+            tuple(math.lcm(b, max(n, 1)) for b, (_, n) in zip(block, rules, strict=True)),
+            any(not _by_windows(graph[name].reach) for name in leaves),
+            tuple((max(b for b, _ in axis), max(a for _, a in axis))
+                  for axis in zip(*fields, strict=True)),
+            tuple(n for n, _ in rules),
+            rule if isinstance(rule, tuple) else None,
+            graph,
+        )  # fmt: skip
+
+    def margins(self, pulled: Iterable[str] = (), *, more: int = 0) -> Margins:
+        """Return what is thrown away of tiles.
+
+        Parameters
+        ----------
+        pulled
+            The layers that gradients are pulled back to, "" the input. A gradient at a unit comes
+            from all outputs that see it, and each is right where all that it sees is in the tile.
+        more
+            How many blocks more.
+        """
+        back = [self._back(name) for name in pulled]
+        return tuple(
+            (
+                before + rounded_up(max((to[axis][1] for to in back), default=0), b) + more * b,
+                after + rounded_up(max((to[axis][0] for to in back), default=0), b) + more * b,
+            )
+            for axis, ((before, after), b) in enumerate(zip(self.sees, self.block, strict=True))
+        )
+
+    def _back(self, name: str) -> Margins:
+        """Return how far beyond a block the outputs in it see units of a layer."""
+        if not name:
+            return self.sees
+        fields = [beyond(self.graph, output, self.block, of=name) for output in self.outputs]
+        return tuple(
+            (max(b for b, _ in axis), max(a for _, a in axis)) for axis in zip(*fields, strict=True)
+        )
+
+    def tiles(
+        self,
+        shape: Sequence[int],
+        tile: Sequence[int],
+        margins: Margins,
+        window: Window | None = None,
+    ) -> list[Tile]:
+        """Return tiles of at most `tile` that cover an image, their cores each pixel of it once.
+
+        Of a window, made by `snapped`, only what it holds is covered.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where the tile is too small, or the image's sides are no multiples of the stride and
+            would be resampled by another factor in each tile.
+        """
+        wanted = window or tuple((0, n) for n in shape)
+        axes = [
+            self._within(ends, n, size, margin, axis)
+            for axis, (ends, n, size, margin) in enumerate(
+                zip(wanted, shape, tile, margins, strict=True)
+            )
+        ]
+        return [
+            Tile(
+                tuple(start for start, _, _ in places),
+                tuple(size for _, size, _ in places),
+                tuple(core for _, _, core in places),
+            )
+            for places in itertools.product(*axes)
+        ]
+
+    def snapped(self, window: Window, shape: Sequence[int]) -> Window:
+        """Return a window widened to whole units of all layers, within an image of `shape`."""
+        return tuple(
+            (first // b * b, min(rounded_up(stop, b), n))
+            for (first, stop), b, n in zip(window, self.block, shape, strict=True)
+        )
+
+    def _within(
+        self, ends: tuple[int, int], n: int, tile: int, margin: tuple[int, int], axis: int
+    ) -> list[tuple[int, int, tuple[int, int]]]:
+        """Return (start, size, core) of the tiles that cover a part of an axis."""
+        if ends == (0, n) or self.fixed:
+            return [
+                (start, size, (max(first, ends[0]), min(last, ends[1])))
+                for start, size, (first, last) in self._along(n, tile, margin, axis)
+                if first < ends[1] and last > ends[0]
+            ]
+        spacing = self.spacing[axis]
+        # What is passed begins and ends where tiles of the whole might, so that it is of a size
+        # that the network takes.
+        start = max(0, ends[0] - rounded_up(margin[0], self.block[axis])) // spacing * spacing
+        rest = max(0, n - ends[1] - margin[1]) // spacing * spacing
+        short = rounded_up(max(0, self.least[axis] - (n - rest - start)), spacing)
+        grown = min(short, rest)
+        start, stop = max(0, start - (short - grown)), n - rest + grown
+        if stop - start < n:
+            self._check_even(n, axis)
+        return [
+            (start + s, size, (max(start + first, ends[0]), min(start + last, ends[1])))
+            for s, size, (first, last) in self._along(stop - start, tile, margin, axis)
+            if start + first < ends[1] and start + last > ends[0]
+        ]
+
+    def _check_even(self, n: int, axis: int) -> None:
+        block = self.block[axis]
+        if self.even and n % block:
+            raise NotByTilesError(
+                f"A side of {n} pixels is no multiple of {block}, the network's stride, so tiles "
+                f"would be resampled otherwise than the whole; set the spec's input.size to "
+                f"{{min: {block}, step: {block}}} and input.resize to pad, or cut the image."
+            )
+
+    def _along(
+        self, n: int, tile: int, margin: tuple[int, int], axis: int
+    ) -> list[tuple[int, int, tuple[int, int]]]:
+        """Return (start, size, core) of the tiles of an axis: all cores but the last are alike."""
+        if n <= tile:
+            return [(0, n, (0, n))]
+        self._check_even(n, axis)
+        block, spacing, least = self.block[axis], self.spacing[axis], self.least[axis]
+        before, after = rounded_up(margin[0], block), margin[1]
+        # As the side itself, a size that differs from it by a multiple is one that the network
+        # takes.
+        most = n - rounded_up(n - tile, spacing)
+        step = (most - before - max(after, spacing - block)) // block * block
+        if step < block or most < least:
+            advice = (
+                "set the spec's input.halo to less"
+                if self.fixed
+                else f"give {max(before + after + 2 * spacing, least)} at least"
+            )
+            raise NotByTilesError(
+                f"A tile of {tile} pixels is too small: of each side {before} and {after} are "
+                f"thrown away; {advice}."
+            )
+
+        def last_start(core: int) -> int:
+            if self.fixed:
+                return n - tile
+            return max(0, min(core - before, n - least) // spacing * spacing)
+
+        places, core = [], 0
+        while core == 0 or core - before < last_start(core) or n - last_start(core) > most:
+            start = max(0, core - before)
+            needed = max(core + step + after - start, least)
+            size = tile if self.fixed else n - max(0, n - needed) // spacing * spacing
+            places.append((start, size, (core, core + step)))
+            core += step
+        start = last_start(core)
+        return [*places, (start, n - start, (core, n))]
+
+
+def overlap_notes(
+    how: Tiling, geometry: Geometry, spec: ModelSpec, pulled: Iterable[str] = ()
+) -> list[str]:
+    """Say where tiles overlap by less than makes the result that of the whole image."""
+    pulled = list(pulled)
+    own, needed = how.margins(geometry, spec, pulled), geometry.margins(pulled)
+    overlap, most = (max(n for axis in margins for n in axis) for margins in (own, needed))
+    if own == needed or overlap >= most:
+        return []
+    said = "the spec's halo says" if how.overlap is None else "was asked"
+    return [
+        f"tiles overlap by {overlap} pixels, as {said}; {most} make the result that of the "
+        f"whole image"
+    ]
+
+
+def _by_windows(reach: Any) -> bool:
+    return reach == "pointwise" or getattr(reach, "before", None) is not None
+
+
+def rounded_up(n: int, step: int) -> int:
+    """Return the least multiple of a step that is not below a number."""
+    return -(-n // step) * step
+
+
+def kept(
+    tile: Tile, whole: Sequence[int], steps: Sequence[Any], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return which units of a tile's map of `shape` are kept, and where they lie in the whole's."""
+    local, placed = [], []
+    for start, core, n, step, m in zip(tile.start, tile.core, whole, steps, shape, strict=True):
+        origin = int(start / step)
+        first, stop = int(core[0] / step), int(core[1] / step)
+        stop = origin + m if core[1] == n else stop
+        local.append(slice(first - origin, stop - origin))
+        placed.append(slice(first, stop))
+    return tuple(local), tuple(placed)
+
+
+def whole_shape(
+    tile: Tile, shape: Sequence[int], whole: Sequence[int], steps: Sequence[Any]
+) -> tuple[int, ...]:
+    """Return the shape of a map of the whole, from that of a tile's map."""
+    return tuple(
+        m + int((n - size) / step)
+        for m, n, size, step in zip(shape, whole, tile.shape, steps, strict=True)
+    )
+
+
+def part_of(
+    window: Window, whole: Sequence[int], steps: Sequence[Any], shape: Sequence[int]
+) -> tuple[slice, ...]:
+    """Return which units of the whole's map of `shape` a window holds."""
+    return tuple(
+        slice(int(first / step), m if stop == n else int(stop / step))
+        for (first, stop), n, step, m in zip(window, whole, steps, shape, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""What is chosen and asked in a window, without Qt: a question can be asked in any thread."""

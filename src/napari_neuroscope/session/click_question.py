@@ -1,0 +1,129 @@
+"""What is asked besides the inspector's form: a click on the image, and all instances at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.engine.explain.instances import InstanceAnswer, explain_instances
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.methods.registry import methods
+from napari_neuroscope.engine.passes.target import Score, Target
+from napari_neuroscope.engine.tiles.geometry import by_tiles
+from napari_neuroscope.session.session import Offer, Question
+from napari_neuroscope.viewer.image.image_pixels import Pixels
+from napari_neuroscope.viewer.image.layer_regions import Painting
+
+
+@dataclass(frozen=True, eq=False)
+class Clicked:
+    """A question asked by a click: why the network says what it says there.
+
+    Attributes
+    ----------
+    question
+        All but the target.
+    pixels, pixel
+        The image's, and which of them.
+    score
+        The score that is explained.
+    instances
+        The labels among which an instance may be met.
+    """
+
+    question: Question
+    pixels: Pixels
+    pixel: tuple[int, ...]
+    score: Score
+    instances: Painting | None = None
+
+    def answer(
+        self, progress: Progress, offer: Offer | None = None
+    ) -> tuple[Explanation, dict[str, Any]]:
+        """Compute it, offering what is found so far; also return its row among the questions."""
+        question, network = self.question, self.question.network
+        image = question.shown.image(network)
+        network.discover(image, progress)
+        needed = network.layers.or_last(question.layers)
+        if not by_tiles(network, image):
+            # The prediction comes from the pass that the explanation then uses.
+            network.trace(image, needed, keep="fit", progress=progress)
+        predicted = network.predict(image).labels
+        region, note = self._region()
+        seen = predicted[self.pixel] if isinstance(region, tuple) else predicted[region.values]
+        seen = np.atleast_1d(seen)
+        seen = seen[seen >= 0]
+        if not seen.size:
+            raise NeuroscopeError(
+                "The network does not see this place: it is cut off before; choose another one, or "
+                "another “Resize” under Options…."
+            )
+        index = int(np.bincount(seen).argmax())
+        asked = replace(question, targets=(Target(index, region, self.score),))
+        explanation = asked.answer(progress, offer)
+        if note:
+            explanation.provenance["notes"].append(note)
+        value = next((t["value"] for t in explanation.provenance["targets"]), None)
+        return explanation, {
+            "class": network.spec.class_name(index),
+            "score": math.nan if value is None else value,
+            "layer": ", ".join(question.layers),
+            "method": methods[question.method].title,
+            "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        }
+
+    def _region(self) -> tuple[Any, str]:
+        """Return the instance at the pixel, or else the pixel, and why it is that."""
+        if self.instances is None:
+            return self.pixel, ""
+        label = int(self.instances.numbers[self.pixel])
+        if label:
+            return self.instances.chosen(label).mask, ""
+        name = self.instances.name
+        return self.pixel, f"“{name}” has no instance at the click, so its pixel is explained"
+
+
+@dataclass(frozen=True, eq=False)
+class AllInstances:
+    """Every instance of a layer of labels asked about.
+
+    Attributes
+    ----------
+    question
+        All but the target.
+    instances
+        The labels.
+    score, margin
+        As `explain_instances` takes them.
+    """
+
+    question: Question
+    instances: Painting
+    score: Score
+    margin: float
+
+    def answer(self, progress: Progress) -> Sequence[InstanceAnswer]:
+        """Compute it."""
+        question = self.question
+        if not self.instances.numbers.any():
+            raise NeuroscopeError(
+                f"“{self.instances.name}” has no instance on the image's plane that is shown; paint "
+                f"some, or move the sliders."
+            )
+        return explain_instances(
+            question.network,
+            question.shown.image(question.network),
+            self.instances.numbers,
+            question.method,
+            next(iter(question.layers), None),
+            score=self.score,
+            margin=self.margin,
+            progress=progress,
+            **question.options,
+        )

@@ -1,0 +1,1 @@
+"""What napari reads and writes for the plugin."""

@@ -1,0 +1,78 @@
+"""Of which explanation a recipe is made: that of the selected layer, or else the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explain.recipe import Recipe, recipe_in
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.viewer.layer_origin import explained_by
+from napari_neuroscope.viewer.layers.layer_data import KEY, title
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """An explanation that a recipe is asked of.
+
+    Attributes
+    ----------
+    name
+        What people call it.
+    record
+        How it was made, as its layer keeps it.
+    answer
+        The explanation itself, where it was made in this session.
+    image
+        The file of the image that it is of, where that is one plane.
+    """
+
+    name: str
+    record: Mapping[str, Any]
+    answer: Explanation | None = None
+    image: Path | None = None
+
+    @classmethod
+    def of(cls, viewer: Any, last: Explanation | None) -> Chosen:
+        """Return what is chosen in a viewer.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where nothing is explained yet.
+        """
+        layer = viewer.layers.selection.active
+        if layer is None or KEY not in layer.metadata:
+            if last is None:
+                raise NeuroscopeError("Explain something first, or select the layer of a map.")
+            layer = next((one for one in viewer.layers if _shows(one, last)), None)
+            if layer is None:
+                return cls(title(last), last.provenance, last)
+        shown = explained_by(layer)
+        if shown is None:
+            return cls(layer.name, layer.metadata[KEY])
+        path = shown.source.source.path
+        one_plane = path is not None and not shown.place.others
+        return cls(
+            layer.name, layer.metadata[KEY], shown.explanation, Path(path) if one_plane else None
+        )
+
+    def recipe(self, *, hashed: bool = True) -> Recipe:
+        """Return its recipe; `hashed` as `Recipe.of` takes it.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where there can be none, and why.
+        """
+        if self.answer is not None:
+            return Recipe.of(self.answer, hashed=hashed)
+        return recipe_in(self.record)
+
+
+def _shows(layer: Any, explanation: Explanation) -> bool:
+    shown = explained_by(layer)
+    return shown is not None and shown.explanation is explanation

@@ -1,0 +1,1 @@
+"""The layers that answers become: maps, stacks, galleries and tables."""

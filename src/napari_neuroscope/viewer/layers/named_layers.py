@@ -1,0 +1,38 @@
+"""Layers whose names say of which of two networks they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari_neuroscope.viewer.layers.layer_data import KEY, LayerData
+from napari_neuroscope.viewer.layers.layer_manager import Shower
+
+
+class PrefixedShower(Shower):
+    """Shows layer data under names that begin alike, also in the text on the canvas.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    prefix
+        What they begin with.
+    """
+
+    def __init__(self, viewer: Any, prefix: str) -> None:
+        super().__init__(viewer)
+        self._prefix = prefix
+
+    def show(self, layers: Sequence[LayerData], slot: tuple[str, ...]) -> list[Any]:
+        """Show layer data, the first the topmost; return the layers."""
+        named = [(data, self._named(attributes), kind) for data, attributes, kind in layers]
+        return super().show(named, slot)
+
+    def _named(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        about = dict(attributes["metadata"][KEY])
+        if "title" in about:
+            about["title"] = f"{self._prefix}{about['title']}"
+        about["beside"] = True
+        name = f"{self._prefix}{attributes['name']}"
+        return {**attributes, "name": name, "metadata": {KEY: about}}

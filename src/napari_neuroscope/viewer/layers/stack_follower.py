@@ -1,0 +1,153 @@
+"""Stacks over layers and classes: what the slider shows is named, and its contrast fits it."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.engine.explanation.explanation import unfinished_in_words
+from napari_neuroscope.viewer.layers.contrast import contrast_of
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.viewer.plain_names import on_canvas
+from napari_neuroscope.viewer.randomisation_warnings import doubts_of
+
+# Between these shares of its contrast, the largest value of a map that refines changes nothing.
+_STEADY = (0.6, 1.05)
+STACK_AXES = ("class", "layer", "channel", "removed", "restored", "randomised")
+
+
+def text_overlay(viewer: Any) -> Any:
+    """Return the viewer's text overlay, whose place moved in napari 0.9."""
+    overlays = getattr(getattr(viewer, "canvas", None), "overlays", None)
+    return overlays.text if overlays is not None else viewer.text_overlay
+
+
+def steps_of(viewer: Any, layer: Any) -> dict[str, int]:
+    """Return the step that the sliders show of each of a layer's stack axes."""
+    shown = layer.metadata.get(KEY, {})
+    axes = [axis for axis in shown.get("axes", ()) if axis in STACK_AXES]
+    if not axes or (getattr(layer, "rgb", False) and layer.ndim == 2):
+        return {}
+    if len(axes) > layer.ndim:
+        # The user has given it other data.
+        return {}
+    first, sizes, shown_steps = (
+        viewer.dims.ndim - layer.ndim,
+        layer.data.shape,
+        viewer.dims.current_step,
+    )
+    return {
+        # The viewer may not know of all axes yet.
+        axis: min(max(int(shown_steps[first + i]), 0), sizes[i] - 1) if first + i >= 0 else 0
+        for i, axis in enumerate(axes)
+    }
+
+
+class StackFollower:
+    """Names the shown step of stacks on the canvas, and fits their contrast to it.
+
+    A stack whose contrast the user has set is left alone.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._set: dict[Any, tuple[float, float]] = {}
+        self._closed = False
+        viewer.dims.events.current_step.connect(self.update)
+        viewer.layers.selection.events.active.connect(self.update)
+        self._contrast = contrast_of(viewer)
+        self._contrast.changed.connect(self.update)
+        self._doubts = doubts_of(viewer)
+        self._doubts.changed.connect(self.update)
+        self._whole: dict[tuple[Any, int], tuple[Any, tuple[float, float]]] = {}
+
+    def close(self) -> None:
+        """Follow no longer."""
+        if self._closed:
+            return
+        self._closed = True
+        self._viewer.dims.events.current_step.disconnect(self.update)
+        self._viewer.layers.selection.events.active.disconnect(self.update)
+        self._contrast.changed.disconnect(self.update)
+        self._doubts.changed.disconnect(self.update)
+
+    def follow(self, layer: Any) -> None:
+        """Fit a layer's contrast from now on."""
+        self._set[layer.unique_id] = tuple(layer.contrast_limits)
+        layer.events.visible.connect(self.update)
+        self.update()
+
+    def refit(self, layer: Any, fitting: tuple[float, float]) -> None:
+        """Fit the contrast of a layer that has new values, unless the user has set it."""
+        if self._is_ours(layer) and not steps_of(self._viewer, layer):
+            self._fit(layer, fitting)
+        self.update()
+
+    def _is_ours(self, layer: Any) -> bool:
+        own = self._set.get(layer.unique_id)
+        return own is not None and np.allclose(layer.contrast_limits, own, rtol=1e-6, atol=0)
+
+    def _fit(self, layer: Any, fitting: tuple[float, float]) -> None:
+        """Fit a layer's contrast; that of a map that refines only where it is far off."""
+        low, high = layer.contrast_limits
+        same_kind = (low < 0) == (fitting[0] < 0)
+        refines = "unfinished" in layer.metadata[KEY]
+        if not (refines and same_kind and _STEADY[0] <= fitting[1] / high <= _STEADY[1]):
+            self._set_limits(layer, fitting)
+
+    def _set_limits(self, layer: Any, fitting: tuple[float, float]) -> None:
+        layer.contrast_limits_range = fitting
+        layer.contrast_limits = fitting
+        self._set[layer.unique_id] = tuple(layer.contrast_limits)
+
+    def _fitting(self, layer: Any, steps: dict[str, int]) -> tuple[float, float]:
+        """Return the contrast of the step that is shown, or of all layers of its class."""
+        signed = layer.metadata[KEY]["signed"]
+        if layer.multiscale:
+            return layer.data[0].limits(tuple(steps.values()), signed=signed)
+        if "layer" not in steps or not self._contrast.common:
+            return limits(np.asarray(layer.data[tuple(steps.values())]), signed=signed)
+        key = layer.unique_id, steps.get("class", 0)
+        held = self._whole.get(key)
+        if held is None or held[0]() is not layer.data:
+            # The layers of one class: classes are of different sizes.
+            which = tuple(step if axis == "class" else slice(None) for axis, step in steps.items())
+            values = np.asarray(layer.data[which])
+            # Held weakly: a layer that is removed takes its values with it.
+            held = self._whole[key] = weakref.ref(layer.data), limits(values, signed=signed)
+        return held[1]
+
+    def update(self, event: Any = None) -> None:
+        """Show the names of the steps that the sliders are at."""
+        # A dict, since what is said of several layers is said once.
+        words, below = "", {}
+        for layer in self._viewer.layers:
+            shown = layer.metadata.get(KEY, {})
+            if layer.visible and "warning" in shown:
+                below[f"⚠ {on_canvas(shown['title'])} fails the randomisation check"] = layer
+            if layer.visible and (reached := unfinished_in_words(shown)):
+                below[f"{on_canvas(shown['title'])}: {reached} so far"] = layer
+            steps = steps_of(self._viewer, layer)
+            if not steps or not layer.visible:
+                continue
+            words = _in_words(shown, steps)
+            if self._is_ours(layer):
+                self._fit(layer, self._fitting(layer, steps))
+        words = "\n".join([*([words] if words else []), *below])
+        overlay = text_overlay(self._viewer)
+        if words or overlay.text:
+            overlay.text = words
+            overlay.visible = bool(words)
+
+
+def _in_words(shown: dict[str, Any], steps: dict[str, int]) -> str:
+    """Return what a stack shows at some steps: its title, class, and layer with its shape."""
+    parts = [shown["title"], *shown["labels"].get("target", ())]
+    for axis, step in steps.items():
+        parts += shown["labels"].get(axis, ())[step : step + 1]
+        if axis == "layer" and (shapes := shown.get("layer_shapes", ())[step : step + 1]):
+            parts.append(" × ".join(map(str, shapes[0])))
+    return " · ".join(map(on_canvas, parts))

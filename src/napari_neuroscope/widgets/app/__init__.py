@@ -1,0 +1,1 @@
+"""What opens the docks: the demo, recipes and saved results."""

@@ -1,0 +1,1 @@
+"""The dock that draws a network's layers."""

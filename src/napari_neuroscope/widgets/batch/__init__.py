@@ -1,0 +1,1 @@
+"""The dock that explains folders of images."""

@@ -1,0 +1,1 @@
+"""The dock that tells how good explanations are."""

@@ -1,0 +1,289 @@
+"""Judging explanations, one job a measure, so that figures come one by one and stay when stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress
+from napari_neuroscope.engine.evaluation.evaluate import Row, measures
+from napari_neuroscope.engine.evaluation.judging import (
+    Judgement,
+    judge,
+    passes_of,
+    rows_of,
+    why_not_comparable,
+)
+from napari_neuroscope.engine.explain.cost import cost_of
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.methods.registry import methods
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.session.session import Question
+from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.layers.place import Place
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+from napari_neuroscope.widgets.parts.jobs.long_work import TimeLeft
+
+TruthOf = Callable[[Explanation], Any]
+"""Returns where the classes of an explanation truly are, as `evaluate` takes it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is to be judged, taken at one moment.
+
+    Attributes
+    ----------
+    network, shown
+        The network, and the image that it looks at.
+    source, place
+        The image's layer, and where on its axes maps lie.
+    candidates
+        Explanations that are there, and questions whose answers are to be judged.
+    metrics
+        What is measured.
+    truth
+        Where the classes truly are; None where that is not known.
+    options
+        More of the parameters of `evaluate`.
+    shape
+        The positions of the network's input.
+    """
+
+    network: Network
+    shown: Shown
+    source: Any
+    place: Place
+    candidates: tuple[Explanation | Question, ...]
+    metrics: tuple[str, ...] = ()
+    truth: TruthOf | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+
+    def image(self) -> Any:
+        """Return the plane of the image that is looked at."""
+        return self.shown.image(self.network)
+
+    def explanations(self, progress: Progress) -> list[Explanation]:
+        """Return all explanations, computing those that are not there yet."""
+        return [answered(one, progress) for one in self.candidates]
+
+
+def answered(candidate: Explanation | Question, progress: Progress) -> Explanation:
+    """Return an explanation, computing it where it is a question yet."""
+    return candidate if isinstance(candidate, Explanation) else candidate.answer(progress)
+
+
+def title_of(candidate: Explanation | Question) -> str:
+    """Return what people call it."""
+    if isinstance(candidate, Explanation):
+        return str(candidate.provenance["title"])
+    return methods[candidate.method].title
+
+
+class Judging(QObject):
+    """Measures explanations in the compute thread, and tells of each figure.
+
+    `changed` tells that the judgement has more in it, `finished` that it has all, `failed` what
+    stopped it. After a cancel none comes.
+
+    Attributes
+    ----------
+    case
+        What is judged, or was last.
+    judgement
+        What is known of it.
+    """
+
+    progressed = Signal(int, int, str)
+    changed = Signal()
+    finished = Signal()
+    failed = Signal(object)
+    idle = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs = Jobs()
+        self._running = False
+        self.case: Case | None = None
+        self.judgement = Judgement(())
+        self._first: Explanation | None = None
+        self._steps, self._left = _Steps([]), TimeLeft()
+        self._what = ""
+        self._jobs.progressed.connect(self._progress)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is left to measure."""
+        return self._running
+
+    def start(self, case: Case) -> None:
+        """Judge a case in place of the one before."""
+        self.case, self.judgement = case, Judgement(case.metrics)
+        self._running, self._first = True, None
+        self._steps, self._left = _Steps(weights_of(case)), TimeLeft()
+        self._image: Any = None
+        self._next(list(case.candidates))
+
+    def cancel(self) -> None:
+        """Leave the rest; what is measured stays."""
+        self._running = False
+        self._jobs.cancel()
+        self.idle.emit()
+
+    def close(self) -> None:
+        """Cancel, and let go of the compute thread."""
+        self._running = False
+        self._jobs.close()
+
+    def _next(self, waiting: list[Explanation | Question]) -> None:
+        case = self.case
+        assert case is not None
+        if not waiting:
+            self._running = False
+            self.idle.emit()
+            self.finished.emit()
+            return
+        candidate, *rest = waiting
+        title, first = title_of(candidate), self._first
+
+        def look(progress: Progress) -> tuple[Explanation, list[Row]] | str:
+            if self._image is None:
+                self._image = case.image()
+            try:
+                explanation = answered(candidate, progress)
+                if problem := why_not_comparable([first or explanation, explanation]):
+                    return problem
+                return explanation, rows_of(case.network, self._image, explanation)
+            except NeuroscopeError as error:
+                return str(error)
+
+        def looked(found: tuple[Explanation, list[Row]] | str) -> None:
+            self._steps.step()
+            if isinstance(found, str):
+                self.judgement.left_out.append(found)
+                self._steps.skip(len(case.metrics))
+                self._tell(case, lambda: self._next(rest))
+                return
+            explanation, rows = found
+            self._first = self._first or explanation
+            numbers = self.judgement.add(rows)
+            measure = list(case.metrics)
+            self._tell(case, lambda: self._measure(explanation, numbers, measure, rest))
+
+        self._submit(f"explaining by {title}", look, looked)
+
+    def _measure(
+        self,
+        explanation: Explanation,
+        numbers: Sequence[int],
+        metrics: list[str],
+        waiting: list[Explanation | Question],
+    ) -> None:
+        case, image = self.case, self._image
+        assert case is not None
+        if not metrics:
+            self._next(waiting)
+            return
+        metric, *rest = metrics
+
+        def work(progress: Progress) -> list[Row] | str:
+            truth = None
+            if measures[metric].needs_truth and case.truth is not None:
+                try:
+                    truth = case.truth(explanation)
+                except NeuroscopeError as error:
+                    return f"N/a: {error}"
+            return judge(
+                case.network, image, explanation, metric, ground_truth=truth,
+                options=case.options, progress=progress,
+            )  # fmt: skip
+
+        def done(found: list[Row] | str) -> None:
+            self._steps.step()
+            self.judgement.take(numbers, metric, found)
+            self._tell(case, lambda: self._measure(explanation, numbers, rest, waiting))
+
+        title = explanation.provenance["title"]
+        self._submit(f"{measures[metric].title.lower()} of {title}", work, done)
+
+    def _tell(self, case: Case, go_on: Callable[[], None]) -> None:
+        """Tell that there is more, and go on unless who was told has stopped it."""
+        self.changed.emit()
+        if self._running and self.case is case:
+            go_on()
+
+    def _submit(self, what: str, work: Callable[[Progress], Any], done: Any) -> None:
+        self._what = what
+        self._progress(0, 1, "")
+        self._jobs.submit(what, work, done, self._stop)
+
+    def _progress(self, done: int, total: int, _: str) -> None:
+        share = round(1000 * self._steps.share(done / total if total else 0.0))
+        left = self._left(share, 1000, "")
+        words = f"{self._what}, {left} left" if left else self._what
+        self.progressed.emit(share, 1000, words)
+
+    def _stop(self, error: Exception) -> None:
+        self._running = False
+        self.idle.emit()
+        self.failed.emit(error)
+
+
+def weights_of(case: Case) -> list[float]:
+    """Return about how many passes each step takes: an explanation, and each of its measures."""
+    weights: list[float] = []
+    for candidate in case.candidates:
+        passes = _passes_of_map(case, candidate)
+        weights.append(1 if isinstance(candidate, Explanation) else passes)
+        weights += [passes_of(metric, case.options, passes) for metric in case.metrics]
+    return weights
+
+
+def _passes_of_map(case: Case, candidate: Explanation | Question) -> float:
+    """Return about how many passes a map takes, that of the image among them."""
+    if isinstance(candidate, Explanation):
+        made = candidate.provenance
+        name, options, layers, targets = (
+            made["method"], made["options"], made["layers"], made["targets"]
+        )  # fmt: skip
+    else:
+        name, options, layers, targets = (
+            candidate.method, candidate.options, candidate.layers, candidate.targets
+        )  # fmt: skip
+    method = methods[name]
+    options = {key: option.default for key, option in method.options.items()} | dict(options)
+    cost = cost_of(
+        method, options, case.network.layers, case.shape,
+        steps=case.network.spec.steps, layers=layers, targets=len(targets),
+    )  # fmt: skip
+    return 1 + (cost.work if cost is not None else 1)
+
+
+class _Steps:
+    """How far work of several steps is.
+
+    Parameters
+    ----------
+    weights
+        How much work each step is, in any unit.
+    """
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self._weights, self._at = list(weights), 0
+
+    def step(self) -> None:
+        """Go on to the next step."""
+        self._at += 1
+
+    def skip(self, count: int) -> None:
+        """Leave steps that are not done after all."""
+        del self._weights[self._at : self._at + count]
+
+    def share(self, within: float) -> float:
+        """Return the share of the work that is done, so far within the step."""
+        now = self._weights[self._at] * within if self._at < len(self._weights) else 0.0
+        return (sum(self._weights[: self._at]) + now) / max(sum(self._weights), 1e-9)

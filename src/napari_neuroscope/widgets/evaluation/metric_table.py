@@ -1,0 +1,201 @@
+"""A table of judged maps: a row a map, a column a measure, the best of each marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import QModelIndex, Qt, Signal
+from qtpy.QtGui import QColor, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyle,
+    QStyledItemDelegate,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from napari_neuroscope.engine.evaluation.evaluate import Row, measures
+from napari_neuroscope.engine.evaluation.judging import Judgement
+from napari_neuroscope.widgets.parts.labels import on_line, plain_tooltip
+
+_BEST = QColor(0, 158, 115, 110)
+_FAILED = QColor(213, 94, 0, 110)
+_SHORT = {
+    "deletion": "Del.",
+    "insertion": "Ins.",
+    "pointing_game": "Point",
+    "energy_in_mask": "Energy",
+    "sanity_check": "Sanity",
+    "max_sensitivity": "Sens.",
+    "infidelity": "Infid.",
+}
+_LEAST_TITLE = 90
+
+
+class FigureTable(QWidget):
+    """Lists judged maps; a click on one chooses it, a double click asks to show it."""
+
+    chosen = Signal(int)
+    opened = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table = QTableWidget(0, 1)
+        self._table.setAccessibleName("Figures of the explanations")
+        self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self._table.setItemDelegate(_Marked(self._table))
+        if (rows := self._table.verticalHeader()) is not None:
+            rows.setVisible(False)
+            rows.setDefaultSectionSize(24)
+        self._table.itemSelectionChanged.connect(lambda: self.chosen.emit(self.row()))
+        self._table.cellDoubleClicked.connect(lambda row, _: self.opened.emit(row))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._table)
+
+    def row(self) -> int:
+        """Return the number of the row that is chosen; −1 where none is."""
+        rows = {item.row() for item in self._table.selectedItems()}
+        return next(iter(rows), -1)
+
+    def choose(self, row: int) -> None:
+        """Choose a row."""
+        self._table.selectRow(row)
+
+    def cell(self, row: int, column: int) -> QTableWidgetItem:
+        """Return a cell; column 0 has the titles."""
+        found = self._table.item(row, column)
+        assert found is not None
+        return found
+
+    def show_judgement(self, judgement: Judgement, colours: Sequence[str]) -> None:
+        """Show what is known so far, each row with its colour."""
+        evaluation, before = judgement.evaluation(), self.row()
+        with signals_blocked(self._table):
+            self._table.setColumnCount(1 + len(judgement.metrics))
+            self._table.setRowCount(len(judgement.rows))
+            self._label(judgement.metrics)
+            for number, title in enumerate(titles_of(judgement.rows)):
+                self._table.setItem(number, 0, _titled(title, colours[number]))
+            for column, metric in enumerate(judgement.metrics, 1):
+                best = evaluation.best(metric)
+                known = sum(not math.isnan(row.figures[metric]) for row in evaluation.rows)
+                for number, row in enumerate(evaluation.rows):
+                    reason = judgement.reasons.get((number, metric), "")
+                    is_best = number in best and known > 1
+                    self._table.setItem(number, column, _figure(row, metric, reason, best=is_best))
+            if 0 <= before < len(judgement.rows):
+                self._table.selectRow(before)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Give the titles the room that there is."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the titles the room that the figures leave; they are told in full as tooltips."""
+        header, port = self._table.horizontalHeader(), self._table.viewport()
+        if header is not None and port is not None:
+            taken = sum(header.sectionSize(n) for n in range(1, self._table.columnCount()))
+            header.resizeSection(0, max(_LEAST_TITLE, port.width() - taken))
+
+    def _label(self, metrics: Sequence[str]) -> None:
+        heading = QTableWidgetItem("Explanation")
+        self._table.setHorizontalHeaderItem(0, heading)
+        for column, metric in enumerate(metrics, 1):
+            measure = measures[metric]
+            item = QTableWidgetItem(
+                f"{_SHORT.get(metric, measure.title)} {'↑' if measure.higher else '↓'}"
+            )
+            item.setToolTip(tip_of(metric))
+            self._table.setHorizontalHeaderItem(column, item)
+        if (header := self._table.horizontalHeader()) is not None:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+            header.setMinimumSectionSize(40)
+
+
+class _Marked(QStyledItemDelegate):
+    """Leaves a cell that is marked in its colour where its row is chosen."""
+
+    def initStyleOption(self, option: Any, index: QModelIndex) -> None:
+        super().initStyleOption(option, index)
+        if index.data(Qt.ItemDataRole.BackgroundRole) is not None:
+            option.state &= ~QStyle.StateFlag.State_Selected
+
+
+def tip_of(metric: str) -> str:
+    """Return what a measure says, and which way is better."""
+    measure = measures[metric]
+    better = "higher" if measure.higher else "lower"
+    return f"<p><b>{measure.title}</b>: {measure.summary}. {better.capitalize()} is better.</p>"
+
+
+def titles_of(rows: Sequence[Row]) -> list[str]:
+    """Return what rows are called: the method, with what else tells them apart."""
+    known = [
+        {
+            "": row.measured.explanation.provenance["title"],
+            "class": row.measured.labels.get("class", ""),
+            "layer": row.measured.labels.get("layer")
+            or ", ".join(row.measured.explanation.provenance["layers"]),
+            "options": ", ".join(
+                f"{name}={value}"
+                for name, value in row.measured.explanation.provenance["options"].items()
+            ),
+        }
+        for row in rows
+    ]
+    titles = [one[""] for one in known]
+    for part in ("class", "layer", "options"):
+        for number, one in enumerate(known):
+            alike = [other for other in known if other[""] == one[""]]
+            if one[part] and len({other[part] for other in alike}) > 1:
+                titles[number] += f" · {one[part]}"
+    for number, title in enumerate(titles):
+        if (count := titles[:number].count(title)) > 0:
+            titles[number] = f"{title} ({count + 1})"
+    return titles
+
+
+def _titled(title: str, colour: str) -> QTableWidgetItem:
+    item = QTableWidgetItem(on_line(title))
+    swatch = QPixmap(10, 10)
+    swatch.fill(QColor(colour))
+    item.setData(Qt.ItemDataRole.DecorationRole, swatch)
+    item.setToolTip(plain_tooltip(title))
+    return item
+
+
+def _figure(row: Row, metric: str, reason: str, *, best: bool) -> QTableWidgetItem:
+    value = row.figures[metric]
+    item = QTableWidgetItem(("n/a" if reason else "…") if math.isnan(value) else f"{value:.3f}")
+    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    better = "higher" if measures[metric].higher else "lower"
+    words = [reason] if reason else []
+    if not math.isnan(value):
+        words.append(f"{measures[metric].title} {value:.4g}; {better} is better.")
+    if best:
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+        item.setBackground(_BEST)
+        words.append("The best of these.")
+    if metric == "sanity_check" and row.sanity is not None and row.sanity.passed is False:
+        item.setText(f"⚠ {item.text()}")
+        item.setBackground(_FAILED)
+        words.append(
+            "Fails: the map stays like itself while the network's weights become random, so it "
+            "shows little of what was learnt."
+        )
+    item.setToolTip(plain_tooltip("\n".join(words)))
+    return item

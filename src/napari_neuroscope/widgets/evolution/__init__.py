@@ -1,0 +1,1 @@
+"""The dock that follows a score over layers."""

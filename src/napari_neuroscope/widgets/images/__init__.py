@@ -1,0 +1,1 @@
+"""The dock with the list of images and their ground truth."""

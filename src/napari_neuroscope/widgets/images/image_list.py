@@ -1,0 +1,199 @@
+"""The images of the dock “Images” and their ground truth: added, paired, taken off again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image, Labels
+from psygnal import Signal
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.evaluation.one_image import expanded
+from napari_neuroscope.engine.images.pairs import Pair, Skipped, Source, pairs_of
+from napari_neuroscope.session.session import Session
+from napari_neuroscope.viewer.image.shown_image import names_of_layer
+from napari_neuroscope.viewer.layers.layer_data import KEY
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+
+
+class ImageList:
+    """Images by name, each plane of a stack by itself.
+
+    What is asked one after the other is done one after the other, and nothing is lost.
+
+    Parameters
+    ----------
+    session
+        Whose network tells planes from channels, and names the classes.
+    failed
+        Told of what went wrong.
+
+    Attributes
+    ----------
+    pairs
+        The images with their ground truth, by name.
+    layers
+        The viewer's layers among them, by name.
+    skipped
+        Files that were left out last, and why.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session, failed: Callable[[Exception], None]) -> None:
+        self._session, self._failed = session, failed
+        self.jobs = Jobs()
+        self.pairs: dict[str, Pair] = {}
+        self.layers: dict[str, Any] = {}
+        self.skipped: list[Skipped] = []
+        self._given: list[Pair] = []
+        self._waiting: deque[tuple[str, Callable[[], Any], Callable[[Any], None]]] = deque()
+
+    def add_files(self, images: Any, truths: Any = None) -> None:
+        """Add image files, folders or patterns, with their ground truth by name."""
+
+        def done(found: Any) -> None:
+            self.skipped = list(found.skipped)
+            self._list([*self._given, *found.found])
+
+        self._do("Looking for images", lambda: pairs_of(images, truths, classes=self._classes()),
+                 done)  # fmt: skip
+
+    def add_layers(self, layers: Iterable[Any]) -> None:
+        """Add image layers, each with the labels layer of its name or its size.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where there is no image among them.
+        """
+        own = [layer for layer in layers if KEY not in layer.metadata]
+        labels = [layer for layer in own if isinstance(layer, Labels)]
+        pairs = []
+        for layer in own:
+            if not isinstance(layer, Image):
+                continue
+            data = layer.data[0] if layer.multiscale else layer.data
+            shape = data.shape[:-1] if layer.rgb else data.shape
+            fitting = [other for other in labels if other.data.shape == shape[-other.ndim :]]
+            named = [other for other in fitting if other.name.startswith(layer.name)]
+            partner = next(iter(named or fitting), None)
+            truth = None if partner is None else Source(partner.name, partner.data)
+            self.layers[layer.name] = layer
+            pairs.append(
+                Pair(layer.name, Source(layer.name, data, names=names_of_layer(layer)), truth)
+            )
+        if not pairs:
+            raise NeuroscopeError("The viewer has no image; open one, or add files.")
+        self._list([*self._given, *pairs])
+
+    def pair_with(self, truths: Any) -> None:
+        """Pair all images that are files with the ground truth of a folder, files or a table.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where no image is a file.
+        """
+        paths = [pair.image.path for pair in self._given if pair.image.path is not None]
+        if not paths:
+            raise NeuroscopeError("There is no image file in the list; add some first.")
+
+        def done(found: Any) -> None:
+            truth_of = {pair.image.path: pair.truth for pair in found.found}
+            self.skipped = list(found.skipped)
+            self._list([_with_truth(pair, truth_of.get(pair.image.path)) for pair in self._given])
+
+        self._do("Looking for ground truth",
+                 lambda: pairs_of(paths, truths, classes=self._classes()), done)  # fmt: skip
+
+    def set_truth(self, name: str, path: Path) -> None:
+        """Take a file for the ground truth of an image, or of the stack that it is a plane of."""
+        self._list([
+            _with_truth(pair, Source.of(path)) if _is_of(name, pair) else pair
+            for pair in self._given
+        ])  # fmt: skip
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Take images off the list, a stack with its planes; their files stay."""
+        names = set(names)
+        self._list([pair for pair in self._given if not any(_is_of(n, pair) for n in names)])
+
+    def refresh(self) -> None:
+        """List the same images anew, as another network takes them."""
+        if self._given:
+            self._list(self._given)
+
+    def layer_of(self, pair: Pair) -> Any:
+        """Return the viewer's layer that an image is of, or None."""
+        if pair.image.path is not None:
+            return None
+        return next((layer for name, layer in self.layers.items()
+                     if pair.image.name == name or pair.image.name.startswith(f"{name} [")), None)  # fmt: skip
+
+    def _classes(self) -> tuple[str, ...]:
+        network = self._session.network
+        return () if network is None else tuple(network.spec.class_names)
+
+    def _list(self, pairs: list[Pair]) -> None:
+        self._given = _uniquely_named(pairs)
+        given, network = self._given, self._session.network
+
+        def done(found: list[Pair]) -> None:
+            self.pairs = {pair.name: pair for pair in found}
+            self.changed.emit()
+
+        self._do("Listing the images", lambda: expanded(given, network), done)
+
+    def _do(self, what: str, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self._waiting.append((what, work, done))
+        if len(self._waiting) == 1:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        what, work, done = self._waiting[0]
+
+        def finished(found: Any) -> None:
+            self._waiting.popleft()
+            done(found)
+            if self._waiting and not self.jobs.busy:
+                self._go_on()
+
+        def failed(error: Exception) -> None:
+            self._waiting.popleft()
+            self._failed(error)
+            if self._waiting:
+                self._go_on()
+
+        self.jobs.submit(what, lambda _: work(), finished, failed)
+
+
+def _with_truth(pair: Pair, truth: Any) -> Pair:
+    return pair if truth is None else replace(pair, truth=truth)
+
+
+def _is_of(name: str, pair: Pair) -> bool:
+    """Whether a name is that of a pair, or of one of its planes."""
+    return name == pair.name or name.startswith(f"{pair.name} [")
+
+
+def _uniquely_named(pairs: Iterable[Pair]) -> list[Pair]:
+    """Return the pairs, the last of each image, those of one name with numbers added."""
+    names: dict[str, Pair] = {}
+    for pair in pairs:
+        name, number = pair.name, 1
+        while name in names and not _is_same(names[name].image, pair.image):
+            number += 1
+            name = f"{pair.name} ({number})"
+        names[name] = replace(pair, name=name)
+    return list(names.values())
+
+
+def _is_same(one: Source, other: Source) -> bool:
+    if one.path is not None or other.path is not None:
+        return one.path == other.path
+    return one.data is other.data

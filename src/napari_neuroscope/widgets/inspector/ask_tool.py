@@ -1,0 +1,185 @@
+"""The buttons that ask by a click on the image, and about every instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.methods.registry import methods
+from napari_neuroscope.session.click_question import AllInstances, Clicked
+from napari_neuroscope.session.session import Question, Session
+from napari_neuroscope.viewer.image.asked_points import Questions
+from napari_neuroscope.viewer.image.clicks import Clicks
+from napari_neuroscope.viewer.image.layer_regions import Painting
+from napari_neuroscope.viewer.layer_origin import remember
+from napari_neuroscope.viewer.layers.instance_table import add_table
+from napari_neuroscope.viewer.layers.layer_data import layer_data
+from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.viewer.randomisation_warnings import doubts_of, with_warning
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+from napari_neuroscope.widgets.parts.jobs.progressive_answer import Refining
+
+_WAITS = "Choose a network and an image first."
+_CLASSIFIER = "A classifier answers once for the whole image, wherever it is clicked: use Explain."
+
+
+class AskTool(QWidget):
+    """Asks why the network says what it says where one clicks, and in every instance.
+
+    Parameters
+    ----------
+    viewer, session, jobs, shower, refining
+        The inspector's.
+    question
+        Returns what is asked but for the target, or raises with what is missing.
+    say
+        Shows an answer in words.
+    fail
+        Shows what went wrong.
+    """
+
+    def __init__(
+        self,
+        viewer: Any,
+        session: Session,
+        jobs: Jobs,
+        shower: Shower,
+        refining: Refining,
+        question: Callable[[], Question],
+        say: Callable[[Explanation | str], None],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        super().__init__()
+        self._viewer, self._session, self._jobs, self._shower = viewer, session, jobs, shower
+        self._refining = refining
+        self._question, self._say, self._fail = question, say, fail
+        self._clicks = Clicks(viewer, self.ask_at)
+        self._questions = Questions(viewer)
+        self.ask = QPushButton("Ask by clicking")
+        self.ask.setCheckable(True)
+        self.ask.toggled.connect(self._switch)
+        self.every = QPushButton("Ask about every instance")
+        self.every.clicked.connect(self.ask_about_all)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.ask)
+        row.addWidget(self.every)
+        self.refresh()
+
+    def refresh(self, *_: Any) -> None:
+        """Offer what can be asked of the chosen network, and say why the rest can't."""
+        network, labels = self._session.network, self._session.labels
+        ready = network is not None and self._session.findings is not None
+        segments = network is not None and network.spec.task == "segmentation"
+        reason = _WAITS if not ready else "" if segments else _CLASSIFIER
+        if segments or network is None:
+            # A network that is only being looked at leaves the tool as it is.
+            self.ask.setEnabled(segments or self.ask.isChecked())
+        else:
+            self.ask.setChecked(False)
+            self.ask.setEnabled(False)
+        self.ask.setToolTip(
+            reason
+            or "While this is on, a click on the image asks why its pixel (or, with Labels chosen "
+            "under Target, the instance there) is what it is predicted to be."
+        )
+        self.every.setEnabled(ready and segments and labels is not None)
+        self.every.setToolTip(
+            reason
+            or "Adds the answer for each instance to the features of the labels: see Layers > "
+            "Visualize > Features table."
+            if labels is not None
+            else reason or "Choose the instances first: Labels, under Target."
+        )
+
+    def close_work(self) -> None:
+        """Follow clicks no longer."""
+        self._clicks.switch(False)
+
+    def _switch(self, on: bool) -> None:
+        self._clicks.switch(on)
+        if on:
+            self._say("Click on the image to ask why it is predicted to be what it is there.")
+
+    def ask_at(self, position: tuple[float, ...], flat: bool = True) -> None:
+        """Ask about the pixel, or the instance, at a position of the world."""
+        try:
+            clicked = self._clicked(position, flat)
+        except NeuroscopeError as error:
+            self._fail(error)
+            return
+        title = methods[clicked.question.method].title
+        self._refining.submit(
+            f"{title} at the click",
+            clicked.question,
+            clicked.answer,
+            _slot(clicked.question),
+            lambda found: self._show(clicked, *found),
+            self._fail,
+        )
+
+    def _clicked(self, position: tuple[float, ...], flat: bool) -> Clicked:
+        question = self._question()
+        if question.network.spec.task != "segmentation":
+            raise NeuroscopeError(_CLASSIFIER)
+        if not flat:
+            raise NeuroscopeError("A click in 3D meets no single pixel; switch to the 2D view.")
+        pixels = self._session.pixels(question.network, self._viewer)
+        pixel = pixels.at(position)
+        if pixel is None:
+            raise NeuroscopeError(
+                f"The click is outside of the image “{pixels.name}”; click on the image."
+            )
+        labels = self._session.labels
+        instances = None if labels is None else Painting.of(labels, pixels, self._viewer)
+        score: Any = self._session.score
+        return Clicked(question, pixels, pixel, score, instances)
+
+    def _show(self, clicked: Clicked, answer: Explanation, row: dict[str, Any]) -> None:
+        question = clicked.question
+        image = question.source
+        if image not in self._viewer.layers:
+            self._say("The image was removed while its explanation was computed.")
+            return
+        layers = layer_data(answer, image, question.place())
+        layers = with_warning(layers, doubts_of(self._viewer).about(answer.provenance))
+        remember(self._shower.show(layers, _slot(question))[:1], question.explained(answer))
+        axes = tuple(question.network.spec.input.space)
+        self._questions.add(image, axes, clicked.pixels, clicked.pixel, row)
+        self._say(answer)
+
+    def ask_about_all(self) -> None:
+        """Ask about every instance of the chosen labels, for a table in their features."""
+        labels = self._session.labels
+        try:
+            question = self._question()
+            if labels is None:
+                raise NeuroscopeError("Choose the instances first: Labels, under Target.")
+            pixels = self._session.pixels(question.network, self._viewer)
+            instances = Painting.of(labels, pixels, self._viewer)
+        except NeuroscopeError as error:
+            self._fail(error)
+            return
+        score: Any = self._session.score
+        asked = AllInstances(question, instances, score, self._session.margin)
+
+        def done(answers: Any) -> None:
+            if labels not in self._viewer.layers:
+                self._say("The labels were removed while their instances were asked about.")
+                return
+            add_table(labels, answers)
+            self._say(
+                f"{len(answers)} instances were asked about; the answers are in the features of "
+                f"“{labels.name}”."
+            )
+
+        self._jobs.submit("Every instance", asked.answer, done, self._fail)
+
+
+def _slot(question: Question) -> tuple[str, ...]:
+    """Return where the shower shows the last answer to a click on an image."""
+    return ("asked", str(question.source.unique_id))

@@ -1,0 +1,347 @@
+"""A recipe made again in the inspector: its network opened, its choices made, its map shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtWidgets import QMessageBox
+
+from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, Progress, shortened
+from napari_neuroscope.engine.explain.recipe import (
+    SUFFIX,
+    ChangedNetworkError,
+    MissingNetworkError,
+    Recipe,
+)
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.files.code.trust import UntrustedError
+from napari_neuroscope.engine.methods.registry import Needs, methods
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.session.session import Findings, Offer, Question, Session, inspect
+from napari_neuroscope.session.settings import configured
+from napari_neuroscope.session.stack_question import StackQuestion, stack_of
+from napari_neuroscope.session.tiled_question import TiledQuestion
+from napari_neuroscope.viewer.image.layer_regions import Truth
+from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.layer_origin import explained_by
+from napari_neuroscope.widgets.parts.dialogs import agrees, question_box
+from napari_neuroscope.widgets.parts.labels import on_button
+from napari_neuroscope.widgets.parts.open_network import (
+    ask_for_factory,
+    ask_for_file,
+    ask_for_trust,
+)
+
+if TYPE_CHECKING:
+    from napari_neuroscope.widgets.inspector.inspector import Inspector
+
+
+@dataclass
+class _Attempt:
+    """A recipe that is to be made again of an image, and what is known of it so far."""
+
+    recipe: Recipe
+    name: str
+    layer: Any
+    shown: Shown
+    network: Network | None = None
+    allow_changed: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+class Replay:
+    """Explains the current image as a recipe says, with what has to be asked before.
+
+    Parameters
+    ----------
+    inspector
+        Whose choices become the recipe's.
+    viewer
+        The inspector's.
+    show
+        Shows an answer, and some words with it.
+    fail
+        Shows what went wrong.
+    """
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        viewer: Any,
+        show: Callable[[Question, Explanation, str], None],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        self._inspector, self._viewer = inspector, viewer
+        self._show, self._fail = show, fail
+
+    def open(self, path: Path) -> None:
+        """Read a recipe's file, and make it again of the current image."""
+        name = path.name.removesuffix(SUFFIX)
+        self._inspector.jobs.submit(
+            "Reading the recipe",
+            lambda _: Recipe.load(path),
+            lambda recipe: self.run(recipe, name),
+            self._failed,
+        )
+
+    def run(self, recipe: Recipe, name: str) -> None:
+        """Make a recipe, of some name, again of the current image."""
+        layer = self._current_image()
+        if layer is None:
+            self._failed(
+                NeuroscopeError(
+                    f"There is no image to explain as the recipe “{name}” says; open one, then "
+                    f"open the recipe again."
+                )
+            )
+            return
+        self._try(_Attempt(recipe, name, layer, Shown.of(layer, self._viewer)))
+
+    def _current_image(self) -> Any:
+        """Return the image layer that is selected, or that the selected map is of, or is chosen."""
+        active = self._viewer.layers.selection.active
+        images = self._inspector.images()
+        if active in images:
+            return active
+        shown = None if active is None else explained_by(active)
+        if shown is not None and shown.source in images:
+            return shown.source
+        return self._inspector.image_layer()
+
+    # --- the network ------------------------------------------------------------------------------
+
+    def _try(self, attempt: _Attempt) -> None:
+        session = self._inspector.session
+
+        def work(progress: Progress) -> Findings:
+            recipe = attempt.recipe
+            # What can't be asked is refused before anything is opened.
+            methods[recipe.method].check_options(recipe.options)
+            settings = configured()
+            known = attempt.network or _open_already(recipe, session)
+            network, attempt.notes = recipe.fitted(
+                known, device=settings.device, allow_changed=attempt.allow_changed
+            )
+            if known is None:
+                network.traces.limit = settings.cache_bytes
+            image, window = attempt.shown.glance(network)
+            return inspect(network, image, progress, window)
+
+        self._inspector.jobs.submit(
+            "Opening the recipe's network",
+            work,
+            lambda findings: self._explain(attempt, findings),
+            lambda error: self._ask_on(attempt, error),
+        )
+
+    def _ask_on(self, attempt: _Attempt, error: Exception) -> None:
+        """Ask what the network needs to be opened, and try again; or say what went wrong."""
+        if isinstance(error, UntrustedError):
+            agreed = ask_for_trust(self._inspector, error)
+        elif isinstance(error, MissingNetworkError):
+            agreed = self._ask_for_network(attempt, error)
+        elif isinstance(error, ChangedNetworkError):
+            agreed = self._ask_about_change(attempt)
+        elif isinstance(error, FactoryNeededError):
+            agreed = self._ask_for_factory(attempt)
+        else:
+            agreed = False
+        if agreed:
+            self._try(attempt)
+        else:
+            self._failed(error)
+
+    def _ask_for_network(self, attempt: _Attempt, error: MissingNetworkError) -> bool:
+        made, chosen = attempt.recipe.network, self._inspector.session.network
+        where = f"in {made.source}, which is not there" if made.source else "in memory"
+        words = f"The recipe “{attempt.name}” is of the network “{made.name}”, {where}."
+        box = question_box(self._inspector, "Where is the network?", words)
+        file = box.addButton("Choose its file…", QMessageBox.ButtonRole.AcceptRole)
+        use = None
+        if chosen is not None:
+            use = box.addButton(
+                on_button(f"Use “{shortened(chosen.name)}”"), QMessageBox.ButtonRole.AcceptRole
+            )
+        box.exec()
+        if box.clickedButton() is file and (path := ask_for_file(self._inspector)) is not None:
+            attempt.recipe = attempt.recipe.model_copy(update={"network": made.with_source(path)})
+            return True
+        if use is not None and box.clickedButton() is use:
+            attempt.network = chosen
+            return True
+        return False
+
+    def _ask_about_change(self, attempt: _Attempt) -> bool:
+        name = (attempt.network or attempt.recipe.network).name
+        attempt.allow_changed = agrees(
+            self._inspector,
+            "Another network",
+            f"The network “{name}” has other weights than the one that the recipe "
+            f"“{attempt.name}” was made with. The map will be another, and its record will say why.",
+            "Explain with it",
+        )
+        return attempt.allow_changed
+
+    def _ask_for_factory(self, attempt: _Attempt) -> bool:
+        made = attempt.recipe.network
+        try:
+            answer = ask_for_factory(self._inspector, made.path or Path(made.name))
+        except NeuroscopeError as mistake:
+            self._fail(mistake)
+            return False
+        if answer is None:
+            return False
+        factory, arguments = answer
+        network = made.model_copy(update={"factory": factory, "arguments": arguments})
+        attempt.recipe = attempt.recipe.model_copy(update={"network": network})
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self._fail(error)
+        self._inspector.look_again()
+
+    # --- the map ----------------------------------------------------------------------------------
+
+    def _explain(self, attempt: _Attempt, findings: Findings) -> None:
+        recipe, layer, network = attempt.recipe, attempt.layer, findings.network
+        inspector = self._inspector
+        if layer not in self._viewer.layers:
+            self._failed(NeuroscopeError("The image was removed before it was explained."))
+            return
+        session = inspector.session
+        title = session.title_of(network) or session.add_network(
+            network, f"{network.name}, as in {attempt.name}"
+        )
+        inspector.take_findings(title, findings, layer)
+        try:
+            left_out = self._choose(recipe, network)
+            question = self._question(attempt, network, left_out)
+            truth = self._ground_truth(recipe, network)
+        except NeuroscopeError as error:
+            self._fail(error)
+            return
+
+        def answer(progress: Progress, offer: Offer) -> Explanation:
+            explained = partial(recipe.explained, network, notes=attempt.notes, ground_truth=truth)
+            if isinstance(question, StackQuestion):
+                return question.answered(explained, progress, offer)
+            if isinstance(question, TiledQuestion):
+                found = question.answer(progress, offer)
+                recipe.note(found, attempt.notes)
+                return found
+            return explained(question.shown.image(network), progress=progress, partial=offer)
+
+        words = f"Made as the recipe “{attempt.name}” says."
+        if left_out:
+            words += f" The choices above can't show its {', '.join(left_out)}."
+        inspector.have_answered(question, answer, lambda found: self._show(question, found, words))
+
+    def _question(self, attempt: _Attempt, network: Network, left_out: list[str]) -> Question:
+        """Return what a recipe asks: of the shown plane, of several, or of a large one in tiles."""
+        recipe, inspector = attempt.recipe, self._inspector
+        question = Question(
+            network,
+            attempt.shown,
+            attempt.layer,
+            recipe.method,
+            dict(recipe.options),
+            inspector.session.layers if recipe.layer is not None else (),
+            tuple(target.target() for target in recipe.targets),
+        )
+        inspector.extent.choose("whole")
+        if recipe.planes is not None:
+            stack = stack_of(attempt.shown, attempt.layer, network)
+            chosen = stack.chosen(recipe.planes)
+            if not inspector.slices.choose_ranges(chosen):
+                left_out.append(f"planes {recipe.planes}")
+            return StackQuestion.about(question, chosen)
+        inspector.slices.choose("this")
+        if recipe.tiling not in (None, Tiling()) or recipe.needs_ground_truth:
+            return question
+        return inspector.extent.question(question)
+
+    def _choose(self, recipe: Recipe, network: Network) -> list[str]:
+        """Choose what a recipe says; return what of it the inspector has no place for."""
+        inspector, session = self._inspector, self._inspector.session
+        method = methods[recipe.method]
+        inspector.choose_method(recipe.method)
+        inspector.choose_options(recipe.options)
+        options = method.check_options(recipe.options)
+        asked = method.check_options(session.options)
+        left_out = [
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in options.items()
+            if name != "classes" and asked[name] != value
+        ]
+        if Needs.LAYER in method.needs_with(options) and recipe.layer is not None:
+            which = list(recipe.layer) if isinstance(recipe.layer, tuple) else recipe.layer
+            inspector.choose_layers(network.layers.select(which, positions=False))
+        classes = options.get("classes") or [target.class_ for target in recipe.targets]
+        count = len(network.class_names)
+        found = [network.spec.class_index(one, count) for one in classes if one is not None]
+        if found:
+            inspector.choose_classes(found)
+        if recipe.targets:
+            left_out += self._choose_target(recipe)
+        return left_out
+
+    def _choose_target(self, recipe: Recipe) -> list[str]:
+        left_out = []
+        regions = {target.region for target in recipe.targets}
+        scores = {target.score for target in recipe.targets}
+        named = [region for region in regions if isinstance(region, str)]
+        if len(regions) == 1 and named:
+            self._inspector.choose_region(named[0])
+        else:
+            points = [r for r in regions if not isinstance(r, str)]
+            left_out.append("regions" if len(regions) > 1 else f"point {points[0]}")
+        if len(scores) == 1:
+            self._inspector.choose_score(*scores)
+        else:
+            left_out.append("scores")
+        if any(target.reduce != "sum" for target in recipe.targets):
+            left_out.append("mean over the region")
+        return left_out
+
+    def _ground_truth(self, recipe: Recipe, network: Network) -> np.ndarray | None:
+        """Return the classes of the image's pixels, as far as the recipe asks for them."""
+        session = self._inspector.session
+        if not recipe.needs_ground_truth:
+            return None
+        if session.labels is None:
+            raise NeuroscopeError(
+                "The recipe asks where its class truly is: choose the labels that say so, under "
+                "Target, and open the recipe again."
+            )
+        truth = Truth.of(session.labels, session.pixels(network, self._viewer), self._viewer)
+        names = network.class_names
+        indices = {network.spec.class_index(target.class_, len(names))
+                   for target in recipe.targets
+                   if target.region == "ground_truth" and target.class_ is not None}  # fmt: skip
+        masks = {index: truth.mask(index, names).values for index in sorted(indices)}
+        classes = np.full(next(iter(masks.values())).shape, -1, np.int32)
+        for index, mask in masks.items():
+            classes[mask] = index
+        return classes
+
+
+def _open_already(recipe: Recipe, session: Session) -> Network | None:
+    """Return a recipe's network where it is offered in the session; may take a while."""
+    made = recipe.network
+    if made.digest is not None:
+        # That with the recipe's options first.
+        networks = sorted(session.loaded(), key=lambda network: network.spec != recipe.spec)
+        for network in networks:
+            if recipe.is_of(network):
+                return network
+    if (title := session.title_for(made.source)) and made.factory is None:
+        network = session.open_network(title)
+        if recipe.is_of(network):
+            return network
+    return None

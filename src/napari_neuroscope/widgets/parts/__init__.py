@@ -1,0 +1,1 @@
+"""Parts that docks share: none of them knows a dock."""

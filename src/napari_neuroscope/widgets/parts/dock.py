@@ -1,0 +1,133 @@
+"""What all docks share: a viewer, a session, work beside the window, and a clean end."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import napari
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QWidget
+from superqt.utils import qdebounced
+
+from napari_neuroscope.session.session import Session, session_of
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+
+
+class Dock(QWidget):
+    """A widget that follows the viewer and a session until it is closed, or the window is.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    session
+        What is chosen; the viewer's, which its docks share, if not given.
+
+    Attributes
+    ----------
+    jobs
+        Runs the dock's work off the main thread.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.session = session or session_of(napari_viewer)
+        self.jobs = Jobs()
+        self._ending = ending = _Ending()
+        self.at_end(self.jobs.close)
+        # A closing window deletes its docks without closing them.
+        self.destroyed.connect(lambda *_: ending.run())
+
+    @property
+    def closed(self) -> bool:
+        """Whether the dock's work has ended."""
+        return self._ending.done
+
+    def follow(self, signal: Any, slot: Callable[..., Any]) -> None:
+        """Call a method at each event of the viewer or signal of the session, until the end.
+
+        To follow the same again changes nothing.
+
+        Parameters
+        ----------
+        signal
+            An event of napari, or a psygnal signal.
+        slot
+            A method, of this dock or of a part of it.
+        """
+        self._ending.follow(signal, slot)
+
+    def debounced(self, slot: Callable[[], None], delay: int) -> Any:
+        """Return a call that is made `delay` milliseconds after the last time it was asked for."""
+        soon = qdebounced(slot, timeout=delay)
+        self.at_end(weakref.WeakMethod(soon.cancel))
+        return soon
+
+    def at_end(self, step: Callable[[], Any]) -> None:
+        """Have something done at the end, the last asked for first; it must not hold the dock.
+
+        A weak reference to a method counts as the method, while that is there.
+        """
+        self._ending.steps.append(step)
+
+    def close_work(self) -> None:
+        """Stop what is computed and follow nothing any more; it may be called twice."""
+        self._ending.run()
+
+    def event(self, event: Any) -> bool:
+        """End the work where napari takes the widget out of a dock that the user closes."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.close_work()
+            # Slots that are functions hold the dock where Python's collector does not look.
+            self.deleteLater()
+        return super().event(event)
+
+    def closeEvent(self, event: Any) -> None:
+        """End the work with the dock."""
+        self.close_work()
+        super().closeEvent(event)
+
+
+class _Ending:
+    """What is to be undone when a dock goes; it holds the dock weakly, and outlives it."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.steps: list[Callable[[], Any]] = []
+        self._followed: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+
+    def follow(self, signal: Any, slot: Callable[..., Any]) -> None:
+        """Connect a method, once."""
+        # A plugin's viewer is a proxy, which makes a new proxy of an event each time.
+        signal = getattr(signal, "__wrapped__", signal)
+        self._followed = [pair for pair in self._followed if pair[0]() is not None]
+        if any(s() is signal and m() == slot for s, m in self._followed):
+            return
+        signal.connect(slot)
+        self._followed.append((_weakly(signal), weakref.WeakMethod(slot)))
+
+    def run(self) -> None:
+        """Disconnect all, then do the steps."""
+        if self.done:
+            return
+        self.done = True
+        for signal, slot in ((s(), m()) for s, m in self._followed):
+            if signal is not None and slot is not None:
+                signal.disconnect(slot)
+        for step in reversed(self.steps):
+            call = step() if isinstance(step, weakref.WeakMethod) else step
+            if call is not None:
+                call()
+        self._followed.clear()
+        self.steps.clear()
+
+
+def _weakly(signal: Any) -> Callable[[], Any]:
+    """Return a reference to an event that lets its layer go; signals of psygnal take none."""
+    try:
+        return weakref.ref(signal)
+    except TypeError:
+        return lambda: signal

@@ -1,0 +1,1 @@
+"""Work that takes long: threads, progress, cancelling, and answers that come bit by bit."""

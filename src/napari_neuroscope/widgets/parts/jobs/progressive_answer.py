@@ -1,0 +1,89 @@
+"""Maps of many passes that refine where they are shown, until they are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.session.session import Offer, Question
+from napari_neuroscope.viewer.layer_origin import remember
+from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+
+Answer = Callable[[Any, Offer], Any]
+
+
+class Refining:
+    """Has a question answered, and shows what is found so far in the layer of the answer.
+
+    A map that is stopped stays as it is: its name and its record say how far it came. To remove
+    it while it refines stops it.
+
+    Parameters
+    ----------
+    viewer, jobs, shower
+        The dock's.
+    stop
+        Stops what is computed.
+    """
+
+    def __init__(self, viewer: Any, jobs: Jobs, shower: Shower, stop: Callable[[], None]) -> None:
+        self._viewer, self._jobs, self._shower, self._stop = viewer, jobs, shower, stop
+        self._layers: list[Any] = []
+
+    def submit(
+        self,
+        what: str,
+        question: Question,
+        answer: Answer,
+        slot: tuple[str, ...],
+        done: Callable[[Any], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Have a question answered.
+
+        Parameters
+        ----------
+        what
+            The work in words.
+        question
+            What is asked.
+        answer
+            Called in the compute thread with the progress, and with what takes maps so far.
+        slot
+            Where the shower shows the answer.
+        done, failed
+            As `Jobs.submit` takes them.
+        """
+        self.forget()
+
+        def show(found: Explanation) -> None:
+            if question.source in self._viewer.layers:
+                # What the shower itself removes stops nothing.
+                self.forget()
+                self._layers = self._shower.show(question.layer_data(found), slot)
+                remember(self._layers[:1], question.explained(found))
+
+        def finish(found: Any) -> None:
+            self.forget()
+            done(found)
+
+        self._jobs.submit(what, lambda report: answer(report, report.offer), finish, failed, show)
+
+    def forget(self) -> None:
+        """Let go of the map that refines: it goes on, whatever becomes of the layers so far."""
+        self._layers = []
+
+    def stopped(self) -> str:
+        """Let go of the map that was stopped; return what is to be said of it, if there is one."""
+        shown, self._layers = self._layers, []
+        names = [layer.name for layer in shown if layer in self._viewer.layers]
+        if names:
+            return f"Stopped. What was found so far stays as “{names[0]}”."
+        return "Stopped, since its map was removed." if shown else ""
+
+    def stop_if_removed(self, *_: Any) -> None:
+        """Stop where the map that refines was removed."""
+        if self._jobs.busy and any(layer not in self._viewer.layers for layer in self._layers):
+            self._stop()

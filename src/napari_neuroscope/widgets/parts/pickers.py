@@ -1,0 +1,178 @@
+"""Lists to choose from: searchable, several at once, and options of a method."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, get_origin
+
+from magicgui.widgets import Container, LineEdit, create_widget
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from superqt import QSearchableListWidget
+from superqt.utils import signals_blocked
+
+from napari_neuroscope.engine.methods.options import PerAxis
+from napari_neuroscope.engine.methods.registry import Method, Option
+from napari_neuroscope.widgets.parts.labels import on_line
+from napari_neuroscope.widgets.parts.method_tips import option_tip
+
+
+class PickList(QWidget):
+    """A list that can be searched, from which several can be chosen.
+
+    Parameters
+    ----------
+    what
+        What is chosen, for the search field and for screen readers.
+    quick
+        Buttons: a word, and which of the rows (their values) it chooses.
+    """
+
+    changed = Signal(tuple)
+
+    def __init__(self, what: str, quick: dict[str, Callable[[list[Any]], Iterable[Any]]]) -> None:
+        super().__init__()
+        self._list = QSearchableListWidget()
+        if (inner := self._list.layout()) is not None:
+            inner.setContentsMargins(0, 0, 0, 0)
+            inner.setSpacing(2)
+        self._list.filter_widget.setPlaceholderText(f"Search {what}…")
+        self._list.filter_widget.setClearButtonEnabled(True)
+        self._list.filter_widget.setAccessibleName(f"Search {what}")
+        rows = self._list.list_widget
+        rows.setAccessibleName(what)
+        rows.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        rows.setUniformItemSizes(True)
+        rows.setMinimumHeight(84)
+        rows.setToolTip("Ctrl- or shift-click chooses several.")
+        rows.itemSelectionChanged.connect(lambda: self.changed.emit(self.chosen()))
+        buttons = QHBoxLayout()
+        for word, which in quick.items():
+            button = QPushButton(word)
+            button.clicked.connect(lambda _=False, which=which: self.choose(which(self.values())))
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._list)
+        layout.addLayout(buttons)
+
+    def sizeHint(self) -> QSize:
+        return QSize(240, 150)
+
+    def set_rows(self, rows: Sequence[tuple[Any, str, str, bool]]) -> None:
+        """Offer rows of (value, text, tooltip, usable), keeping what is chosen where it is left.
+
+        A tooltip is HTML where it looks like that: words of a file are made plain before.
+        """
+        before, wanted = self.chosen(), self._list.list_widget
+        with signals_blocked(wanted):
+            wanted.clear()
+            wanted.addItems([on_line(text) for _, text, _, _ in rows])
+            for number, (value, _, tip, usable) in enumerate(rows):
+                item = wanted.item(number)
+                item.setData(Qt.ItemDataRole.UserRole, value)
+                item.setToolTip(tip)
+                if not usable:
+                    item.setFlags(Qt.ItemFlag.NoItemFlags)
+                item.setSelected(usable and value in before)
+        self._list.update_visible(self._list.filter_widget.text())
+        if self.chosen() != before:
+            self.changed.emit(self.chosen())
+
+    def values(self) -> list[Any]:
+        """Return the values of the rows that can be chosen and are not filtered out."""
+        items = [self._list.list_widget.item(i) for i in range(self._list.list_widget.count())]
+        return [
+            item.data(Qt.ItemDataRole.UserRole)
+            for item in items
+            if item.flags() & Qt.ItemFlag.ItemIsSelectable and not item.isHidden()
+        ]
+
+    def chosen(self) -> tuple[Any, ...]:
+        """Return the values that are chosen, in the order of the list."""
+        rows = self._list.list_widget
+        items = [rows.item(i) for i in range(rows.count())]
+        return tuple(item.data(Qt.ItemDataRole.UserRole) for item in items if item.isSelected())
+
+    def choose(self, values: Iterable[Any]) -> None:
+        """Choose these values and no others."""
+        wanted, rows = set(values), self._list.list_widget
+        with signals_blocked(rows):
+            for number in range(rows.count()):
+                item = rows.item(number)
+                item.setSelected(item.data(Qt.ItemDataRole.UserRole) in wanted)
+                if item.isSelected():
+                    rows.scrollToItem(item)
+        self.changed.emit(self.chosen())
+
+
+class NumbersEdit(LineEdit):
+    """A line of numbers with commas between them; its value is a tuple.
+
+    Text that is no list of numbers is handed on as it is, for who takes it to refuse.
+    """
+
+    def get_value(self) -> Any:
+        text = super().get_value()
+        try:
+            return tuple(_number(word) for word in text.split(",") if word.strip())
+        except ValueError:
+            return text
+
+    @property
+    def value(self) -> Any:
+        return self.get_value()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        numbers = (value,) if isinstance(value, int | float) else value
+        words = value if isinstance(value, str) else ", ".join(f"{one:g}" for one in numbers)
+        self._widget._mgui_set_value(words)
+
+
+class OneOrMoreEdit(NumbersEdit):
+    """A line of one number, or of several with commas between them."""
+
+    def get_value(self) -> Any:
+        numbers = super().get_value()
+        return numbers[0] if len(numbers) == 1 and isinstance(numbers, tuple) else numbers
+
+
+def _number(word: str) -> float:
+    number = float(word)
+    return int(number) if number.is_integer() else number
+
+
+def _option_widget(option: Option) -> Any:
+    named: dict[str, Any] = {"name": option.name, "label": option.name.replace("_", " ")}
+    tip = option_tip(option)
+    if get_origin(option.annotation) is tuple:
+        return NumbersEdit(value=option.default, tooltip=tip, **named)
+    if option.annotation == PerAxis:
+        return OneOrMoreEdit(value=option.default, tooltip=tip, **named)
+    more: dict[str, Any] = {"tooltip": tip, **option.limits}
+    if option.choices is not None:
+        more["choices"] = option.choices
+    return create_widget(
+        value=option.default,
+        annotation=option.annotation,
+        is_result=False,
+        options=more,
+        **named,
+    )
+
+
+def options_widget(method: Method, changed: Callable[[dict[str, Any]], None]) -> Container:
+    """Return a widget for a method's own options, built of its signature."""
+    container: Container = Container(labels=True)
+    for option in method.options.values():
+        widget = None
+        # An option that has no widget is for code, and keeps its default here.
+        with contextlib.suppress(ValueError, TypeError):
+            widget = _option_widget(option)
+        if widget is not None:
+            container.append(widget)
+    container.changed.connect(lambda: changed(container.asdict()))
+    return container
