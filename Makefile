@@ -10,7 +10,7 @@ XVFB := xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX"
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-.PHONY: install demo test lint fuzz benchmark pictures clean
+.PHONY: install demo test lint house fuzz benchmark pictures clean
 install: $(VENV)/installed
 
 # A framework of another package, with which the tests prove the open interface.
@@ -47,6 +47,10 @@ test: lint
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/widgets
 	if [ "$$(uname)" = Linux ]; then $(XVFB) $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile tests/widgets; \
 	else $(BIN)/python -m pytest tests/widgets; fi
+
+# How the house stands: circles, floors, sizes, names.
+house: install
+	$(BIN)/python scripts/house.py
 
 # 10,000 files with random faults of each kind that is read; it takes hours. What was being read when
 # a process ended lies in fuzz/.
