@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.explanation.explanation import Explanation
     from napari_neuroscope.engine.images.formats.image_file import open_image
     from napari_neuroscope.engine.images.pairs import pairs_of
+    from napari_neuroscope.engine.images.source import read_image
     from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
     from napari_neuroscope.engine.networks.load import load
     from napari_neuroscope.engine.networks.network import Network, Prediction, wrap
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.passes.trace import Trace
     from napari_neuroscope.engine.results.save import Result, read_result, save
     from napari_neuroscope.engine.spec.model_spec import ModelSpec
+    from napari_neuroscope.engine.tiles.geometry import Tiling
 
 _PLACES = {
     "BatchEvent": "batch.run",
@@ -50,6 +52,7 @@ _PLACES = {
     "Recipe": "explain.recipe",
     "Result": "results.read",
     "Target": "passes.target",
+    "Tiling": "tiles.geometry",
     "Trace": "passes.trace",
     "consensus": "evaluation.consensus",
     "evaluate": "evaluation.evaluate",
@@ -61,6 +64,7 @@ _PLACES = {
     "methods": "methods.registry",
     "open_image": "images.formats.image_file",
     "pairs_of": "images.pairs",
+    "read_image": "images.source",
     "read_result": "results.read",
     "run_batch": "batch.run",
     "save": "results.save",
@@ -88,6 +92,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Target",
+    "Tiling",
     "Trace",
     "consensus",
     "evaluate",
@@ -99,6 +104,7 @@ __all__ = [
     "methods",
     "open_image",
     "pairs_of",
+    "read_image",
     "read_result",
     "run_batch",
     "save",

@@ -85,7 +85,7 @@ def test_planes_of_a_stack_are_tiled_each(network: ns.Network) -> None:
         np.testing.assert_array_equal(found.values[plane], alone.values)
     recipe = Recipe.of(found)
     np.testing.assert_array_equal(recipe.run(network, stack).values, found.values)
-    assert "tiling=Tiling(tile=130, weights='tile')" in recipe.as_python()
+    assert "tiling=ns.Tiling(tile=130, weights='tile')" in recipe.as_python()
 
 
 def test_an_image_of_other_axes_is_read_by_windows(network: ns.Network) -> None:

@@ -697,9 +697,8 @@ class Recipe(_Strict):
         asking = ["network", "image", repr(self.method), target, repr(layer)]
         lines = [
             "import napari_neuroscope as ns",
-            "from napari_neuroscope.engine.images.source import read_image",
             "",
-            f"image = read_image({str(image)!r})",
+            f"image = ns.read_image({str(image)!r})",
         ]
         if self.planes is not None:
             lines[-1] = f"image = ns.open_image({str(image)!r})"
@@ -707,14 +706,13 @@ class Recipe(_Strict):
         how: dict[str, Any] = asdict(self.tiling) if self.tiling else {}
         how = {name: value for name, value in how.items() if value != getattr(Tiling(), name)}
         if self.tiling is not None and self.planes is not None:
-            lines.insert(2, "from napari_neuroscope.engine.tiles.geometry import Tiling")
             arguments = ", ".join(f"{name}={value!r}" for name, value in how.items())
-            asking.append(f"tiling=Tiling({arguments})")
+            asking.append(f"tiling=ns.Tiling({arguments})")
         elif self.tiling is not None:
             lines[-1] = f"image = ns.open_image({str(image)!r})"
             asking += [f"{name}={value!r}" for name, value in how.items()]
         if self.needs_ground_truth:
-            lines.append(f"ground_truth = read_image({str(ground_truth)!r})")
+            lines.append(f"ground_truth = ns.read_image({str(ground_truth)!r})")
             asking.append("ground_truth=ground_truth")
         asking += [f"{name}={value!r}" for name, value in options.items()]
         explaining = "ns.explain" if self.tiling is None else "ns.explain_tiled"
