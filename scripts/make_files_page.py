@@ -2,7 +2,7 @@
 
     python scripts/make_files_page.py
 
-Each file is made small, and opened as it is, with no spec.
+Each file is made small, and opened as it is, with no spec but where its title says so.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import files_of_keras_and_onnx
+import files_of_torch
 import napari_neuroscope as ns
 from files_of_people import IMAGES, NETWORKS
+from files_of_pictures import VALUES
 from make_security_page import replaced, table
 from napari_neuroscope.engine.errors import FactoryNeededError, shortened
 from napari_neuroscope.engine.files.code.trust import UntrustedError
@@ -26,6 +29,9 @@ from napari_neuroscope.engine.files.code.trust import UntrustedError
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "files.md"
 _LONGEST = 260
+# These add their files to those of people.
+MORE = (files_of_torch, files_of_keras_and_onnx)
+_ORDER = ("PyTorch", "Keras", "TensorFlow", "ONNX", "bioimage.io", "an ending")
 
 
 def network_answer(folder: Path, title: str) -> tuple[str, str]:
@@ -39,10 +45,12 @@ def network_answer(folder: Path, title: str) -> tuple[str, str]:
     def opened() -> str:
         network = ns.load(make(folder), device="cpu", **arguments)
         layers, spec = network.layers, network.spec
-        end = spec.output.activation or (layers.final_activation or ("", "scores"))[1]
+        ends = (spec.output.activation or (layers.final_activation or ("", "none"))[1]).replace(
+            "none", "values that sum to 1" if network.answers_sum_to_one else "scores"
+        )
         words = [
             spec.task, f"input {spec.input.axes} of {network.channels} channels",
-            f"{len(network.class_names)} classes ({', '.join(network.class_names)})", f"ends in {end}",
+            f"{len(network.class_names)} classes ({', '.join(network.class_names)})", f"ends in {ends}",
         ]  # fmt: skip
         if spec.output.axes is not None:
             words.append(f"output {spec.output.axes}")
@@ -62,6 +70,19 @@ def image_answer(folder: Path, title: str) -> tuple[str, str]:
             first = values.reshape(-1, values.shape[-1])[0] if values.shape[-1] == 3 else None
             colour = "" if first is None else f"; the first pixel is {', '.join(map(str, first))}"
             return f"{' × '.join(map(str, values.shape))} of {values.dtype}; axes {axes}{colour}"
+
+    return _answered(opened, folder)
+
+
+def values_answer(folder: Path, title: str) -> tuple[str, str]:
+    """Return which values a network gets of an image, and what is said of that."""
+
+    def opened() -> str:
+        network = ns.wrap(lambda x: x.mean((2, 3)), {"input": {"channels": 1}})
+        with ns.open_image(VALUES[title](folder)) as image:
+            given = network.prepare(image).input
+            notes = network.predict(image).notes
+        return "; ".join([f"{given.min():.3g} to {given.max():.3g}", *notes])
 
     return _answered(opened, folder)
 
@@ -96,8 +117,17 @@ def rows(
     return found
 
 
+def _place(title: str) -> int:
+    """Return at which of the places of the table a network's file stands, by its framework."""
+    return next(n for n, framework in enumerate(_ORDER) if title.startswith(framework))
+
+
 HEADER = ("file", "what comes out", "what is said")
-TABLES = {"networks": (network_answer, NETWORKS), "images": (image_answer, IMAGES)}
+TABLES: dict[str, tuple[Callable[[Path, str], tuple[str, str]], list[str]]] = {
+    "networks": (network_answer, sorted(NETWORKS, key=_place)),
+    "images": (image_answer, sorted(IMAGES, key=lambda title: title.partition(",")[0])),
+    "values": (values_answer, list(VALUES)),
+}
 
 
 def main() -> None:

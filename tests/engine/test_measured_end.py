@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
+from napari_neuroscope.cli.main import main
 from napari_neuroscope.engine.passes.measured_end import MEASURED
 
 
@@ -80,6 +81,19 @@ def test_probabilities_are_those_of_the_network(
         == (MEASURED in predicted.notes)
         == (not isinstance(end, nn.Softmax))
     )
+    assert network.answers_sum_to_one == isinstance(end, nn.Softmax)
+
+
+def test_check_says_of_a_program_that_its_answers_are_a_softmax(
+    image: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for end, says in (
+        (nn.Softmax(1), "that sum to 1, taken for a softmax's"),
+        (nn.ReLU(), "scores"),
+    ):
+        as_script(Ended(end, 3, pooled=True).eval(), torch.zeros(1, 3, 32, 32), tmp_path)
+        main(["check", str(tmp_path / "net.pt"), "--trust", "--device", "cpu"])
+        assert says in capsys.readouterr().out
 
 
 def test_a_rounded_softmax_is_one(image: np.ndarray) -> None:

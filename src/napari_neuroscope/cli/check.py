@@ -108,6 +108,8 @@ def _end(network: Network) -> str:
         return "values of 0..1, taken for probabilities"
     if network.end_was_told:
         return "values of 0..1, as the package says"
+    if network.answers_sum_to_one:
+        return "values that sum to 1, taken for a softmax's"
     stated = network.stated.output.activation
     return f"{stated}, as stated" if stated in ("softmax", "sigmoid") else "scores"
 

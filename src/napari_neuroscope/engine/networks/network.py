@@ -164,6 +164,7 @@ class Network:
         self.traces = TraceCache(cache_bytes)
         self._finder = OutputFinder(self._adapter)
         self._layers: LayerGraph | None = None
+        self._sums_to_one = False
         self._resized: LayerGraph | None = None
         self._names: list[str] = []
         # Whether images of a batch see each other, once that was tried; copies share it.
@@ -453,6 +454,11 @@ class Network:
         return self._end_is_unseen and self._says_probabilities and not self._has_end
 
     @property
+    def answers_sum_to_one(self) -> bool:
+        """Whether its answers are taken for those of a softmax since they sum to one."""
+        return self._end_is_unseen and not self._has_end and self._sums_to_one
+
+    @property
     def _end_is_unseen(self) -> bool:
         return self.layers.final_activation is None and self.stated.output.activation is None
 
@@ -511,6 +517,7 @@ class Network:
             x,
             told=self._says_probabilities,
         )
+        self._sums_to_one = outputs.ends_in == "softmax"
         count, names = outputs.count, self.spec.classes
         if count > limits.MOST_CLASSES:
             raise NeuroscopeError(
