@@ -245,7 +245,14 @@ class Framework(ABC):
         return ModelLock(lambda: [id(self.model)])
 
     def completed(self, spec: ModelSpec) -> ModelSpec:
-        """Return the spec with what the model itself says of its input."""
+        """Return the spec with what the model itself says of its input, without a pass."""
+        return spec
+
+    def with_value_range(self, spec: ModelSpec) -> ModelSpec:
+        """Return the spec with the values that the model takes, where it normalises them itself.
+
+        It may be asked about an image for that.
+        """
         return spec
 
     @abstractmethod

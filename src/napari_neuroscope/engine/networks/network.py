@@ -165,6 +165,7 @@ class Network:
         self._finder = OutputFinder(self._adapter)
         self._layers: LayerGraph | None = None
         self._sums_to_one = False
+        self._knows_range = False
         self._resized: LayerGraph | None = None
         self._names: list[str] = []
         # Whether images of a batch see each other, once that was tried; copies share it.
@@ -238,8 +239,21 @@ class Network:
         known = {"gray": 1, "rgb": 3, "bgr": 3}.get(self.spec.input.order or "", 3)
         return self.spec.input.channels or self._adapter.input_channels() or known
 
+    def find_value_range(self) -> None:
+        """Complete the spec by the values that the network takes, where it normalises them itself.
+
+        Asked before the first pass, and not when the network is wrapped: a pass may take long.
+        """
+        if self._knows_range:
+            return
+        with self.undisturbed():
+            if not self._knows_range:
+                self.spec = self._adapter.with_value_range(self.spec)
+                self._knows_range = True
+
     def infer(self) -> None:
         """Complete the spec by asking the network: its task, and the sizes that it takes."""
+        self.find_value_range()
         fixed = self._adapter.example_shape()
         known = self.spec
         self.spec, answered = self._inferred(known, fixed)
@@ -254,6 +268,8 @@ class Network:
         known, fixed = self.spec, self._adapter.example_shape()
         if "task" in known.model_fields_set:
             return
+        self.find_value_range()
+        known = self.spec
         # Of the sizes that it takes nothing is asked, which would take many passes.
         size = known.input.size or (tuple(fixed[2:]) if fixed else SizeRule())
         sized = known.with_input(size=size)
@@ -320,6 +336,7 @@ class Network:
         return self._layers
 
     def _find_layers(self) -> None:
+        self.find_value_range()
         with self.undisturbed():
             for size in usual_shapes(self.spec.input.size, len(self.spec.input.space)):
                 try:
@@ -484,6 +501,7 @@ class Network:
 
     def digests(self, image: Any) -> tuple[str, str]:
         """Return the digests of the network and of an image, as the record of a map has them."""
+        self.find_value_range()
         with self.undisturbed():
             key = self._key(as_array(in_read_order(image, self.spec, self.channels)))
             return self.digest(key.state), key.image
@@ -546,6 +564,7 @@ class Network:
 
     def discover(self, image: Any, progress: Progress = no_progress) -> None:
         """Find the layers with this image, unless they are known."""
+        self.find_value_range()
         image = in_read_order(image, self.spec, self.channels)
         if self._layers is None and not by_tiles(self, image):
             self._discover(self.prepare(image).input[None], progress)
@@ -578,6 +597,7 @@ class Network:
 
     def prepare(self, image: Any) -> Prepared:
         """Bring an image to the network's input."""
+        self.find_value_range()
         prepared = prepare(image, self.spec, self.channels)
         if self.range_was_found:
             prepared = replace(prepared, notes=(*prepared.notes, BYTES))
@@ -734,6 +754,7 @@ class Network:
         Prediction
             Scores, probabilities and labels on the image's own grid.
         """
+        self.find_value_range()
         image = in_read_order(image, self.spec, self.channels)
         if by_tiles(self, image):
             from napari_neuroscope.engine.tiles.prediction import predict_tiled
@@ -793,6 +814,7 @@ class Network:
             Where the image does not fit the network, or is larger than a tile of one that is run
             tile by tile.
         """
+        self.find_value_range()
         image = in_read_order(image, self.spec, self.channels)
         if by_tiles(self, image):
             raise NeuroscopeError(

@@ -371,15 +371,20 @@ class KerasFramework(Framework):
                 channels = shape[axes.index("c")] if "c" in axes else 1
                 if channels is not None:
                     found["channels"] = channels
-        spec = spec.with_input(**found) if found else spec
-        if "normalization" in given.model_fields_set or not self._takes_bytes(spec):
+        if "normalization" not in given.model_fields_set and takes_bytes(
+            self.model, self._flat_layers()
+        ):
+            found["normalization"] = AS_BYTES
+        return spec.with_input(**found) if found else spec
+
+    def with_value_range(self, spec: ModelSpec) -> ModelSpec:
+        stated = "normalization" in spec.input.model_fields_set
+        if stated or takes_bytes(self.model, self._flat_layers()) is not None:
             return spec
-        return spec.with_input(normalization=AS_BYTES)
+        return spec.with_input(normalization=AS_BYTES) if self._takes_bytes(spec) else spec
 
     def _takes_bytes(self, spec: ModelSpec) -> bool:
-        known = takes_bytes(self.model, self._flat_layers())
-        if known is not None:
-            return known
+        """Whether its graph shows what its layers don't, asked once of it as it is."""
         key = spec.input.axes, self._structure()
         if key not in self._of_bytes:
             self._of_bytes = {key: self._graph_takes_bytes(spec)}

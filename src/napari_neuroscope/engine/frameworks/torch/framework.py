@@ -1259,7 +1259,10 @@ class TorchFramework(Framework):
 
     def completed(self, spec: ModelSpec) -> ModelSpec:
         if "axes" not in spec.input.model_fields_set and self._takes_volumes():
-            spec = spec.with_input(axes="bczyx")
+            return spec.with_input(axes="bczyx")
+        return spec
+
+    def with_value_range(self, spec: ModelSpec) -> ModelSpec:
         if "normalization" in spec.input.model_fields_set or not self._takes_bytes(spec):
             return spec
         return spec.with_input(normalization=AS_BYTES)
