@@ -51,6 +51,11 @@ class _LayerInputs(TorchDispatchMode):
         super().__init__()
         self.inputs: list[_LayerInput] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing is compiled here, and the compiler takes seconds to be imported.
+        return False
+
     def __enter__(self) -> _LayerInputs:
         super().__enter__()
         return self
