@@ -71,7 +71,7 @@ class Task:
 
     def command(self, out: Path, workers: int, *outputs: str) -> list[str]:
         return [
-            sys.executable, "-m", "napari_neuroscope.cli.main", "batch", str(self.recipe),
+            sys.executable, "-m", "napari_neuroscope.cli", "batch", str(self.recipe),
             str(self.images), "-o", str(out), "--workers", str(workers), "--threads", "1",
             "--device", "cpu", "--progress", "json", "--outputs", *outputs,
         ]  # fmt: skip

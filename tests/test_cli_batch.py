@@ -77,7 +77,7 @@ def test_events_as_lines(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_an_interrupted_batch_says_how_to_go_on(recipe: Path, tmp_path: Path) -> None:
     images_in(tmp_path / "images", 150)
     out = tmp_path / "out put"
-    command = [sys.executable, "-m", "napari_neuroscope.cli.main", "batch", recipe,
+    command = [sys.executable, "-m", "napari_neuroscope.cli", "batch", recipe,
                tmp_path / "images", "-o", out, "--trust", "--progress", "json"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(

@@ -23,7 +23,7 @@ _COMMANDS = {
 _SCRIPT = """
 import sys, tempfile, threading
 from pathlib import Path
-from napari_neuroscope import cli_check
+from napari_neuroscope.cli import check as cli_check
 from napari_neuroscope.cli.main import main
 from napari_neuroscope.cli.running import refuse_when_stopping
 from napari_neuroscope.engine.files.atomic_write import write_whole
@@ -100,7 +100,7 @@ def test_what_nobody_foresaw_is_one_line(
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/a\xff\x1b[31m.png"
-    command = [sys.executable, "-m", "napari_neuroscope.cli.main"]
+    command = [sys.executable, "-m", "napari_neuroscope.cli"]
     done = subprocess.run(
         [*command, "check", name], capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
