@@ -106,6 +106,8 @@ def opened_on(viewer, qtbot, small) -> Iterator[Callable[..., Bench]]:
         _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
         model = Gated()
         network = ns.wrap(model, SPEC, name="gated", device="cpu")
+        # Small images tell which values it takes, and what it sees.
+        network.find_value_range()
         model.largest = 0
         inspector.add_network(network)
         qtbot.waitUntil(inspector.ready, timeout=PATIENCE_MS)
