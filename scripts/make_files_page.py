@@ -8,7 +8,6 @@ Each file is made small, and opened as it is, with no spec but where its title s
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ import files_of_torch
 import napari_neuroscope as ns
 from files_of_people import IMAGES, NETWORKS
 from files_of_pictures import VALUES
-from make_security_page import replaced, table
+from make_security_page import lasting, replaced, table
 from napari_neuroscope.engine.errors import FactoryNeededError, shortened
 from napari_neuroscope.engine.files.code.trust import UntrustedError
 
@@ -101,9 +100,7 @@ def _answered(opened: Callable[[], str], folder: Path) -> tuple[str, str]:
 
 
 def _words(error: Exception, folder: Path) -> str:
-    """Return a sentence without what is another each time: where the file lay, and its hash."""
-    words = str(error).replace(str(folder.resolve()), "…").replace(str(folder), "…")
-    return shortened(re.sub(r"\b[0-9a-f]{64}\b", "…", words), _LONGEST)
+    return shortened(lasting(str(error), folder.resolve(), folder), _LONGEST)
 
 
 def rows(

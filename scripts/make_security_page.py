@@ -77,11 +77,16 @@ def answers_of(module: str) -> list[dict[str, Any]]:
         )
         answers = [json.loads(line) for line in done.stdout.splitlines()]
         for answer in answers:
-            folder = str((Path(root) / answer["case"]).resolve())
-            # Where the file lay, and what it holds, is another each time.
-            words = answer.get("message", "").replace(folder, "…").replace(root, "…")
-            answer["message"] = re.sub(r"\b[0-9a-f]{64}\b", "…", words)
+            folder = Path(root) / answer["case"]
+            answer["message"] = lasting(answer.get("message", ""), folder.resolve(), root)
         return answers
+
+
+def lasting(words: str, *places: Path | str) -> str:
+    """Return words without what is another each time: where a file lay, and what it holds."""
+    for place in places:
+        words = words.replace(str(place), "…")
+    return re.sub(r"\b[0-9a-f]{64}\b", "…", words)
 
 
 def table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from enum import Flag, auto
 from importlib.metadata import entry_points
@@ -23,10 +23,12 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.files import file_kind
 from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
+from napari_neuroscope.engine.spec.trial_sizes import trial_image, usual_shapes
 
 GROUP = "napari_neuroscope.frameworks"
 
@@ -251,9 +253,34 @@ class Framework(ABC):
     def with_value_range(self, spec: ModelSpec) -> ModelSpec:
         """Return the spec with the values that the model takes, where it normalises them itself.
 
-        It may be asked about an image for that.
+        It may be asked about images for that; what is stated stays.
         """
+        if "normalization" in spec.input.model_fields_set:
+            return spec
+        for shape in usual_shapes(spec.input.size, len(spec.input.space)):
+            with suppress(NeuroscopeError):
+                image = trial_image(self.channels_of(spec), shape, self.name)
+                is_of_bytes = self.normalises_bytes(spec, image)
+                if is_of_bytes is not None:
+                    return spec.with_input(normalization=AS_BYTES) if is_of_bytes else spec
         return spec
+
+    def normalises_bytes(self, spec: ModelSpec, black: Tensor) -> bool | None:
+        """Return whether the model is made for images of 0..255; None where that can't be seen.
+
+        Parameters
+        ----------
+        spec
+            What is known of the model.
+        black
+            An image of zeros, (1, channel, *space), that it may be asked about.
+        """
+        return None
+
+    def channels_of(self, spec: ModelSpec) -> int:
+        """Return how many channels the network takes, of colours where nothing tells it."""
+        likely = {"gray": 1, "rgb": 3, "bgr": 3}.get(spec.input.order or "", 3)
+        return spec.input.channels or self.input_channels() or likely
 
     @abstractmethod
     def input_channels(self) -> int | None:

@@ -51,7 +51,7 @@ from napari_neuroscope.engine.passes.trace import Trace, TraceCache, TraceKey
 from napari_neuroscope.engine.spec.classes_beside import classes_beside
 from napari_neuroscope.engine.spec.inference import infer
 from napari_neuroscope.engine.spec.model_spec import ClassSpec, InputSpec, ModelSpec, SizeRule
-from napari_neuroscope.engine.spec.trial_sizes import usual_shapes
+from napari_neuroscope.engine.spec.trial_sizes import trial_image, usual_shapes
 from napari_neuroscope.engine.tiles.default import find_spec_of_tiles, tiled_for
 from napari_neuroscope.engine.tiles.geometry import by_tiles
 
@@ -236,8 +236,7 @@ class Network:
     @cached_property
     def channels(self) -> int:
         """How many channels it takes."""
-        known = {"gray": 1, "rgb": 3, "bgr": 3}.get(self.spec.input.order or "", 3)
-        return self.spec.input.channels or self._adapter.input_channels() or known
+        return self._adapter.channels_of(self.spec)
 
     def find_value_range(self) -> None:
         """Complete the spec by the values that the network takes, where it normalises them itself.
@@ -265,11 +264,10 @@ class Network:
 
         A network that answers no image of zeros keeps the task that specs have by default.
         """
-        known, fixed = self.spec, self._adapter.example_shape()
-        if "task" in known.model_fields_set:
+        if "task" in self.spec.model_fields_set:
             return
         self.find_value_range()
-        known = self.spec
+        known, fixed = self.spec, self._adapter.example_shape()
         # Of the sizes that it takes nothing is asked, which would take many passes.
         size = known.input.size or (tuple(fixed[2:]) if fixed else SizeRule())
         sized = known.with_input(size=size)
@@ -310,22 +308,7 @@ class Network:
         return completed, answers > 0
 
     def _trial_image(self, shape: tuple[int, ...]) -> Tensor:
-        """Return an image of zeros, (1, channel, *space), to try the network with.
-
-        Raises
-        ------
-        OutOfMemoryError
-            Where it would be larger than the limit.
-        """
-        nbytes = 4 * self.channels * math.prod(shape)
-        if nbytes > limits.MOST_TRIAL_IMAGE:
-            sides = " × ".join(f"{n:,}" for n in shape)
-            raise OutOfMemoryError(
-                f"The network “{self.name}” takes {self.channels:,} channels of {sides} pixels, "
-                f"{nbytes:,} bytes, which is more than it can be tried with; export it for smaller "
-                f"images."
-            )
-        return torch.zeros(1, self.channels, *shape)
+        return trial_image(self.channels, shape, self.name)
 
     @property
     def layers(self) -> LayerGraph:

@@ -252,7 +252,7 @@ class OutputFinder:
             grid = self.grid_of_row(output, spec, layers, x.shape[1:])
             return Outputs(output, scores, spec, None, grid).arranged.float().cpu()
 
-        channels = spec.input.channels or self._adapter.input_channels() or 3
+        channels = self._adapter.channels_of(spec)
         with self._adapter.undisturbed():
             return measured_layout(ask, channels, pixels, larger(tuple(pixels), spec))
 

@@ -1,7 +1,15 @@
-"""The sizes of images that an unknown network is tried with, the likeliest first."""
+"""The images that an unknown network is tried with, and their sizes, the likeliest first."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from napari_neuroscope.engine.errors import OutOfMemoryError
+from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.spec.model_spec import SizeRule
 
 _SIDES_OF_PLANES = (64, 128, 224, 256, 32, 299, 384, 512, 28, 448)
@@ -29,3 +37,21 @@ def usual_shapes(size: tuple[int, ...] | SizeRule | None, axes: int) -> list[tup
     rule = size or SizeRule()
     sides = trial_sides(axes)[: _MOST_USUAL.get(axes, 4)]
     return [rule.smallest_shape((side,) * axes) for side in sides]
+
+
+def trial_image(channels: int, shape: Sequence[int], name: str) -> Tensor:
+    """Return an image of zeros, (1, channel, *space), to try a network with that has a name.
+
+    Raises
+    ------
+    OutOfMemoryError
+        Where it would be larger than the limit.
+    """
+    nbytes = 4 * channels * math.prod(shape)
+    if nbytes > limits.MOST_TRIAL_IMAGE:
+        sides = " × ".join(f"{n:,}" for n in shape)
+        raise OutOfMemoryError(
+            f"The network “{name}” takes {channels:,} channels of {sides} pixels, {nbytes:,} bytes, "
+            f"which is more than it can be tried with; export it for smaller images."
+        )
+    return torch.zeros(1, channels, *shape)

@@ -17,7 +17,7 @@ import re
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +57,6 @@ from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
 from napari_neuroscope.engine.graph.layer_graph import WITHOUT_GRADIENT, Layer, LayerGraph
 from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
-from napari_neuroscope.engine.spec.trial_sizes import usual_shapes
 
 _MOST_TRACES = 8
 _NUMBER = 4
@@ -332,7 +331,6 @@ class KerasFramework(Framework):
         self.dtype = getattr(torch, policy, torch.float32)
         self._traces: OrderedDict[Hashable, Traced] = OrderedDict()
         self._digest: tuple[Hashable, str] | None = None
-        self._of_bytes: dict[Hashable, bool] = {}
         outputs = getattr(model, "outputs", None)
         self.offers_several = isinstance(outputs, list) and len(outputs) > 1
 
@@ -377,26 +375,11 @@ class KerasFramework(Framework):
             found["normalization"] = AS_BYTES
         return spec.with_input(**found) if found else spec
 
-    def with_value_range(self, spec: ModelSpec) -> ModelSpec:
-        stated = "normalization" in spec.input.model_fields_set
-        if stated or takes_bytes(self.model, self._flat_layers()) is not None:
-            return spec
-        return spec.with_input(normalization=AS_BYTES) if self._takes_bytes(spec) else spec
-
-    def _takes_bytes(self, spec: ModelSpec) -> bool:
-        """Whether its graph shows what its layers don't, asked once of it as it is."""
-        key = spec.input.axes, self._structure()
-        if key not in self._of_bytes:
-            self._of_bytes = {key: self._graph_takes_bytes(spec)}
-        return self._of_bytes[key]
-
-    def _graph_takes_bytes(self, spec: ModelSpec) -> bool:
-        channels = spec.input.channels or self.input_channels() or 3
-        for shape in usual_shapes(spec.input.size, len(spec.input.space)):
-            x = torch.zeros(1, channels, *shape)
-            with suppress(NeuroscopeError), self.passing("forward pass", spec, x):
-                return graph_takes_bytes(self._traced(x, spec).graph.x)
-        return False
+    def normalises_bytes(self, spec: ModelSpec, black: Tensor) -> bool | None:
+        if (told := takes_bytes(self.model, self._flat_layers())) is not None:
+            return told
+        with self.passing("forward pass", spec, black):
+            return graph_takes_bytes(self._traced(black, spec).graph.x)
 
     def input_channels(self) -> int | None:
         for layer in self._flat_layers():

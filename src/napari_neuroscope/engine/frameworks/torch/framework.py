@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as fields_of
 from functools import partial
@@ -42,7 +42,6 @@ from napari_neuroscope.engine.frameworks.base import (
     Run,
     to_axes,
 )
-from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
 from napari_neuroscope.engine.frameworks.guided_notes import unguided_notes
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
@@ -77,7 +76,6 @@ from napari_neuroscope.engine.graph.layer_graph import WITHOUT_GRADIENT, Kind, L
 from napari_neuroscope.engine.graph.receptive_field import Reach
 from napari_neuroscope.engine.graph.token_layout import Fold
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
-from napari_neuroscope.engine.spec.trial_sizes import usual_shapes
 
 # --- what kind of layer a module or function is ---------------------------------------------------
 
@@ -412,10 +410,10 @@ class _GraphWatcher(_Watcher):
     def enter(self, call: _Call) -> None:
         call.takes_input = any(tensor in self._of_input for tensor in call.inputs)
         call.moved = any(tensor in self._moved for tensor in call.inputs)
-        # Weights are among the inputs of functions.
-        of_image = [t for t in call.inputs if t in self._of_input or self._from([t])]
-        if call.moved and len(of_image) == 1:
-            call.cut = self._places.cut_of(of_image[0])
+        if call.moved:
+            # Weights are among the inputs of functions.
+            of_image = [t for t in call.inputs if t in self._of_input or self._from([t])]
+            call.cut = self._places.cut_of(of_image[0]) if len(of_image) == 1 else None
         self._inputs[call.name] = self._from(call.inputs)
         self._opened[call.name] = len(self.calls)
         if call.kind != "block":
@@ -1217,7 +1215,6 @@ class TorchFramework(Framework):
         self._ran_others = False
         self._side_effects = SideEffects(model)
         self.guides = Guides()
-        self._of_bytes: dict[Hashable, bool] = {}
         self._is_lazy = any(map(is_lazy, (*model.parameters(), *model.buffers())))
 
     @contextmanager
@@ -1262,11 +1259,6 @@ class TorchFramework(Framework):
             return spec.with_input(axes="bczyx")
         return spec
 
-    def with_value_range(self, spec: ModelSpec) -> ModelSpec:
-        if "normalization" in spec.input.model_fields_set or not self._takes_bytes(spec):
-            return spec
-        return spec.with_input(normalization=AS_BYTES)
-
     def _takes_volumes(self) -> bool:
         """Whether all its convolutions are of three axes."""
         axes = {
@@ -1276,27 +1268,12 @@ class TorchFramework(Framework):
         } & _CONVOLUTIONS
         return axes == {"Conv3d"}
 
-    def _takes_bytes(self, spec: ModelSpec) -> bool:
-        """Whether the network normalises images of 0..255 itself; asked once of each kind of input."""
-        given = spec.input
-        key = given.axes, given.channels, given.size if isinstance(given.size, tuple) else None
-        if key not in self._of_bytes:
-            asked = (
-                self._is_for_bytes(spec, shape)
-                for shape in usual_shapes(given.size, len(given.space))
-            )
-            self._of_bytes[key] = next((bytes_ for bytes_ in asked if bytes_ is not None), False)
-        return self._of_bytes[key]
-
-    def _is_for_bytes(self, spec: ModelSpec, shape: tuple[int, ...]) -> bool | None:
-        channels = spec.input.channels or self.input_channels() or 3
-
+    def normalises_bytes(self, spec: ModelSpec, black: Tensor) -> bool | None:
         def forward(image: Tensor) -> None:
             self._forward(image, spec, _Watcher(), only=())
 
-        with suppress(NeuroscopeError), self.lock, torch.no_grad():
-            return takes_bytes(forward, (1, channels, *shape))
-        return None
+        with self.lock, torch.no_grad():
+            return takes_bytes(forward, black)
 
     def example_shape(self) -> tuple[int, ...] | None:
         shape = getattr(self.model, "example_shape", None)

@@ -78,7 +78,7 @@ class _LayerInputs(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def takes_bytes(forward: Callable[[Tensor], Any], shape: Sequence[int]) -> bool | None:
+def takes_bytes(forward: Callable[[Tensor], Any], black: Tensor) -> bool | None:
     """Whether a network is made for images of 0..255, told by what its first layer is given.
 
     A black image and one of ones are passed as far as that: what they become there tells how the
@@ -88,22 +88,22 @@ def takes_bytes(forward: Callable[[Tensor], Any], shape: Sequence[int]) -> bool 
     ----------
     forward
         Passes an image (1, channel, *space) forward.
-    shape
-        Of the image.
+    black
+        An image of zeros.
 
     Returns
     -------
     bool or None
         None where the network does not get as far as a layer.
     """
-    black, white = _LayerInputs(), _LayerInputs()
-    with black:
-        forward(torch.zeros(*shape))
-    with white:
-        forward(torch.ones(*shape))
-    if not black.inputs:
+    seen_of_black, seen_of_white = _LayerInputs(), _LayerInputs()
+    with seen_of_black:
+        forward(black)
+    with seen_of_white:
+        forward(torch.ones_like(black))
+    if not seen_of_black.inputs:
         return None
-    for of_black, of_white in zip(black.inputs, white.inputs, strict=False):
+    for of_black, of_white in zip(seen_of_black.inputs, seen_of_white.inputs, strict=False):
         same = of_black.operation == of_white.operation
         if not same or of_black.values.shape != of_white.values.shape:
             return False
