@@ -331,18 +331,19 @@ class LayerGraph(Mapping[str, Layer]):
 
     def why_zero(self, name: str) -> str | None:
         """Return why a map of the answer is zero at a layer, for a note; None where it need not be."""
-        layer, other = self[name], self.last_with_positions()
+        layer, behind = self[name], self.is_behind(name)
+        if layer.leads and not layer.silent and not behind:
+            return None
+        other = self.last_with_positions()
         helps = other is not None and self.has_part(other) and not self[other].silent
         advice = f"; explain “{other}”" if helps else ""
-        if self.is_behind(name):
+        if behind:
             return f"“{name}” lies behind the scores that are explained, so the map is zero{advice}"
         if not layer.leads:
             return (
                 f"“{name}” does not lead to the scores that are explained, so the map is "
                 f"zero{advice}"
             )
-        if not layer.silent:
-            return None
         return (
             f"of “{name}” the answer depends on nothing but what is beside its positions, such as a "
             f"class token, so the map is zero{advice}"
