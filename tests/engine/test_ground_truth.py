@@ -16,7 +16,7 @@ from skimage.segmentation import find_boundaries
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.ground_truth import TruthReader, class_labels
-from napari_neuroscope.engine.images.source import Paletted, read_image, read_truth
+from napari_neuroscope.engine.images.source import PaletteImage, read_image, read_truth
 
 COLOURS = ((128, 128, 128), (64, 0, 128), (128, 64, 128))
 STREET = ns.ModelSpec.parse({
@@ -150,7 +150,7 @@ def test_a_palette_of_other_colours_numbers_the_classes(tmp_path: Path) -> None:
     palette = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
     path = saved_palette(tmp_path / "voc.png", IDS, palette)
     truth = read_truth(path)
-    assert isinstance(truth, Paletted)
+    assert isinstance(truth, PaletteImage)
     assert class_labels(truth, STREET, (2, 3)).labels.tolist() == IDS.tolist()
     # The same file is an image of its colours.
     np.testing.assert_array_equal(read_image(path)[..., :3], np.array(palette)[IDS])

@@ -15,7 +15,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.formats import tiff_codecs
 from napari_neuroscope.engine.images.formats.image_file import open_image
-from napari_neuroscope.engine.images.source import Paletted, Source, read_image, read_truth
+from napari_neuroscope.engine.images.source import PaletteImage, Source, read_image, read_truth
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
 PHOTO = Image.fromarray(COLOURS)
@@ -88,7 +88,7 @@ def test_measured_values_stay_and_numbers_of_a_truth(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", numbers, **stored)
     np.testing.assert_array_equal(seen(tmp_path / "a.tif"), table.T[numbers])
     for truth in (read_truth(tmp_path / "a.tif"), Source.of(tmp_path / "a.tif").read_truth()):
-        assert isinstance(truth, Paletted)
+        assert isinstance(truth, PaletteImage)
         np.testing.assert_array_equal(truth.indices, numbers)
         np.testing.assert_array_equal(truth.colours, table.T[numbers])
     # ImageJ's tables of colours are for the eye.

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.images.preprocessing import Prepared, prepare
+from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
 from napari_neuroscope.engine.spec.model_spec import InputSpec, SizeRule
 
 
-def prepared(image: np.ndarray, normalization: Any, **more: Any) -> Prepared:
+def prepared(image: np.ndarray, normalization: Any, **more: Any) -> PreparedImage:
     spec = {
         "image_axes": "cyx",
         "input": {"value_range": (0, 1), "normalization": normalization, "order": "n", **more},

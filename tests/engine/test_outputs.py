@@ -33,7 +33,7 @@ class Slotted:
     logits: Tensor
 
 
-class Named(NamedTuple):
+class ImportedName(NamedTuple):
     aux: Tensor
     out: Tensor
 
@@ -61,8 +61,8 @@ MEANT: dict[str, tuple[Any, Any]] = {
     "a field": (lambda x: Answer(other(x), x), "aux"),
     "a dataclass with an empty field": (lambda x: Logits(None, x), None),
     "a dataclass with slots": (Slotted, None),
-    "a named tuple by number": (lambda x: Named(other(x), x), 1),
-    "a named tuple by name": (lambda x: Named(other(x), x), "out"),
+    "a named tuple by number": (lambda x: ImportedName(other(x), x), 1),
+    "a named tuple by name": (lambda x: ImportedName(other(x), x), "out"),
 }
 
 

@@ -11,13 +11,15 @@ import torch
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.axes import guess_image_axes
-from napari_neuroscope.engine.images.preprocessing import Prepared, prepare
+from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
-def prepared(image: Any, channels: int = 3, axes: str | None = None, **of_input: Any) -> Prepared:
+def prepared(
+    image: Any, channels: int = 3, axes: str | None = None, **of_input: Any
+) -> PreparedImage:
     return prepare(image, ns.ModelSpec.parse({"image_axes": axes, "input": of_input}), channels)
 
 

@@ -12,13 +12,13 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.images.preprocessing import Prepared, prepare
+from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
 from networks import as_network, pointwise
 
 _POLICIES = ["stretch", "fit", "crop", "pad"]
 
 
-def prepared(image: np.ndarray, size: Any, resize: str, axes: str = "bcyx") -> Prepared:
+def prepared(image: np.ndarray, size: Any, resize: str, axes: str = "bcyx") -> PreparedImage:
     spec = ns.ModelSpec.parse({"input": {"axes": axes, "size": size, "resize": resize}})
     return prepare(image, spec, 1)
 

@@ -16,7 +16,7 @@ from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record_json import record_of
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results import ome_zarr
-from napari_neuroscope.engine.results.layout import Folded, Layout
+from napari_neuroscope.engine.results.layout import Layout, RearrangedArray
 from napari_neuroscope.engine.results.ome_zarr import Store
 from napari_neuroscope.engine.results.save import read_result, save
 from results import CLASSES, explanation_of, of_stack, with_regions
@@ -178,7 +178,7 @@ def test_an_array_is_folded_and_unfolded(axes: tuple[str, ...], rng: np.random.G
     assert stored.shape == layout.file_shape
     assert len(stored.shape) <= 5
     np.testing.assert_array_equal(layout.restored(stored), values)
-    view = Folded(stored, layout)
+    view = RearrangedArray(stored, layout)
     np.testing.assert_array_equal(np.asarray(view), values)
     for index in [(1,), (slice(0, 2), 1), (..., slice(1, 3)), (-1, ..., 0), ()]:
         np.testing.assert_array_equal(view[index], values[index])

@@ -147,7 +147,7 @@ def test_one_network_is_found_out_once_by_many_threads(rng: np.random.Generator)
 # --- what passes change of themselves -------------------------------------------------------------
 
 
-class Drawing(nn.Module):
+class DrawnRegions(nn.Module):
     """Draws random numbers and counts its passes, also in use."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class Drawing(nn.Module):
 def test_random_numbers_and_buffers_are_as_before_a_pass(rng: np.random.Generator) -> None:
     """Also where two threads draw at once."""
     image = rng.random((16, 16, 3), dtype=np.float32)
-    models = [Drawing(), Drawing()]
+    models = [DrawnRegions(), DrawnRegions()]
     before = [Snapshot(model) for model in models]
     networks = [as_network(model, "segmentation") for model in models]
     for _ in range(ROUNDS):

@@ -96,7 +96,7 @@ def test_lazy_modules_take_their_shapes_from_a_first_pass() -> None:
 # --- squeezed ---
 
 
-class Ending(nn.Module):
+class FinalActivation(nn.Module):
     def __init__(self, classes: int, end: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         torch.manual_seed(0)
@@ -116,8 +116,8 @@ class Ending(nn.Module):
 def test_answers_without_their_batch_of_one(
     classes: int, end: Callable[[Tensor], Tensor], plain: Callable[[Tensor], Tensor] | None
 ) -> None:
-    whole = Ending(classes, plain or (lambda y: y))
-    assert_same(Ending(classes, end), whole, "classification")
+    whole = FinalActivation(classes, plain or (lambda y: y))
+    assert_same(FinalActivation(classes, end), whole, "classification")
 
 
 def test_a_segmenter_that_squeezes() -> None:
@@ -139,7 +139,9 @@ def quantised(*, dynamic: bool) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if dynamic:
-            return quantization.quantize_dynamic(Ending(3, lambda y: y).eval(), {nn.Linear})
+            return quantization.quantize_dynamic(
+                FinalActivation(3, lambda y: y).eval(), {nn.Linear}
+            )
         model = nn.Sequential(
             quantization.QuantStub(), *segmenter(), quantization.DeQuantStub()
         ).eval()

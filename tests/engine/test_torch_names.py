@@ -17,7 +17,7 @@ INPUT = torch.tensor(IMAGE.transpose(2, 0, 1)[None])
 SEGMENTATION = {"task": "segmentation"}
 
 
-class Named(nn.Module):
+class ImportedName(nn.Module):
     """Modules named as the operations beside them."""
 
     def __init__(self) -> None:
@@ -48,14 +48,14 @@ class Gated(nn.Module):
 
 
 def test_modules_keep_their_paths_and_operations_step_aside() -> None:
-    assert list(ns.wrap(Named().eval(), SEGMENTATION).layers) == [
+    assert list(ns.wrap(ImportedName().eval(), SEGMENTATION).layers) == [
         "first", "relu_3", "second", "relu_4", "second:2", "relu", "second:3", "relu_2", "out",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("layer", ["relu", ["relu"], ["relu_2"], ["relu_3"]])
 def test_a_layer_of_a_name_is_the_module_of_that_path(layer: Any) -> None:
-    model = Named().eval()
+    model = ImportedName().eval()
     (name,) = [layer] if isinstance(layer, str) else layer
     held: dict[str, Tensor] = {}
     hooks = [

@@ -314,7 +314,7 @@ def test_arithmetic_of_several_tensors_is_left_as_it_is(
 # --- what can't be told is said ---
 
 
-class Named(nn.Module):
+class ImportedName(nn.Module):
     def __init__(self, function: Relu) -> None:
         super().__init__()
         self.function = function
@@ -335,7 +335,7 @@ class Named(nn.Module):
     ids=["square", "exp", "index", "NumPy", "neighbours"],
 )
 def test_what_is_not_guided_is_named(function: Relu, said: str, rng: np.random.Generator) -> None:
-    network = as_network(settled(Straight(lambda: [nn.ReLU(), Named(function), nn.ReLU()])))
+    network = as_network(settled(Straight(lambda: [nn.ReLU(), ImportedName(function), nn.ReLU()])))
     with pytest.warns(ns.NeuroscopeWarning, match=said):
         found = ns.explain(network, image_of(rng), "guided_backprop", 1)
     assert len(found.provenance["notes"]) == 1

@@ -14,7 +14,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_neuroscope.engine.images.preprocessing import Prepared
+    from napari_neuroscope.engine.images.preprocessing import PreparedImage
     from napari_neuroscope.engine.networks.network import Network, Prediction
 
 _MOST_CLASSES = 5
@@ -105,7 +105,7 @@ def _answers(network: Network, answer: Prediction) -> list[str]:
     return [f"{names[n]}: {shares[n]:.1%} {words}" for n in order]
 
 
-def _write(prepared: Prepared, out: Path) -> None:
+def _write(prepared: PreparedImage, out: Path) -> None:
     from PIL import Image
 
     from napari_neuroscope.engine.files.atomic_write import write_whole

@@ -65,7 +65,7 @@ def within(progress: Progress, part: int, parts: int, what: str) -> Progress:
     return follow
 
 
-class Stopped(Cancelled):
+class CallbackError(Cancelled):
     """Carries what a progress callback raised past all that handles other errors."""
 
     def __init__(self, reason: Exception) -> None:

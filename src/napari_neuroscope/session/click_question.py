@@ -18,11 +18,11 @@ from napari_neuroscope.engine.passes.target import Score, Target
 from napari_neuroscope.engine.tiles.geometry import by_tiles
 from napari_neuroscope.session.session import Offer, Question
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.image.layer_regions import Painting
+from napari_neuroscope.viewer.image.layer_regions import PaintedRegions
 
 
 @dataclass(frozen=True, eq=False)
-class Clicked:
+class ClickQuestion:
     """A question asked by a click: why the network says what it says there.
 
     Attributes
@@ -41,7 +41,7 @@ class Clicked:
     pixels: Pixels
     pixel: tuple[int, ...]
     score: Score
-    instances: Painting | None = None
+    instances: PaintedRegions | None = None
 
     def answer(
         self, progress: Progress, offer: Offer | None = None
@@ -104,7 +104,7 @@ class AllInstances:
     """
 
     question: Question
-    instances: Painting
+    instances: PaintedRegions
     score: Score
     margin: float
 

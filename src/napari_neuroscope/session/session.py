@@ -24,9 +24,14 @@ from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.tiles.geometry import Window
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.image.layer_regions import Drawing, LayerRegion, Painting, Truth
+from napari_neuroscope.viewer.image.layer_regions import (
+    DrawnRegions,
+    LayerRegion,
+    PaintedRegions,
+    Truth,
+)
 from napari_neuroscope.viewer.image.shown_image import Shown, axes_of_layer
-from napari_neuroscope.viewer.layer_origin import Explained
+from napari_neuroscope.viewer.layer_origin import LayerOrigin
 from napari_neuroscope.viewer.layers.layer_data import LayerData, layer_data
 from napari_neuroscope.viewer.layers.place import Place
 
@@ -90,16 +95,16 @@ class Question:
         """The slot of a map that shows the same otherwise, and gives way to this one's."""
         return (*self.slot, "slices")
 
-    def explained(self, answer: Explanation) -> Explained:
+    def explained(self, answer: Explanation) -> LayerOrigin:
         """Return an answer with what it is of."""
-        return Explained(answer, self.network, self.shown, self.source, self.place())
+        return LayerOrigin(answer, self.network, self.shown, self.source, self.place())
 
     def resolved(self, target: Target) -> Target:
         """Return a target whose region, taken from a layer, is brought to the image's pixels."""
         region = target.region
         if isinstance(region, Truth):
             region = region.mask(int(target.class_ or 0), self.network.class_names)
-        elif isinstance(region, Drawing | Painting):
+        elif isinstance(region, DrawnRegions | PaintedRegions):
             region = region.mask
         return replace(target, region=region)
 

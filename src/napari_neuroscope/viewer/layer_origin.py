@@ -16,7 +16,7 @@ from napari_neuroscope.viewer.layers.place import Place
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class LayerOrigin:
     """An explanation, and what it is of.
 
     Attributes
@@ -39,10 +39,10 @@ class Explained:
 
 
 # Networks and images that nothing else holds are let go.
-_explained: WeakKeyDictionary[Any, tuple[ref[Network], ref[Any], Explained]] = WeakKeyDictionary()
+_explained: WeakKeyDictionary[Any, tuple[ref[Network], ref[Any], LayerOrigin]] = WeakKeyDictionary()
 
 
-def remember(layers: Iterable[Any], explained: Explained) -> None:
+def remember(layers: Iterable[Any], explained: LayerOrigin) -> None:
     """Keep what layers show, for as long as they live."""
     source = _itself(explained.source)
     held = replace(explained, network=None, source=None)  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def remember(layers: Iterable[Any], explained: Explained) -> None:
         _explained[layer] = ref(explained.network, forget), ref(source), held
 
 
-def explained_by(layer: Any) -> Explained | None:
+def explained_by(layer: Any) -> LayerOrigin | None:
     """Return what a layer shows; None where that, its network or its image is not there."""
     layer = _itself(layer)
     network, source, held = _explained.get(layer, (lambda: None, lambda: None, None))

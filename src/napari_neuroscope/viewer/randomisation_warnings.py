@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 MARK = "⚠ "
 
-Asked = tuple[str, str, str, str]
+Request = tuple[str, str, str, str]
 """What was checked: the digests of the network and the image, the method, and its options."""
 Part = tuple[str, str]
 """Which of its maps: the class and the layer."""
 
 
-def asked_of(record: Mapping[str, Any]) -> Asked:
+def asked_of(record: Mapping[str, Any]) -> Request:
     """Return what a provenance's explanation would be checked as."""
     options = json.dumps(record["options"], sort_keys=True, default=str)
     return (record["network"]["digest"], record["image"]["digest"], record["method"], options)
@@ -38,7 +38,7 @@ class Doubts:
     changed = Signal()
 
     def __init__(self) -> None:
-        self._failed: dict[Asked, dict[Part, float]] = {}
+        self._failed: dict[Request, dict[Part, float]] = {}
 
     def take(self, rows: Iterable[Row], layers: Iterable[Any]) -> None:
         """Take the outcome of checks, as far as there is one, and mark the layers it is about."""

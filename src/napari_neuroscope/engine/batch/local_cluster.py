@@ -25,7 +25,7 @@ from tornado.ioloop import IOLoop
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 
-Opened = TypeVar("Opened", Client, SpecCluster)
+Resource = TypeVar("Resource", Client, SpecCluster)
 
 DEATHS = 2
 """How many workers may die with an image, before it is left for the end."""
@@ -147,7 +147,7 @@ def _deaf() -> Iterator[None]:
 
 
 @contextmanager
-def begun(begin: Callable[[], Opened]) -> Iterator[Opened]:
+def begun(begin: Callable[[], Resource]) -> Iterator[Resource]:
     """Open what can't be closed again where its beginning was interrupted."""
     with ExitStack() as stack:
         with _deaf():

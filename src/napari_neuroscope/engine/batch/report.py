@@ -27,7 +27,7 @@ from napari_neuroscope.engine.batch.summary import Summary
 from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.files.atomic_write import write_whole
-from napari_neuroscope.engine.images.pairs import Skipped
+from napari_neuroscope.engine.images.pairs import SkippedFile
 from napari_neuroscope.engine.methods.registry import methods
 
 MOST_ROWS = 10_000
@@ -37,7 +37,7 @@ _NO_FIGURES = ("image", "notes", "problem", "device", "seconds", "file")
 
 
 def write_report(
-    folder: BatchFolder, recipe: Recipe, summary: Summary, skipped: Sequence[Skipped], left: int
+    folder: BatchFolder, recipe: Recipe, summary: Summary, skipped: Sequence[SkippedFile], left: int
 ) -> None:
     """Write the page; its pictures lie beside it, and are loaded as they come into sight.
 
@@ -64,7 +64,7 @@ def write_report(
 
 
 def _page(
-    folder: BatchFolder, recipe: Recipe, summary: Summary, skipped: Sequence[Skipped], left: int
+    folder: BatchFolder, recipe: Recipe, summary: Summary, skipped: Sequence[SkippedFile], left: int
 ) -> Iterator[str]:
     problems, done = [], 0
     for record, row in summary.rows():

@@ -19,7 +19,7 @@ from napari_neuroscope.engine.batch.work import Job, Record, Work, stamp_of
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, nearest_names
 from napari_neuroscope.engine.evaluation.scoring import truth_reader
 from napari_neuroscope.engine.explain.recipe import Recipe
-from napari_neuroscope.engine.images.pairs import Pairs, Skipped, Where, pairs_of
+from napari_neuroscope.engine.images.pairs import Pairs, SkippedFile, Where, pairs_of
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.results.save import SUFFIXES
@@ -83,8 +83,8 @@ class BatchResult:
     total: int
     kept: int
     done: int
-    failed: tuple[Skipped, ...]
-    skipped: tuple[Skipped, ...]
+    failed: tuple[SkippedFile, ...]
+    skipped: tuple[SkippedFile, ...]
 
     @property
     def report(self) -> Path:
@@ -241,7 +241,7 @@ def _without(pairs: Pairs, out: Path) -> Pairs:
     for pair in pairs:
         if _path(pair.image.path).is_relative_to(out):
             reason = f"“{pair.name}” lies in the batch's own folder."
-            skipped.append(Skipped(pair.name, reason))
+            skipped.append(SkippedFile(pair.name, reason))
         else:
             others.append(pair)
     if not others:
@@ -299,7 +299,7 @@ class _Run:
         self._total, self._kept = total, kept
         self._progress = progress
         self._done = 0
-        self._failed: list[Skipped] = []
+        self._failed: list[SkippedFile] = []
 
     def tell(self, kind: Literal["started", "image", "finished", "stopped"], **more: Any) -> None:
         if self._progress is not None:
@@ -312,7 +312,7 @@ class _Run:
         for record in records:
             self._folder.journal.add(self._joined(record))
             if record.problem:
-                self._failed.append(Skipped(record.path, record.problem))
+                self._failed.append(SkippedFile(record.path, record.problem))
             else:
                 self._done += 1
             written = tuple(str(self._folder.path / place) for place in record.outputs)

@@ -13,7 +13,7 @@ import torch
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, nearest_names, no_progress
 from napari_neuroscope.engine.evaluation.faithfulness import Curve, Way, curve
 from napari_neuroscope.engine.evaluation.localisation import energy_in_mask, pointing_game
-from napari_neuroscope.engine.evaluation.measured import Measured, measured_maps
+from napari_neuroscope.engine.evaluation.measured import ClassMap, measured_maps
 from napari_neuroscope.engine.evaluation.robustness import infidelity, max_sensitivity
 from napari_neuroscope.engine.evaluation.sanity import Sanity, sanity_check
 from napari_neuroscope.engine.explanation.explanation import Explanation
@@ -87,7 +87,7 @@ class Row:
         Its maps and figures with random weights, where that was asked for.
     """
 
-    measured: Measured
+    measured: ClassMap
     figures: dict[str, float] = field(default_factory=dict)
     curves: dict[Way, Curve] = field(default_factory=dict)
     sanity: Sanity | None = None
@@ -244,7 +244,7 @@ def evaluate(
     return Evaluation(tuple(metrics), tuple(rows), tuple(notes))
 
 
-_OF_TRUTH: dict[str, Callable[[Measured, Any], float]] = {
+_OF_TRUTH: dict[str, Callable[[ClassMap, Any], float]] = {
     "pointing_game": pointing_game,
     "energy_in_mask": energy_in_mask,
 }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import Progress, no_progress
-from napari_neuroscope.engine.evaluation.measured import Measured
+from napari_neuroscope.engine.evaluation.measured import ClassMap
 from napari_neuroscope.engine.passes.baselines import baseline_of
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.passes.variants import Passes
@@ -64,7 +64,7 @@ def order_of(values: Tensor) -> Tensor:
     return torch.argsort(known, descending=True, stable=True)
 
 
-def rank_of(trace: Trace, measured: Measured) -> Tensor:
+def rank_of(trace: Trace, measured: ClassMap) -> Tensor:
     """Return the place of each position of the network's input in a map's order, (*space)."""
     x = trace.input
     order = order_of(measured.on_input(trace).to(x.device))
@@ -101,7 +101,7 @@ def images_along(
 
 def curve(
     trace: Trace,
-    measured: Measured,
+    measured: ClassMap,
     way: Way,
     *,
     steps: int = 50,
@@ -151,7 +151,7 @@ def curve(
 
 
 def pictures_along(
-    trace: Trace, measured: Measured, way: Way, changed: np.ndarray, *, baseline: Any = "blur"
+    trace: Trace, measured: ClassMap, way: Way, changed: np.ndarray, *, baseline: Any = "blur"
 ) -> Iterator[Tensor]:
     """Yield what the network sees along a curve, each (channel, *space) of about 0..1.
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.evaluation.measured import Measured
+from napari_neuroscope.engine.evaluation.measured import ClassMap
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.images.grid import resample_nearest
 
 
-def _inside(measured: Measured, ground_truth: Any) -> np.ndarray:
+def _inside(measured: ClassMap, ground_truth: Any) -> np.ndarray:
     """Return where the map's class truly is, bool on the image.
 
     Raises
@@ -36,7 +36,7 @@ def _inside(measured: Measured, ground_truth: Any) -> np.ndarray:
     return inside
 
 
-def pointing_game(measured: Measured, ground_truth: Any) -> float:
+def pointing_game(measured: ClassMap, ground_truth: Any) -> float:
     """Return whether the map's maximum lies where the class truly is: 1.0 or 0.0.
 
     Zhang et al., ECCV 2016, without its tolerance. Of several equal maxima, the share that lies
@@ -56,7 +56,7 @@ def pointing_game(measured: Measured, ground_truth: Any) -> float:
     return float(inside[values == most].mean())
 
 
-def energy_in_mask(measured: Measured, ground_truth: Any) -> float:
+def energy_in_mask(measured: ClassMap, ground_truth: Any) -> float:
     """Return the share of the map's positive values that lies where the class truly is, 0 to 1.
 
     Wang et al., CVPR workshops 2020. NaN where no value is above zero.
@@ -88,7 +88,7 @@ def energy_inside(explanation: Explanation, values: np.ndarray, inside: np.ndarr
     return float(positive[inside].sum() / whole) if whole > 0 else float("nan")
 
 
-def _fine(measured: Measured) -> np.ndarray:
+def _fine(measured: ClassMap) -> np.ndarray:
     """Return the map at the image's own pixels, each with the value of the cell it lies in."""
     explanation = measured.explanation
     return resample_nearest(measured.values, explanation.grid, explanation.image, outside=np.nan)

@@ -18,7 +18,7 @@ from napari_neuroscope.engine.passes.trace import Trace
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class ClassMap:
     """One map of an explanation: of one class and one layer.
 
     Attributes
@@ -48,7 +48,7 @@ class Measured:
         return resample(torch.from_numpy(self.values), self.explanation.grid, trace.prepared.grid)
 
 
-def measured_maps(explanation: Explanation, trace: Trace) -> Iterator[Measured]:
+def measured_maps(explanation: Explanation, trace: Trace) -> Iterator[ClassMap]:
     """Yield each map of an explanation.
 
     Raises
@@ -92,4 +92,4 @@ def measured_maps(explanation: Explanation, trace: Trace) -> Iterator[Measured]:
         labels = {axis: explanation.labels[axis][step] for axis, step in place.items()}
         if "class" not in labels and (fixed := explanation.labels.get("target")):
             labels = {"class": fixed[0], **labels}
-        yield Measured(explanation, labels, explanation.values[at], targets[place.get("class", 0)])
+        yield ClassMap(explanation, labels, explanation.values[at], targets[place.get("class", 0)])

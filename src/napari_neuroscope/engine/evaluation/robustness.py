@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, within
-from napari_neuroscope.engine.evaluation.measured import Measured
+from napari_neuroscope.engine.evaluation.measured import ClassMap
 from napari_neuroscope.engine.explain.whole import maps_of
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
@@ -26,7 +26,7 @@ from napari_neuroscope.engine.passes.variants import Passes
 def max_sensitivity(
     network: Network,
     trace: Trace,
-    measured: Measured,
+    measured: ClassMap,
     *,
     samples: int = 10,
     radius: float = 0.02,
@@ -79,7 +79,7 @@ def max_sensitivity(
 
 def infidelity(
     trace: Trace,
-    measured: Measured,
+    measured: ClassMap,
     *,
     samples: int = 200,
     side: float = 0.2,

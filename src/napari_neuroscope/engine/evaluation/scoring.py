@@ -15,7 +15,7 @@ from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.metrics import METRICS, Metric, metrics_of, true_rank
 from napari_neuroscope.engine.files.atomic_write import write_csv
 from napari_neuroscope.engine.images.ground_truth import TruthKind, TruthReader
-from napari_neuroscope.engine.images.pairs import Pair, Pairs, Skipped, Source
+from napari_neuroscope.engine.images.pairs import Pair, Pairs, SkippedFile, Source
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.networks.network import Network
@@ -72,7 +72,7 @@ class Scores:
     task: str
     names: tuple[str, ...]
     results: list[ImageScore] = field(default_factory=list)
-    failed: list[Skipped] = field(default_factory=list)
+    failed: list[SkippedFile] = field(default_factory=list)
 
     @property
     def total(self) -> Confusion:
@@ -224,7 +224,7 @@ def score_images(
     """
     found = list(pairs)
     total, kept = len(found), 0
-    failed: list[Skipped] = []
+    failed: list[SkippedFile] = []
     results: list[ImageScore] = []
     for number, pair in enumerate(found):
         progress(number, total, shortened(pair.name))
@@ -254,7 +254,7 @@ def score_images(
                 if each is not None:
                     each(result)
         except NeuroscopeError as error:
-            failed.append(Skipped(pair.name, str(error)))
+            failed.append(SkippedFile(pair.name, str(error)))
     progress(total, total, "")
     return Scores(network.spec.task, tuple(network.class_names), results, failed)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress, Stopped, no_progress
+from napari_neuroscope.engine.errors import CallbackError, NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.explain.whole import choose_layers, passing_errors
 from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.images.axes import in_read_order
@@ -135,7 +135,7 @@ def explain_instances(
                     options,
                 )
             )
-        except Stopped as stop:
+        except CallbackError as stop:
             raise stop.reason from None
 
 

@@ -21,7 +21,7 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.explain.tiled import explain_tiled
 from napari_neuroscope.engine.explain.whole import explain
-from napari_neuroscope.engine.explanation.explanation import Asked, Explanation
+from napari_neuroscope.engine.explanation.explanation import Explanation, Request
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.stack import Planes, Stack
 from napari_neuroscope.engine.methods.registry import methods
@@ -330,7 +330,7 @@ class _Found:
             (*(float(steps.start) for steps in self.chosen), *grid.offset),
         )
 
-    def _asked(self, first: Explanation, ground_truth: Any) -> Asked | None:
+    def _asked(self, first: Explanation, ground_truth: Any) -> Request | None:
         if first.asked is None:
             return None
         given = self.target if isinstance(self.target, list | tuple) else [self.target]

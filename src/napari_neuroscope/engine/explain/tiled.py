@@ -14,18 +14,18 @@ import numpy as np
 import torch
 
 from napari_neuroscope.engine.errors import (
+    CallbackError,
     NeuroscopeError,
     NeuroscopeWarning,
     NotByTilesError,
     OutOfMemoryError,
     Progress,
-    Stopped,
     no_progress,
 )
 from napari_neuroscope.engine.explain.tiled_cams import Visit, WeightedMaps
 from napari_neuroscope.engine.explain.tiled_weights import WEIGHINGS
 from napari_neuroscope.engine.explain.whole import (
-    Stacked,
+    StackedMaps,
     as_asked,
     choose_layers,
     classes_as_option,
@@ -35,7 +35,7 @@ from napari_neuroscope.engine.explain.whole import (
     provenance,
     stacked,
 )
-from napari_neuroscope.engine.explanation.explanation import Asked, Explanation
+from napari_neuroscope.engine.explanation.explanation import Explanation, Request
 from napari_neuroscope.engine.explanation.map_notes import (
     likely_reason,
     not_finite_notes,
@@ -174,7 +174,7 @@ def explain_tiled(
             )  # fmt: skip
             with job.network.undisturbed():
                 return job.run()
-        except Stopped as stop:
+        except CallbackError as stop:
             raise stop.reason from None
 
 
@@ -264,7 +264,7 @@ class _Job:
         self.window = None if window is None else self._window(window, targets)
         self.weighing = WEIGHINGS.get(chosen.name) if how.weights == "global" else None
         self.notes: list[str] = []
-        self.made: Stacked | None = None
+        self.made: StackedMaps | None = None
         self.map_notes: list[str] = []
         self.layer_shapes: list[list[int]] = []
         self.output_shape: tuple[int, ...] = ()
@@ -656,7 +656,7 @@ class _Job:
             return halo
         return "receptive field" if self.how.overlap is None else self.how.overlap
 
-    def _asked(self) -> Asked:
+    def _asked(self) -> Request:
         found = as_asked(
             self.given, self._found(), self.layers, self.options, self.ground_truth,
             one_layer=self.one_layer,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.explain.tiled_weights import Stage, Weighing
+from napari_neuroscope.engine.explain.tiled_weights import ChannelWeighting, Stage
 from napari_neuroscope.engine.images.grid import resample
 from napari_neuroscope.engine.methods.cams import weighted
 from napari_neuroscope.engine.methods.gradients import guided, input_map
@@ -44,7 +44,7 @@ class WeightedMaps:
         self,
         chosen: Method,
         options: Mapping[str, Any],
-        weighing: Weighing,
+        weighing: ChannelWeighting,
         layers: Sequence[str],
         geometry: Geometry,
         shape: Sequence[int],

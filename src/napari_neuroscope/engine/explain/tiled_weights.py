@@ -27,7 +27,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Weighing:
+class ChannelWeighting:
     """How a method weighs channels.
 
     Attributes
@@ -88,15 +88,15 @@ def _first_direction(sums: Sequence[Tensor], count: int) -> Tensor:
     return -direction if direction @ whole < 0 else direction
 
 
-_BY_GRADIENT = Weighing((Stage(True, _gradient),), lambda sums, count: sums[0] / count)
+_BY_GRADIENT = ChannelWeighting((Stage(True, _gradient),), lambda sums, count: sums[0] / count)
 
 WEIGHINGS = {
     "grad_cam": _BY_GRADIENT,
     "guided_grad_cam": _BY_GRADIENT,
-    "x_grad_cam": Weighing((Stage(True, _share),), _weights_of_shares),
-    "grad_cam_plus_plus": Weighing(
+    "x_grad_cam": ChannelWeighting((Stage(True, _share),), _weights_of_shares),
+    "grad_cam_plus_plus": ChannelWeighting(
         (Stage(False, _activation), Stage(True, _positive)), lambda sums, count: sums[1], False
     ),
-    "eigen_cam": Weighing((Stage(False, _products),), _first_direction),
+    "eigen_cam": ChannelWeighting((Stage(False, _products),), _first_direction),
 }
 """By the names of the methods; their maps are Σ_k w_k A_k."""

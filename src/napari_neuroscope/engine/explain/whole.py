@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import (
+    CallbackError,
     Cancelled,
     NeuroscopeError,
     NotByTilesError,
     Progress,
-    Stopped,
     no_progress,
 )
-from napari_neuroscope.engine.explanation.explanation import Asked, Explanation
+from napari_neuroscope.engine.explanation.explanation import Explanation, Request
 from napari_neuroscope.engine.explanation.map_notes import (
     are_zero,
     count_not_finite,
@@ -134,7 +134,7 @@ def explain(
             except OtherLayersError:
                 # The layers are now those of this image, and what is asked of them may be others.
                 return ask()
-        except Stopped as stop:
+        except CallbackError as stop:
             raise stop.reason from None
 
 
@@ -147,7 +147,7 @@ def passing_errors(progress: Progress) -> Progress:
         except Cancelled:
             raise
         except Exception as error:
-            raise Stopped(error) from error
+            raise CallbackError(error) from error
 
     return passing
 
@@ -236,11 +236,11 @@ def as_asked(
     ground_truth: Any,
     *,
     one_layer: bool,
-) -> Asked:
+) -> Request:
     """Return what was asked for, so that it can be asked again."""
     several = isinstance(given, list | tuple)
     wanted = given if several else [given]
-    return Asked(
+    return Request(
         tuple(
             replace(Target.of(target), class_=found.index)
             for target, found in zip(wanted, targets, strict=True)
@@ -433,7 +433,7 @@ def _common_grid(grids: list[Grid], prepared: Grid) -> Grid:
 
 
 @dataclass(frozen=True)
-class Stacked:
+class StackedMaps:
     """The maps of targets and layers as one.
 
     Attributes
@@ -476,7 +476,7 @@ def stacked(
     *,
     class_axis: bool,
     layer_axis: bool,
-) -> Stacked:
+) -> StackedMaps:
     """Stack the map of each target and layer, on the finest of their grids.
 
     Raises
@@ -516,7 +516,7 @@ def stacked(
         if first.signed is None
         else any(m.signed for row in maps for m in row)
     )
-    return Stacked(
+    return StackedMaps(
         values,
         axes,
         {axis: names for axis, names in labels.items() if names},
@@ -537,7 +537,7 @@ def _assemble(
     maps: list[list[Map]],
     options: dict[str, Any],
     image: np.ndarray,
-    asked: Asked,
+    asked: Request,
     *,
     class_axis: bool,
     layer_axis: bool,

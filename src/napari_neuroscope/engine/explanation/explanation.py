@@ -18,7 +18,7 @@ _SPACE = frozenset("zyx")
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Request:
     """What an explanation was asked for with, so that it can be asked again.
 
     Attributes
@@ -98,7 +98,7 @@ class Explanation:
     companions: Mapping[str, np.ndarray] = field(default_factory=dict)
     ordered: frozenset[str] = frozenset()
     classes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
-    asked: Asked | None = None
+    asked: Request | None = None
 
     @property
     def method(self) -> str:

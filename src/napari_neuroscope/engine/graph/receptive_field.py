@@ -41,7 +41,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Resampled:
+class ResampledReach:
     """Another size: each unit reaches those that it is interpolated of.
 
     ``"area"`` is the mean or maximum of the units that it covers (adaptive pooling).
@@ -51,7 +51,7 @@ class Resampled:
     align_corners: bool = False
 
 
-Reach = Window | Resampled | Literal["pointwise", "everywhere"] | None
+Reach = Window | ResampledReach | Literal["pointwise", "everywhere"] | None
 """What a unit sees of the layer before it; None where that is not known."""
 
 # A range of units along each axis, both ends included; None: all of them.
@@ -167,7 +167,7 @@ def box_on(
         return box(graph, layer, unit)
     for name in _before(graph, layer):
         reach = graph[name].reach
-        if isinstance(reach, Resampled) or (isinstance(reach, Window) and reach.transposed):
+        if isinstance(reach, ResampledReach) or (isinstance(reach, Window) and reach.transposed):
             raise NeuroscopeError(
                 f"The layers were found with an image of another size, and “{name}” resamples: open "
                 f"the network anew and look at this image first to see what its units see."
@@ -221,7 +221,7 @@ def strides(graph: LayerGraph, placed: Collection[str] = ()) -> dict[str, tuple[
             or (layer.altered and layer.outputs and placed.isdisjoint(layer.outputs))
         ):
             raise _not_by_parts(name, layer.operation, "takes positions in a way that is not known")
-        if isinstance(reach, Resampled) and (reach.align_corners or reach.mode == "area"):
+        if isinstance(reach, ResampledReach) and (reach.align_corners or reach.mode == "area"):
             raise _not_by_parts(name, layer.operation, "fits its output to the size of the whole")
         paces = set()
         for source, shape in sources(graph, name):
@@ -416,7 +416,7 @@ def _reached(
 def _along(reach: Reach, field: _Range, axis: int, n: int, m: int, *, bounded: bool) -> _Range:
     """Return the units reached along an axis of `n`, by those of a layer with `m`."""
     first, last = field
-    if isinstance(reach, Resampled):
+    if isinstance(reach, ResampledReach):
         return _resampled(reach, field, n, m)
     if not isinstance(reach, Window):
         return field
@@ -450,7 +450,7 @@ def _along(reach: Reach, field: _Range, axis: int, n: int, m: int, *, bounded: b
     return Fraction(min(lows)), Fraction(max(highs))
 
 
-def _resampled(reach: Resampled, field: _Range, n: int, m: int) -> _Range:
+def _resampled(reach: ResampledReach, field: _Range, n: int, m: int) -> _Range:
     first, last = field
     ratio = Fraction(n, m)
     if reach.mode == "nearest":
@@ -500,7 +500,7 @@ def _step(reach: Reach, axis: int, n: int, m: int, step: Fraction) -> Fraction |
     if isinstance(reach, Window):
         stride = reach.stride[axis]
         return step / stride if reach.transposed else step * stride
-    if isinstance(reach, Resampled):
+    if isinstance(reach, ResampledReach):
         return step * Fraction(n, m)
     return step
 

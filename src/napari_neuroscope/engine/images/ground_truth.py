@@ -12,7 +12,7 @@ import numpy as np
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, nearest_names
 from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.images.grid import Grid, resample_nearest
-from napari_neuroscope.engine.images.source import Paletted
+from napari_neuroscope.engine.images.source import PaletteImage
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class TruthReader:
         shape = tuple(shape)
         if isinstance(truth, Mapping | list | tuple):
             return self._resized(*self._of_masks(truth, shape), shape)
-        values = truth if isinstance(truth, Paletted) else as_truth(truth)
+        values = truth if isinstance(truth, PaletteImage) else as_truth(truth)
         labels, kind, notes = self._of_one(values, len(shape))
         return self._resized(labels, kind, notes, shape)
 
@@ -129,7 +129,7 @@ class TruthReader:
 
         An image of two nuclei has the numbers of two classes; its neighbours tell them apart.
         """
-        if self.kind != "auto" or isinstance(truth, Paletted | Mapping | list | tuple):
+        if self.kind != "auto" or isinstance(truth, PaletteImage | Mapping | list | tuple):
             return self
         truth = as_truth(truth)
         coloured = truth.ndim > len(self.spec.input.space) and truth.shape[-1] in (3, 4)
@@ -152,9 +152,9 @@ class TruthReader:
         return "instances" if mask or many else "classes"
 
     def _of_one(
-        self, truth: np.ndarray | Paletted, space: int
+        self, truth: np.ndarray | PaletteImage, space: int
     ) -> tuple[np.ndarray, TruthKind, list[str]]:
-        if isinstance(truth, Paletted):
+        if isinstance(truth, PaletteImage):
             return self._of_palette(truth, space)
         if truth.ndim == space + 1 and truth.shape[-1] in (1, 2):
             truth = truth[..., 0]  # gray, with alpha or without
@@ -172,7 +172,9 @@ class TruthReader:
             )
         return self._of_numbers(truth)
 
-    def _of_palette(self, truth: Paletted, space: int) -> tuple[np.ndarray, TruthKind, list[str]]:
+    def _of_palette(
+        self, truth: PaletteImage, space: int
+    ) -> tuple[np.ndarray, TruthKind, list[str]]:
         if self.kind == "colours":
             return self._of_one(truth.colours, space)
         if self.kind == "auto":
@@ -387,7 +389,7 @@ def class_labels(
     ----------
     truth
         Numbers (*space) of classes or instances, or a mask, or colours (*space, 3 or 4): an array
-        or a `Paletted` file. Or masks of one class each: a mapping of classes to masks, or a list
+        or a `PaletteImage` file. Or masks of one class each: a mapping of classes to masks, or a list
         in the order of the classes, with background or without; where masks overlap, the later
         one counts.
     network
@@ -458,7 +460,7 @@ def as_truth(truth: Any) -> np.ndarray:
 
 
 def _as_mask(mask: Any, space: int) -> np.ndarray:
-    values = as_truth(mask.indices if isinstance(mask, Paletted) else mask)
+    values = as_truth(mask.indices if isinstance(mask, PaletteImage) else mask)
     if values.ndim == space + 1 and values.shape[-1] in (1, 2, 3, 4):
         # An alpha channel is no part of the mask.
         values = np.asarray(values[..., : values.shape[-1] - (values.shape[-1] in (2, 4))].any(-1))

@@ -23,7 +23,7 @@ from napari_neuroscope.engine.images.source import SUFFIXES, Source, name_of, re
 if TYPE_CHECKING:
     from napari_neuroscope.engine.networks.network import Network
 
-__all__ = ["Pair", "Pairs", "Skipped", "Source", "pairs_of", "read_image"]
+__all__ = ["Pair", "Pairs", "SkippedFile", "Source", "pairs_of", "read_image"]
 
 TRUTH_ENDINGS = (
     "gt", "truth", "mask", "masks", "label", "labels", "l", "seg", "segmentation", "annotation",
@@ -41,7 +41,7 @@ Where = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedFile:
     """Something that was left out, and why, as a sentence."""
 
     name: str
@@ -117,7 +117,7 @@ class Pairs(Sequence[Pair]):
     """
 
     found: tuple[Pair, ...]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
 
     def __len__(self) -> int:
         return len(self.found)
@@ -166,7 +166,7 @@ def pairs_of(
     NeuroscopeError
         Where a file or folder does not exist, or no image is found.
     """
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     paths = _image_files(images, skipped, within=None if folder_names else ())
     truth_paths: list[Path] = []
     table = None
@@ -207,7 +207,7 @@ def _in_words(where: Where) -> str:
 
 
 def _image_files(
-    where: Where, skipped: list[Skipped], *, within: Sequence[str] | None, what: str = "image"
+    where: Where, skipped: list[SkippedFile], *, within: Sequence[str] | None, what: str = "image"
 ) -> list[Path]:
     """Return the image files of files, folders and patterns, in natural order.
 
@@ -238,11 +238,11 @@ def _image_files(
             try:
                 kept += images_of(path)
             except NeuroscopeError as error:
-                skipped.append(Skipped(path.name, str(error)))
+                skipped.append(SkippedFile(path.name, str(error)))
         elif path.suffix.lower() not in SUFFIXES:
-            skipped.append(Skipped(path.name, f"“{path.name}” is no image that can be read."))
+            skipped.append(SkippedFile(path.name, f"“{path.name}” is no image that can be read."))
         elif path.stat().st_size == 0:
-            skipped.append(Skipped(path.name, f"“{path.name}” is empty."))
+            skipped.append(SkippedFile(path.name, f"“{path.name}” is empty."))
         else:
             kept.append(path)
     return kept
@@ -309,7 +309,10 @@ def _without_truths(paths: list[Path], truths: set[Path]) -> list[Path]:
 
 
 def _matched(
-    paths: Sequence[Path], truths: Sequence[Path], classes: Sequence[str], skipped: list[Skipped]
+    paths: Sequence[Path],
+    truths: Sequence[Path],
+    classes: Sequence[str],
+    skipped: list[SkippedFile],
 ) -> dict[Path, Truth]:
     whole: dict[str, list[Path]] = defaultdict(list)
     masks: dict[str, list[Path]] = defaultdict(list)
@@ -336,7 +339,9 @@ def _matched(
         if len(near) > 1:
             names = " and ".join(f"“{truth.name}”" for truth in near[:3])
             skipped.append(
-                Skipped(path.name, f"“{path.name}” has several ground truths: {names}; keep one.")
+                SkippedFile(
+                    path.name, f"“{path.name}” has several ground truths: {names}; keep one."
+                )
             )
             continue
         if near:
@@ -348,7 +353,7 @@ def _matched(
             chosen[path] = None
     for truth in truths:
         if truth not in used:
-            skipped.append(Skipped(truth.name, f"No image goes with “{truth.name}”."))
+            skipped.append(SkippedFile(truth.name, f"No image goes with “{truth.name}”."))
     return chosen
 
 
@@ -362,7 +367,7 @@ def _class_of_mask(path: Path, classes: Sequence[str]) -> str | None:
 # --- tables of classes ----------------------------------------------------------------------------
 
 
-def _table(paths: Sequence[Path], skipped: list[Skipped]) -> dict[str, str]:
+def _table(paths: Sequence[Path], skipped: list[SkippedFile]) -> dict[str, str]:
     """Return the class of each name in tables of two columns, or with a header that tells them."""
     found: dict[str, str] = {}
     for path in paths:
@@ -376,7 +381,9 @@ def _table(paths: Sequence[Path], skipped: list[Skipped]) -> dict[str, str]:
             name_at, class_at = 0, 1
         for number, row in enumerate(rows, 1):
             if len(row) <= max(name_at, class_at):
-                skipped.append(Skipped(path.name, f"Row {number} of “{path.name}” has no class."))
+                skipped.append(
+                    SkippedFile(path.name, f"Row {number} of “{path.name}” has no class.")
+                )
                 continue
             name, which = (with_formula(row[at].strip()) for at in (name_at, class_at))
             if found.setdefault(name, which) != which:
@@ -401,7 +408,7 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _classes_of(
-    paths: Sequence[Path], names: Sequence[str], table: dict[str, str], skipped: list[Skipped]
+    paths: Sequence[Path], names: Sequence[str], table: dict[str, str], skipped: list[SkippedFile]
 ) -> dict[Path, Truth]:
     chosen: dict[Path, Truth] = {}
     used: set[str] = set()
@@ -416,5 +423,5 @@ def _classes_of(
             used.add(key)
     for key in table:
         if key not in used:
-            skipped.append(Skipped(key, f"There is no image “{shortened(key)}”."))
+            skipped.append(SkippedFile(key, f"There is no image “{shortened(key)}”."))
     return chosen

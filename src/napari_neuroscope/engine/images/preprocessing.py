@@ -26,7 +26,7 @@ _WORDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImage:
     """An image as a network takes it.
 
     Attributes
@@ -65,7 +65,7 @@ class Prepared:
         return (value * self.gain + self.shift).reshape(shape).expand_as(self.input).clone()
 
 
-def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
+def prepare(image: Any, spec: ModelSpec, channels: int) -> PreparedImage:
     """Bring an image to the input of a network.
 
     Parameters
@@ -97,7 +97,7 @@ def prepare(image: Any, spec: ModelSpec, channels: int) -> Prepared:
     if spec.input.resize in ("pad", "tile", "fit"):
         tensor, start = _pad(tensor, values.shape[1:], spec.input, shift)
         grid = grid.window(start, tensor.shape[1:])
-    return Prepared(
+    return PreparedImage(
         tensor.contiguous(), Grid.of_image(values.shape[1:]), grid, gain, shift, order, tuple(notes)
     )
 

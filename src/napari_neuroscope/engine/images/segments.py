@@ -318,7 +318,7 @@ candidates_of_images = CandidateCache(_KEPT_BYTES)
 """They depend on the image alone, and serve every network, class and attribution."""
 
 
-class Painted(NamedTuple):
+class RegionChoice(NamedTuple):
     """What the greedy choice makes of an attribution.
 
     Attributes
@@ -333,7 +333,7 @@ class Painted(NamedTuple):
     order: Tensor
 
 
-def paint(attribution: Tensor, candidates: Candidates, min_new_area: int = 50) -> Painted:
+def paint(attribution: Tensor, candidates: Candidates, min_new_area: int = 50) -> RegionChoice:
     """Choose segments greedily by their mean attribution, and paint it on them.
 
     The segment whose part that is not yet painted has the largest mean comes next, the first of
@@ -387,6 +387,6 @@ def paint(attribution: Tensor, candidates: Candidates, min_new_area: int = 50) -
     if left.any():
         means[left], order[left] = sums[left].sum() / sizes[left].sum(), regions + 1
     values = np.ldexp(means, bits).astype(np.float32)
-    return Painted(
+    return RegionChoice(
         torch.from_numpy(values[candidates.atoms]), torch.from_numpy(order[candidates.atoms])
     )

@@ -35,7 +35,7 @@ _WITH_PALETTE = (".png", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, eq=False)
-class Paletted:
+class PaletteImage:
     """A ground truth whose file numbers its colours.
 
     Attributes
@@ -79,7 +79,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise unreadable(path, error) from error
 
 
-def read_truth(path: str | Path) -> np.ndarray | Paletted:
+def read_truth(path: str | Path) -> np.ndarray | PaletteImage:
     """Read a ground truth file as `read_image` does, but keep the numbers of a palette's colours.
 
     Raises
@@ -100,7 +100,7 @@ def read_truth(path: str | Path) -> np.ndarray | Paletted:
         raise
     except Exception as error:
         raise unreadable(path, error) from error
-    return read_image(path) if paletted is None else Paletted(*paletted)
+    return read_image(path) if paletted is None else PaletteImage(*paletted)
 
 
 def _decoded(path: Path) -> Any:
@@ -294,14 +294,14 @@ class Source:
         with open_image(self.path) as image:
             return self._plane_of(image)
 
-    def read_truth(self) -> np.ndarray | Paletted:
+    def read_truth(self) -> np.ndarray | PaletteImage:
         """Return the ground truth, or its plane; see `read_truth`."""
         if self.path is None:
             return self._plane_of(self.data)
         if is_lazy(self.path) and (self.plane or self.path.suffix.lower() not in _WITH_PALETTE):
             return self.read()
         found = read_truth(self.path)
-        return found if isinstance(found, Paletted) else self._plane_of(found)
+        return found if isinstance(found, PaletteImage) else self._plane_of(found)
 
     def _plane_of(self, data: Any) -> np.ndarray:
         try:

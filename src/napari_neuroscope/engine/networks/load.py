@@ -22,7 +22,7 @@ from napari_neuroscope.engine.frameworks.base import frameworks, kind_of
 from napari_neuroscope.engine.networks.bioimageio.description import read
 from napari_neuroscope.engine.networks.bioimageio.package import Package
 from napari_neuroscope.engine.networks.bioimageio.package_spec import spec_of
-from napari_neuroscope.engine.networks.bioimageio.published import Published
+from napari_neuroscope.engine.networks.bioimageio.published import PublishedTest
 from napari_neuroscope.engine.networks.bioimageio.weights import open_weights
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.plain_text import visible
@@ -212,7 +212,7 @@ def _of_package(
         notes.append(f"it was opened by {opened.format}, not by {' or '.join(opened.passed_over)}")
     # They hold words of the package.
     notes = [visible(note, _LONGEST_NOTE) for note in notes]
-    network.published = Published(
+    network.published = PublishedTest(
         package.path, description, opened.format, tuple(notes), opened.untrusted
     )
     if notes:

@@ -38,7 +38,7 @@ from napari_neuroscope.engine.frameworks.output_choice import OutputChoice
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.grid import Grid, resample
-from napari_neuroscope.engine.images.preprocessing import Prepared, as_array, prepare
+from napari_neuroscope.engine.images.preprocessing import PreparedImage, as_array, prepare
 from napari_neuroscope.engine.passes.measured_end import (
     CONTRADICTED,
     MEASURED,
@@ -57,7 +57,7 @@ from napari_neuroscope.engine.tiles.geometry import by_tiles
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.methods.registry import Method
-    from napari_neuroscope.engine.networks.bioimageio.published import Published
+    from napari_neuroscope.engine.networks.bioimageio.published import PublishedTest
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ class Network:
         self.path: Path | None = None
         self.classes_from: Path | None = None
         self.origin: dict[str, Any] = {}
-        self.published: Published | None = None
+        self.published: PublishedTest | None = None
         self.traces = TraceCache(cache_bytes)
         self._finder = OutputFinder(self._adapter)
         self._layers: LayerGraph | None = None
@@ -578,7 +578,7 @@ class Network:
         """Return about how much memory a pass forward holds, with what its way back needs."""
         return int((1 + self._held_growth) * x.numel() * self._adapter.dtype.itemsize)
 
-    def prepare(self, image: Any) -> Prepared:
+    def prepare(self, image: Any) -> PreparedImage:
         """Bring an image to the network's input."""
         self.find_value_range()
         prepared = prepare(image, self.spec, self.channels)
@@ -586,7 +586,7 @@ class Network:
             prepared = replace(prepared, notes=(*prepared.notes, BYTES))
         return prepared
 
-    def answer(self, prepared: Prepared) -> Tensor:
+    def answer(self, prepared: PreparedImage) -> Tensor:
         """Return the network's output as it is, (1, ...), for an image that was prepared."""
         x = prepared.input[None]
         self._discover(x)
@@ -623,7 +623,7 @@ class Network:
         return self._adapter.run(x, self.spec, self.layers, layers, no_progress)
 
     def trace_of_part(
-        self, prepared: Prepared, layers: Sequence[str] = (), *, gradients: bool = True
+        self, prepared: PreparedImage, layers: Sequence[str] = (), *, gradients: bool = True
     ) -> Trace:
         """Pass a part of an image forward, of which nothing is kept for another question.
 
@@ -649,7 +649,7 @@ class Network:
         """Return what holds the model on the CPU meanwhile; None where it can't be moved there."""
         return self._adapter.on_cpu()
 
-    def resumed(self, prepared: Prepared, layer: str) -> Callable[[Tensor, int], Tensor]:
+    def resumed(self, prepared: PreparedImage, layer: str) -> Callable[[Tensor, int], Tensor]:
         """Return what goes on from a layer's output, running what comes after it alone.
 
         Parameters
@@ -669,11 +669,11 @@ class Network:
         go_on = self._adapter.resumed(x, self.spec, self.layers_of(prepared.input), layer)
         return lambda values, count: self._raw(go_on(values, count))
 
-    def relevance(self, prepared: Prepared) -> RelevancePass:
+    def relevance(self, prepared: PreparedImage) -> RelevancePass:
         """Pass an image forward so that relevance can be carried back to its input."""
         return self._adapter.relevance(prepared.input[None], self.spec, self.layers)
 
-    def attention(self, prepared: Prepared) -> list[Tensor]:
+    def attention(self, prepared: PreparedImage) -> list[Tensor]:
         """Pass an image forward and return what attended to what, as `Framework.attention`."""
         return self._adapter.attention(prepared.input[None], self.spec)
 
@@ -840,7 +840,7 @@ class Network:
         self.traces.put(key, trace)
         return trace
 
-    def trace_of(self, prepared: Prepared, like: Trace, layers: Sequence[str] = ()) -> Trace:
+    def trace_of(self, prepared: PreparedImage, like: Trace, layers: Sequence[str] = ()) -> Trace:
         """Pass an input forward that is no image's own, such as one with noise on it.
 
         Parameters

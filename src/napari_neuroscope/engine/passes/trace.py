@@ -17,7 +17,7 @@ from napari_neuroscope.engine.frameworks.base import RelevanceRule, Run
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.graph.token_layout import Fold
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.images.preprocessing import Prepared
+from napari_neuroscope.engine.images.preprocessing import PreparedImage
 from napari_neuroscope.engine.passes.target import Mask, ResolvedTarget, Target, resolve_region
 from napari_neuroscope.engine.passes.unit_placement import cells_of_layers, laid_out
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
@@ -59,7 +59,13 @@ class Trace:
     """
 
     def __init__(
-        self, network: Network, prepared: Prepared, run: Run, *, key: TraceKey, everything: bool
+        self,
+        network: Network,
+        prepared: PreparedImage,
+        run: Run,
+        *,
+        key: TraceKey,
+        everything: bool,
     ) -> None:
         self.network, self.prepared = network.without_traces(), prepared
         self.key, self.everything = key, everything

@@ -14,7 +14,12 @@ from fractions import Fraction
 from typing import Literal
 
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
-from napari_neuroscope.engine.graph.receptive_field import Resampled, Window, source_of, sources
+from napari_neuroscope.engine.graph.receptive_field import (
+    ResampledReach,
+    Window,
+    source_of,
+    sources,
+)
 from napari_neuroscope.engine.images.grid import Grid
 
 How = Literal["evenly", "receptive field", "stated", "measured"]
@@ -113,7 +118,7 @@ def _behind(
             window = _through(layer.reach, cells, axis, n, m)
             centred = layer.moved and layer.cut is None
             found.append(_cut(window, layer.reach, axis, n, m) if centred else window)
-        elif isinstance(layer.reach, Resampled):
+        elif isinstance(layer.reach, ResampledReach):
             found.append(_resampled(layer.reach, cells, n, m))
         else:
             found.append(_unknown(cells, n, m))
@@ -163,7 +168,7 @@ def _cut(cells: Cells, reach: Window, axis: int, n: int, m: int) -> Cells:
     return replace(cells, start=cells.start + gone / 2, sure=cells.sure and not gone)
 
 
-def _resampled(reach: Resampled, cells: Cells, n: int, m: int) -> Cells:
+def _resampled(reach: ResampledReach, cells: Cells, n: int, m: int) -> Cells:
     if not reach.align_corners or m == 1 or n == 1:
         return replace(cells, pitch=cells.pitch * Fraction(n, m))
     pitch = cells.pitch * Fraction(n - 1, m - 1)

@@ -44,7 +44,7 @@ def save_figure(explanation: Explanation, image: Any, path: Path, spacing: Spaci
     axes.set(xlim=(0, place.width), ylim=(place.height, 0))
     axes.axis("off")
     axes.patch.set_visible(False)
-    draw = _Drawing(axes, place)
+    draw = _PixelAxes(axes, place)
     if len(panels) == 1:
         title = " · ".join(filter(None, (title, panels[0].title)))
     draw.words(place.margin, place.margin + 0.9 * place.font, title,
@@ -99,7 +99,7 @@ class _Places:
         )
 
 
-class _Drawing:
+class _PixelAxes:
     """Draws on axes of pixels."""
 
     def __init__(self, axes: Axes, place: _Places) -> None:

@@ -80,7 +80,7 @@ class Layout:
         return names
 
 
-class Folded:
+class RearrangedArray:
     """A file's array, sliced and written along the axes of the array that it was laid out from.
 
     Parameters

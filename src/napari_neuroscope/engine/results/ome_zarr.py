@@ -29,7 +29,7 @@ from napari_neuroscope.engine.images.formats.image_file import LazyImage
 from napari_neuroscope.engine.images.formats.zarr_image import level_of
 from napari_neuroscope.engine.images.pyramid import Part, coarsen, level_shapes
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.results.layout import Folded, Layout
+from napari_neuroscope.engine.results.layout import Layout, RearrangedArray
 from napari_neuroscope.engine.results.units import unit_of
 
 VERSION = "0.5"
@@ -90,7 +90,7 @@ class Store:
         self._layout = layouts_of(record)[0]
         self.levels = levels
         same = self._layout.axes == self._layout.file_axes
-        self.array: Any = levels[0] if same else Folded(levels[0], self._layout)
+        self.array: Any = levels[0] if same else RearrangedArray(levels[0], self._layout)
         self._most = np.zeros(self._channels, np.float32)
         self._labels: list[str] = []
 

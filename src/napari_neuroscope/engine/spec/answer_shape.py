@@ -29,7 +29,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Reading:
+class OutputReading:
     """What an answer is.
 
     Attributes
@@ -47,7 +47,7 @@ class Reading:
     doubt: str = ""
 
 
-def read_answers(answers: Sequence[Answer], spec: ModelSpec) -> Reading:
+def read_answers(answers: Sequence[Answer], spec: ModelSpec) -> OutputReading:
     """Return what the answers to images of one or more sizes are.
 
     Parameters
@@ -64,23 +64,23 @@ def read_answers(answers: Sequence[Answer], spec: ModelSpec) -> Reading:
     if sum(n > 1 for n in body) <= 1 and not (
         stated == "segmentation" and max(body, default=1) > 1
     ):
-        return Reading("classification")
+        return OutputReading("classification")
     follows = _followed(answers, len(batch))
     order = _order(body, first.pixels, space, follows)
     if order is not None:
         axes = batch + order
         usual = (f"{batch}c{space}", f"{batch}{space}")
-        return Reading("segmentation", None if axes in usual else axes)
+        return OutputReading("segmentation", None if axes in usual else axes)
     flat = _flat(body, first.pixels, space, follows)
     if flat is None:
-        return Reading(None, None, _neither(first.shape, space))
+        return OutputReading(None, None, _neither(first.shape, space))
     order, length, grid = flat
     axes, others = batch + order, math.prod(body) // length
     if grid is not None and (length == math.prod(first.pixels) or stated == "segmentation"):
-        return Reading("segmentation", axes)
+        return OutputReading("segmentation", axes)
     if grid is None and _are_boxes(length, first.pixels):
-        return Reading(None, None, _BOXES.format(places=length, numbers=others))
-    return Reading(None, None, _TABLE.format(shape=_by(body), axes=axes, places=length,
+        return OutputReading(None, None, _BOXES.format(places=length, numbers=others))
+    return OutputReading(None, None, _TABLE.format(shape=_by(body), axes=axes, places=length,
                                              numbers=others))  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from napari_neuroscope.engine.spec.answer_shape import Answer, Reading, larger, read_answers
+from napari_neuroscope.engine.spec.answer_shape import Answer, OutputReading, larger, read_answers
 from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
 from napari_neuroscope.engine.spec.trial_sizes import trial_sides, usual_shapes
 
@@ -86,7 +86,7 @@ def unsaid(stated: ModelSpec, spec: ModelSpec) -> dict[str, str]:
     return lacks
 
 
-def read(ask: Ask, pixels: tuple[int, ...], spec: ModelSpec) -> Reading | None:
+def read(ask: Ask, pixels: tuple[int, ...], spec: ModelSpec) -> OutputReading | None:
     """Return what a network's answer is, to an image of some pixels and to larger ones."""
     answer = ask(pixels)
     if answer is None:

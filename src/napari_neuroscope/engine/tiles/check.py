@@ -11,14 +11,14 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.images.preprocessing import Prepared
+from napari_neuroscope.engine.images.preprocessing import PreparedImage
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.engine.tiles.geometry import Geometry, Margins, Tile, kept, rounded_up
 from napari_neuroscope.engine.tiles.targets import steps_of_output
 
 
-class _Noticed(NamedTuple):
+class _Intermediate(NamedTuple):
     """What must be alike in tiles and in the whole: (channel, *space), its strides and margins.
 
     Also how finely the network's own numbers are rounded.
@@ -67,7 +67,7 @@ def check_by_noise(
                                                            strict=True))  # fmt: skip
     noise = torch.randn(network.channels, *large, generator=torch.Generator().manual_seed(0))
 
-    def noticed(start: Sequence[int], size: Sequence[int]) -> list[_Noticed]:
+    def noticed(start: Sequence[int], size: Sequence[int]) -> list[_Intermediate]:
         cut = tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))
         part = noise[(slice(None), *cut)].contiguous()
         return list(_noticed(network, geometry, part, layers, pulled))
@@ -93,7 +93,7 @@ def check_by_noise(
                 )
 
 
-def _within(found: _Noticed, tile: Tile, whole: Sequence[int]) -> Tensor:
+def _within(found: _Intermediate, tile: Tile, whole: Sequence[int]) -> Tensor:
     local, _ = kept(tile, whole, found.steps, found.values.shape[1:])
     return found.values[(slice(None), *local)]
 
@@ -121,21 +121,21 @@ def _noticed(
     x: Tensor,
     layers: Sequence[str],
     pulled: Sequence[str],
-) -> Iterator[_Noticed]:
+) -> Iterator[_Intermediate]:
     grid = Grid.of_image(x.shape[1:])
     one = torch.ones(len(x))
     trace = network.trace_of_part(
-        Prepared(x, grid, grid, one, 0 * one, "n"), layers, gradients=bool(pulled)
+        PreparedImage(x, grid, grid, one, 0 * one, "n"), layers, gradients=bool(pulled)
     )
     target, near = trace.resolve(Target(0)), geometry.margins()
     eps = torch.finfo(trace.outputs.raw.dtype).eps
     scores = trace.outputs.scores
-    yield _Noticed(scores, steps_of_output(geometry, scores.shape[1:], x.shape[1:]), near, eps)
+    yield _Intermediate(scores, steps_of_output(geometry, scores.shape[1:], x.shape[1:]), near, eps)
     for layer in layers:
-        yield _Noticed(trace.activation(layer), geometry.steps[layer], near, eps)
+        yield _Intermediate(trace.activation(layer), geometry.steps[layer], near, eps)
     for name in pulled:
         gradient = trace.gradient(target, name) if name else trace.input_gradient(target)
-        yield _Noticed(gradient, geometry.steps[name], geometry.margins([name]), eps)
+        yield _Intermediate(gradient, geometry.steps[name], geometry.margins([name]), eps)
 
 
 def _alike(one: Tensor, other: Tensor, eps: float) -> bool:

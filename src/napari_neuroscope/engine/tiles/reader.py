@@ -15,7 +15,7 @@ from torch.nn import functional
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.axes import image_axes_of, in_read_order
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.images.preprocessing import Prepared, as_array, prepare, range_of
+from napari_neuroscope.engine.images.preprocessing import PreparedImage, as_array, prepare, range_of
 from napari_neuroscope.engine.networks.network import image_digest
 from napari_neuroscope.engine.spec.model_spec import ModelSpec, Normalization, SizeRule
 
@@ -97,7 +97,7 @@ class TiledInput:
         """Where the pixels of the padded image lie."""
         return Grid.of_image(self.image_shape).window((0,) * len(self.shape), self.shape)
 
-    def window(self, start: Sequence[int], shape: Sequence[int]) -> Prepared:
+    def window(self, start: Sequence[int], shape: Sequence[int]) -> PreparedImage:
         """Return a window of the padded image as the network takes it, on its place in the whole."""
         whole = Grid.of_image(self.image_shape)
         # The last pixel is what padding continues.
@@ -111,7 +111,7 @@ class TiledInput:
             padding = [n for after in reversed(missing) for n in (0, after)]
             values = functional.pad(values[None], padding, mode="replicate")[0]
         cut = tuple(slice(-n, None) for n in shape)
-        return Prepared(
+        return PreparedImage(
             values[(slice(None), *cut)].contiguous(),
             whole,
             whole.window(start, shape),
@@ -146,7 +146,7 @@ class TiledInput:
         if self._read_so_far is not None:
             self.record["digest"], self._read_so_far = self._read_so_far.hexdigest(), None
 
-    def _prepared(self, first: Sequence[int], last: Sequence[int]) -> Prepared:
+    def _prepared(self, first: Sequence[int], last: Sequence[int]) -> PreparedImage:
         values = self._read(first, last)
         if self._read_so_far is not None:
             self._read_so_far.update(np.ascontiguousarray(values).data)

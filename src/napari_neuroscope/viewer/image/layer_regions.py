@@ -39,7 +39,7 @@ class LayerRegion:
             return f"{self.layer.name}: all {what}"
         return f"{self.layer.name}: selected {what if what != 'labels' else 'label'}"
 
-    def take(self, pixels: Pixels, viewer: Any) -> Drawing | Painting:
+    def take(self, pixels: Pixels, viewer: Any) -> DrawnRegions | PaintedRegions:
         """Take it as it is now, to be brought to the image's pixels later.
 
         Raises
@@ -52,10 +52,10 @@ class LayerRegion:
                 f"The layer “{self.layer.name}” was removed; choose another region."
             )
         if kind_of(self.layer) == "labels":
-            return Painting.of(self.layer, pixels, viewer).chosen(
+            return PaintedRegions.of(self.layer, pixels, viewer).chosen(
                 None if self.part == "all" else int(self.layer.selected_label)
             )
-        return Drawing.of(self.layer, self.part, pixels, viewer)
+        return DrawnRegions.of(self.layer, self.part, pixels, viewer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Truth:
         The class's name of each label, where the layer's features have a column “class”.
     """
 
-    painting: Painting
+    painting: PaintedRegions
     known: Mapping[int, str]
 
     @classmethod
@@ -83,7 +83,7 @@ class Truth:
             known = {
                 int(label): str(name) for label, name in zip(labels, features["class"], strict=True)
             }
-        return cls(Painting.of(layer, pixels, viewer), known)
+        return cls(PaintedRegions.of(layer, pixels, viewer), known)
 
     def mask(self, index: int, names: Sequence[str]) -> Mask:
         """Return where a class truly is."""
@@ -99,7 +99,7 @@ def kind_of(layer: Any) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Painting:
+class PaintedRegions:
     """The labels of a layer, and where an image's pixels lie among them.
 
     Attributes
@@ -116,7 +116,7 @@ class Painting:
     label: int | None = None
 
     @classmethod
-    def of(cls, layer: Any, pixels: Pixels, viewer: Any) -> Painting:
+    def of(cls, layer: Any, pixels: Pixels, viewer: Any) -> PaintedRegions:
         """Take the labels of a layer."""
         data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
         matrix, offset = pixels.into(layer, viewer)
@@ -136,7 +136,7 @@ class Painting:
             data = data.copy()
         return cls(layer.name, pixels, data, matrix[~fixed], offset[~fixed])
 
-    def chosen(self, label: int | None) -> Painting:
+    def chosen(self, label: int | None) -> PaintedRegions:
         """Return it with one label as the region.
 
         Raises
@@ -148,7 +148,7 @@ class Painting:
             raise NeuroscopeError(
                 f"The background (label 0) of “{self.name}” is selected; select another label."
             )
-        return Painting(self.name, self.pixels, self.data, self.matrix, self.offset, label)
+        return PaintedRegions(self.name, self.pixels, self.data, self.matrix, self.offset, label)
 
     @cached_property
     def _values(self) -> np.ndarray:
@@ -245,7 +245,7 @@ class Painting:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class DrawnRegions:
     """Shapes or points of a layer, and where an image's pixels lie among them.
 
     Attributes
@@ -262,7 +262,7 @@ class Drawing:
     offset: np.ndarray
 
     @classmethod
-    def of(cls, layer: Any, part: Part, pixels: Pixels, viewer: Any) -> Drawing:
+    def of(cls, layer: Any, part: Part, pixels: Pixels, viewer: Any) -> DrawnRegions:
         """Take the shapes or points of a layer."""
         one, many = ("point", "points") if kind_of(layer) == "points" else ("shape", "shapes")
         if not len(layer.data):

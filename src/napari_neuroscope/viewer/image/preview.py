@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from napari_neuroscope.engine.images.preprocessing import Prepared
+from napari_neuroscope.engine.images.preprocessing import PreparedImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Preview:
     caption: str
 
     @classmethod
-    def of(cls, prepared: Prepared) -> Preview:
+    def of(cls, prepared: PreparedImage) -> Preview:
         """Make the picture of what a network gets."""
         values: Tensor = prepared.input
         low, high = float(values.min()), float(values.max())

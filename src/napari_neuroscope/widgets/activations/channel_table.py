@@ -42,7 +42,7 @@ class ChannelTable(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._model = _Model()
-        self._proxy = _Sorted()
+        self._proxy = _ChannelSortProxy()
         self._proxy.setSourceModel(self._model)
         self._view = QTableView()
         self._view.setModel(self._proxy)
@@ -156,7 +156,7 @@ class _Model(QAbstractTableModel):
         return None
 
 
-class _Sorted(QSortFilterProxyModel):
+class _ChannelSortProxy(QSortFilterProxyModel):
     """Sorts as numbers; what is none comes last, whichever way."""
 
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:

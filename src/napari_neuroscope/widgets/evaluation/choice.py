@@ -61,7 +61,7 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ImageTruth:
     """The true classes that the dock “Images” has of the image."""
 
     name: str
@@ -180,7 +180,7 @@ class EvaluationChoice(QWidget):
         chosen = self.truth_box.currentData()
         if chosen is None:
             return None
-        if isinstance(chosen, Compared):
+        if isinstance(chosen, ImageTruth):
             comparison = self._session.comparison
             if comparison is None or comparison.source is not source or comparison.truth is None:
                 raise NeuroscopeError(
@@ -228,7 +228,7 @@ class EvaluationChoice(QWidget):
         found: list[Any] = []
         comparison = self._session.comparison
         if comparison is not None and comparison.truth is not None:
-            found.append(Compared(comparison.name))
+            found.append(ImageTruth(comparison.name))
         for layer in self._viewer.layers:
             if not kind_of(layer) or layer.metadata.get(KEY, {}).get("method") is not None:
                 continue

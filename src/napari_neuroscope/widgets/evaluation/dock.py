@@ -19,7 +19,7 @@ from napari_neuroscope.viewer.layers.layer_data import layer_data
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.viewer.randomisation_warnings import doubts_of
 from napari_neuroscope.widgets.evaluation.choice import EvaluationChoice
-from napari_neuroscope.widgets.evaluation.metric_jobs import Case, Judging, weights_of
+from napari_neuroscope.widgets.evaluation.metric_jobs import Case, MetricJobs, weights_of
 from napari_neuroscope.widgets.evaluation.metric_table import titles_of
 from napari_neuroscope.widgets.evaluation.results import EvaluationResults
 from napari_neuroscope.widgets.parts.dock import Dock
@@ -51,7 +51,7 @@ class EvaluationDock(Dock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        self.judging = Judging()
+        self.judging = MetricJobs()
         self._shower = Shower(napari_viewer)
         self._doubts = doubts_of(napari_viewer)
         self._build()

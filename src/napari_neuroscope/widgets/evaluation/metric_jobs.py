@@ -84,7 +84,7 @@ def title_of(candidate: Explanation | Question) -> str:
     return methods[candidate.method].title
 
 
-class Judging(QObject):
+class MetricJobs(QObject):
     """Measures explanations in the compute thread, and tells of each figure.
 
     `changed` tells that the judgement has more in it, `finished` that it has all, `failed` what

@@ -51,7 +51,7 @@ class FigureTable(QWidget):
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self._table.setItemDelegate(_Marked(self._table))
+        self._table.setItemDelegate(_MarkedCellDelegate(self._table))
         if (rows := self._table.verticalHeader()) is not None:
             rows.setVisible(False)
             rows.setDefaultSectionSize(24)
@@ -124,7 +124,7 @@ class FigureTable(QWidget):
             header.setMinimumSectionSize(40)
 
 
-class _Marked(QStyledItemDelegate):
+class _MarkedCellDelegate(QStyledItemDelegate):
     """Leaves a cell that is marked in its colour where its row is chosen."""
 
     def initStyleOption(self, option: Any, index: QModelIndex) -> None:

@@ -23,13 +23,13 @@ from napari_neuroscope.engine.evaluation.faithfulness import Way
 from napari_neuroscope.engine.evaluation.judging import Judgement
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
-from napari_neuroscope.viewer.layer_origin import Explained, explained_by, remember
+from napari_neuroscope.viewer.layer_origin import LayerOrigin, explained_by, remember
 from napari_neuroscope.viewer.layers.evaluation_layers import Pictures, randomised
 from napari_neuroscope.viewer.layers.layer_data import KEY, LayerData, layer_data
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.viewer.layers.stack_follower import steps_of
 from napari_neuroscope.viewer.randomisation_warnings import doubts_of, with_warning
-from napari_neuroscope.widgets.evaluation.metric_jobs import Case, Judging
+from napari_neuroscope.widgets.evaluation.metric_jobs import Case, MetricJobs
 from napari_neuroscope.widgets.evaluation.metric_table import FigureTable, titles_of
 from napari_neuroscope.widgets.evaluation.plot import colours_of, draw_curves
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
@@ -62,7 +62,7 @@ class EvaluationResults(QWidget):
     def __init__(
         self,
         viewer: Any,
-        judging: Judging,
+        judging: MetricJobs,
         shower: Shower,
         jobs: Jobs,
         say: Callable[[str], None],
@@ -231,7 +231,7 @@ class EvaluationResults(QWidget):
             data = layer_data(explanation, case.source, case.place)
             data = with_warning(data, self._doubts.about(explanation.provenance))
             layers = self._shower.show(data, ("map", titles_of(self.judgement.rows)[number]))
-            of = Explained(explanation, case.network, case.shown, case.source, case.place)
+            of = LayerOrigin(explanation, case.network, case.shown, case.source, case.place)
             remember(layers[:1], of)
 
     def show_pictures(self, way: Way) -> None:

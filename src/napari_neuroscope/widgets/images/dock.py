@@ -39,7 +39,7 @@ from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.viewer.layers.place import Place
 from napari_neuroscope.widgets.images.image_list import ImageList
 from napari_neuroscope.widgets.images.image_table import ImageTable
-from napari_neuroscope.widgets.images.scoring_jobs import Measuring
+from napari_neuroscope.widgets.images.scoring_jobs import ScoringJobs
 from napari_neuroscope.widgets.parts.buttons import menu_button
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
@@ -73,7 +73,7 @@ class Images(Dock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        self._pictures, self.measuring = Jobs(), Measuring()
+        self._pictures, self.measuring = Jobs(), ScoringJobs()
         self.images = ImageList(self.session, self._fail)
         self._shower = Shower(napari_viewer)
         self._gallery = Gallery(napari_viewer, self._shower)

@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.one_image import expanded
-from napari_neuroscope.engine.images.pairs import Pair, Skipped, Source, pairs_of
+from napari_neuroscope.engine.images.pairs import Pair, SkippedFile, Source, pairs_of
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import names_of_layer
 from napari_neuroscope.viewer.layers.layer_data import KEY
@@ -49,7 +49,7 @@ class ImageList:
         self.jobs = Jobs()
         self.pairs: dict[str, Pair] = {}
         self.layers: dict[str, Any] = {}
-        self.skipped: list[Skipped] = []
+        self.skipped: list[SkippedFile] = []
         self._given: list[Pair] = []
         self._waiting: deque[tuple[str, Callable[[], Any], Callable[[Any], None]]] = deque()
 

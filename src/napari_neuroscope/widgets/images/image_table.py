@@ -24,7 +24,7 @@ class ImageTable(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._model = _Model()
-        self._sorted = _Sorted()
+        self._sorted = _ImageSortProxy()
         self._sorted.setSourceModel(self._model)
         self._view = QTableView()
         self._view.setModel(self._sorted)
@@ -224,7 +224,7 @@ class _Model(QAbstractTableModel):
         return None
 
 
-class _Sorted(QSortFilterProxyModel):
+class _ImageSortProxy(QSortFilterProxyModel):
     """Sorts by figures as numbers; what has none comes last, whichever way."""
 
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:

@@ -13,7 +13,7 @@ from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 
 
-class Measuring(QObject):
+class ScoringJobs(QObject):
     """Scores images in the compute thread, and tells of each.
 
     `measured` brings the result of an image, `finished` the `Scores` of all, `failed` what stopped

@@ -10,18 +10,18 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.session.click_question import AllInstances, Clicked
+from napari_neuroscope.session.click_question import AllInstances, ClickQuestion
 from napari_neuroscope.session.session import Question, Session
 from napari_neuroscope.viewer.image.asked_points import Questions
 from napari_neuroscope.viewer.image.clicks import Clicks
-from napari_neuroscope.viewer.image.layer_regions import Painting
+from napari_neuroscope.viewer.image.layer_regions import PaintedRegions
 from napari_neuroscope.viewer.layer_origin import remember
 from napari_neuroscope.viewer.layers.instance_table import add_table
 from napari_neuroscope.viewer.layers.layer_data import layer_data
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.viewer.randomisation_warnings import doubts_of, with_warning
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
-from napari_neuroscope.widgets.parts.jobs.progressive_answer import Refining
+from napari_neuroscope.widgets.parts.jobs.progressive_answer import ProgressiveAnswer
 
 _WAITS = "Choose a network and an image first."
 _CLASSIFIER = "A classifier answers once for the whole image, wherever it is clicked: use Explain."
@@ -48,7 +48,7 @@ class AskTool(QWidget):
         session: Session,
         jobs: Jobs,
         shower: Shower,
-        refining: Refining,
+        refining: ProgressiveAnswer,
         question: Callable[[], Question],
         say: Callable[[Explanation | str], None],
         fail: Callable[[Exception], None],
@@ -122,7 +122,7 @@ class AskTool(QWidget):
             self._fail,
         )
 
-    def _clicked(self, position: tuple[float, ...], flat: bool) -> Clicked:
+    def _clicked(self, position: tuple[float, ...], flat: bool) -> ClickQuestion:
         question = self._question()
         if question.network.spec.task != "segmentation":
             raise NeuroscopeError(_CLASSIFIER)
@@ -135,11 +135,11 @@ class AskTool(QWidget):
                 f"The click is outside of the image “{pixels.name}”; click on the image."
             )
         labels = self._session.labels
-        instances = None if labels is None else Painting.of(labels, pixels, self._viewer)
+        instances = None if labels is None else PaintedRegions.of(labels, pixels, self._viewer)
         score: Any = self._session.score
-        return Clicked(question, pixels, pixel, score, instances)
+        return ClickQuestion(question, pixels, pixel, score, instances)
 
-    def _show(self, clicked: Clicked, answer: Explanation, row: dict[str, Any]) -> None:
+    def _show(self, clicked: ClickQuestion, answer: Explanation, row: dict[str, Any]) -> None:
         question = clicked.question
         image = question.source
         if image not in self._viewer.layers:
@@ -160,7 +160,7 @@ class AskTool(QWidget):
             if labels is None:
                 raise NeuroscopeError("Choose the instances first: Labels, under Target.")
             pixels = self._session.pixels(question.network, self._viewer)
-            instances = Painting.of(labels, pixels, self._viewer)
+            instances = PaintedRegions.of(labels, pixels, self._viewer)
         except NeuroscopeError as error:
             self._fail(error)
             return

@@ -49,7 +49,7 @@ from napari_neuroscope.widgets.inspector.target_form import TargetPart
 from napari_neuroscope.widgets.parts.boxes import narrow, row_of
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.jobs.long_work import CostNote, TimeLeft
-from napari_neuroscope.widgets.parts.jobs.progressive_answer import Answer, Refining
+from napari_neuroscope.widgets.parts.jobs.progressive_answer import Answer, ProgressiveAnswer
 from napari_neuroscope.widgets.parts.jobs.soon import Soon
 from napari_neuroscope.widgets.parts.labels import PlainLabel, note, on_line, plain_tooltip
 from napari_neuroscope.widgets.parts.method_tips import method_tip
@@ -89,7 +89,7 @@ class Inspector(Dock):
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
         self._shower = self._make_shower()
-        self._refining = Refining(self._viewer, self.jobs, self._shower, self.cancel)
+        self._refining = ProgressiveAnswer(self._viewer, self.jobs, self._shower, self.cancel)
         self._inspected: tuple[Any, ...] = ()
         self._doubts = doubts_of(self._viewer)
         self._digests = ("", "")

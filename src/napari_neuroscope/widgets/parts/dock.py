@@ -36,7 +36,7 @@ class Dock(QWidget):
         self._viewer = napari_viewer
         self.session = session or session_of(napari_viewer)
         self.jobs = Jobs()
-        self._ending = ending = _Ending()
+        self._ending = ending = _DockCleanup()
         self.at_end(self.jobs.close)
         # A closing window deletes its docks without closing them.
         self.destroyed.connect(lambda *_: ending.run())
@@ -91,7 +91,7 @@ class Dock(QWidget):
         super().closeEvent(event)
 
 
-class _Ending:
+class _DockCleanup:
     """What is to be undone when a dock goes; it holds the dock weakly, and outlives it."""
 
     def __init__(self) -> None:

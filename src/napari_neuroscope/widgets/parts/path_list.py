@@ -36,7 +36,7 @@ class PathList(QWidget):
     def __init__(self, what: str) -> None:
         super().__init__()
         self._what = what
-        self._list = _Dropped(self.add)
+        self._list = _DropList(self.add)
         self._list.setAccessibleName(what.capitalize())
         self._list.setToolTip("Drop files and folders here.")
         self._add = menu_button(
@@ -156,7 +156,7 @@ class PathLine(QWidget):
             self.set_path(folder)
 
 
-class _Dropped(QListWidget):
+class _DropList(QListWidget):
     """A list that takes files and folders that are dropped on it."""
 
     def __init__(self, take: Any) -> None:

@@ -188,7 +188,7 @@ def build_on_trial(job: Mapping[str, Any]) -> dict[str, str]:
     target = _class(job["name"])
     if target is None:
         return {"reached": "", "failed": "there is no such class in this environment"}
-    with _Confined(reached):
+    with _ConstructorGuard(reached):
         try:
             target(**job["arguments"])
         except MemoryError:
@@ -210,7 +210,7 @@ _REACHING = ("os.exec", "os.fork", "os.kill", "os.link", "os.mkdir", "os.posix_s
 _READABLE = ("/proc/", "/sys/", "/dev/null", "/dev/urandom")
 
 
-class _Confined:
+class _ConstructorGuard:
     """Refuses what a network's constructor has no need of: files, programs, the internet.
 
     Parameters
@@ -219,7 +219,7 @@ class _Confined:
         Takes what was refused, in words.
     """
 
-    _active: _Confined | None = None
+    _active: _ConstructorGuard | None = None
     _installed = False
 
     def __init__(self, reached: list[str]) -> None:
@@ -231,21 +231,21 @@ class _Confined:
         self._folders = tuple(os.path.abspath(folder) + os.sep for folder in folders)
 
     def __enter__(self) -> None:
-        if not _Confined._installed:
+        if not _ConstructorGuard._installed:
             # A hook can't be taken away again.
-            sys.addaudithook(_Confined._hear)
-            _Confined._installed = True
-        _Confined._active = self
+            sys.addaudithook(_ConstructorGuard._hear)
+            _ConstructorGuard._installed = True
+        _ConstructorGuard._active = self
         # What is imported only now is read, but not cached.
         self._caches, sys.dont_write_bytecode = not sys.dont_write_bytecode, True
 
     def __exit__(self, *_: object) -> None:
-        _Confined._active = None
+        _ConstructorGuard._active = None
         sys.dont_write_bytecode = not self._caches
 
     @staticmethod
     def _hear(event: str, arguments: Any) -> None:
-        if (active := _Confined._active) is not None:
+        if (active := _ConstructorGuard._active) is not None:
             active._refuse(event, arguments)
 
     def _refuse(self, event: str, arguments: Any) -> None:

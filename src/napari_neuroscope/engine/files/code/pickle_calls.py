@@ -17,10 +17,10 @@ from napari_neuroscope.engine.files.code.pickle_names import HIDDEN
 from napari_neuroscope.engine.files.code.pickle_values import (
     BrokenPickleError,
     Call,
-    Encoded,
+    EncodedText,
+    ImportedName,
     LongPickleError,
-    Named,
-    Stored,
+    StoredNumbers,
     Unknown,
 )
 
@@ -68,7 +68,7 @@ class PickleProgram:
     def __init__(self) -> None:
         self.names: dict[str, None] = {}
         self.calls: list[Call] = []
-        self.stored: list[Stored] = []
+        self.stored: list[StoredNumbers] = []
         self.regular = True
         self.work = 0
         self._stack: list[Any] = []
@@ -217,7 +217,7 @@ class PickleProgram:
         known = isinstance(module, str) and isinstance(name, str)
         full = f"{module}.{name}" if known else HIDDEN
         self.names[full] = None
-        self._stack.append(Named(full))
+        self._stack.append(ImportedName(full))
 
     def _global(self, argument: Any) -> None:
         self._import(*str(argument).split(" ", 1))
@@ -247,14 +247,14 @@ class PickleProgram:
         self._call(function, (*_as_arguments(arguments), names))
 
     def _call(self, function: Any, arguments: tuple[Any, ...]) -> None:
-        name = function.name if isinstance(function, Named) else HIDDEN
+        name = function.name if isinstance(function, ImportedName) else HIDDEN
         if name == HIDDEN:
             self.names[HIDDEN] = None
         self.calls.append(Call(name, arguments))
         self._charge(_CALL)
         if name == "_codecs.encode" and arguments and isinstance(arguments[0], str):
             self._charge(len(arguments[0]) // _CHARACTERS)
-            self._stack.append(Encoded(arguments[0]))
+            self._stack.append(EncodedText(arguments[0]))
             return
         made = _Made()
         for argument in arguments:
@@ -279,11 +279,11 @@ class PickleProgram:
         if (
             len(items) >= 5
             and items[0] == "storage"
-            and isinstance(items[1], Named)
+            and isinstance(items[1], ImportedName)
             and isinstance(items[2], str | int)
             and isinstance(items[4], int)
         ):
-            self.stored.append(Stored(items[1].name, items[2], items[4]))
+            self.stored.append(StoredNumbers(items[1].name, items[2], items[4]))
             self._stack.append(self.stored[-1])
         else:
             self.regular = False
@@ -308,7 +308,7 @@ def _work_of_key(key: Any) -> int:
 
 def _work_of_argument(argument: Any) -> int:
     """Return how many operations it takes to go through an argument, and through its items."""
-    argument = argument.text if isinstance(argument, Encoded) else argument
+    argument = argument.text if isinstance(argument, EncodedText) else argument
     if isinstance(argument, str | bytes | bytearray):
         return len(argument) // _CHARACTERS
     if not isinstance(argument, _Items | _Tuple):

@@ -13,13 +13,13 @@ class LongPickleError(ValueError):
     """A pickle that is too long, or makes too much work, to be followed to its end."""
 
 
-class Named(NamedTuple):
+class ImportedName(NamedTuple):
     """What a pickle imports, as ``module.name``."""
 
     name: str
 
 
-class Stored(NamedTuple):
+class StoredNumbers(NamedTuple):
     """Numbers that lie beside a pickle: of which kind, where, and how many."""
 
     kind: str
@@ -34,7 +34,7 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-class Encoded(NamedTuple):
+class EncodedText(NamedTuple):
     """A text as bytes, as protocols before the third write these."""
 
     text: str

@@ -49,7 +49,12 @@ from napari_neuroscope.engine.frameworks.keras.input_values import (
     takes_whole_numbers,
     whole_numbers,
 )
-from napari_neuroscope.engine.frameworks.keras.model_graph import Call, Traced, describe, layer_kind
+from napari_neuroscope.engine.frameworks.keras.model_graph import (
+    Call,
+    TracedGraph,
+    describe,
+    layer_kind,
+)
 from napari_neuroscope.engine.frameworks.keras.outputs import offered_outputs
 from napari_neuroscope.engine.frameworks.keras.reach import reach_of
 from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
@@ -117,7 +122,7 @@ class KerasRun(Run):
     def __init__(
         self,
         framework: KerasFramework,
-        traced: Traced,
+        traced: TracedGraph,
         spec: ModelSpec,
         values: dict[str, Any],
         keep: Collection[str],
@@ -329,7 +334,7 @@ class KerasFramework(Framework):
         self.device, self._place = _choose_device(device)
         policy = str(model.compute_dtype)
         self.dtype = getattr(torch, policy, torch.float32)
-        self._traces: OrderedDict[Hashable, Traced] = OrderedDict()
+        self._traces: OrderedDict[Hashable, TracedGraph] = OrderedDict()
         self._digest: tuple[Hashable, str] | None = None
         outputs = getattr(model, "outputs", None)
         self.offers_several = isinstance(outputs, list) and len(outputs) > 1
@@ -401,7 +406,7 @@ class KerasFramework(Framework):
         with self.lock, tf.device(self._place), _speaking(what, spec, self._place, x):
             yield
 
-    def _traced(self, x: Tensor, spec: ModelSpec, progress: Progress = no_progress) -> Traced:
+    def _traced(self, x: Tensor, spec: ModelSpec, progress: Progress = no_progress) -> TracedGraph:
         if "b" not in spec.input.axes:
             raise NeuroscopeError(
                 f"A Keras network takes a batch, but the spec's input.axes “{spec.input.axes}” "
@@ -413,7 +418,7 @@ class KerasFramework(Framework):
             self.model(self._given(x, spec), training=False)
         key = shape, spec.input.axes, spec.output.index, self._structure()
         if key not in self._traces:
-            traced = Traced(self.model, shape, spec, progress)
+            traced = TracedGraph(self.model, shape, spec, progress)
             self._refuse_large(traced, shape)
             self._traces[key] = traced
             self.offers_several = traced.recorder.answers_several
@@ -430,7 +435,7 @@ class KerasFramework(Framework):
             return offered_outputs(self.model, given, len(spec.input.space))
 
     @staticmethod
-    def _refuse_large(traced: Traced, shape: tuple[int, ...]) -> None:
+    def _refuse_large(traced: TracedGraph, shape: tuple[int, ...]) -> None:
         """Refuse a pass that takes more memory than there is, or than any network needs."""
         total, largest = traced.graph.sizes
         image = _NUMBER * math.prod(shape)
@@ -462,7 +467,7 @@ class KerasFramework(Framework):
         return _to_tensorflow(values)
 
     def _forward(
-        self, traced: Traced, x: Tensor, spec: ModelSpec, wanted: list[Any], progress: Progress
+        self, traced: TracedGraph, x: Tensor, spec: ModelSpec, wanted: list[Any], progress: Progress
     ) -> dict[str, Any]:
         graph = traced.graph
         given = {graph.x.name: self._given(x, spec)}
@@ -482,12 +487,12 @@ class KerasFramework(Framework):
                 values[tensor.name] = graph.constant(tensor)
         return {**given, **values}
 
-    def rearranges(self, traced: Traced, spec: ModelSpec, ndim: int) -> bool:
+    def rearranges(self, traced: TracedGraph, spec: ModelSpec, ndim: int) -> bool:
         """Whether the output's channels are moved: not where the spec says its axes."""
         axes = spec.output.axes
         return axes is None and traced.channels_last and ndim == len(spec.input.space) + 2
 
-    def arranged(self, traced: Traced, spec: ModelSpec, output: Any) -> Tensor:
+    def arranged(self, traced: TracedGraph, spec: ModelSpec, output: Any) -> Tensor:
         """Return the output as the engine takes it."""
         values = _to_torch(output, self.device)
         return values.movedim(-1, 1) if self.rearranges(traced, spec, values.ndim) else values
@@ -518,7 +523,7 @@ class KerasFramework(Framework):
         return LayerGraph(layers, space, self._final_activation(traced, spec, output)), output
 
     def _final_activation(
-        self, traced: Traced, spec: ModelSpec, output: Tensor
+        self, traced: TracedGraph, spec: ModelSpec, output: Tensor
     ) -> tuple[str, Literal["softmax", "sigmoid"]] | None:
         found = traced.activation
         if found is None or found[1] == "sigmoid":
@@ -550,7 +555,7 @@ class KerasFramework(Framework):
             values = self._forward(traced, x, spec, [*ends, *kept, *traced.saved], progress)
             return KerasRun(self, traced, spec, values, keep)
 
-    def _with_end(self, traced: Traced, layers: LayerGraph) -> Traced:
+    def _with_end(self, traced: TracedGraph, layers: LayerGraph) -> TracedGraph:
         return traced if layers.final_activation is not None or not traced.cut else traced.whole
 
     def output(
@@ -599,7 +604,7 @@ class KerasFramework(Framework):
         return []
 
 
-def _consumers(traced: Traced, call: Call) -> list[str]:
+def _consumers(traced: TracedGraph, call: Call) -> list[str]:
     """Return the layers that take what a layer answers; of a block, those outside of it."""
     if call.kind != "block":
         return call.consumers

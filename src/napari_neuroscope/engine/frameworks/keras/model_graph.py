@@ -312,7 +312,7 @@ def describe(layer: Any) -> str:
 # --- a trace --------------------------------------------------------------------------------------
 
 
-class Traced:
+class TracedGraph:
     """A model's graph for inputs of one shape: no question changes what it says.
 
     Attributes
@@ -374,7 +374,7 @@ class Traced:
                 self.calls = {**self.calls, maker.name: replace(maker, output=cut.logits)}
 
     @cached_property
-    def whole(self) -> Traced:
+    def whole(self) -> TracedGraph:
         """The same graph with its end: where a final softmax is none over the classes."""
         self._guide  # noqa: B018  shared: operations are marked once
         made = copy(self)

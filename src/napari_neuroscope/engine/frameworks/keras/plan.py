@@ -61,12 +61,12 @@ def load_planned(path: Path, held: int) -> Any:
         value = scope.get_current_value(variable)
         if value is not None:
             # Its own first values would be thrown away.
-            variable._initializer = _Fixed(value)
+            variable._initializer = _LoadedValue(value)
         variable._deferred_initialize()
     return model
 
 
-class _Fixed:
+class _LoadedValue:
     """Gives a weight the value that was loaded."""
 
     def __init__(self, value: Any) -> None:
@@ -76,7 +76,7 @@ class _Fixed:
         return self._value
 
 
-class _Planned(list[Any]):
+class _WeightPlan(list[Any]):
     """Weights without values, as many as a file has."""
 
     def __init__(self, name: str, held: int, most: int) -> None:
@@ -107,12 +107,12 @@ def _bits(dtype: str) -> int:
 
 
 @contextmanager
-def _planned(name: str, held: int, most: int) -> Iterator[_Planned]:
+def _planned(name: str, held: int, most: int) -> Iterator[_WeightPlan]:
     """Have Keras put the weights of this thread that have no values yet into a list of ours."""
     from keras.src.backend.common import global_state
 
     before = global_state.get_global_attribute(_WAITING)
-    planned = _Planned(name, held, most)
+    planned = _WeightPlan(name, held, most)
     global_state.set_global_attribute(_WAITING, planned)
     try:
         yield planned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from napari_neuroscope.engine.graph.receptive_field import Reach, Resampled, Window
+from napari_neuroscope.engine.graph.receptive_field import Reach, ResampledReach, Window
 
 _POINTWISE_LAYERS = frozenset({
     "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Dropout",
@@ -53,7 +53,7 @@ def reach_of(layer: Any, operation: str, space: int) -> Reach:
         return _window(layer.pool_size, layer.strides, layer.padding, (1,) * space)
     if name.startswith("UpSampling"):
         mode = _MODES.get(getattr(layer, "interpolation", "nearest"))
-        return None if mode is None else Resampled(mode)  # type: ignore[arg-type]
+        return None if mode is None else ResampledReach(mode)  # type: ignore[arg-type]
     if name.startswith("ZeroPadding"):
         return _shifted(layer.padding, 1)
     if name.startswith("Cropping"):

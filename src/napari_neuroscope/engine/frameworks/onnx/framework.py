@@ -521,7 +521,7 @@ def _run(
     """Run a session; in a thread of its own where the work may have to be stopped in its midst."""
     if progress is no_progress and not loops:
         return session.run(names, feed)
-    running = _Running(session, names, feed)
+    running = _PassThread(session, names, feed)
     end = time.monotonic() + limits.LOOP_SECONDS
     try:
         while not running.ended.wait(_ASK_EVERY):
@@ -537,7 +537,7 @@ def _run(
     return running.result()
 
 
-class _Running:
+class _PassThread:
     """A pass in a thread of its own."""
 
     def __init__(self, session: Any, names: list[str], feed: dict[str, Any]) -> None:

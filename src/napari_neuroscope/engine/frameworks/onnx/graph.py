@@ -86,7 +86,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Ending:
+class FinalActivation:
     """The softmax or sigmoid that a network ends in.
 
     Attributes
@@ -340,7 +340,7 @@ class OnnxGraph:
                 found |= {ending.scores, ending.layer} & self.of_image.keys()
         return frozenset(found)
 
-    def ending(self, output: str) -> Ending | None:
+    def ending(self, output: str) -> FinalActivation | None:
         """Return the softmax or sigmoid behind which nothing but the shape is changed."""
         permutations: list[tuple[int, ...]] = []
         reshaped, powers, tensor = False, 0, output
@@ -349,7 +349,7 @@ class OnnxGraph:
                 logarithmic = node.operation == "LogSoftmax"
                 if (reshaped and permutations) or powers > logarithmic:
                     return None
-                return Ending(
+                return FinalActivation(
                     tensor,
                     _ENDINGS[node.operation],
                     logarithmic,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_neuroscope.engine.graph.receptive_field import Reach, Resampled, Window
+from napari_neuroscope.engine.graph.receptive_field import Reach, ResampledReach, Window
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.frameworks.onnx.graph import Node
@@ -92,10 +92,10 @@ def _resized(
     if mode is None or told.get("antialias"):
         return None
     if how == "align_corners":
-        return Resampled(mode, align_corners=True)  # type: ignore[arg-type]
+        return ResampledReach(mode, align_corners=True)  # type: ignore[arg-type]
     # By an asymmetric rule, only the nearest lie as the cells that they are taken of.
     known = how in ("half_pixel", "pytorch_half_pixel") or mode == "nearest"
-    return Resampled(mode) if known else None  # type: ignore[arg-type]
+    return ResampledReach(mode) if known else None  # type: ignore[arg-type]
 
 
 def _padded(
@@ -138,5 +138,5 @@ _OF_OPERATIONS: dict[str, _Make] = {
     **dict.fromkeys(("Resize", "Upsample"), _resized),
     "Pad": _padded,
     "Slice": _sliced,
-    "DepthToSpace": lambda *_: Resampled("nearest"),
+    "DepthToSpace": lambda *_: ResampledReach("nearest"),
 }

@@ -40,7 +40,7 @@ class _LayerInput:
     means: Tensor | None
 
 
-class _Ended(BaseException):
+class _PassEnd(BaseException):
     """Enough was seen, so the pass ends; as it is no Exception, no network catches it by mistake."""
 
 
@@ -62,7 +62,7 @@ class _LayerInputs(TorchDispatchMode):
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
         super().__exit__(kind, error, trace)
-        return isinstance(error, _Ended)
+        return isinstance(error, _PassEnd)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -74,7 +74,7 @@ class _LayerInputs(TorchDispatchMode):
             values = values.dequantize() if values.is_quantized else values.clone()
             self.inputs.append(_LayerInput(operation, values, _means(operation, args)))
             if len(self.inputs) == _MOST_LAYERS:
-                raise _Ended
+                raise _PassEnd
         return function(*args, **(kwargs or {}))
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTest:
     """What a package says of its network, and can be held to.
 
     Attributes
@@ -119,7 +119,7 @@ def check_published(network: Network) -> Agreement:
         return _compared(network, published)
 
 
-def _compared(network: Network, published: Published) -> Agreement:
+def _compared(network: Network, published: PublishedTest) -> Agreement:
     output = published.output(network.spec)
     image, wanted = published.test_tensors(output)
     taken = published.description.inputs[0]

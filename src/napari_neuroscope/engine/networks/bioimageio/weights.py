@@ -33,7 +33,7 @@ OpenFile = Callable[..., Any]
 """Opens a file of weights: ``(path, factory=, arguments=, trust=)``."""
 
 
-class Opened(NamedTuple):
+class OpenedWeights(NamedTuple):
     """A model, the format of its weights, and why better ones were passed over.
 
     The last is what trust would let run to open those that are best.
@@ -53,7 +53,7 @@ def open_weights(
     factory: Any,
     arguments: dict[str, Any] | None,
     trust: bool,
-) -> Opened:
+) -> OpenedWeights:
     """Open the best weights of a package that may be opened.
 
     Weights that would run code come after all others, unless the package is trusted.
@@ -78,7 +78,7 @@ def open_weights(
     for name, entry in entries.items():
         opener = _Opener(package, name, entry, sources, open_file, factory, arguments, trust)
         try:
-            return Opened(opener.open(), name, _in_words(passed), refusal)
+            return OpenedWeights(opener.open(), name, _in_words(passed), refusal)
         except UntrustedError as error:
             passed[name] = error
             refusal = refusal or error

@@ -14,7 +14,7 @@ from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 Answer = Callable[[Any, Offer], Any]
 
 
-class Refining:
+class ProgressiveAnswer:
     """Has a question answered, and shows what is found so far in the layer of the answer.
 
     A map that is stopped stays as it is: its name and its record say how far it came. To remove

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
-from napari_neuroscope.engine.files.code.pickle_values import Stored
+from napari_neuroscope.engine.files.code.pickle_values import StoredNumbers
 from napari_neuroscope.engine.files.reading.bounded_file import open_regular
 from napari_neuroscope.engine.files.reading.bounded_zip import BROKEN, open_zip_in, read_entry
 
@@ -62,7 +62,7 @@ class TorchArchive(NamedTuple):
         name = f"{self.root}/{record}" if entry is None else entry.filename
         return read_entry(self.zip, name, most, self.path.name)
 
-    def refuse_what_is_not_stored(self, stored: Iterable[Stored], folder: str) -> None:
+    def refuse_what_is_not_stored(self, stored: Iterable[StoredNumbers], folder: str) -> None:
         """Refuse tensors that claim more than the archive holds of them.
 
         PyTorch takes what a pickle says of their size, and would read beyond their end.
@@ -112,7 +112,7 @@ class TorchArchive(NamedTuple):
             ) from error
 
 
-def bytes_of(stored: Stored) -> int | None:
+def bytes_of(stored: StoredNumbers) -> int | None:
     """Return how many bytes numbers take that lie beside a pickle; None where that is unknown."""
     kind = stored.kind.rpartition(".")[2].removesuffix("Storage")
     return None if kind not in _BYTES else _BYTES[kind] * stored.numbers

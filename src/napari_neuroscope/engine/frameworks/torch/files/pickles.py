@@ -18,9 +18,9 @@ from napari_neuroscope.engine.files.code.pickle_names import HIDDEN, most_danger
 from napari_neuroscope.engine.files.code.pickle_values import (
     BrokenPickleError,
     Call,
-    Encoded,
+    EncodedText,
+    ImportedName,
     LongPickleError,
-    Named,
 )
 from napari_neuroscope.engine.files.code.trust import trusted_content
 from napari_neuroscope.engine.files.reading.bounded_file import open_regular
@@ -184,9 +184,11 @@ def _is_of_weights(call: Call) -> bool:
         # It calls its first argument with its third.
         inner = given[2] if len(given) > 2 else None
         return (
-            isinstance(given[0], Named)
+            isinstance(given[0], ImportedName)
             and given[0].name in _REBUILDERS
-            and not any(isinstance(item, Named) for item in getattr(inner, "items", (inner,)))
+            and not any(
+                isinstance(item, ImportedName) for item in getattr(inner, "items", (inner,))
+            )
         )
     if name in _REBUILDERS | _CONTAINERS | _VALUES:
         return True
@@ -195,7 +197,7 @@ def _is_of_weights(call: Call) -> bool:
         return len(given) == 2 and isinstance(given[0], str) and str(given[1]) in _ENCODINGS
     if name in ("builtins.bytearray", "__builtin__.bytearray"):
         # A number would be a size.
-        known = bool(given) and isinstance(given[0], str | bytes | Encoded)
+        known = bool(given) and isinstance(given[0], str | bytes | EncodedText)
         return known and given[1:] in ((), *_LATIN)
     return name in _let_by_the_user()
 

@@ -46,7 +46,7 @@ from napari_neuroscope.engine.frameworks.torch.lrp.rules import (
 
 
 @dataclass
-class _Sharing:
+class _RuleInForce:
     """By which rule nodes go now.
 
     Attributes
@@ -75,12 +75,12 @@ class Tape:
         The memory of what was kept.
     """
 
-    sharing: _Sharing = field(default_factory=_Sharing)
+    sharing: _RuleInForce = field(default_factory=_RuleInForce)
     slots: list[tuple[Tensor, GradientEdge]] = field(default_factory=list)
     nbytes: int = 0
 
 
-class _Weighted(torch.autograd.Function):
+class _WeightedLayer(torch.autograd.Function):
     """A convolution or dense layer; `slot` is there where it takes the network's input."""
 
     @staticmethod
@@ -90,7 +90,7 @@ class _Weighted(torch.autograd.Function):
         slot: Tensor | None,
         kept: Tensor,
         sums: Sums,
-        sharing: _Sharing,
+        sharing: _RuleInForce,
         make: Callable[[], Tensor],
     ) -> Tensor:
         ctx.x, ctx.source, ctx.version, ctx.sums, ctx.sharing = kept, x, x._version, sums, sharing
@@ -112,12 +112,17 @@ class _Weighted(torch.autograd.Function):
         return found.to(ctx.x.dtype), None, *nothing
 
 
-class _Passing(torch.autograd.Function):
+class _PassThrough(torch.autograd.Function):
     """An operation that acts on each value alone: all of the relevance goes on."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, ratio: Tensor, value: list[Tensor], operation: str, sharing: _Sharing
+        ctx: Any,
+        x: Tensor,
+        ratio: Tensor,
+        value: list[Tensor],
+        operation: str,
+        sharing: _RuleInForce,
     ) -> Tensor:
         # The value is in a list, so that autograd does not take it for an input that is returned.
         ctx.ratio, ctx.operation, ctx.sharing = ratio, operation, sharing
@@ -225,7 +230,7 @@ class Recorder(TorchFunctionMode):
             # It takes no memory, whatever its shape.
             slot = x.new_zeros(()).expand(x.shape).requires_grad_()
             self.tape.slots.append((slot, get_gradient_edge(x)))
-        return _Weighted.apply(x, slot, kept, sums, self.tape.sharing, make)
+        return _WeightedLayer.apply(x, slot, kept, sums, self.tape.sharing, make)
 
     def _passing(self, operation: str, function: Any, args: Any, kwargs: Any, x: Tensor) -> Tensor:
         before = x.detach().clone()
@@ -234,7 +239,7 @@ class Recorder(TorchFunctionMode):
         in_place = before._version > 0
         ratio = ratio_of(value, x.detach() if in_place else before)
         self.tape.nbytes += ratio.nbytes
-        answer = _Passing.apply(x, ratio, [value], operation, self.tape.sharing)
+        answer = _PassThrough.apply(x, ratio, [value], operation, self.tape.sharing)
         return x.copy_(answer) if in_place else answer
 
     def _of_two(self, operation: str, function: Any, args: Any, kwargs: Any) -> Tensor | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from napari_neuroscope.engine.graph.receptive_field import Reach, Resampled, Window
+from napari_neuroscope.engine.graph.receptive_field import Reach, ResampledReach, Window
 
 _POINTWISE = frozenset({
     "batch_norm", "local_response_norm", "relu", "relu6", "threshold", "hardtanh", "leaky_relu",
@@ -79,7 +79,7 @@ _OF_MODULES: tuple[tuple[Any, Callable[[Any], Reach]], ...] = (
       nn.LPPool1d, nn.LPPool2d), _of_pooling),
     ((nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd), _of_adaptive),
     (nn.Upsample, _of_upsampling),
-    (nn.PixelShuffle, lambda module: Resampled("nearest")),
+    (nn.PixelShuffle, lambda module: ResampledReach("nearest")),
     (nn.PixelUnshuffle, lambda module: _blocks(module.downscale_factor)),
     ((nn.modules.batchnorm._BatchNorm, nn.LocalResponseNorm), lambda module: "pointwise"),
     ((nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.Flatten, nn.Linear,
@@ -193,7 +193,7 @@ _OF_FUNCTIONS: dict[str, Callable[[int, list[Any], dict[str, Any]], Reach]] = {
         lambda space, args, kwargs: _softmax(_given(args, kwargs, 0, "dim", None)),
     ),
     "pad": _pad,
-    "pixel_shuffle": lambda space, args, kwargs: Resampled("nearest"),
+    "pixel_shuffle": lambda space, args, kwargs: ResampledReach("nearest"),
     "pixel_unshuffle": lambda space, args, kwargs: _blocks(
         _given(args, kwargs, 0, "downscale_factor", 1)
     ),
@@ -233,7 +233,7 @@ def _pooling(space: int, kernel: Any, stride: Any, padding: Any, dilation: Any) 
 
 def _adaptive(size: Any) -> Reach:
     sizes = size if isinstance(size, Sequence) else (size,)
-    return "everywhere" if all(n == 1 for n in sizes) else Resampled("area")
+    return "everywhere" if all(n == 1 for n in sizes) else ResampledReach("area")
 
 
 def _interpolated(mode: str, scale: Any, *, align: bool) -> Reach:
@@ -241,7 +241,7 @@ def _interpolated(mode: str, scale: Any, *, align: bool) -> Reach:
     if mode not in _MODES or any(f is not None and float(f) != int(f) for f in factors):
         # By a factor that is not whole, places follow the factor and not the two sizes.
         return None
-    return Resampled(_MODES[mode], align)  # type: ignore[arg-type]
+    return ResampledReach(_MODES[mode], align)  # type: ignore[arg-type]
 
 
 def _padding(padding: Sequence[int]) -> Reach:
