@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from files_of_people import Make, classifier, network, segmenter
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "fixtures"))
 
 _SCRIPT = """from torch import nn
 

@@ -13,6 +13,7 @@ import pytest
 
 from batches import images_in, recipe_in
 from napari_neuroscope.cli.main import main
+from places import FIXTURES
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_an_interrupted_batch_says_how_to_go_on(recipe: Path, tmp_path: Path) ->
     out = tmp_path / "out put"
     command = [sys.executable, "-m", "napari_neuroscope.cli", "batch", recipe,
                tmp_path / "images", "-o", out, "--trust", "--progress", "json"]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(FIXTURES)}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from places import ROOT
+
 sys.path.append(str(ROOT / "scripts"))
 
-import make_files_page as page  # noqa: E402
+import make_files_page as page
 
 PAGE = (ROOT / "docs" / "files.md").read_text("utf-8")
 _NEEDS = {"Keras": "tensorflow", "TensorFlow": "tensorflow", "ONNX": "onnxruntime"}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from places import ROOT
+
 # At the end: a script may have the name of a module of the tests.
 sys.path.append(str(ROOT / "scripts"))
 
-import judging_figures as judging  # noqa: E402
+import judging_figures as judging
 
 PAGE = ROOT / "docs" / "judging.md"
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import napari_neuroscope as ns
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 # At the end: a script may have the name of a module of the tests.
 sys.path.append(str(ROOT / "scripts"))
 
-import make_method_docs as docs  # noqa: E402
-import method_support as support  # noqa: E402
+import make_method_docs as docs
+import method_support as support
 
 PACKAGES = {"Keras": "tensorflow", "ONNX": "onnxruntime"}
 ANEW = "run scripts/make_method_docs.py"

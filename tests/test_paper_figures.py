@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import napari_neuroscope as ns
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import paper_figures  # noqa: E402
-import street_network as streets  # noqa: E402
+import paper_figures
+import street_network as streets
 
 
 def scenes(count: int = 5) -> list[streets.Scene]:

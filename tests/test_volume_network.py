@@ -11,8 +11,9 @@ import torch
 from scipy import ndimage
 
 import napari_neuroscope as ns
+from places import ROOT
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+SCRIPTS = ROOT / "scripts"
 
 
 @pytest.fixture

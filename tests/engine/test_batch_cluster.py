@@ -19,13 +19,14 @@ from skimage.io import imread, imsave
 import napari_neuroscope as ns
 from batches import DEADLY, DEADLY_ONCE, images_in, recipe_in, written
 from napari_neuroscope.engine.batch.local_cluster import environment
+from places import FIXTURES
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by signals")
 
 
 @pytest.fixture(autouse=True)
 def _workers_find_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(FIXTURES), prepend=os.pathsep)
 
 
 def run(recipe: Path, images: Path, out: Path, **more: Any) -> ns.BatchResult:

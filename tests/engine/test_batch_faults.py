@@ -16,8 +16,7 @@ from pyarrow import parquet
 import napari_neuroscope as ns
 from batches import images_in, recipe_in, written
 from napari_neuroscope.engine.batch.folder import OutputError
-
-TESTS = Path(__file__).parent.parent
+from places import FIXTURES
 
 
 def run(recipe: Path, images: Path, out: Path) -> ns.BatchResult:
@@ -28,9 +27,9 @@ def run(recipe: Path, images: Path, out: Path) -> ns.BatchResult:
 def test_a_batch_that_is_killed_again_and_again_is_complete_in_the_end(tmp_path: Path) -> None:
     recipe, images = recipe_in(tmp_path / "recipe"), tmp_path / "images"
     images_in(images, 10)
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": str(FIXTURES)}
     answer = subprocess.run(
-        [sys.executable, TESTS / "batch_killed.py", recipe, images, tmp_path / "out", "1"],
+        [sys.executable, FIXTURES / "batch_killed.py", recipe, images, tmp_path / "out", "1"],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr

@@ -23,6 +23,7 @@ from keras import layers
 from keras_networks import (
     Snapshot,
     Subclassed,
+    as_network,
     functional,
     nested,
     same_weights,
@@ -32,13 +33,6 @@ from keras_networks import (
 )
 
 METHODS = list(ns.methods)
-
-
-def as_network(model: Any, task: str = "classification", **more: Any) -> ns.Network:
-    given = more.pop("input", {})
-    return ns.wrap(
-        model, {"task": task, "input": {"value_range": (0, 1), **given}, **more}, device="cpu"
-    )
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
 import keras
 import tensorflow as tf
 from keras import layers
-from test_keras import as_network
 
 from keras_networks import (
     UNET_TWINS,
     VGG_TWINS,
     Subclassed,
+    as_network,
     convert,
     functional,
     nested,

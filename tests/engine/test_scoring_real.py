@@ -17,8 +17,8 @@ from skimage.segmentation import find_boundaries
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.scoring import Scores
 from networks import UNet, settled
+from places import IMAGES as DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 CARD = Path(ns.__file__).parent / "samples" / "nuclei" / "MODEL_CARD.md"
 STREET = [
     "sky",

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from tests.networks import Pixelwise, UNet, Vgg, as_network, settled
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.stack import Stack
+from networks import Pixelwise, UNet, Vgg, as_network, settled
 
 FILM = np.random.default_rng(0).random((3, 2, 16, 20)).astype(np.float32)
 COLOURS = np.random.default_rng(1).random((4, 3, 2, 16, 16)).astype(np.float32)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hostile.watch import MOST_MB, Case, cases_of
+from places import FIXTURES, TESTS
 
-_TESTS = Path(__file__).parent.parent
 _MODULES = sorted(path.stem for path in Path(__file__).parent.glob("*_cases.py"))
 _NEEDS = {"keras_cases": "tensorflow", "onnx_cases": "onnxruntime"}
 pytestmark = [
@@ -47,7 +47,7 @@ def said_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
             config = tmp_path_factory.mktemp("config")
             command = [sys.executable, "-m", "hostile.watch", str(root), f"hostile.{module}"]
             # Nobody's own trust counts here.
-            own = {"PYTHONPATH": str(_TESTS), "XDG_CONFIG_HOME": str(config)}
+            own = {"PYTHONPATH": f"{TESTS}{os.pathsep}{FIXTURES}", "XDG_CONFIG_HOME": str(config)}
             done = subprocess.run(
                 command, env={**os.environ, **own}, capture_output=True, text=True, check=False
             )

@@ -5,16 +5,15 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
 from hostile.watch import cases_of
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.append(str(ROOT / "scripts"))
 
-import make_security_page as security  # noqa: E402
+import make_security_page as security
 
 PAGE = (ROOT / "docs" / "security.md").read_text("utf-8")
 _NEEDS = {"keras": "tensorflow", "onnx": "onnxruntime"}

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_guided_table import (
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+import napari_neuroscope as ns
+from closeness import assert_close
+from guided import guided_pointwise, reference
+from guided_networks import (
     Checkpointed,
     CheckpointedReentrant,
     Relu,
@@ -19,13 +26,6 @@ from test_guided_table import (
     image_of,
     ours,
 )
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils._python_dispatch import _get_current_dispatch_mode
-
-import napari_neuroscope as ns
-from closeness import assert_close
-from guided import guided_pointwise, reference
 from networks import as_network, settled
 
 

@@ -10,133 +10,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from guided import GuidedRelu, guided_pointwise, reference
+from guided import guided_pointwise, reference
+from guided_networks import (
+    WRITTEN,
+    Checkpointed,
+    CheckpointedReentrant,
+    PreActivation,
+    Relu,
+    Residual,
+    Straight,
+    as_input,
+    image_of,
+    ours,
+    reference_of,
+    three,
+)
 from networks import as_network, settled
 
-Relu = Callable[[Tensor], Tensor]
-
-
-class Straight(nn.Module):
-    """Four convolutions with a relu behind each of three, pooled to scores."""
-
-    def __init__(self, relus: Callable[[], list[Relu]]) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
-        self.conv2 = nn.Conv2d(6, 6, 3, padding=1)
-        self.conv3 = nn.Conv2d(6, 6, 3, padding=1, bias=False)
-        self.conv4 = nn.Conv2d(6, 4, 3)
-        self.made = relus()
-        self.as_modules = nn.ModuleList(r for r in self.made if isinstance(r, nn.Module))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.made[0](self.conv1(x))
-        x = self.made[1](self.conv2(x))
-        x = self.made[2](self.conv3(x))
-        return self.conv4(x).mean((2, 3))
-
-
-class PreActivation(Straight):
-    """The block f(relu(x)) + x: the skip passes the relu by."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(x)
-        x = self.conv2(self.made[0](x)) + x
-        x = self.conv3(self.made[1](x)) + x
-        return self.conv4(self.made[2](x)).mean((2, 3))
-
-
-class Residual(Straight):
-    """The block relu(f(x) + x) with an addition in place."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.made[0](self.conv1(x))
-        y = self.conv2(x)
-        y += x
-        x = self.made[1](y)
-        y = self.conv3(x)
-        y += x
-        return self.conv4(self.made[2](y)).mean((2, 3))
-
-
-class Checkpointed(Straight):
-    """The middle is computed again on the way back."""
-
-    reentrant = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.made[0](self.conv1(x))
-
-        def middle(x: Tensor) -> Tensor:
-            return self.made[2](self.conv3(self.made[1](self.conv2(x))))
-
-        x = checkpoint(middle, x, use_reentrant=self.reentrant)
-        return self.conv4(x).mean((2, 3))
-
-
-class CheckpointedReentrant(Checkpointed):
-    reentrant = True
-
-
-def _three(relu: Callable[[], Relu]) -> Callable[[], list[Relu]]:
-    return lambda: [relu() for _ in range(3)]
-
-
-def _reused(inplace: bool) -> list[Relu]:
-    return [nn.ReLU(inplace)] * 3
-
-
-def created_in_forward(x: Tensor) -> Tensor:
-    return nn.ReLU()(x)
-
-
-def created_in_forward_in_place(x: Tensor) -> Tensor:
-    return nn.ReLU(inplace=True)(x)
-
-
-WRITTEN = {
-    "module": _three(nn.ReLU),
-    "module in place": _three(lambda: nn.ReLU(inplace=True)),
-    "one module reused": lambda: _reused(False),
-    "one module reused in place": lambda: _reused(True),
-    "created in forward": _three(lambda: created_in_forward),
-    "created in forward in place": _three(lambda: created_in_forward_in_place),
-    "F.relu": _three(lambda: functional.relu),
-    "F.relu in place": _three(lambda: lambda x: functional.relu(x, inplace=True)),
-    "F.relu_": _three(lambda: functional.relu_),
-    "torch.relu": _three(lambda: torch.relu),
-    "torch.relu_": _three(lambda: torch.relu_),
-    "x.relu()": _three(lambda: lambda x: x.relu()),
-    "x.relu_()": _three(lambda: lambda x: x.relu_()),
-    "F.threshold": _three(lambda: lambda x: functional.threshold(x, 0.0, 0.0)),
-    "one of each": lambda: [nn.ReLU(inplace=True), functional.relu, lambda x: x.relu_()],
-}
-
-
-def image_of(rng: np.random.Generator) -> np.ndarray:
-    return rng.standard_normal((12, 10, 3)).astype(np.float32)
-
-
-def as_input(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)[None]
-
-
-def reference_of(kind: type[Straight], image: np.ndarray, index: int) -> np.ndarray:
-    """Return the guided gradient by the same weights, written with the guided function."""
-    model = settled(kind(_three(lambda: GuidedRelu.apply)))
-    return reference(model, as_input(image), index).numpy()
-
-
-def ours(model: nn.Module, image: np.ndarray, index: int) -> np.ndarray:
-    # A size is given for exported networks, which take no other.
-    network = as_network(model, size=image.shape[:2])
-    return ns.explain(network, image, "guided_backprop", index, channels="keep").values
-
-
-# In a pre-activation block a relu in place would change what the skip adds: another network.
 IN_PLACE = [w for w in WRITTEN if "in place" in w or "relu_" in w or w == "one of each"]
 ROWS = [
     (kind, written)
@@ -232,16 +125,16 @@ ACTIVATIONS: dict[str, tuple[Callable[[], Relu], Callable[[Tensor], Tensor]]] = 
 def test_other_activations(activation: str, rng: np.random.Generator) -> None:
     make, function = ACTIVATIONS[activation]
     image = 2 * image_of(rng)  # wide enough to meet the ends of relu6 and hardtanh
-    model = settled(Straight(_three(make)))
-    explicit = settled(Straight(_three(lambda: guided_pointwise(function))))
+    model = settled(Straight(three(make)))
+    explicit = settled(Straight(three(lambda: guided_pointwise(function))))
     expected = reference(explicit, as_input(image), 1).numpy()
     assert_close(ours(model, image, 1), expected, 1e-5)
 
 
 def test_prelu_with_its_learnt_slopes(rng: np.random.Generator) -> None:
     image = image_of(rng)
-    model = Straight(_three(lambda: nn.PReLU(6)))
-    explicit = Straight(_three(lambda: lambda x: x))
+    model = Straight(three(lambda: nn.PReLU(6)))
+    explicit = Straight(three(lambda: lambda x: x))
     explicit.load_state_dict(settled(model).state_dict(), strict=False)
     for n, prelu in enumerate(model.made):
         weight = prelu.weight.detach()
@@ -300,7 +193,7 @@ def test_the_warning_names_what_is_not_guided(rng: np.random.Generator) -> None:
 
 
 def test_a_network_without_an_activation_is_warned_of(rng: np.random.Generator) -> None:
-    network = as_network(settled(Straight(_three(lambda: lambda x: x))))
+    network = as_network(settled(Straight(three(lambda: lambda x: x))))
     image = image_of(rng)
     with pytest.warns(ns.NeuroscopeWarning, match="equals the plain gradient"):
         found = ns.explain(network, image, "guided_backprop", 0, channels="keep")
@@ -311,7 +204,7 @@ def test_a_network_without_an_activation_is_warned_of(rng: np.random.Generator) 
 
 def test_the_warning_comes_each_time_it_is_asked(rng: np.random.Generator) -> None:
     """Also where the map is taken from what is kept."""
-    network = as_network(settled(Straight(_three(lambda: lambda x: x))))
+    network = as_network(settled(Straight(three(lambda: lambda x: x))))
     image = image_of(rng)
     for _ in range(2):
         with pytest.warns(ns.NeuroscopeWarning, match="plain gradient"):

@@ -16,6 +16,7 @@ from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.widgets.parts.jobs import work_thread
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.work_thread import WorkThread
+from places import FIXTURES
 
 NAME = "neuroscope of a test"
 
@@ -115,7 +116,7 @@ def test_a_thread_is_not_the_last_to_hold_what_is_of_qt(qtbot) -> None:
 
 
 def test_a_window_with_a_stuck_network_goes_on_and_ends(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("stuck_window.py")
+    script = FIXTURES / "stuck_window.py"
     own = {"XDG_CONFIG_HOME": str(tmp_path), "NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
     ended = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False,

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from closeness import assert_close
+from places import ROOT
 
 pytest.importorskip("tensorflow", reason="needs the extra “tensorflow”")
 
-ROOT = Path(__file__).parents[2]
 TWINS = [("grad_cam", "dec2.relu2"), ("guided_backprop", None), ("activation", "enc1.conv1")]
 
 

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from places import FIXTURES
+
 
 def test_some_random_choices_leave_nothing_behind(tmp_path: Path) -> None:
     # The same choices each time; many more are made by hand, see the script.
-    script = Path(__file__).with_name("storm.py")
+    script = FIXTURES / "storm.py"
     own = {"XDG_CONFIG_HOME": str(tmp_path), "NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
     ended = subprocess.run(
         [sys.executable, str(script), "--steps", "60", "--seed", "4"],
