@@ -12,8 +12,8 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.viewer.layers.layer_data import (
-    KEY,
     class_colours,
     layer_data,
     prediction_data,

@@ -13,11 +13,12 @@ from napari.layers import Image, Labels, Layer
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.results.save import read_result, save
 from napari_neuroscope.viewer.io import saved_layers
 from napari_neuroscope.viewer.io.readers import result_reader
 from napari_neuroscope.viewer.io.writers import write_npy, write_picture, write_tiff, write_zarr
-from napari_neuroscope.viewer.layers.layer_data import KEY, layer_data
+from napari_neuroscope.viewer.layers.layer_data import layer_data
 from results import explanation_of, of_stack, with_regions
 
 WRITERS = {".neuroscope.tif": write_tiff, ".ome.zarr": write_zarr, ".neuroscope.npy": write_npy}

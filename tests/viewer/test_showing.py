@@ -7,9 +7,10 @@ import pytest
 from napari.components import ViewerModel
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.samples import architectures
-from napari_neuroscope.viewer.layers.layer_data import KEY, labels_data, layer_data
+from napari_neuroscope.viewer.layers.layer_data import labels_data, layer_data
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.viewer.layers.placement import Placement
 

@@ -18,11 +18,11 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.batch.folder import REPORT
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explain.recipe import SUFFIX
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.files.code.trust import TrustStore
 from napari_neuroscope.engine.results.save import read_result
 from napari_neuroscope.engine.tiles.geometry import Tiling
 from napari_neuroscope.session.session import DEMO_TITLES
-from napari_neuroscope.viewer.layers.layer_data import KEY
 from napari_neuroscope.widgets.batch.dock import Batch
 from napari_neuroscope.widgets.batch.recipe_choice import Choice
 

@@ -16,6 +16,7 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evolution import Evolution
 from napari_neuroscope.engine.explain import crop as parts
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.tiles import geometry as tiles
@@ -25,7 +26,7 @@ from napari_neuroscope.viewer.image.shown_image import axes_of_layer
 from napari_neuroscope.viewer.io.readers import read
 from napari_neuroscope.viewer.io.writers import write_tiff
 from napari_neuroscope.viewer.layers import multiscale_map as growing
-from napari_neuroscope.viewer.layers.layer_data import KEY, layer_data
+from napari_neuroscope.viewer.layers.layer_data import layer_data
 from napari_neuroscope.viewer.layers.place import Place
 
 SIZES = {"t": 3, "z": 8, "y": 16, "x": 20}

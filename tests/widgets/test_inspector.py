@@ -13,8 +13,8 @@ from qtpy.QtCore import QTimer
 from torch import nn
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.session.session import DEMO_TITLES
-from napari_neuroscope.viewer.layers.layer_data import KEY
 
 
 def shown(viewer, method: str):

@@ -16,10 +16,11 @@ import napari_neuroscope as ns
 from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine.explain import whole as explaining
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.results.save import save
 from napari_neuroscope.viewer.layer_origin import explained_by
-from napari_neuroscope.viewer.layers.layer_data import KEY, layer_data
+from napari_neuroscope.viewer.layers.layer_data import layer_data
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.long_work import TimeLeft, duration

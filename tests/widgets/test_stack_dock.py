@@ -18,9 +18,9 @@ from torch import nn
 from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.session.stack_question import stack_of
 from napari_neuroscope.viewer.image.shown_image import Shown
-from napari_neuroscope.viewer.layers.layer_data import KEY
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 
 FILM = np.random.default_rng(0).random((4, 3, 16, 24)).astype(np.float32)

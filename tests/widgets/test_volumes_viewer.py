@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evolution import Evolution
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
-from napari_neuroscope.viewer.layers.layer_data import KEY
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 from napari_neuroscope.widgets.parts.pickers import options_widget
 

@@ -10,8 +10,9 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.recipe import Recipe, recipe_in
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.viewer.layer_origin import explained_by
-from napari_neuroscope.viewer.layers.layer_data import KEY, title
+from napari_neuroscope.viewer.layers.layer_data import title
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.viewer.layer_origin import explained_by
-from napari_neuroscope.viewer.layers.layer_data import KEY, LayerData
+from napari_neuroscope.viewer.layers.layer_data import LayerData
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.evaluation.evaluate import Row

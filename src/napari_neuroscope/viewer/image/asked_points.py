@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.layers.layer_data import KEY
 from napari_neuroscope.viewer.layers.place import Place
 from napari_neuroscope.viewer.layers.placement import Placement
 from napari_neuroscope.viewer.plain_names import on_canvas

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.graph.receptive_field import box_on
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.passes.unit_placement import cells_of_layers, laid_out
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.layers.layer_data import KEY
 
 TITLE = "Receptive field"
 _COLOUR = "#f0e442"

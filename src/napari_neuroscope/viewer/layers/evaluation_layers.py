@@ -13,9 +13,10 @@ from napari_neuroscope.engine.evaluation.evaluate import Row
 from napari_neuroscope.engine.evaluation.faithfulness import Way, pictures_along, steps_of
 from napari_neuroscope.engine.evaluation.sanity import Sanity
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.viewer.layers.layer_data import KEY, LayerData
+from napari_neuroscope.viewer.layers.layer_data import LayerData
 from napari_neuroscope.viewer.layers.place import Place
 from napari_neuroscope.viewer.layers.placement import Placement
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
-from napari_neuroscope.viewer.layers.layer_data import KEY, LayerData, heat
+from napari_neuroscope.viewer.layers.layer_data import LayerData, heat
 from napari_neuroscope.viewer.layers.multiscale_map import goes_on
 from napari_neuroscope.viewer.layers.stack_follower import StackFollower, steps_of
 from napari_neuroscope.viewer.plain_names import named

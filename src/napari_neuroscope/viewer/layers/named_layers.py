@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from napari_neuroscope.viewer.layers.layer_data import KEY, LayerData
+from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.viewer.layers.layer_data import LayerData
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 
 

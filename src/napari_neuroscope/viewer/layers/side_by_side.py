@@ -11,9 +11,10 @@ from scipy.ndimage import map_coordinates
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images.grid import Grid, resample
 from napari_neuroscope.viewer.image.image_pixels import Pixels, plane_axes, shown_index
-from napari_neuroscope.viewer.layers.layer_data import KEY, heat
+from napari_neuroscope.viewer.layers.layer_data import heat
 from napari_neuroscope.viewer.layers.mosaic import arranged
 from napari_neuroscope.viewer.layers.place import spatial_axes
 from napari_neuroscope.viewer.plain_names import named, on_canvas

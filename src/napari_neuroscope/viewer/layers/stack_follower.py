@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.explanation import unfinished_in_words
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.viewer.layers.contrast import contrast_of
-from napari_neuroscope.viewer.layers.layer_data import KEY
 from napari_neuroscope.viewer.plain_names import on_canvas
 from napari_neuroscope.viewer.randomisation_warnings import doubts_of
 

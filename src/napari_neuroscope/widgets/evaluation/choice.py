@@ -22,6 +22,7 @@ from superqt import QCollapsible
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.evaluate import measures
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.baselines import Baseline
@@ -30,7 +31,6 @@ from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion, Truth, kind_of
 from napari_neuroscope.viewer.image.shown_image import axes_of_layer
 from napari_neuroscope.viewer.layer_origin import explained_by
-from napari_neuroscope.viewer.layers.layer_data import KEY
 from napari_neuroscope.widgets.evaluation.metric_jobs import TruthOf
 from napari_neuroscope.widgets.evaluation.metric_table import tip_of
 from napari_neuroscope.widgets.parts.boxes import fill, narrow

@@ -21,11 +21,12 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.evaluate import Row
 from napari_neuroscope.engine.evaluation.faithfulness import Way
 from napari_neuroscope.engine.evaluation.judging import Judgement
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
 from napari_neuroscope.viewer.layer_origin import LayerOrigin, explained_by, remember
 from napari_neuroscope.viewer.layers.evaluation_layers import Pictures, randomised
-from napari_neuroscope.viewer.layers.layer_data import KEY, LayerData, layer_data
+from napari_neuroscope.viewer.layers.layer_data import LayerData, layer_data
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.viewer.layers.stack_follower import steps_of
 from napari_neuroscope.viewer.randomisation_warnings import doubts_of, with_warning

@@ -19,11 +19,11 @@ from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.evaluation.evolution import Evolution
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.passes.target import Mask
 from napari_neuroscope.viewer.image.image_pixels import Pixels, go_to_step, shown_index
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion, Truth, kind_of
 from napari_neuroscope.viewer.layers.contrast import contrast_of
-from napari_neuroscope.viewer.layers.layer_data import KEY
 from napari_neuroscope.viewer.layers.place import spatial_axes
 from napari_neuroscope.viewer.layers.side_by_side import SideBySide
 from napari_neuroscope.viewer.layers.stack_follower import steps_of

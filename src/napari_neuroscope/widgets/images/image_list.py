@@ -13,10 +13,10 @@ from psygnal import Signal
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.one_image import expanded
+from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images.pairs import Pair, SkippedFile, Source, pairs_of
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import names_of_layer
-from napari_neuroscope.viewer.layers.layer_data import KEY
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 
 
