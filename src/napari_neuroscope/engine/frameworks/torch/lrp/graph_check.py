@@ -39,7 +39,7 @@ PRODUCTS = {
 }  # fmt: skip
 # Of these only what they take first may depend on the image.
 _FIRST = {"Div", "GridSampler2D", "GridSampler3D"}
-WEIGHTED, _PASSED = "_WeightedBackward", "_PassingBackward"
+WEIGHTED, _PASSED = "_WeightedLayerBackward", "_PassThroughBackward"
 _KNOWN = _MOVES | _SUMS | _RECTIFIERS | PRODUCTS | {WEIGHTED, _PASSED, "AccumulateGrad"}
 _GATES = {"sigmoid", "hardsigmoid"}
 _NOT_NEGATIVE = {"relu6", "sigmoid", "hardsigmoid", "softplus"}
