@@ -588,7 +588,7 @@ def test_weights_whose_framework_is_not_installed(
 ) -> None:
     from napari_neuroscope.engine.frameworks.torch.framework import TorchFramework
 
-    for module in ("networks.load", "frameworks.base"):
+    for module in ("networks.load", "frameworks.registry"):
         monkeypatch.setattr(
             f"napari_neuroscope.engine.{module}.frameworks", lambda: [TorchFramework]
         )

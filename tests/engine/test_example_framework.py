@@ -18,7 +18,7 @@ from torch import nn
 import napari_neuroscope as ns
 from closeness import assert_close
 from napari_neuroscope.cli.main import main
-from napari_neuroscope.engine.frameworks import base
+from napari_neuroscope.engine.frameworks import registry
 from networks import as_network, settled
 
 LAYERS = {"conv": "0", "relu": "1", "head": "2"}
@@ -114,8 +114,8 @@ def test_its_files_are_opened(path: Path, image: np.ndarray) -> None:
         ns.explain(network, image, "grad_cam", 1, "relu").values,
         ns.explain(wrapped, image, "grad_cam", 1, "relu").values,
     )
-    assert base.kind_of(path) == "NumPy network"
-    assert ".npnet" in base.suffixes()
+    assert registry.kind_of(path) == "NumPy network"
+    assert ".npnet" in registry.suffixes()
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ns.NeuroscopeError, match="broken NumPy network"):
         ns.load(path)
@@ -157,10 +157,10 @@ def test_work_can_be_followed_and_stopped(image: np.ndarray) -> None:
 def test_a_framework_that_is_broken_does_not_stop_the_others(
     broken: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = base.entry_points(group=base.GROUP)
-    bad = EntryPoint("broken", broken, base.GROUP)
-    monkeypatch.setattr(base, "entry_points", lambda group: [bad, *entries])
+    entries = registry.entry_points(group=registry.GROUP)
+    bad = EntryPoint("broken", broken, registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [bad, *entries])
     with pytest.warns(ns.NeuroscopeWarning, match="The framework “broken” .* can't be used"):
         assert ns.load(path).framework == "numpy"
     with pytest.warns(ns.NeuroscopeWarning):
-        assert {"numpy", "torch"} <= {framework.name for framework in base.frameworks()}
+        assert {"numpy", "torch"} <= {framework.name for framework in registry.frameworks()}

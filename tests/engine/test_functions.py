@@ -13,7 +13,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.engine.frameworks import base
+from napari_neuroscope.engine.frameworks import registry
 from napari_neuroscope.engine.passes.variants import Passes
 from networks import UNet, Vgg, as_network, settled
 
@@ -131,7 +131,7 @@ def test_whatever_can_be_called(function: Any, name: str, image: np.ndarray) -> 
 
 def test_other_frameworks_know_theirs_first() -> None:
     """Their models can be called, too."""
-    assert [f.name for f in base.frameworks()][-1] == "function"
+    assert [f.name for f in registry.frameworks()][-1] == "function"
     assert ns.wrap(settled(Vgg()), device="cpu").framework == "torch"
     assert ns.wrap(torch.jit.script(settled(Vgg())), device="cpu").framework == "torch"
 

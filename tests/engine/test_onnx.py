@@ -488,8 +488,8 @@ def test_the_model_is_not_changed_and_its_digest_is_of_its_weights() -> None:
 
 def test_nothing_of_onnx_is_imported_unasked(tmp_path: Path) -> None:
     code = (
-        "import sys, napari_neuroscope.engine.frameworks.base as base\n"
-        "assert 'onnx' in [f.name for f in base.frameworks()]\n"
+        "import sys, napari_neuroscope.engine.frameworks.registry as registry\n"
+        "assert 'onnx' in [f.name for f in registry.frameworks()]\n"
         "print([m for m in ('onnx', 'onnxruntime') if m in sys.modules])\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

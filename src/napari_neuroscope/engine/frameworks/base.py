@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from enum import Flag, auto
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,12 +14,9 @@ from torch import Tensor, device, dtype
 
 from napari_neuroscope.engine.errors import (
     NeuroscopeError,
-    NeuroscopeWarning,
     Progress,
     no_progress,
-    shortened,
 )
-from napari_neuroscope.engine.files import file_kind
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
@@ -29,8 +24,6 @@ from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.engine.spec.trial_sizes import trial_image, usual_shapes
-
-GROUP = "napari_neuroscope.frameworks"
 
 
 class Capability(Flag):
@@ -239,7 +232,7 @@ class Framework(ABC):
     @abstractmethod
     def __init__(self, model: Any, device: str) -> None: ...
 
-    def undisturbed(self) -> AbstractContextManager[None]:
+    def frozen(self) -> AbstractContextManager[None]:
         """Hold the model as passes need it, and put it back as it was; may be nested.
 
         No other thread uses the model meanwhile, nor another network that shares a part of it.
@@ -305,7 +298,9 @@ class Framework(ABC):
     ) -> Run:
         """Pass `x` (1, channel, *space) forward, keeping the outputs of the layers in `keep`."""
 
-    def seen(self, x: Tensor, spec: ModelSpec, layers: LayerGraph, keep: Collection[str]) -> Run:
+    def run_no_grad(
+        self, x: Tensor, spec: ModelSpec, layers: LayerGraph, keep: Collection[str]
+    ) -> Run:
         """Pass `x` forward as `run`, where no gradient is asked for: it need hold no more."""
         return self.run(x, spec, layers, keep, no_progress)
 
@@ -399,72 +394,3 @@ class Framework(ABC):
     def guided_notes(self, layers: LayerGraph) -> list[str]:
         """Say what guided backpropagation can't guide in this network; refuse what it can't do."""
         return []
-
-
-def framework_of(model: Any) -> type[Framework]:
-    """Return the framework that recognises a model.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where none does.
-    """
-    found = frameworks()
-    for framework in found:
-        if framework.recognises(model):
-            return framework
-    raise NeuroscopeError(
-        f"A {type(model).__module__}.{type(model).__qualname__} is no network that is known here; "
-        f"give a model of {', '.join(f.name for f in found if not f.takes_anything)}, or a function "
-        f"that returns scores."
-    )
-
-
-def frameworks() -> list[type[Framework]]:
-    """Return the frameworks whose packages are installed, in the order in which they are asked."""
-    found = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        own = entry.module.startswith("napari_neuroscope.")
-        try:
-            found.append(entry.load())
-        except Exception as error:
-            # One of ours lacks its extra; what is wrong with another's must not stop the rest.
-            if own and isinstance(error, ImportError):
-                continue
-            if own:
-                raise
-            reason = shortened((str(error) or type(error).__name__).splitlines()[0], 200)
-            warnings.warn(
-                f"The framework “{entry.name}” ({entry.value}) can't be used: {reason}.",
-                NeuroscopeWarning,
-                stacklevel=2,
-            )
-    return sorted(found, key=lambda framework: framework.takes_anything)
-
-
-def kind_of(path: Path) -> Kind:
-    """Return what kind of network a file holds, to an installed framework or in general.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where it is missing, broken, or no network: it says what the file is.
-    """
-    head = file_kind.head_of(path)
-    claims = (framework.kind_of(path, head) for framework in frameworks())
-    return next((kind for kind in claims if kind), None) or file_kind.kind_of(path)
-
-
-def suffixes() -> tuple[str, ...]:
-    """Return the usual endings of files that can be opened."""
-    own = (suffix for framework in frameworks() for suffix in framework.suffixes)
-    return tuple(dict.fromkeys([*file_kind.SUFFIXES, *own]))
-
-
-def to_axes(x: Tensor, axes: str) -> Tensor:
-    """Bring inputs (input, channel, *space) to a network's order of axes."""
-    own = "bc" + "".join(axis for axis in axes if axis in "zyx")
-    for axis in "bc":
-        if axis not in axes:
-            x, own = x.squeeze(own.index(axis)), own.replace(axis, "")
-    return x if own == axes else x.permute([own.index(axis) for axis in axes])

@@ -19,7 +19,8 @@ from napari_neuroscope.engine.errors import (
     no_progress,
     shortened,
 )
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
+from napari_neuroscope.engine.frameworks.common import to_axes
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
@@ -75,7 +76,7 @@ class FunctionFramework(Framework):
         self._digest = uuid.uuid4().hex
         self._alone = False
 
-    def undisturbed(self) -> ModelLock:
+    def frozen(self) -> ModelLock:
         return self.lock
 
     def input_channels(self) -> int | None:

@@ -18,7 +18,7 @@ from napari_neuroscope.engine.files.code.script import found_script, is_script, 
 from napari_neuroscope.engine.files.code.trust import digest_of
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.told import told_in_a_sentence
-from napari_neuroscope.engine.frameworks.base import frameworks, kind_of
+from napari_neuroscope.engine.frameworks.registry import frameworks, kind_of
 from napari_neuroscope.engine.networks.bioimageio.description import read
 from napari_neuroscope.engine.networks.bioimageio.package import Package
 from napari_neuroscope.engine.networks.bioimageio.package_spec import spec_of

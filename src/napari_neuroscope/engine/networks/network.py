@@ -32,9 +32,9 @@ from napari_neuroscope.engine.frameworks.base import (
     OtherLayersError,
     RelevancePass,
     Run,
-    framework_of,
 )
 from napari_neuroscope.engine.frameworks.output_choice import OutputChoice
+from napari_neuroscope.engine.frameworks.registry import framework_of
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.grid import Grid, resample
@@ -472,7 +472,7 @@ class Network:
 
     def undisturbed(self) -> AbstractContextManager[None]:
         """Hold the model as passes need it, and put it back as it was, once for several passes."""
-        return self._adapter.undisturbed()
+        return self._adapter.frozen()
 
     def guided_notes(self) -> tuple[str, ...]:
         """Say what guided backpropagation can't guide in this network."""
@@ -640,7 +640,7 @@ class Network:
         run = (
             self.passed(x, layers)
             if gradients
-            else self._adapter.seen(x, self.spec, self.layers, layers)
+            else self._adapter.run_no_grad(x, self.spec, self.layers, layers)
         )
         key = TraceKey("", tuple(prepared.input.shape), "f4", self.spec, None)
         return Trace(self, prepared, run, key=key, everything=False)

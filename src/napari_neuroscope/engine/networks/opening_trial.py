@@ -7,17 +7,18 @@ from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, OutOfMemoryError
 from napari_neuroscope.engine.files.code.trial import TrialError
+from napari_neuroscope.engine.frameworks.registry import frameworks
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 
-def open_onnx(argument: dict[str, Any]) -> None:
-    """Open an ONNX file as it will be opened, and look at all that is looked at then.
+def open_file(argument: dict[str, Any]) -> None:
+    """Open a file as it will be opened, and look at all that is looked at then.
 
     Parameters
     ----------
     argument
-        Its ``path``, and the ``spec`` as plain values.
+        Its ``path``, its ``kind``, and the ``spec`` as plain values.
 
     Raises
     ------
@@ -25,11 +26,11 @@ def open_onnx(argument: dict[str, Any]) -> None:
         Where it takes too much memory or time. What else is wrong with it is told when it is opened
         where its user is.
     """
-    from napari_neuroscope.engine.frameworks.onnx.files import load_onnx
-
+    path, kind = Path(argument["path"]), argument["kind"]
+    framework = next(each for each in frameworks() if kind in each.kinds)
     try:
-        file = load_onnx(Path(argument["path"]), trust=True)
-        network = Network(file, ModelSpec.parse(argument["spec"]), device="cpu")
+        model = framework.load(path, kind, factory=None, arguments=None, trust=True)
+        network = Network(model, ModelSpec.parse(argument["spec"]), device="cpu")
         network.infer()
         network.layers  # noqa: B018  found by a pass that keeps all of them
     except (OutOfMemoryError, TrialError):

@@ -253,7 +253,7 @@ class OutputFinder:
             return Outputs(output, scores, spec, None, grid).arranged.float().cpu()
 
         channels = self._adapter.channels_of(spec)
-        with self._adapter.undisturbed():
+        with self._adapter.frozen():
             return measured_layout(ask, channels, pixels, larger(tuple(pixels), spec))
 
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QDialog, QFileDialog, QWidget
 from napari_neuroscope.engine.errors import NeuroscopeError, first_line
 from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
 from napari_neuroscope.engine.files.reading.plain_data import PlainDataError, parse_yaml
-from napari_neuroscope.engine.frameworks.base import suffixes
+from napari_neuroscope.engine.frameworks.registry import suffixes
 from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.widgets.parts.dialogs import ask_for_text
 from napari_neuroscope.widgets.parts.notices import tell_error

@@ -36,8 +36,9 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.free_memory import free_memory
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
+from napari_neuroscope.engine.frameworks.common import to_axes
 from napari_neuroscope.engine.frameworks.guided_notes import unguided_notes
 from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
 from napari_neuroscope.engine.frameworks.keras import graph as keras_graph
@@ -340,7 +341,7 @@ class KerasFramework(Framework):
         self.offers_several = isinstance(outputs, list) and len(outputs) > 1
 
     @contextmanager
-    def undisturbed(self) -> Iterator[None]:
+    def frozen(self) -> Iterator[None]:
         # Passes run in inference mode and on a graph: there is nothing to put back.
         with self.lock:
             yield

@@ -33,8 +33,9 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
-from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run, to_axes
+from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
+from napari_neuroscope.engine.frameworks.common import to_axes
 from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.onnx.files import KINDS, OnnxFile, digest_of, load_onnx
@@ -167,7 +168,7 @@ class OnnxFramework(Framework):
                 f"can be given; export it so that it takes the image alone."
             )
 
-    def undisturbed(self) -> AbstractContextManager[None]:
+    def frozen(self) -> AbstractContextManager[None]:
         return self.lock
 
     # --- what the model says of itself ---

@@ -18,7 +18,7 @@ from napari_neuroscope.engine.frameworks.onnx.files import OnnxFile
 from napari_neuroscope.engine.frameworks.onnx.sizes import OnnxSizes, PassSizes, ShapesError
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
-_TRIAL = "napari_neuroscope.engine.networks.opening_trial:open_onnx"
+_TRIAL = "napari_neuroscope.engine.networks.opening_trial:open_file"
 _NUMBER = 4
 """Bytes of a number of the image."""
 
@@ -112,7 +112,7 @@ class PassGuard:
         try:
             try_in_process(
                 _TRIAL,
-                {"path": str(self._path), "spec": told},
+                {"path": str(self._path), "kind": "onnx", "spec": told},
                 memory=limits.TRIAL_MEMORY + 3 * self._size,
                 progress=progress,
             )

@@ -40,8 +40,8 @@ from napari_neuroscope.engine.frameworks.base import (
     Framework,
     OtherLayersError,
     Run,
-    to_axes,
 )
+from napari_neuroscope.engine.frameworks.common import to_axes
 from napari_neuroscope.engine.frameworks.guided_notes import unguided_notes
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
@@ -977,7 +977,7 @@ class TorchRun(Run):
         ends = [self._edge(name) for name in layers]
         if self._end is None:
             return None
-        with self._framework.undisturbed(), torch.inference_mode(False):
+        with self._framework.frozen(), torch.inference_mode(False):
             try:
                 found = torch.autograd.grad(
                     [self._end], ends, [seeds], retain_graph=True, allow_unused=True,
@@ -1104,7 +1104,7 @@ class TorchRun(Run):
         # A way back that finds a reentrant checkpoint is gone again.
         keep = not last or _goes_through(self._end, "CheckpointFunctionBackward")
         with (
-            self._framework.undisturbed(),
+            self._framework.frozen(),
             torch.inference_mode(False),
             _speaking("backward pass", self._x, self._spec),
         ):
@@ -1218,7 +1218,7 @@ class TorchFramework(Framework):
         self._is_lazy = any(map(is_lazy, (*model.parameters(), *model.buffers())))
 
     @contextmanager
-    def undisturbed(self) -> Iterator[None]:
+    def frozen(self) -> Iterator[None]:
         # Recompute behind a checkpoint and batch norms ask for it in backward passes too.
         with self.lock:
             if self._held:
@@ -1281,7 +1281,7 @@ class TorchFramework(Framework):
 
     def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
         watcher = _GraphWatcher(spec.input.axes)
-        with self.undisturbed(), torch.inference_mode(False), torch.enable_grad():
+        with self.frozen(), torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
             output = self._forward(leaf, spec, watcher, progress, total=0)
             self._side_effects.seen()
@@ -1314,7 +1314,7 @@ class TorchFramework(Framework):
             )
         return self._passed(x, spec, layers, keep, progress, gradients=not self._quantised)
 
-    def seen(
+    def run_no_grad(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph, keep: Collection[str]
     ) -> TorchRun:
         return self._passed(x, spec, layers, keep, None, gradients=False)
@@ -1400,7 +1400,7 @@ class TorchFramework(Framework):
 
     def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
         nothing = _Keeper((), (), None)
-        with self.undisturbed(), torch.inference_mode(False), torch.enable_grad():
+        with self.frozen(), torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().to(self.device, self.dtype).clone().requires_grad_()
             return self._forward(leaf, spec, nothing, only=(), choose=offered_outputs)
 
@@ -1479,7 +1479,7 @@ class TorchFramework(Framework):
         @contextmanager
         def held() -> Iterator[None]:
             with (
-                self.undisturbed(),
+                self.frozen(),
                 torch.inference_mode(False),
                 _speaking("relevance pass", leaf, spec),
             ):
@@ -1532,7 +1532,7 @@ class TorchFramework(Framework):
                 # weights, which are back when they are asked.
                 torch.add(drawn.mul_(deviation), own.mean(), out=weight.data)
 
-        with self.undisturbed(), torch.inference_mode(False), torch.no_grad():
+        with self.frozen(), torch.inference_mode(False), torch.no_grad():
             try:
                 yield replace
             finally:
@@ -1554,7 +1554,7 @@ class TorchFramework(Framework):
     ) -> Any:
         recorder = watcher.recorder = _Recorder(self.model, watcher, progress, total)
         with (
-            self.undisturbed(),
+            self.frozen(),
             torch.inference_mode(False),
             quiet(),
             torch.autocast(self.device.type, enabled=False),

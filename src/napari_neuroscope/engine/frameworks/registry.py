@@ -1,0 +1,78 @@
+"""Which frameworks are installed, and which of them a model or a file belongs to.
+
+They are loaded by their entry points alone, ours as those of other packages: nobody imports one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, shortened
+from napari_neuroscope.engine.files import file_kind
+from napari_neuroscope.engine.files.file_kind import Kind
+from napari_neuroscope.engine.frameworks.base import Framework
+
+GROUP = "napari_neuroscope.frameworks"
+
+
+def framework_of(model: Any) -> type[Framework]:
+    """Return the framework that recognises a model.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where none does.
+    """
+    found = frameworks()
+    for framework in found:
+        if framework.recognises(model):
+            return framework
+    raise NeuroscopeError(
+        f"A {type(model).__module__}.{type(model).__qualname__} is no network that is known here; "
+        f"give a model of {', '.join(f.name for f in found if not f.takes_anything)}, or a function "
+        f"that returns scores."
+    )
+
+
+def frameworks() -> list[type[Framework]]:
+    """Return the frameworks whose packages are installed, in the order in which they are asked."""
+    found = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        own = entry.module.startswith("napari_neuroscope.")
+        try:
+            found.append(entry.load())
+        except Exception as error:
+            # One of ours lacks its extra; what is wrong with another's must not stop the rest.
+            if own and isinstance(error, ImportError):
+                continue
+            if own:
+                raise
+            reason = shortened((str(error) or type(error).__name__).splitlines()[0], 200)
+            warnings.warn(
+                f"The framework “{entry.name}” ({entry.value}) can't be used: {reason}.",
+                NeuroscopeWarning,
+                stacklevel=2,
+            )
+    return sorted(found, key=lambda framework: framework.takes_anything)
+
+
+def kind_of(path: Path) -> Kind:
+    """Return what kind of network a file holds, to an installed framework or in general.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where it is missing, broken, or no network: it says what the file is.
+    """
+    head = file_kind.head_of(path)
+    claims = (framework.kind_of(path, head) for framework in frameworks())
+    return next((kind for kind in claims if kind), None) or file_kind.kind_of(path)
+
+
+def suffixes() -> tuple[str, ...]:
+    """Return the usual endings of files that can be opened."""
+    own = (suffix for framework in frameworks() for suffix in framework.suffixes)
+    return tuple(dict.fromkeys([*file_kind.SUFFIXES, *own]))
