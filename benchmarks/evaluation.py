@@ -14,7 +14,7 @@ from skimage.io import imread
 
 import timing
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.metrics import METRICS
+from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores
 from napari_neuroscope.engine.images.ground_truth import TruthReader
 from napari_neuroscope.engine.images.pairs import Pair, Source

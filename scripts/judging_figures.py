@@ -23,8 +23,9 @@ from skimage.filters import sobel
 from skimage.io import imread
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.evaluation.evaluate import Row, measures
-from napari_neuroscope.engine.evaluation.sanity import MOST_LIKE
+from napari_neuroscope.engine.evaluation.evaluation import MapResults
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
+from napari_neuroscope.engine.evaluation.metrics.sanity_check import MOST_LIKE
 from napari_neuroscope.engine.files.atomic_write import write_csv
 from paper_figures import bare, draw, figure_of, picture, save
 
@@ -38,9 +39,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "score_cam": {},
     "rise": {"masks": 300},
 }
-# What knows nothing of the network. Measures that ask a method again are not for it.
+# What knows nothing of the network. Metrics that ask a method again are not for it.
 CONTROLS = {"edges": "Edges of the image", "noise": "Noise"}
-OF_MAPS = [name for name in measures if name not in ("sanity_check", "max_sensitivity")]
+OF_MAPS = [name for name in metrics if name not in ("sanity_check", "max_sensitivity")]
 CASES = ("nuclei", "cell")
 
 Maps = Mapping[str, Mapping[str, float]]
@@ -56,9 +57,9 @@ def passing(maps: Maps) -> set[str]:
     return {title for title in OURS if maps[title]["sanity_check"] <= MOST_LIKE}
 
 
-def order(maps: Maps, measure: str, titles: Any = OURS) -> list[str]:
+def order(maps: Maps, metric: str, titles: Any = OURS) -> list[str]:
     """Return maps from the least to the greatest number."""
-    return sorted(titles, key=lambda title: maps[title][measure])
+    return sorted(titles, key=lambda title: maps[title][metric])
 
 
 CLAIMS: dict[str, Callable[[Maps, Maps], bool]] = {
@@ -195,53 +196,53 @@ def controls(case: Case) -> list[ns.Explanation]:
 
 
 def judged(
-    case: Case, methods: Sequence[str] = tuple(METHODS), metrics: Sequence[str] = tuple(measures)
-) -> list[Row]:
+    case: Case, methods: Sequence[str] = tuple(METHODS), names: Sequence[str] = tuple(metrics)
+) -> list[MapResults]:
     """Return the figures of the methods, then those of the controls."""
-    rows: list[Row] = []
+    rows: list[MapResults] = []
     for maps in (explained(case, methods), controls(case)):
-        which = metrics if len(rows) == 0 else [name for name in metrics if name in OF_MAPS]
+        which = names if len(rows) == 0 else [name for name in names if name in OF_MAPS]
         found = ns.evaluate(case.network, case.image, maps, which, ground_truth=case.truth)
         rows += found.rows
     return rows
 
 
-def table_of(rows: Sequence[Row]) -> list[list[Any]]:
+def table_of(rows: Sequence[MapResults]) -> list[list[Any]]:
     """Return the numbers as a table, its header first; nothing where there is none."""
-    table: list[list[Any]] = [["map", *measures, "passed"]]
+    table: list[list[Any]] = [["map", *metrics, "passed"]]
     for row in rows:
-        numbers = [row.figures.get(name) for name in measures]
+        numbers = [row.values.get(name) for name in metrics]
         passed = None if row.sanity is None else row.sanity.passed
-        title = row.measured.explanation.provenance["title"]
+        title = row.class_map.explanation.provenance["title"]
         table.append([title, *(None if n is None or np.isnan(n) else n for n in numbers), passed])
     return table
 
 
 def read(name: str) -> dict[str, dict[str, float]]:
-    """Return the numbers of an image that were written: map to measure to number."""
+    """Return the numbers of an image that were written: map to metric to number."""
     with (DOCS / "judging" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {row["map"]: {name: float(row[name]) for name in measures if row[name]} for row in rows}
+    return {row["map"]: {name: float(row[name]) for name in metrics if row[name]} for row in rows}
 
 
 def shown(numbers: Maps) -> str:
-    """Return numbers in Markdown, the best method of each measure in bold."""
+    """Return numbers in Markdown, the best method of each metric in bold."""
     lines = [
         "| map | "
-        + " | ".join(f"{m.title} {'↑' if m.higher else '↓'}" for m in measures.values())
+        + " | ".join(f"{m.title} {'↑' if m.better == 'higher' else '↓'}" for m in metrics.values())
         + " |",
-        "| --- " * (1 + len(measures)) + "|",
+        "| --- " * (1 + len(metrics)) + "|",
     ]
     own = {title: found for title, found in numbers.items() if title not in CONTROLS.values()}
     best = {
-        name: (max if measure.higher else min)(
+        name: (max if metric.better == "higher" else min)(
             found[name] for found in own.values() if name in found
         )
-        for name, measure in measures.items()
+        for name, metric in metrics.items()
     }
     for title, found in numbers.items():
         cells = []
-        for name in measures:
+        for name in metrics:
             text = f"{found[name]:.2f}" if name in found else "–"
             bold = title in own and found.get(name) == best[name]
             text = f"**{text}**" if bold else text
@@ -262,14 +263,14 @@ def page_with(tables: Mapping[str, str], page: str) -> str:
     return page
 
 
-def draw_maps(case: Case, rows: Sequence[Row]) -> Figure:
+def draw_maps(case: Case, rows: Sequence[MapResults]) -> Figure:
     """Draw the image, the truth, and the maps of methods and controls."""
     figure, axes = figure_of(5, -(-(2 + len(rows)) // 5), case.image, width=2)
     first, second, *others = axes.flat
     picture(first, case.image, "image")
     picture(second, case.truth, "where the class truly is")
     for place, row in zip(others, rows, strict=False):
-        explanation = row.measured.explanation
+        explanation = row.class_map.explanation
         draw(place, case.image, explanation, explanation.on_image())
         place.set_title(explanation.provenance["title"], fontsize=9)
     for place in others[len(rows) :]:
@@ -277,13 +278,13 @@ def draw_maps(case: Case, rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def draw_curves(rows: Sequence[Row]) -> Figure:
+def draw_curves(rows: Sequence[MapResults]) -> Figure:
     """Draw the score as pixels are taken away and put back."""
     figure = Figure(figsize=(9.6, 3.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, way in zip(panels, ("deletion", "insertion"), strict=True):
         for row in rows:
-            explanation = row.measured.explanation
+            explanation = row.class_map.explanation
             grey = {"edges": "0.2", "noise": "0.65"}.get(explanation.method)
             axes.plot(
                 row.curves[way].share, row.curves[way].relative, color=grey, linewidth=1.3,
@@ -296,7 +297,7 @@ def draw_curves(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def draw_sanity(rows: Sequence[Row]) -> Figure:
+def draw_sanity(rows: Sequence[MapResults]) -> Figure:
     """Draw the maps as more and more of the network becomes random: every second stage."""
     tested = [row for row in rows if row.sanity is not None]
     stages = [*range(0, len(tested[0].sanity.stages), 2), len(tested[0].sanity.stages) - 1]
@@ -315,7 +316,7 @@ def draw_sanity(rows: Sequence[Row]) -> Figure:
             if number:
                 axes.set_xlabel(f"{sanity.rank_correlation[at]:.2f}", fontsize=8, labelpad=1)
         verdict = f"{'passes' if sanity.passed else 'fails'}: {sanity.similarity:.2f}"
-        title = row.measured.explanation.provenance["title"].replace(" ", "\n", 1)
+        title = row.class_map.explanation.provenance["title"].replace(" ", "\n", 1)
         line[0].set_ylabel(f"{title}\n{verdict}", fontsize=8)
     return figure
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, NeuroscopeWarning
     from napari_neuroscope.engine.evaluation.confusion import Confusion
     from napari_neuroscope.engine.evaluation.consensus import Consensus, consensus
-    from napari_neuroscope.engine.evaluation.evaluate import Evaluation, evaluate
+    from napari_neuroscope.engine.evaluation.evaluate import evaluate
+    from napari_neuroscope.engine.evaluation.evaluation import Evaluation
+    from napari_neuroscope.engine.evaluation.map_metric import MetricResult, metric
+    from napari_neuroscope.engine.evaluation.metric_registry import metrics
     from napari_neuroscope.engine.evaluation.scoring import score_images
     from napari_neuroscope.engine.explain.recipe import Recipe
     from napari_neuroscope.engine.explain.stacked_planes import explain_stack
@@ -38,11 +41,12 @@ _PLACES = {
     "Cancelled": "errors",
     "Confusion": "evaluation.confusion",
     "Consensus": "evaluation.consensus",
-    "Evaluation": "evaluation.evaluate",
+    "Evaluation": "evaluation.evaluation",
     "Explanation": "explanation.explanation",
     "Instance": "passes.target",
     "Map": "methods.registry",
     "Method": "methods.registry",
+    "MetricResult": "evaluation.map_metric",
     "ModelSpec": "spec.model_spec",
     "Needs": "methods.registry",
     "Network": "networks.network",
@@ -62,6 +66,8 @@ _PLACES = {
     "load": "networks.load",
     "method": "methods.registry",
     "methods": "methods.registry",
+    "metric": "evaluation.map_metric",
+    "metrics": "evaluation.metric_registry",
     "open_image": "images.formats.image_file",
     "pairs_of": "images.pairs",
     "read_image": "images.source",
@@ -83,6 +89,7 @@ __all__ = [
     "Instance",
     "Map",
     "Method",
+    "MetricResult",
     "ModelSpec",
     "Needs",
     "Network",
@@ -102,6 +109,8 @@ __all__ = [
     "load",
     "method",
     "methods",
+    "metric",
+    "metrics",
     "open_image",
     "pairs_of",
     "read_image",

@@ -15,7 +15,7 @@ from skimage.io import imread, imsave
 import napari_neuroscope as ns
 from batches import images_in, recipe_in
 from napari_neuroscope.engine.batch.naming import common_folder, output_names
-from napari_neuroscope.engine.evaluation.localisation import energy_inside
+from napari_neuroscope.engine.evaluation.metrics.localisation import energy_inside
 from napari_neuroscope.engine.results.save import file_name, read_result
 
 

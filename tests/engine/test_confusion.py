@@ -15,7 +15,12 @@ from hypothesis.extra.numpy import arrays
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.metrics import METRICS, metrics_of, top_k, true_rank
+from napari_neuroscope.engine.evaluation.confusion_metrics import (
+    METRICS,
+    metrics_of,
+    top_k,
+    true_rank,
+)
 from napari_neuroscope.engine.files.atomic_write import write_csv
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")

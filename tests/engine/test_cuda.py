@@ -14,7 +14,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.engine.evaluation.evaluate import measures
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from networks import ResNet, UNet, Vgg, settled
 from snapshot import Snapshot
 from token_networks import Swin, ViT
@@ -92,7 +92,7 @@ def test_a_method_agrees_with_the_cpu(kind: str, name: str) -> None:
     assert_close(found.values, expected.values, 1e-4)
 
 
-@pytest.mark.parametrize("name", list(measures))
+@pytest.mark.parametrize("name", list(metrics))
 def test_a_measure_agrees_with_the_cpu(name: str, image: np.ndarray) -> None:
     truth = np.zeros((16, 16), int)
     truth[4:9, 3:12] = 1
@@ -100,7 +100,7 @@ def test_a_measure_agrees_with_the_cpu(name: str, image: np.ndarray) -> None:
     for network in pair(settled(UNet()), SEGMENTER):
         explanation = ns.explain(network, image, "grad_cam", target=1, layer="dec1")
         judged = ns.evaluate(network, image, explanation, metrics=[name], ground_truth=truth)
-        figures.append(judged.rows[0].figures[name])
+        figures.append(judged.rows[0].values[name])
     assert figures[0] == pytest.approx(figures[1], rel=2e-3, abs=1e-4)
 
 

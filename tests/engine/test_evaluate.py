@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.evaluation.evaluate import measures
-from napari_neuroscope.engine.evaluation.faithfulness import order_of, steps_of
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
+from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import order_of, steps_of
 from snapshot import Snapshot
 
 RAW = {"normalization": {"mean": [0.0], "std": [1.0]}, "value_range": [0, 1]}
@@ -87,8 +87,8 @@ def test_curves_by_hand(weighted: tuple) -> None:
     assert row.curves["deletion"].score.tolist() == [10, 6, 3, 1, 0]
     assert row.curves["insertion"].score.tolist() == [0, 4, 7, 9, 10]
     assert row.curves["deletion"].share.tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert row.figures["deletion"] == pytest.approx((0.5 * 10 + 6 + 3 + 1) / 4 / 10)
-    assert row.figures["insertion"] == pytest.approx((4 + 7 + 9 + 5) / 4 / 10)
+    assert row.values["deletion"] == pytest.approx((0.5 * 10 + 6 + 3 + 1) / 4 / 10)
+    assert row.values["insertion"] == pytest.approx((4 + 7 + 9 + 5) / 4 / 10)
 
 
 def test_the_reverse_map_has_the_reverse_curves(weighted: tuple) -> None:
@@ -109,7 +109,7 @@ def test_order_is_stable_and_unknown_positions_come_last() -> None:
 def test_a_score_that_never_changes_has_no_area(weighted: tuple) -> None:
     network, image, true = weighted
     evaluation = ns.evaluate(network, image, true, steps=2, baseline=image)
-    assert math.isnan(evaluation.rows[0].figures["deletion"])
+    assert math.isnan(evaluation.rows[0].values["deletion"])
     assert evaluation.best("deletion") == []
     assert evaluation.table()[1][3] is None
 
@@ -134,7 +134,7 @@ def test_localisation_by_hand(weighted: tuple) -> None:
         network, image, [true, like(true, np.array([[0, 2], [1, -5]])), like(true, true.values * 0)],
         ["pointing_game", "energy_in_mask"], ground_truth=truth,
     )  # fmt: skip
-    figures = [[row.figures[name] for name in evaluation.metrics] for row in evaluation.rows]
+    figures = [[row.values[name] for name in evaluation.metrics] for row in evaluation.rows]
     assert figures[0] == [0.0, 0.5]
     assert figures[1] == [1.0, 1.0]
     assert np.isnan(figures[2]).all()
@@ -144,10 +144,10 @@ def test_equal_maxima_share_the_point(weighted: tuple) -> None:
     network, image, true = weighted
     flat = like(true, np.ones((2, 2)))
     evaluation = ns.evaluate(network, image, flat, ["pointing_game"], ground_truth=image == 1)
-    assert evaluation.rows[0].figures["pointing_game"] == 1
+    assert evaluation.rows[0].values["pointing_game"] == 1
     half = np.array([[True, True], [False, False]])
     evaluation = ns.evaluate(network, image, flat, ["pointing_game"], ground_truth=half)
-    assert evaluation.rows[0].figures["pointing_game"] == 0.5
+    assert evaluation.rows[0].values["pointing_game"] == 0.5
 
 
 def test_a_true_map_foretells_and_a_false_one_does_not(weighted: tuple) -> None:
@@ -157,9 +157,9 @@ def test_a_true_map_foretells_and_a_false_one_does_not(weighted: tuple) -> None:
         network, image, [true, wrong, like(true, true.values * 0)], ["infidelity"], baseline="zero"
     )
     # Saliency times an image of ones is the exact effect of each pixel.
-    assert evaluation.rows[0].figures["infidelity"] == pytest.approx(0, abs=1e-12)
-    assert evaluation.rows[1].figures["infidelity"] > 0.2
-    assert evaluation.rows[2].figures["infidelity"] == 1
+    assert evaluation.rows[0].values["infidelity"] == pytest.approx(0, abs=1e-12)
+    assert evaluation.rows[1].values["infidelity"] > 0.2
+    assert evaluation.rows[2].values["infidelity"] == 1
 
 
 def test_sensitivity_of_a_linear_network_is_zero_and_of_a_square_is_the_noise() -> None:
@@ -168,8 +168,7 @@ def test_sensitivity_of_a_linear_network_is_zero_and_of_a_square_is_the_noise() 
     linear = ns.wrap(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)), spec, device="cpu")
     flat = ns.explain(linear, image, "saliency", 1)
     assert (
-        ns.evaluate(linear, image, flat, ["max_sensitivity"]).rows[0].figures["max_sensitivity"]
-        == 0
+        ns.evaluate(linear, image, flat, ["max_sensitivity"]).rows[0].values["max_sensitivity"] == 0
     )
 
     class Square(nn.Module):
@@ -190,7 +189,7 @@ def test_sensitivity_of_a_linear_network_is_zero_and_of_a_square_is_the_noise() 
     for _ in range(5):
         noisy = x + (torch.rand(x.shape, generator=generator) * 2 - 1) * reach
         most = max(most, float((2 * noisy.abs() - 2 * x).norm() / (2 * x).norm()))
-    assert found.rows[0].figures["max_sensitivity"] == pytest.approx(most, rel=1e-5)
+    assert found.rows[0].values["max_sensitivity"] == pytest.approx(most, rel=1e-5)
 
 
 def test_planted_evidence_ranks_above_edges_and_noise() -> None:
@@ -324,8 +323,8 @@ def test_each_class_and_layer_is_a_row(cells: tuple) -> None:
     one = ns.explain(network, image, "grad_cam", 1, layer=layers[1])
     alone = ns.evaluate(network, image, one, ["insertion"], steps=3)
     # Alone it lies on its own coarser grid, so the figures are near, not equal.
-    assert alone.rows[0].figures["insertion"] == pytest.approx(
-        evaluation.rows[3].figures["insertion"], abs=0.1
+    assert alone.rows[0].values["insertion"] == pytest.approx(
+        evaluation.rows[3].values["insertion"], abs=0.1
     )
 
 
@@ -389,7 +388,7 @@ def test_a_consensus_needs_two_maps_of_one_image(weighted: tuple) -> None:
 
 
 def test_all_measures_are_told_of() -> None:
-    assert set(measures) == {
+    assert set(metrics) == {
         "deletion", "insertion", "pointing_game", "energy_in_mask", "sanity_check",
         "max_sensitivity", "infidelity",
     }  # fmt: skip

@@ -289,7 +289,7 @@ def test_scikit_learn(rng: np.random.Generator) -> None:
     figures = ns.evaluate(
         network, shown, found, ["deletion", "insertion", "infidelity"], samples=20
     )
-    assert figures.rows[0].figures["deletion"] < figures.rows[0].figures["insertion"]
+    assert figures.rows[0].values["deletion"] < figures.rows[0].values["insertion"]
     with pytest.raises(
         ns.NeuroscopeError, match=r"ForestClassifier is no network .* function that"
     ):

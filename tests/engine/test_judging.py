@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import within
-from napari_neuroscope.engine.evaluation.judging import (
-    Judgement,
-    judge,
-    passes_of,
-    rows_of,
-    why_not_comparable,
+from napari_neuroscope.engine.evaluation.comparability import why_not_comparable
+from napari_neuroscope.engine.evaluation.metric_registry import metrics as installed
+from napari_neuroscope.engine.evaluation.partial_evaluation import (
+    PartialEvaluation,
+    results_or_reason,
+    unmeasured,
 )
 
 SPEC = {
@@ -50,36 +50,38 @@ def test_figures_join_into_one_evaluation(asked, tmp_path) -> None:
     network, image, made = asked
     options = {"steps": 4, "baseline": "zero"}
     metrics = ("deletion", "pointing_game", "insertion")
-    judgement = Judgement(metrics)
-    numbers = judgement.add(rows_of(network, image, made))
-    assert np.isnan(list(judgement.evaluation().rows[0].figures.values())).all()
+    partial = PartialEvaluation(metrics)
+    numbers = partial.add(unmeasured(network, image, made))
+    assert np.isnan(list(partial.evaluation().rows[0].values.values())).all()
     for metric in metrics:
-        judgement.take(numbers, metric, judge(network, image, made, metric, options=options))
+        partial.take(
+            numbers, metric, results_or_reason(network, image, made, metric, options=options)
+        )
     expected = ns.evaluate(network, image, made, ["deletion", "insertion"], **options)
-    (row,) = judgement.evaluation().rows
-    assert np.isnan(row.figures.pop("pointing_game"))
-    assert row.figures == expected.rows[0].figures
-    assert judgement.reasons.keys() == {(0, "pointing_game")}
-    assert "choose the ground truth" in judgement.reasons[0, "pointing_game"]
-    judgement.curves_to_csv(tmp_path / "curves.csv")
+    (row,) = partial.evaluation().rows
+    assert np.isnan(row.values["pointing_game"])
+    assert {**row.values, "pointing_game": 0} == {**expected.rows[0].values, "pointing_game": 0}
+    assert partial.reasons.keys() == {(0, "pointing_game")}
+    assert "choose the ground truth" in partial.reasons[0, "pointing_game"]
+    partial.curves_to_csv(tmp_path / "curves.csv")
     with (tmp_path / "curves.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["score"]) for row in rows] == [10, 6, 3, 1, 0, 0, 4, 7, 9, 10]
     assert [row["curve"] for row in rows] == ["deletion"] * 5 + ["insertion"] * 5
     assert float(rows[1]["relative score"]) == 0.6
     with pytest.raises(ns.NeuroscopeError, match="there already"):
-        judgement.curves_to_csv(tmp_path / "curves.csv")
+        partial.curves_to_csv(tmp_path / "curves.csv")
 
 
 def test_a_figure_that_is_none_has_its_reason(asked) -> None:
     network, image, made = asked
-    judgement = Judgement(("deletion", "energy_in_mask"))
-    numbers = judgement.add(rows_of(network, image, made))
-    same = judge(network, image, made, "deletion", options={"baseline": image})
-    judgement.take(numbers, "deletion", same)
-    assert "have the same score" in judgement.reasons[0, "deletion"]
+    partial = PartialEvaluation(("deletion", "energy_in_mask"))
+    numbers = partial.add(unmeasured(network, image, made))
+    same = results_or_reason(network, image, made, "deletion", options={"baseline": image})
+    partial.take(numbers, "deletion", same)
+    assert "have the same score" in partial.reasons[0, "deletion"]
     nothing = np.zeros((2, 2), bool)
-    found = judge(network, image, made, "energy_in_mask", ground_truth=nothing)
+    found = results_or_reason(network, image, made, "energy_in_mask", ground_truth=nothing)
     assert found == (
         "N/a: The ground truth has nothing of “patch” on this image, so there is nothing to find."
     )
@@ -101,9 +103,9 @@ def test_what_is_of_another_question_is_told(asked) -> None:
 
 
 def test_the_work_is_told_in_passes_and_followed_in_parts() -> None:
-    assert passes_of("deletion", {}, 3) == 51
-    assert passes_of("sanity_check", {"stages": 4}, 3) == 15
-    assert passes_of("pointing_game", {}, 3) == 0
+    assert installed["deletion"].count_passes({}, 3) == 51
+    assert installed["sanity_check"].count_passes({"stages": 4}, 3) == 15
+    assert installed["pointing_game"].count_passes({}, 3) == 0
     told: list[tuple[int, int, str]] = []
     follow = within(lambda *step: told.append(step), 1, 4, "whole")
     follow(0, 5, "part")

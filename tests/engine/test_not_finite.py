@@ -126,7 +126,7 @@ def test_a_map_that_is_no_number_beside_the_image_is_not_the_most_robust(image: 
     ill = as_network(Sometimes(image), "segmentation")
     found = ns.explain(ill, image, "saliency", 1)
     row = ns.evaluate(ill, image, found, ["max_sensitivity"], samples=2).rows[0]
-    assert np.isnan(row.figures["max_sensitivity"])
+    assert np.isnan(row.values["max_sensitivity"])
 
 
 @pytest.mark.parametrize("value_range", [(0, 1), "auto", "data"])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.evaluation.evaluate import measures
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from networks import as_network
 
 IMAGE = np.random.default_rng(0).random((16, 16, 3), dtype=np.float32)
@@ -99,7 +99,7 @@ def test_the_maps_that_are_zero_are_named() -> None:
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
-@pytest.mark.parametrize("metric", list(measures))
+@pytest.mark.parametrize("metric", list(metrics))
 @pytest.mark.parametrize("name", ["grad_cam", "saliency", "occlusion"])
 def test_each_measure_of_a_zero_map_divides_by_nothing(name: str, metric: str, task: str) -> None:
     network = constant(task)
@@ -109,7 +109,7 @@ def test_each_measure_of_a_zero_map_divides_by_nothing(name: str, metric: str, t
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         figures = ns.evaluate(network, IMAGE, map_, [metric], ground_truth=truth, steps=4,
-                              samples=4, stages=2).rows[0].figures  # fmt: skip
+                              samples=4, stages=2).rows[0].values  # fmt: skip
     assert np.isnan(figures[metric]), "there is nothing to measure"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.metrics import METRICS, top_k
+from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, top_k
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores, score_images
 from napari_neuroscope.engine.images.pairs import Pair, Source, pairs_of
 

@@ -66,7 +66,7 @@ def test_a_figure_is_that_of_a_network_with_memory(metric: str) -> None:
         map_ = ns.explain(network, IMAGE, "saliency", 0)
         model.tried = 0
         found = ns.evaluate(network, IMAGE, map_, [metric], steps=10, samples=20, batch=8)
-        figures.append(found.rows[0].figures[metric])
+        figures.append(found.rows[0].values[metric])
         tried.append(model.tried)
         if metric != "infidelity":
             said = [note for note in found.notes if "at once were too many" in note]

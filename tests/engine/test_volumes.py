@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.engine.evaluation.evaluate import measures
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.explain.cost import cost_of
 from napari_neuroscope.engine.explain.instances import explain_instances
 from napari_neuroscope.engine.passes.baselines import baseline_of
@@ -271,10 +271,10 @@ def test_maps_of_volumes_are_measured(network: ns.Network, volume: np.ndarray) -
     truth[1:4, 2:6, 3:9] = 1
     maps = [ns.explain(network, volume, "saliency", 1),
             ns.explain(network, volume, "grad_cam", 1, "conv", relu=False)]  # fmt: skip
-    found = ns.evaluate(network, volume, maps, metrics=list(measures), ground_truth=truth)
+    found = ns.evaluate(network, volume, maps, metrics=list(metrics), ground_truth=truth)
     for row in found.rows:
-        assert set(row.figures) == set(measures)
-        assert all(np.isfinite(figure) for figure in row.figures.values()), row.figures
+        assert set(row.values) == set(metrics)
+        assert all(np.isfinite(figure) for figure in row.values.values()), row.values
 
 
 def test_what_is_near_an_instance_is_near_in_the_world(volume: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn
 
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.metrics import METRICS, top_k
+from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, top_k
 
 COUNT = 4
 # Few pixels of many classes: some are in neither, some in one alone, and all may be void.

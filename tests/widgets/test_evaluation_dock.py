@@ -94,8 +94,8 @@ def test_layers_are_measured_as_in_code_and_the_best_are_marked(judged, qtbot) -
     assert [table.cell(row, 0).text() for row in (0, 1)] == ["Saliency", "Grad-CAM"]
     for number, row in enumerate(expected.rows):
         for column, metric in enumerate(metrics, 1):
-            figure = row.figures[metric]
-            assert dock.judgement.rows[number].figures[metric] == pytest.approx(figure, abs=1e-4)
+            figure = row.values[metric]
+            assert dock.judgement.rows[number].values[metric] == pytest.approx(figure, abs=1e-4)
             cell = table.cell(number, column)
             assert float(cell.text().removeprefix("⚠ ")) == pytest.approx(figure, abs=1e-3)
             best = number in expected.best(metric)
@@ -127,9 +127,9 @@ def test_methods_are_compared_with_the_target_of_the_session(judged, viewer, qtb
     network, image, explanations = own(dock, methods)
     expected = ns.evaluate(network, image, explanations, ["deletion"], steps=SMALL["steps"])
     rows = dock.judgement.rows[:2]
-    assert [row.measured.explanation.method for row in rows] == methods
+    assert [row.class_map.explanation.method for row in rows] == methods
     for row, other in zip(rows, expected.rows, strict=True):
-        assert row.figures == pytest.approx(other.figures, abs=1e-4)
+        assert row.values == pytest.approx(other.values, abs=1e-4)
     # Nothing is shown until that is asked for.
     assert list(viewer.layers) == before
     dock.results.table.opened.emit(1)
@@ -193,7 +193,7 @@ def test_what_fails_the_randomisation_check_is_marked_where_it_is_met(
     choose(dock, metrics=["sanity_check"])
     dock.choice.stages.setValue(8)
     measured(dock, qtbot)
-    failed = {row.measured.explanation.method: row.sanity.passed for row in dock.judgement.rows}
+    failed = {row.class_map.explanation.method: row.sanity.passed for row in dock.judgement.rows}
     assert failed == {"guided_backprop": False, "saliency": True}
     layer = map_of(viewer, "Guided backpropagation")
     assert layer.name == f"{MARK}Guided backpropagation · white cell"
@@ -254,8 +254,8 @@ def test_table_curves_and_figure_are_saved_and_nothing_is_overwritten(
         header, *lines = list(csv.reader(file))
     assert header == ["method", "class", "layer", "deletion", "energy_in_mask"]
     for line, row in zip(lines, dock.judgement.rows, strict=True):
-        assert line[0] == row.measured.explanation.method
-        assert float(line[3]) == row.figures["deletion"]
+        assert line[0] == row.class_map.explanation.method
+        assert float(line[3]) == row.values["deletion"]
         assert line[4] == ""
     with (tmp_path / "curves.csv").open(encoding="utf-8", newline="") as file:
         steps = list(csv.DictReader(file))
@@ -279,12 +279,12 @@ def test_what_is_found_stays_when_the_rest_is_stopped(judged, qtbot) -> None:
     dock = judged("grad_cam")
     choose(dock, metrics=["deletion", "infidelity"])
     dock.judging.changed.connect(
-        lambda: dock.cancel() if "deletion" in dock.judgement.rows[0].figures else None
+        lambda: dock.cancel() if "deletion" in dock.judgement.rows[0].values else None
     )
     dock.measure()
     qtbot.waitUntil(lambda: not dock.busy, timeout=30_000)
     assert (
-        dock.results.table.cell(0, 1).text() == f"{dock.judgement.rows[0].figures['deletion']:.3f}"
+        dock.results.table.cell(0, 1).text() == f"{dock.judgement.rows[0].values['deletion']:.3f}"
     )
     assert dock.results.table.cell(0, 2).text() == "…"
     assert "Stopped" in dock._note.text()
@@ -313,7 +313,7 @@ def test_without_ground_truth_the_reason_is_told_and_with_a_region_there_is_a_fi
     inside = np.zeros(image.shape[:2], bool)
     inside[20:201, 30:151] = True
     expected = ns.evaluate(network, image, explanations, metrics, ground_truth=inside)
-    assert dock.judgement.rows[0].figures == pytest.approx(expected.rows[0].figures, abs=1e-5)
+    assert dock.judgement.rows[0].values == pytest.approx(expected.rows[0].values, abs=1e-5)
 
 
 def test_what_can_not_be_compared_is_said(judged, explained, viewer, qtbot) -> None:

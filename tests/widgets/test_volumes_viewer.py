@@ -397,7 +397,7 @@ def test_maps_of_a_volume_are_judged(viewer, at_work, explained, dock, volume, q
     judge.measure()
     qtbot.waitUntil(lambda: not judge.busy, timeout=60_000)
     (row,) = judge.judgement.evaluation().rows
-    assert set(row.figures) == {"deletion", "insertion", "sanity_check"}
+    assert set(row.values) == {"deletion", "insertion", "sanity_check"}
     added: list[Any] = []
     for show in (lambda: judge.results.show_pictures("deletion"), judge.results.show_randomised):
         before = set(viewer.layers)

@@ -44,7 +44,8 @@ def run(parsed: argparse.Namespace) -> None:
     NeuroscopeError
         Where nothing can be measured, or the table can't be written.
     """
-    from napari_neuroscope.engine.evaluation.evaluate import measures
+    from napari_neuroscope.engine.evaluation.evaluation import table_header
+    from napari_neuroscope.engine.evaluation.metric_registry import metrics
     from napari_neuroscope.engine.evaluation.one_image import expanded
     from napari_neuroscope.engine.images.pairs import pairs_of
 
@@ -54,14 +55,11 @@ def run(parsed: argparse.Namespace) -> None:
     if out.exists() and not parsed.force:
         raise NeuroscopeError(f"{out} exists already; choose another name, or add --force.")
     network = load(parsed)
-    metrics = parsed.metric or ["deletion", "insertion"]
+    names = parsed.metric or ["deletion", "insertion"]
     pairs = pairs_of(parsed.images, parsed.truth)
     for skipped in pairs.skipped:
         note(f"{skipped.name}: {skipped.reason}")
-    header: list[Any] = ["image", "method", "class", "layer", *metrics]
-    if "sanity_check" in metrics:
-        header.append("sanity check passed")
-    header.append("problem")
+    header = ["image", *table_header(names), "problem"]
     with progress_bar() as progress:
         images = expanded(pairs, network)
         table = _Table(out, header)
@@ -69,7 +67,7 @@ def run(parsed: argparse.Namespace) -> None:
             for number, pair in enumerate(images):
                 progress(number, len(images), pair.name)
                 try:
-                    measured = _measured(parsed, network, pair, metrics)
+                    measured = _measured(parsed, network, pair, names)
                 except NeuroscopeError as error:
                     note(f"{pair.name}: {error}")
                     table.add_problem(pair.name, str(error))
@@ -82,7 +80,7 @@ def run(parsed: argparse.Namespace) -> None:
         )
     say(f"{table.measured} of {len(images)} images measured, saved as {out}")
     say(*(f"  {line}" for line in _means(header, table.rows,
-                                         [name for name in metrics if name in measures])))  # fmt: skip
+                                         [name for name in names if name in metrics])))  # fmt: skip
 
 
 def stopped(parsed: argparse.Namespace) -> str:
@@ -98,7 +96,7 @@ class _Table:
     It comes to be with its first image that could be measured.
     """
 
-    def __init__(self, path: Path, header: list[Any]) -> None:
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
         self._path, self._header = path, header
         self._file: CsvFile | None = None
         self._waiting: list[list[Any]] = []
@@ -134,9 +132,10 @@ class _Table:
 
 
 def _measured(
-    parsed: argparse.Namespace, network: Network, pair: Pair, metrics: Sequence[str]
+    parsed: argparse.Namespace, network: Network, pair: Pair, names: Sequence[str]
 ) -> list[list[Any]]:
-    from napari_neuroscope.engine.evaluation.evaluate import evaluate, measures
+    from napari_neuroscope.engine.evaluation.evaluate import evaluate
+    from napari_neuroscope.engine.evaluation.metric_registry import metrics
     from napari_neuroscope.engine.evaluation.one_image import truth_labels
     from napari_neuroscope.engine.explain.whole import explain
     from napari_neuroscope.engine.methods.registry import Needs, methods
@@ -144,9 +143,9 @@ def _measured(
 
     image = pair.image.in_memory()
     truth = None
-    if any(name in measures and measures[name].needs_truth for name in metrics):
-        found = truth_labels(network, pair, network.predict(image))
-        truth = None if found is None else found.labels
+    if any(name in metrics and metrics[name].needs_truth for name in names):
+        labelled = truth_labels(network, pair, network.predict(image))
+        truth = None if labelled is None else labelled.labels
     segments = network.spec.task == "segmentation"
     target = Target(parsed.class_, parsed.region if segments else "everywhere")
     explanations = []
@@ -154,22 +153,21 @@ def _measured(
         needs = methods[name].needs
         layer = parsed.layer if Needs.LAYER in needs else None
         explanations.append(explain(network, image, name, target, layer))
-    found_figures = evaluate(
-        network, image, explanations, metrics, ground_truth=truth, seed=parsed.seed,
+    evaluation = evaluate(
+        network, image, explanations, names, ground_truth=truth, seed=parsed.seed,
         batch=parsed.batch,
     )  # fmt: skip
-    return found_figures.table()[1:]
+    return evaluation.table()[1:]
 
 
-def _means(header: list[Any], rows: list[list[Any]], metrics: Sequence[str]) -> list[str]:
-    """Return the mean figures of each method over the images, as lines."""
+def _means(header: Sequence[str], rows: list[list[Any]], metric_names: Sequence[str]) -> list[str]:
+    """Return the mean of each metric over the images, a line a method."""
     lines = []
     for method in dict.fromkeys(row[1] for row in rows if row[1]):
-        own = [row for row in rows if row[1] == method]
         parts = []
-        for metric in metrics:
-            figures = [row[header.index(metric)] for row in own]
-            known = [figure for figure in figures if isinstance(figure, float)]
-            parts.append(f"{metric} {fmean(known):.3f}" if known else f"{metric} –")
+        for name in metric_names:
+            cells = [row[header.index(name)] for row in rows if row[1] == method]
+            values = [cell for cell in cells if isinstance(cell, float)]
+            parts.append(f"{name} {fmean(values):.3f}" if values else f"{name} –")
         lines.append(f"{method}: {', '.join(parts)}")
     return lines

@@ -14,7 +14,7 @@ from napari_neuroscope.viewer.layer_origin import explained_by
 from napari_neuroscope.viewer.layers.layer_data import LayerData
 
 if TYPE_CHECKING:
-    from napari_neuroscope.engine.evaluation.evaluate import Row
+    from napari_neuroscope.engine.evaluation.evaluation import MapResults
 
 MARK = "⚠ "
 
@@ -41,15 +41,15 @@ class Doubts:
     def __init__(self) -> None:
         self._failed: dict[Request, dict[Part, float]] = {}
 
-    def take(self, rows: Iterable[Row], layers: Iterable[Any]) -> None:
+    def take(self, rows: Iterable[MapResults], layers: Iterable[Any]) -> None:
         """Take the outcome of checks, as far as there is one, and mark the layers it is about."""
         before = {asked: dict(parts) for asked, parts in self._failed.items()}
         for row in rows:
             if row.sanity is None or row.sanity.passed is None:
                 continue
-            record = row.measured.explanation.provenance
+            record = row.class_map.explanation.provenance
             asked = asked_of(record)
-            part = _part(record, row.measured.labels)
+            part = _part(record, row.class_map.labels)
             if row.sanity.passed:
                 self._failed.get(asked, {}).pop(part, None)
             else:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.localisation import energy_inside
-from napari_neuroscope.engine.evaluation.metrics import METRICS, true_rank
+from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, true_rank
+from napari_neuroscope.engine.evaluation.metrics.localisation import energy_inside
 from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.networks.network import Network, Prediction

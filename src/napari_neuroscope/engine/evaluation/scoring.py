@@ -12,7 +12,12 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, shortened
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.metrics import METRICS, Metric, metrics_of, true_rank
+from napari_neuroscope.engine.evaluation.confusion_metrics import (
+    METRICS,
+    Metric,
+    metrics_of,
+    true_rank,
+)
 from napari_neuroscope.engine.files.atomic_write import write_csv
 from napari_neuroscope.engine.images.ground_truth import TruthKind, TruthReader
 from napari_neuroscope.engine.images.pairs import Pair, Pairs, SkippedFile, Source

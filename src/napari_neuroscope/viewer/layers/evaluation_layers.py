@@ -9,9 +9,13 @@ import numpy as np
 import torch
 
 from napari_neuroscope.engine.errors import Progress, no_progress
-from napari_neuroscope.engine.evaluation.evaluate import Row
-from napari_neuroscope.engine.evaluation.faithfulness import Way, pictures_along, steps_of
-from napari_neuroscope.engine.evaluation.sanity import Sanity
+from napari_neuroscope.engine.evaluation.evaluation import MapResults
+from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import (
+    Way,
+    pictures_along,
+    steps_of,
+)
+from napari_neuroscope.engine.evaluation.metrics.sanity_check import Sanity
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images.grid import Grid
@@ -47,7 +51,7 @@ class Pictures:
         self,
         network: Network,
         image: Any,
-        row: Row,
+        row: MapResults,
         way: Way,
         *,
         baseline: Any = "blur",
@@ -65,7 +69,7 @@ class Pictures:
             colours = len(first) == 3 and not torch.allclose(first[:1], first, atol=1e-3)
             low, high = (0.0, 1.0) if colours else _range(first.numpy(force=True))
             self.values = np.empty((len(changed), *self.grid.shape, 3), np.uint8)
-            found = pictures_along(trace, row.measured, way, changed, baseline=baseline)
+            found = pictures_along(trace, row.class_map, way, changed, baseline=baseline)
             for number, picture in enumerate(found):
                 progress(number, len(changed), "making the pictures")
                 shown = picture if colours else picture.mean(0, keepdim=True)
@@ -74,7 +78,7 @@ class Pictures:
 
     def layer_data(self, source: Any, place: Sequence[int] | Place) -> list[LayerData]:
         """Return them as one layer over the image, with a slider of what is changed."""
-        made = self.row.measured.explanation
+        made = self.row.class_map.explanation
         axis, title = _WORDS[self.way]
         space = made.space
         placement = Placement.of(source, space, place)
@@ -84,7 +88,7 @@ class Pictures:
         ]
         about = {
             "method": self.way,
-            "title": f"{title} · {self.row.measured.title}",
+            "title": f"{title} · {self.row.class_map.title}",
             "axes": [axis, *(space[n] for n in placement.place.order)],
             "labels": {axis: labels},
             "signed": False,
@@ -107,16 +111,16 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return low, max(high, low + 1e-12)
 
 
-def randomised(row: Row, sanity: Sanity) -> Explanation:
+def randomised(row: MapResults, sanity: Sanity) -> Explanation:
     """Return the maps of a sanity check as one explanation with an axis "randomised"."""
-    made = row.measured.explanation
+    made = row.class_map.explanation
     like = [
         f"down to {name}, {_like(n)}"
         for name, n in zip(sanity.stages, sanity.rank_correlation, strict=True)
     ]
     grid: Grid = made.grid.divided(sanity.maps.shape[1:])
     classes = [target["class"] for target in made.provenance["targets"]]
-    shown = row.measured.labels.get("class")
+    shown = row.class_map.labels.get("class")
     return Explanation(
         values=sanity.maps,
         axes=("randomised", *made.space),

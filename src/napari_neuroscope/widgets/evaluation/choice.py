@@ -1,4 +1,4 @@
-"""What is to be judged: layers, methods, measures and the ground truth."""
+"""What is to be judged: layers, methods, metrics and the ground truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.evaluation.evaluate import measures
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.methods.registry import Needs, methods
@@ -91,10 +91,10 @@ class EvaluationChoice(QWidget):
         self.method_list = PickList("methods to compare", quick)
         self.boxes: dict[str, QCheckBox] = {}
         grid = QGridLayout()
-        for number, (name, measure) in enumerate(measures.items()):
-            box = self.boxes[name] = QCheckBox(measure.title)
+        for number, (name, metric) in enumerate(metrics.items()):
+            box = self.boxes[name] = QCheckBox(metric.title)
             box.setChecked(name in _AT_FIRST)
-            box.setToolTip(tip_of(name))
+            box.setToolTip(tip_of(metric))
             box.toggled.connect(lambda _: self.changed.emit())
             grid.addWidget(box, number // 2, number % 2)
         self.truth_box = QComboBox()
@@ -157,7 +157,7 @@ class EvaluationChoice(QWidget):
         return self.method_list.chosen()
 
     def metrics(self) -> tuple[str, ...]:
-        """Return the names of the measures that are chosen."""
+        """Return the names of the metrics that are chosen."""
         return tuple(name for name, box in self.boxes.items() if box.isChecked())
 
     def options(self) -> dict[str, Any]:

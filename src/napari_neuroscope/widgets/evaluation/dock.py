@@ -8,8 +8,9 @@ import napari
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QTabWidget, QVBoxLayout
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.evaluation.comparability import why_not_comparable
 from napari_neuroscope.engine.evaluation.consensus import Consensus, consensus
-from napari_neuroscope.engine.evaluation.judging import Judgement, why_not_comparable
+from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvaluation
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.session.session import Question, Session
@@ -122,7 +123,7 @@ class EvaluationDock(Dock):
     # --- what is chosen ---
 
     @property
-    def judgement(self) -> Judgement:
+    def judgement(self) -> PartialEvaluation:
         """What is measured so far."""
         return self.judging.judgement
 

@@ -9,13 +9,13 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
-from napari_neuroscope.engine.evaluation.evaluate import Row, measures
-from napari_neuroscope.engine.evaluation.judging import (
-    Judgement,
-    judge,
-    passes_of,
-    rows_of,
-    why_not_comparable,
+from napari_neuroscope.engine.evaluation.comparability import why_not_comparable
+from napari_neuroscope.engine.evaluation.evaluation import MapResults
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
+from napari_neuroscope.engine.evaluation.partial_evaluation import (
+    PartialEvaluation,
+    results_or_reason,
+    unmeasured,
 )
 from napari_neuroscope.engine.explain.cost import cost_of
 from napari_neuroscope.engine.explanation.explanation import Explanation
@@ -109,7 +109,7 @@ class MetricJobs(QObject):
         self._jobs = Jobs()
         self._running = False
         self.case: Case | None = None
-        self.judgement = Judgement(())
+        self.judgement = PartialEvaluation(())
         self._first: Explanation | None = None
         self._steps, self._left = _Steps([]), TimeLeft()
         self._what = ""
@@ -122,7 +122,7 @@ class MetricJobs(QObject):
 
     def start(self, case: Case) -> None:
         """Judge a case in place of the one before."""
-        self.case, self.judgement = case, Judgement(case.metrics)
+        self.case, self.judgement = case, PartialEvaluation(case.metrics)
         self._running, self._first = True, None
         self._steps, self._left = _Steps(weights_of(case)), TimeLeft()
         self._image: Any = None
@@ -150,18 +150,18 @@ class MetricJobs(QObject):
         candidate, *rest = waiting
         title, first = title_of(candidate), self._first
 
-        def look(progress: Progress) -> tuple[Explanation, list[Row]] | str:
+        def look(progress: Progress) -> tuple[Explanation, list[MapResults]] | str:
             if self._image is None:
                 self._image = case.image()
             try:
                 explanation = answered(candidate, progress)
                 if problem := why_not_comparable([first or explanation, explanation]):
                     return problem
-                return explanation, rows_of(case.network, self._image, explanation)
+                return explanation, unmeasured(case.network, self._image, explanation)
             except NeuroscopeError as error:
                 return str(error)
 
-        def looked(found: tuple[Explanation, list[Row]] | str) -> None:
+        def looked(found: tuple[Explanation, list[MapResults]] | str) -> None:
             self._steps.step()
             if isinstance(found, str):
                 self.judgement.left_out.append(found)
@@ -180,35 +180,35 @@ class MetricJobs(QObject):
         self,
         explanation: Explanation,
         numbers: Sequence[int],
-        metrics: list[str],
+        names: list[str],
         waiting: list[Explanation | Question],
     ) -> None:
         case, image = self.case, self._image
         assert case is not None
-        if not metrics:
+        if not names:
             self._next(waiting)
             return
-        metric, *rest = metrics
+        metric, *rest = names
 
-        def work(progress: Progress) -> list[Row] | str:
+        def work(progress: Progress) -> list[MapResults] | str:
             truth = None
-            if measures[metric].needs_truth and case.truth is not None:
+            if metrics[metric].needs_truth and case.truth is not None:
                 try:
                     truth = case.truth(explanation)
                 except NeuroscopeError as error:
                     return f"N/a: {error}"
-            return judge(
+            return results_or_reason(
                 case.network, image, explanation, metric, ground_truth=truth,
                 options=case.options, progress=progress,
             )  # fmt: skip
 
-        def done(found: list[Row] | str) -> None:
+        def done(found: list[MapResults] | str) -> None:
             self._steps.step()
             self.judgement.take(numbers, metric, found)
             self._tell(case, lambda: self._measure(explanation, numbers, rest, waiting))
 
         title = explanation.provenance["title"]
-        self._submit(f"{measures[metric].title.lower()} of {title}", work, done)
+        self._submit(f"{metrics[metric].title.lower()} of {title}", work, done)
 
     def _tell(self, case: Case, go_on: Callable[[], None]) -> None:
         """Tell that there is more, and go on unless who was told has stopped it."""
@@ -239,7 +239,7 @@ def weights_of(case: Case) -> list[float]:
     for candidate in case.candidates:
         passes = _passes_of_map(case, candidate)
         weights.append(1 if isinstance(candidate, Explanation) else passes)
-        weights += [passes_of(metric, case.options, passes) for metric in case.metrics]
+        weights += [metrics[metric].count_passes(case.options, passes) for metric in case.metrics]
     return weights
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from qtpy.QtCore import QModelIndex, Qt, Signal
@@ -20,21 +21,14 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_neuroscope.engine.evaluation.evaluate import Row, measures
-from napari_neuroscope.engine.evaluation.judging import Judgement
+from napari_neuroscope.engine.evaluation.evaluation import MapResults
+from napari_neuroscope.engine.evaluation.map_metric import MapMetric
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
+from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvaluation
 from napari_neuroscope.widgets.parts.labels import on_line, plain_tooltip
 
 _BEST = QColor(0, 158, 115, 110)
 _FAILED = QColor(213, 94, 0, 110)
-_SHORT = {
-    "deletion": "Del.",
-    "insertion": "Ins.",
-    "pointing_game": "Point",
-    "energy_in_mask": "Energy",
-    "sanity_check": "Sanity",
-    "max_sensitivity": "Sens.",
-    "infidelity": "Infid.",
-}
 _LEAST_TITLE = 90
 
 
@@ -76,7 +70,7 @@ class FigureTable(QWidget):
         assert found is not None
         return found
 
-    def show_judgement(self, judgement: Judgement, colours: Sequence[str]) -> None:
+    def show_judgement(self, judgement: PartialEvaluation, colours: Sequence[str]) -> None:
         """Show what is known so far, each row with its colour."""
         evaluation, before = judgement.evaluation(), self.row()
         with signals_blocked(self._table):
@@ -87,7 +81,7 @@ class FigureTable(QWidget):
                 self._table.setItem(number, 0, _titled(title, colours[number]))
             for column, metric in enumerate(judgement.metrics, 1):
                 best = evaluation.best(metric)
-                known = sum(not math.isnan(row.figures[metric]) for row in evaluation.rows)
+                known = sum(not math.isnan(row.values[metric]) for row in evaluation.rows)
                 for number, row in enumerate(evaluation.rows):
                     reason = judgement.reasons.get((number, metric), "")
                     is_best = number in best and known > 1
@@ -108,14 +102,12 @@ class FigureTable(QWidget):
             taken = sum(header.sectionSize(n) for n in range(1, self._table.columnCount()))
             header.resizeSection(0, max(_LEAST_TITLE, port.width() - taken))
 
-    def _label(self, metrics: Sequence[str]) -> None:
+    def _label(self, names: Sequence[str]) -> None:
         heading = QTableWidgetItem("Explanation")
         self._table.setHorizontalHeaderItem(0, heading)
-        for column, metric in enumerate(metrics, 1):
-            measure = measures[metric]
-            item = QTableWidgetItem(
-                f"{_SHORT.get(metric, measure.title)} {'↑' if measure.higher else '↓'}"
-            )
+        for column, name in enumerate(names, 1):
+            metric = metrics[name]
+            item = QTableWidgetItem(f"{metric.short} {'↑' if metric.better == 'higher' else '↓'}")
             item.setToolTip(tip_of(metric))
             self._table.setHorizontalHeaderItem(column, item)
         if (header := self._table.horizontalHeader()) is not None:
@@ -133,24 +125,23 @@ class _MarkedCellDelegate(QStyledItemDelegate):
             option.state &= ~QStyle.StateFlag.State_Selected
 
 
-def tip_of(metric: str) -> str:
-    """Return what a measure says, and which way is better."""
-    measure = measures[metric]
-    better = "higher" if measure.higher else "lower"
-    return f"<p><b>{measure.title}</b>: {measure.summary}. {better.capitalize()} is better.</p>"
+def tip_of(metric: MapMetric) -> str:
+    """Return what a metric says, and which way is better, as rich text."""
+    title, summary = escape(metric.title), escape(metric.summary)
+    return f"<p><b>{title}</b>: {summary}. {metric.better.capitalize()} is better.</p>"
 
 
-def titles_of(rows: Sequence[Row]) -> list[str]:
+def titles_of(rows: Sequence[MapResults]) -> list[str]:
     """Return what rows are called: the method, with what else tells them apart."""
     known = [
         {
-            "": row.measured.explanation.provenance["title"],
-            "class": row.measured.labels.get("class", ""),
-            "layer": row.measured.labels.get("layer")
-            or ", ".join(row.measured.explanation.provenance["layers"]),
+            "": row.class_map.explanation.provenance["title"],
+            "class": row.class_map.labels.get("class", ""),
+            "layer": row.class_map.labels.get("layer")
+            or ", ".join(row.class_map.explanation.provenance["layers"]),
             "options": ", ".join(
                 f"{name}={value}"
-                for name, value in row.measured.explanation.provenance["options"].items()
+                for name, value in row.class_map.explanation.provenance["options"].items()
             ),
         }
         for row in rows
@@ -176,26 +167,22 @@ def _titled(title: str, colour: str) -> QTableWidgetItem:
     return item
 
 
-def _figure(row: Row, metric: str, reason: str, *, best: bool) -> QTableWidgetItem:
-    value = row.figures[metric]
+def _figure(row: MapResults, metric: str, reason: str, *, best: bool) -> QTableWidgetItem:
+    value = row.values[metric]
     item = QTableWidgetItem(("n/a" if reason else "…") if math.isnan(value) else f"{value:.3f}")
     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    better = "higher" if measures[metric].higher else "lower"
     words = [reason] if reason else []
     if not math.isnan(value):
-        words.append(f"{measures[metric].title} {value:.4g}; {better} is better.")
+        words.append(f"{metrics[metric].title} {value:.4g}; {metrics[metric].better} is better.")
     if best:
         font = item.font()
         font.setBold(True)
         item.setFont(font)
         item.setBackground(_BEST)
         words.append("The best of these.")
-    if metric == "sanity_check" and row.sanity is not None and row.sanity.passed is False:
+    if row.results[metric].passed is False:
         item.setText(f"⚠ {item.text()}")
         item.setBackground(_FAILED)
-        words.append(
-            "Fails: the map stays like itself while the network's weights become random, so it "
-            "shows little of what was learnt."
-        )
+        words.append(f"Fails: {metrics[metric].verdict}")
     item.setToolTip(plain_tooltip("\n".join(words)))
     return item

@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.evaluation.evaluate import Row
-from napari_neuroscope.engine.evaluation.faithfulness import Way
-from napari_neuroscope.engine.evaluation.judging import Judgement
+from napari_neuroscope.engine.evaluation.evaluation import MapResults
+from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import Way
+from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvaluation
 from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
@@ -124,7 +124,7 @@ class EvaluationResults(QWidget):
         return row
 
     @property
-    def judgement(self) -> Judgement:
+    def judgement(self) -> PartialEvaluation:
         """What is measured so far."""
         return self._judging.judgement
 
@@ -147,7 +147,7 @@ class EvaluationResults(QWidget):
         self._save.setEnabled(bool(self.judgement.rows))
         self.draw()
 
-    def _chosen(self) -> Row | None:
+    def _chosen(self) -> MapResults | None:
         number = self.table.row()
         return self.judgement.rows[number] if number >= 0 else None
 
@@ -221,7 +221,7 @@ class EvaluationResults(QWidget):
         case = self._judging.case
         if case is None or number not in range(len(self.judgement.rows)):
             return
-        explanation = self.judgement.rows[number].measured.explanation
+        explanation = self.judgement.rows[number].class_map.explanation
         for shown in self._viewer.layers:
             found = explained_by(shown)
             if found is not None and found.explanation is explanation:

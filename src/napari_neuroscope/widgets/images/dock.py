@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
-from napari_neuroscope.engine.evaluation.metrics import METRICS, metrics_of
+from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, metrics_of
 from napari_neuroscope.engine.evaluation.one_image import truth_labels
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores
 from napari_neuroscope.engine.images.formats.image_file import LazyImage

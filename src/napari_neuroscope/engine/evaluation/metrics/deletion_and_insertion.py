@@ -1,4 +1,7 @@
-"""Faithfulness: whether the score follows what a map calls important."""
+"""Deletion and insertion: whether the score follows what a map calls important.
+
+Petsiuk et al., BMVC 2018.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,13 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import Progress, no_progress
-from napari_neuroscope.engine.evaluation.measured import ClassMap
+from napari_neuroscope.engine.evaluation.class_maps import ClassMap
+from napari_neuroscope.engine.evaluation.map_metric import (
+    MetricInput,
+    MetricPlot,
+    MetricResult,
+    metric,
+)
 from napari_neuroscope.engine.passes.baselines import baseline_of
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.passes.variants import Passes
@@ -60,14 +69,14 @@ def order_of(values: Tensor) -> Tensor:
 
     Equal values go in the order of their positions; positions without a value come last.
     """
-    known = torch.nan_to_num(values.flatten(), nan=-torch.inf)
-    return torch.argsort(known, descending=True, stable=True)
+    last_if_nan = torch.nan_to_num(values.flatten(), nan=-torch.inf)
+    return torch.argsort(last_if_nan, descending=True, stable=True)
 
 
-def rank_of(trace: Trace, measured: ClassMap) -> Tensor:
+def rank_of(trace: Trace, class_map: ClassMap) -> Tensor:
     """Return the place of each position of the network's input in a map's order, (*space)."""
     x = trace.input
-    order = order_of(measured.on_input(trace).to(x.device))
+    order = order_of(class_map.on_input(trace).to(x.device))
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device=order.device)
     return rank.reshape(x.shape[1:])
@@ -101,7 +110,7 @@ def images_along(
 
 def curve(
     trace: Trace,
-    measured: ClassMap,
+    class_map: ClassMap,
     way: Way,
     *,
     steps: int = 50,
@@ -111,14 +120,14 @@ def curve(
 ) -> Curve:
     """Take an image away, or put it back, in the order of a map, and follow the score.
 
-    Petsiuk et al., BMVC 2018. The score is that of the map's target: for a segmentation, the sum
+    The score is that of the map's target: for a segmentation, the sum
     over its region. Positions of the network's input that show no image are changed last.
 
     Parameters
     ----------
     trace
         A pass of the image.
-    measured
+    class_map
         The map.
     way
         ``"deletion"`` or ``"insertion"``.
@@ -131,17 +140,17 @@ def curve(
     """
     x = trace.input
     blank = baseline_of(trace, baseline)
-    rank = rank_of(trace, measured)
+    rank = rank_of(trace, class_map)
     changed = steps_of(rank.numel(), steps)
-    passes = Passes(trace, [measured.target], batch)
+    passes = Passes(trace, [class_map.target], batch)
     scores = []
 
     def along(start: int, stop: int) -> Tensor:
         return passes.scores(images_along(x, blank, rank, changed[start:stop], way))[0]
 
-    for _, stop, found in passes.each(len(changed), along):
-        scores.append(found)
-        progress(stop, len(changed), f"{way}, {measured.title}")
+    for _, stop, scores_of_batch in passes.each(len(changed), along):
+        scores.append(scores_of_batch)
+        progress(stop, len(changed), f"{way}, {class_map.title}")
     return Curve(
         way,
         changed / rank.numel(),
@@ -151,13 +160,13 @@ def curve(
 
 
 def pictures_along(
-    trace: Trace, measured: ClassMap, way: Way, changed: np.ndarray, *, baseline: Any = "blur"
+    trace: Trace, class_map: ClassMap, way: Way, changed: np.ndarray, *, baseline: Any = "blur"
 ) -> Iterator[Tensor]:
     """Yield what the network sees along a curve, each (channel, *space) of about 0..1.
 
     Parameters
     ----------
-    trace, measured, way, baseline
+    trace, class_map, way, baseline
         As `curve` takes them.
     changed
         How many positions are changed, (step,).
@@ -165,6 +174,68 @@ def pictures_along(
     prepared = trace.prepared
     blank = replace(prepared, input=baseline_of(trace, baseline).to(prepared.input))
     shown, nothing = prepared.displayable(), blank.displayable()
-    rank = rank_of(trace, measured).to(shown.device)
+    rank = rank_of(trace, class_map).to(shown.device)
     for count in changed:
         yield images_along(shown, nothing, rank, np.array([count]), way)[0]
+
+
+def _plot(verb_passive: str, verb: str) -> MetricPlot:
+    return MetricPlot(
+        f"share {verb_passive}",
+        f"score, {verb}",
+        lambda curve: (curve.share, curve.relative),
+        levels=(0, 1),
+    )
+
+
+_UNDEFINED = "the image and what stands for nothing have the same score, or one that is no number"
+
+
+@metric(
+    "Deletion",
+    short="Del.",
+    better="lower",
+    undefined=_UNDEFINED,
+    passes=lambda options, _: options["steps"] + 1,
+    plot=_plot("removed", "deleting"),
+)
+def deletion(
+    class_map: ClassMap,
+    given: MetricInput,
+    *,
+    steps: int = 50,
+    baseline: Any = "blur",
+    batch: int = 16,
+) -> MetricResult:
+    """Return how long the score stays when the best pixels are taken away."""
+    return _of_curve("deletion", class_map, given, steps, baseline, batch)
+
+
+@metric(
+    "Insertion",
+    short="Ins.",
+    better="higher",
+    undefined=_UNDEFINED,
+    passes=lambda options, _: options["steps"] + 1,
+    plot=_plot("restored", "inserting"),
+)
+def insertion(
+    class_map: ClassMap,
+    given: MetricInput,
+    *,
+    steps: int = 50,
+    baseline: Any = "blur",
+    batch: int = 16,
+) -> MetricResult:
+    """Return how soon the score comes when the best pixels are put back."""
+    return _of_curve("insertion", class_map, given, steps, baseline, batch)
+
+
+def _of_curve(
+    way: Way, class_map: ClassMap, given: MetricInput, steps: int, baseline: Any, batch: int
+) -> MetricResult:
+    made = curve(
+        given.trace, class_map, way,
+        steps=steps, baseline=baseline, batch=batch, progress=given.progress,
+    )  # fmt: skip
+    return MetricResult(made.auc, made, notes=made.notes)

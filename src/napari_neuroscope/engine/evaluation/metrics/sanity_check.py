@@ -10,14 +10,19 @@ from itertools import pairwise
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, within
+from napari_neuroscope.engine.errors import NeuroscopeError, within
+from napari_neuroscope.engine.evaluation.class_maps import ClassMap
+from napari_neuroscope.engine.evaluation.map_metric import (
+    MetricInput,
+    MetricPlot,
+    MetricResult,
+    metric,
+)
 from napari_neuroscope.engine.explain.whole import maps_of
-from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.methods.registry import Map, methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import ResolvedTarget
-from napari_neuroscope.engine.passes.trace import Trace
 
 MOST_LIKE = 0.5
 """A map that stays more like itself than this while weights become random shows little of them."""
@@ -54,8 +59,8 @@ class Sanity:
         falls with the last alone, if at all. A map turned upside down shows what it showed before.
         NaN where no stage can be compared.
         """
-        known = np.abs(self.rank_correlation[~np.isnan(self.rank_correlation)])
-        return float(known.mean()) if known.size else math.nan
+        likeness = np.abs(self.rank_correlation[~np.isnan(self.rank_correlation)])
+        return float(likeness.mean()) if likeness.size else math.nan
 
     @property
     def passed(self) -> bool | None:
@@ -66,69 +71,67 @@ class Sanity:
         return None if math.isnan(self.similarity) else self.similarity <= MOST_LIKE
 
 
+def _likeness(sanity: Sanity) -> tuple[np.ndarray, np.ndarray]:
+    # A map turned upside down shows what it showed before.
+    likeness = np.abs(sanity.rank_correlation)
+    return np.arange(len(likeness) + 1), np.concatenate([[1.0], likeness])
+
+
+@metric(
+    "Sanity check",
+    short="Sanity",
+    better="lower",
+    undefined="the map, or each with random weights, is the same everywhere",
+    of_all_maps=True,
+    passes=lambda options, passes_of_map: (options["stages"] + 1) * passes_of_map,
+    plot=MetricPlot(
+        "layers random, from the end",
+        "like the map",
+        _likeness,
+        levels=(MOST_LIKE,),
+        points=lambda sanity: ("none", *sanity.stages),
+    ),
+    verdict="the map stays like itself while the network's weights become random, so it shows "
+    "little of what was learnt.",
+)
 def sanity_check(
-    network: Network,
-    trace: Trace,
-    explanation: Explanation,
-    *,
-    stages: int = 8,
-    seed: int = 0,
-    progress: Progress = no_progress,
-) -> list[Sanity]:
-    """Randomise the network from its end on, and compare each explanation with the first.
+    class_maps: Sequence[ClassMap], given: MetricInput, *, stages: int = 8, seed: int = 0
+) -> list[MetricResult]:
+    """Return how like itself the map stays while weights become random.
 
-    Adebayo et al., NeurIPS 2018, “cascading randomisation”. Each array of weights is replaced by
+    Adebayo et al., NeurIPS 2018, “cascading randomisation”: the network is randomised from its end
+    on, in `stages` equal parts of the layers with weights. Each array of weights is replaced by
     normal random numbers of the mean and deviation that it had; the weights come back bit for bit,
-    also where the work is stopped.
-
-    Parameters
-    ----------
-    network
-        The network; it is in use until this ends.
-    trace
-        A pass of the image.
-    explanation
-        What was explained, made in this session.
-    stages
-        After how many equal parts of the layers with weights a map is made.
-    seed
-        Of the random numbers.
-    progress
-        Follows the work, and may stop it.
-
-    Returns
-    -------
-    list
-        One for each class and layer, in their order.
+    also where the work is stopped. The network is in use until this ends.
 
     Raises
     ------
     NeuroscopeError
         Where the explanation can't be made again, or the framework can't randomise.
     """
-    asked, title = explanation.asked, explanation.provenance["title"]
-    if asked is None:
-        raise NeuroscopeError(f"{title} was not made in this session; explain the image anew.")
+    network, trace, explanation = given.network, given.trace, class_maps[0].explanation
+    request, title = explanation.asked, explanation.provenance["title"]
+    assert request is not None
     if Capability.RANDOMISED not in network.capabilities:
         raise NeuroscopeError(
             f"The weights of a network of {network.framework} can't be randomised here; use "
             f"deletion and insertion, which need its scores alone."
         )
-    chosen = methods[explanation.method]
+    method = methods[explanation.method]
     targets: list[ResolvedTarget | None] = [
-        trace.resolve(target, asked.ground_truth) for target in asked.targets
+        trace.resolve(target, request.ground_truth) for target in request.targets
     ] or [None]
     layers: Sequence[str | None] = explanation.provenance["layers"] or [None]
     needed = network.layers.or_last([name for name in layers if name is not None])
     groups = _groups(network, stages)
-    found: list[list[np.ndarray]] = []
+    maps_by_stage: list[list[np.ndarray]] = []
 
     def explain_now(stage: int) -> None:
         held = stage == 0 and set(needed) <= set(trace.layers)
         now = trace if held else network.trace_of(trace.prepared, trace, needed)
-        follow = within(progress, stage, len(groups) + 1, f"sanity check of {title}")
-        rows = maps_of(now, chosen, targets, layers, dict(asked.options), follow)
-        found.append([_values(one, chosen.title) for row in rows for one in row])
+        follow = within(given.progress, stage, len(groups) + 1, f"sanity check of {title}")
+        rows = maps_of(now, method, targets, layers, dict(request.options), follow)
+        maps_by_stage.append([_values(made, method.title) for row in rows for made in row])
 
     with network.undisturbed():
         explain_now(0)
@@ -138,7 +141,8 @@ def sanity_check(
                     randomise(layer)
                 explain_now(stage + 1)
     names = tuple(group[-1] for group in groups)
-    return [_compared(names, np.stack(maps)) for maps in zip(*found, strict=True)]
+    checks = [_compared(names, np.stack(maps)) for maps in zip(*maps_by_stage, strict=True)]
+    return [MetricResult(check.similarity, check, check.passed) for check in checks]
 
 
 def _groups(network: Network, stages: int) -> list[list[str]]:
@@ -167,19 +171,21 @@ def _values(made: Map, title: str) -> np.ndarray:
 
 
 def _compared(names: tuple[str, ...], maps: np.ndarray) -> Sanity:
-    sizes = np.abs(maps)
+    magnitudes = np.abs(maps)
     # What is asked of the first map for every stage is worked out once.
-    varying = [bool(np.isfinite(one).all() and one.max() > one.min()) for one in sizes]
+    varying = [
+        bool(np.isfinite(values).all() and values.max() > values.min()) for values in magnitudes
+    ]
     return Sanity(
         names,
         maps,
-        _with_first(sizes, varying, _standard_ranks, _rank_correlation),
-        _with_first(sizes, varying, _scaled, _ssim),
+        _with_first(magnitudes, varying, _standard_ranks, _rank_correlation),
+        _with_first(magnitudes, varying, _scaled, _ssim),
     )
 
 
 def _with_first(
-    sizes: np.ndarray,
+    magnitudes: np.ndarray,
     varying: Sequence[bool],
     bring: Callable[[np.ndarray], np.ndarray],
     compare: Callable[[np.ndarray, np.ndarray], float],
@@ -188,34 +194,34 @@ def _with_first(
 
     NaN where one of the two is constant.
     """
-    found = np.full(len(sizes) - 1, math.nan)
+    likeness = np.full(len(magnitudes) - 1, math.nan)
     if varying[0]:
-        first = bring(sizes[0])
+        first = bring(magnitudes[0])
         for number in np.flatnonzero(varying[1:]):
-            found[number] = compare(first, bring(sizes[number + 1]))
-    return found
+            likeness[number] = compare(first, bring(magnitudes[number + 1]))
+    return likeness
 
 
 def _standard_ranks(values: np.ndarray) -> np.ndarray:
     """Return the ranks, of mean 0 and deviation 1."""
     _, which, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
     # Equal values share the mean of their ranks.
-    ranks = (counts.cumsum() - (counts - 1) / 2)[which]
+    ranks: np.ndarray = (counts.cumsum() - (counts - 1) / 2)[which]
     return (ranks - ranks.mean()) / ranks.std()
 
 
-def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.clip((one * other).mean(), -1, 1))
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.clip((first * second).mean(), -1, 1))
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.float64)
-    return (values - values.min()) / (values.max() - values.min())
+    low, high = float(values.min()), float(values.max())
+    return np.asarray((values.astype(np.float64) - low) / (high - low))
 
 
-def _ssim(one: np.ndarray, other: np.ndarray) -> float:
-    window = min(7, *one.shape)
+def _ssim(first: np.ndarray, second: np.ndarray) -> float:
+    window = min(7, *first.shape)
     window -= 1 - window % 2
     if window < 3:
         return math.nan
-    return float(structural_similarity(one, other, win_size=window, data_range=1))
+    return float(structural_similarity(first, second, win_size=window, data_range=1))

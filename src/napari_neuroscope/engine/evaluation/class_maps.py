@@ -48,7 +48,7 @@ class ClassMap:
         return resample(torch.from_numpy(self.values), self.explanation.grid, trace.prepared.grid)
 
 
-def measured_maps(explanation: Explanation, trace: Trace) -> Iterator[ClassMap]:
+def class_maps(explanation: Explanation, trace: Trace) -> Iterator[ClassMap]:
     """Yield each map of an explanation.
 
     Raises
