@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.graph.token_layout import Fold, fold_of, is_plain, whole
+from napari_neuroscope.engine.graph.token_layout import (
+    TokenLayout,
+    is_plain,
+    token_layout_of,
+    whole,
+)
 from networks import UNet, Vgg, as_network, settled
 from token_networks import Swin, ViT, windows_of
 
@@ -25,7 +30,7 @@ def test_tokens_with_one_beside_them_by_hand() -> None:
     # A class token, then the four patches of a 2 × 2 grid; two channels.
     y = torch.tensor([np.nan, 0.25, 0.25, 0.75, 0.75]).double()[None, :, None].expand(1, 5, 2)
     x = torch.tensor([np.nan, 0.25, 0.75, 0.25, 0.75]).double()[None, :, None].expand(1, 5, 2)
-    fold = fold_of((y, x))
+    fold = token_layout_of((y, x))
     assert fold is not None
     assert (fold.grid, fold.channels, fold.batch, fold.beside) == ((2, 2), (2,), 0, (0,))
     tokens = torch.arange(10.0).reshape(1, 5, 2)
@@ -37,7 +42,7 @@ def test_tokens_with_one_beside_them_by_hand() -> None:
 def test_windows_by_hand() -> None:
     # One row of four, rolled by one and cut into two windows: 1 2 | 3 0.
     row = torch.tensor([[0.375, 0.625], [0.875, 0.125]]).double()[..., None].expand(2, 2, 3)
-    fold = fold_of((row,))
+    fold = token_layout_of((row,))
     assert fold is not None
     assert (fold.grid, fold.channels, fold.batch, fold.beside) == ((4,), (2,), None, ())
     windows = torch.arange(12.0).reshape(2, 2, 3)
@@ -50,7 +55,7 @@ def test_windows_by_hand() -> None:
 
 def test_a_batch_in_second_place() -> None:
     y = torch.tensor([0.25, 0.75]).double()[:, None, None].expand(2, 1, 3)
-    fold = fold_of((y,))
+    fold = token_layout_of((y,))
     assert fold is not None
     assert fold.batch == 1
     values = torch.arange(12.0).reshape(2, 2, 3)
@@ -67,13 +72,13 @@ def test_a_batch_in_second_place() -> None:
     ],
 )
 def test_places_on_no_grid(places: list[float]) -> None:
-    assert fold_of((torch.tensor(places).double()[None, :, None].expand(1, 4, 3),)) is None
+    assert token_layout_of((torch.tensor(places).double()[None, :, None].expand(1, 4, 3),)) is None
 
 
 def test_a_grid_with_a_hole() -> None:
     y = torch.tensor([0.25, 0.25, 0.75]).double()[None, :, None].expand(1, 3, 2)
     x = torch.tensor([0.25, 0.75, 0.25]).double()[None, :, None].expand(1, 3, 2)
-    assert fold_of((y, x)) is None
+    assert token_layout_of((y, x)) is None
 
 
 def test_what_is_plain() -> None:
@@ -272,7 +277,7 @@ def test_a_sequence_before_the_batch() -> None:
 
     network = as_network(settled(Encoder()), size=(16, 24))
     layer = network.layers[network.layers.last_with_positions()]
-    assert isinstance(layer.layout, Fold)
+    assert isinstance(layer.layout, TokenLayout)
     assert (layer.layout.batch, layer.layout.grid) == (1, (4, 6))
     assert layer.output_shape == (24, 8)
     for method in ["grad_cam", "ablation_cam"]:

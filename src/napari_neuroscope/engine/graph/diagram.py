@@ -114,9 +114,9 @@ class Diagram:
         """
         here = self.nodes[name]
         if direction in ("up", "down"):
-            others = (self._before if direction == "up" else self._after)[name]
+            neighbours = (self._before if direction == "up" else self._after)[name]
             near = min(
-                (self.nodes[other] for other in others),
+                (self.nodes[neighbour] for neighbour in neighbours),
                 key=lambda node: (abs(node.y - here.y), abs(node.x - here.x)),
                 default=here,
             )
@@ -164,7 +164,7 @@ def opened(graph: LayerGraph, limit: int = _SHOWN_AT_FIRST) -> frozenset[str]:
 
 def connections(graph: LayerGraph, unfolded: Set[str]) -> list[tuple[str, str]]:
     """Return the edges between the nodes that are shown, each once."""
-    found: dict[tuple[str, str], None] = {}
+    edges: dict[tuple[str, str], None] = {}
     for layer in graph.values():
         if layer.kind == "block":
             continue
@@ -172,10 +172,10 @@ def connections(graph: LayerGraph, unfolded: Set[str]) -> list[tuple[str, str]]:
         for before in layer.inputs or (INPUT,):
             there = holder(graph, before, unfolded)
             if there != here:
-                found[there, here] = None
+                edges[there, here] = None
         if not layer.outputs:
-            found[here, OUTPUT] = None
-    return list(found) or [(INPUT, OUTPUT)]
+            edges[here, OUTPUT] = None
+    return list(edges) or [(INPUT, OUTPUT)]
 
 
 def lay_out(graph: LayerGraph, unfolded: Set[str]) -> Diagram:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
-from napari_neuroscope.engine.graph.receptive_field import Reach
-from napari_neuroscope.engine.graph.token_layout import Fold
+from napari_neuroscope.engine.graph.reach import Reach
+from napari_neuroscope.engine.graph.token_layout import TokenLayout
 
 Kind = Literal[
     "convolution", "transposed convolution", "dense", "pooling", "normalisation", "activation",
@@ -93,7 +94,7 @@ class Layer:
     takes_input: bool = False
     moved: bool = False
     cut: tuple[tuple[float, float, int], ...] | None = None
-    layout: Fold | Literal["shape", "unknown"] = field(default="shape", compare=False)
+    layout: TokenLayout | Literal["shape", "unknown"] = field(default="shape", compare=False)
     read_beside: tuple[int, ...] | None = None
     leads: bool = True
 
@@ -119,8 +120,6 @@ class LayerGraph(Mapping[str, Layer]):
     ----------
     input_shape
         The spatial shape of the input that the layers were found with; () where there was none.
-    cells
-        Where the layers' units lie on it, once that was asked; see `cells_of_layers`.
     of_positions
         Whether the answer is one for each position, so that its last layers are but the scores.
     shapes_run
@@ -137,9 +136,9 @@ class LayerGraph(Mapping[str, Layer]):
         self.space = space
         self.final_activation = final_activation
         self.input_shape: tuple[int, ...] = ()
-        self.cells: Any = None
         self.of_positions = False
         self.shapes_run: set[tuple[int, ...]] = set()
+        self._derived: dict[Hashable, Any] = {}
 
     def __getitem__(self, name: str) -> Layer:
         try:
@@ -166,7 +165,7 @@ class LayerGraph(Mapping[str, Layer]):
     def grid(self, name: str) -> tuple[int, ...]:
         """Return the shape of the positions of a layer's output, (*space); () where it has none."""
         layer = self[name]
-        if isinstance(layer.layout, Fold):
+        if isinstance(layer.layout, TokenLayout):
             return layer.layout.grid
         by_shape = layer.layout == "shape" and len(layer.output_shape) == self.space + 1
         return layer.output_shape[1:] if by_shape else ()
@@ -174,14 +173,14 @@ class LayerGraph(Mapping[str, Layer]):
     @property
     def folded(self) -> bool:
         """Whether some layers have their positions in an order of their own."""
-        return any(isinstance(layer.layout, Fold) for layer in self.values())
+        return any(isinstance(layer.layout, TokenLayout) for layer in self.values())
 
     @property
     def attends(self) -> bool:
         """Whether some layer weights tokens by attention, or may do so."""
         return any(
             layer.kind == "attention"
-            or (layer.operation.lower() == "softmax" and isinstance(layer.layout, Fold))
+            or (layer.operation.lower() == "softmax" and isinstance(layer.layout, TokenLayout))
             for layer in self.values()
         )
 
@@ -219,12 +218,12 @@ class LayerGraph(Mapping[str, Layer]):
             Where nothing fits; it names the nearest.
         """
         self._ask_for_some()
-        found: set[str] = set()
+        chosen: set[str] = set()
         for pattern in [which] if isinstance(which, str) else which:
-            found.update(self._match(pattern, positions, gradient, scored))
-        if not found:
+            chosen.update(self._match(pattern, positions, gradient, scored))
+        if not chosen:
             raise NeuroscopeError('No layer was chosen; name one, or ask for layer="all".')
-        return [name for name in self if name in found]
+        return [name for name in self if name in chosen]
 
     def _match(self, pattern: str, positions: bool, gradient: bool, scored: bool) -> list[str]:
         if pattern == "all":
@@ -232,12 +231,12 @@ class LayerGraph(Mapping[str, Layer]):
         elif pattern in self or not any(sign in pattern for sign in "*?"):
             layer = self[pattern]
             if positions and not self.has_positions(pattern):
-                other = self.last_with_positions()
+                better = self.last_with_positions()
                 shaped = len(layer.output_shape) == self.space + 1
                 unknown = layer.layout == "unknown" and shaped and max(layer.output_shape[1:]) > 1
                 advice = (
-                    f"choose one {'' if unknown else 'before the pooling, '}such as “{other}”"
-                    if other
+                    f"choose one {'' if unknown else 'before the pooling, '}such as “{better}”"
+                    if better
                     else "none has"
                 )
                 what = "no positions that are known" if unknown else "no positions"
@@ -301,7 +300,7 @@ class LayerGraph(Mapping[str, Layer]):
         entire = [n for n in telling if self._is_entire(self[n])]
         differentiable = [n for n in entire if self[n].differentiable]
         usual = next(
-            (found for found in (differentiable, entire, telling, leading, names) if found), []
+            (some for some in (differentiable, entire, telling, leading, names) if some), []
         )
         before = self._before_head() if self.of_positions else None
         return before if before in usual else (usual[-1] if usual else None)
@@ -334,9 +333,9 @@ class LayerGraph(Mapping[str, Layer]):
         layer, behind = self[name], self.is_behind(name)
         if layer.leads and not layer.silent and not behind:
             return None
-        other = self.last_with_positions()
-        helps = other is not None and self.has_part(other) and not self[other].silent
-        advice = f"; explain “{other}”" if helps else ""
+        better = self.last_with_positions()
+        helps = better is not None and self.has_part(better) and not self[better].silent
+        advice = f"; explain “{better}”" if helps else ""
         if behind:
             return f"“{name}” lies behind the scores that are explained, so the map is zero{advice}"
         if not layer.leads:
@@ -352,9 +351,35 @@ class LayerGraph(Mapping[str, Layer]):
     @staticmethod
     def _is_entire(layer: Layer) -> bool:
         """Whether a layer is no part of a step that works on tokens."""
-        if not isinstance(layer.layout, Fold):
+        if not isinstance(layer.layout, TokenLayout):
             return True
         return layer.kind in ("normalisation", "add") and len(layer.layout.channels) == 1
+
+
+_Arguments = ParamSpec("_Arguments")
+_Derived = TypeVar("_Derived")
+
+
+def derived_once(
+    derive: Callable[Concatenate[LayerGraph, _Arguments], _Derived],
+) -> Callable[Concatenate[LayerGraph, _Arguments], _Derived]:
+    """Let what follows from a graph be derived once for the same arguments, and kept with the graph.
+
+    The arguments are hashable, and what is returned is changed by nobody.
+    """
+
+    @wraps(derive)
+    def kept(
+        graph: LayerGraph, /, *arguments: _Arguments.args, **named: _Arguments.kwargs
+    ) -> _Derived:
+        # The shape is set when the layers are found, after the first may have been asked about.
+        key = (derive, graph.input_shape, arguments, *named.items())
+        if key not in graph._derived:
+            graph._derived[key] = derive(graph, *arguments, **named)
+        derived: _Derived = graph._derived[key]
+        return derived
+
+    return kept
 
 
 def _glob(pattern: list[str], parts: list[str]) -> bool:

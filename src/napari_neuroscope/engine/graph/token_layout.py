@@ -26,7 +26,7 @@ SAME_PLACE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
+class TokenLayout:
     """How the output of a layer is laid out on its grid.
 
     Attributes
@@ -72,14 +72,15 @@ class Fold:
     def __call__(self, output: Tensor) -> Tensor:
         """Bring outputs of n inputs, as the network has them, to (n, channel, *grid)."""
         flat = self.flat(output)
-        return flat[..., self.cells.to(flat.device)].unflatten(-1, self.grid)
+        cells = flat[..., self.cells.to(flat.device)]
+        return cells.reshape(*cells.shape[:-1], *self.grid)
 
-    def back(self, values: Tensor, own: Tensor) -> Tensor:
+    def back(self, values: Tensor, single: Tensor) -> Tensor:
         """Bring values (n, channel, *grid) to n outputs as the network has them.
 
-        What is beside the grid is as in `own`, the output of one input.
+        What is beside the grid is as in `single`, the output of one input.
         """
-        output = self.repeated(own, len(values))
+        output = self.repeated(single, len(values))
         # The arranged tensor is a view: what is written on it is written on the output.
         arranged = self._arranged(output)
         flat = self.flat(output).clone()
@@ -87,10 +88,10 @@ class Fold:
         arranged.copy_(flat.reshape(arranged.shape))
         return output
 
-    def repeated(self, own: Tensor, count: int) -> Tensor:
+    def repeated(self, single: Tensor, count: int) -> Tensor:
         """Return the output of one input as that of several equal inputs, a copy."""
         batch = self.batch or 0
-        return own.repeat([count if axis == batch else 1 for axis in range(own.ndim)])
+        return single.repeat([count if axis == batch else 1 for axis in range(single.ndim)])
 
     def count(self, output: Tensor) -> int:
         """Return of how many inputs an output is."""
@@ -99,7 +100,8 @@ class Fold:
     def _arranged(self, output: Tensor) -> Tensor:
         """Return a view (n, *channels, *places) of outputs."""
         if self.batch is None:
-            apart = output.unflatten(0, (-1, self.shape[0]))
+            # A view, for `back` writes on it.
+            apart = output.view(-1, self.shape[0], *output.shape[1:])
             channels = [axis + 1 for axis in self.channels]
         else:
             apart = output.movedim(self.batch, 0)
@@ -114,12 +116,12 @@ Places = tuple[Tensor, ...]
 
 def whole(shape: Sequence[int], space: Sequence[int]) -> Places:
     """Return the places of a tensor whose axes `space` have all of the input, evenly."""
-    found = []
+    centres = []
     for axis in space:
         n = shape[axis]
-        centres = (torch.arange(n, dtype=torch.float64) + 0.5) / n
-        found.append(centres.reshape([-1 if a == axis else 1 for a in range(len(shape))]))
-    return tuple(one.expand(*shape) for one in found)
+        along = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        centres.append(along.reshape([-1 if a == axis else 1 for a in range(len(shape))]))
+    return tuple(along.expand(*shape) for along in centres)
 
 
 def averaged(places: Tensor, axis: int) -> Tensor:
@@ -148,10 +150,10 @@ def _repeats(places: Tensor, axis: int) -> bool:
 
 def spread(places: Places) -> bool:
     """Whether there are several places at all."""
-    for one in places:
-        known = compact(one)
-        known = known[~known.isnan()]
-        if len(known) and float(known.max() - known.min()) > SAME_PLACE:
+    for along in places:
+        distinct = compact(along)
+        distinct = distinct[~distinct.isnan()]
+        if len(distinct) and float(distinct.max() - distinct.min()) > SAME_PLACE:
             return True
     return False
 
@@ -161,10 +163,10 @@ def is_plain(places: Places) -> bool:
     space = len(places)
     if places[0].ndim <= space:
         return False
-    for axis, one in enumerate(places):
-        if any(n != 1 for n in one.shape[: one.ndim - space - 1]):
+    for axis, centres in enumerate(places):
+        if any(n != 1 for n in centres.shape[: centres.ndim - space - 1]):
             return False
-        values = averaged(one, one.ndim - space - 1).reshape(one.shape[-space:])
+        values = averaged(centres, centres.ndim - space - 1).reshape(centres.shape[-space:])
         along = compact(values).movedim(axis, 0)
         if len(along) != values.shape[axis]:
             return False
@@ -175,7 +177,7 @@ def is_plain(places: Places) -> bool:
     return True
 
 
-def fold_of(places: Places) -> Fold | None:
+def token_layout_of(places: Places) -> TokenLayout | None:
     """Return how an output with its batch axis, of one input, is laid out; None if on no grid."""
     shape = tuple(places[0].shape)
     if len(shape) < 2:
@@ -183,17 +185,17 @@ def fold_of(places: Places) -> Fold | None:
     batch = 0 if shape[0] == 1 else 1 if len(shape) > 2 and shape[1] == 1 else None
     for mixed in (False, True):
         # What comes of several places at once, as neighbours that are channels now, is in between.
-        known = [averaged(one, -1).expand(shape) if mixed else one for one in places]
-        small = [compact(one) for one in known]
+        centres = [averaged(along, -1).expand(shape) if mixed else along for along in places]
+        small = [compact(along) for along in centres]
         axes = [axis for axis in range(len(shape)) if axis != batch]
-        channels = [axis for axis in axes if all(_constant(one, axis) for one in small)]
+        channels = [axis for axis in axes if all(_constant(along, axis) for along in small)]
         others = [axis for axis in axes if axis not in channels]
         if not channels or not others:
             continue
         first = [0 if axis not in others else slice(None) for axis in range(len(shape))]
-        found = _on_grid([one[tuple(first)].flatten() for one in known])
-        if found is not None:
-            return Fold(shape, batch, tuple(channels), *found)
+        grid_and_cells = _on_grid([along[tuple(first)].flatten() for along in centres])
+        if grid_and_cells is not None:
+            return TokenLayout(shape, batch, tuple(channels), *grid_and_cells)
     return None
 
 
@@ -206,19 +208,19 @@ def _constant(places: Tensor, axis: int) -> bool:
 
 def _on_grid(places: list[Tensor]) -> tuple[tuple[int, ...], Tensor] | None:
     """Return the shape of the grid that places (place,) fill, and which place each cell is."""
-    known = torch.stack([~one.isnan() for one in places]).all(0).nonzero()[:, 0]
-    if len(known) < 2:
+    placed = torch.stack([~along.isnan() for along in places]).all(0).nonzero()[:, 0]
+    if len(placed) < 2:
         return None
-    number, grid = torch.zeros(len(known), dtype=torch.long), []
-    for one in places:
-        values, order = one[known].sort()
+    number, grid = torch.zeros(len(placed), dtype=torch.long), []
+    for along in places:
+        values, order = along[placed].sort()
         steps = (values.diff() > SAME_PLACE).long().cumsum(0)
-        level = torch.zeros(len(known), dtype=torch.long)
+        level = torch.zeros(len(placed), dtype=torch.long)
         level[order[1:]] = steps
         grid.append(int(steps[-1]) + 1)
         number = number * grid[-1] + level
-    if math.prod(grid) != len(known):
+    if math.prod(grid) != len(placed):
         return None
-    cells = torch.full((len(known),), -1, dtype=torch.long)
-    cells[number] = known
+    cells = torch.full((len(placed),), -1, dtype=torch.long)
+    cells[number] = placed
     return (tuple(grid), cells) if bool((cells >= 0).all()) else None

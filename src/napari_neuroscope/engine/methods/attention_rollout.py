@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.graph.layer_graph import Layer
-from napari_neuroscope.engine.graph.token_layout import Fold
+from napari_neuroscope.engine.graph.token_layout import TokenLayout
 from napari_neuroscope.engine.methods.registry import Map, Needs, method
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
@@ -99,7 +99,7 @@ class _Steps:
         That in words.
     """
 
-    fold: Fold
+    fold: TokenLayout
     heads: dict[str, list[Tensor]]
     start: Tensor
     origin: str
@@ -132,7 +132,7 @@ def _steps_of(trace: Trace) -> _Steps:
             f"{' or '.join(map(str, sizes))} of them look at each other at a time, as within "
             f"windows; grad_cam comes nearest."
         )
-    assert isinstance(tokens.layout, Fold)
+    assert isinstance(tokens.layout, TokenLayout)
     flat = [one.reshape(-1, count, count) for one in blocks]
     heads = {
         "mean": [one.mean(0) for one in flat],
@@ -162,7 +162,7 @@ def _tokens(trace: Trace, count: int) -> Layer | None:
         (one, one.layout)
         for one in behind
         if one.kind in ("add", "normalisation")
-        and isinstance(one.layout, Fold)
+        and isinstance(one.layout, TokenLayout)
         and len(one.layout.channels) == 1
     ]
     alike = all(

@@ -15,7 +15,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.frameworks.base import RelevanceRule, Run
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
-from napari_neuroscope.engine.graph.token_layout import Fold
+from napari_neuroscope.engine.graph.token_layout import TokenLayout
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.preprocessing import PreparedImage
 from napari_neuroscope.engine.passes.target import Mask, ResolvedTarget, Target, resolve_region
@@ -250,7 +250,7 @@ class Trace:
     def _placed(self, values: Tensor, layer: str) -> Tensor:
         """Return a layer's output, or its gradient, (1, ...) as the network has it, on its grid."""
         layout = self._graph[layer].layout
-        return layout(values)[0] if isinstance(layout, Fold) else values[0]
+        return layout(values)[0] if isinstance(layout, TokenLayout) else values[0]
 
     def resumed(self, layer: str) -> Callable[[Tensor], Tensor]:
         """Return what goes on from outputs of a layer, running what comes after it alone.
@@ -261,7 +261,7 @@ class Trace:
         """
         go_on = self.network.resumed(self.prepared, layer)
         layout, own = self._graph[layer].layout, self._run.activations[layer]
-        if not isinstance(layout, Fold):
+        if not isinstance(layout, TokenLayout):
             return lambda values: go_on(values, len(values))
         return lambda values: go_on(layout.back(values, own), len(values))
 

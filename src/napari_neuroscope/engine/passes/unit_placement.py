@@ -13,13 +13,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from napari_neuroscope.engine.graph.layer_graph import LayerGraph
-from napari_neuroscope.engine.graph.receptive_field import (
-    ResampledReach,
-    Window,
-    source_of,
-    sources,
-)
+from napari_neuroscope.engine.graph.layer_graph import LayerGraph, derived_once
+from napari_neuroscope.engine.graph.reach import ResampledReach, Window
+from napari_neuroscope.engine.graph.topology import block_output, sources
 from napari_neuroscope.engine.images.grid import Grid
 
 How = Literal["evenly", "receptive field", "stated", "measured"]
@@ -65,18 +61,15 @@ Layout = tuple[Cells, ...]
 
 def cells_of_layers(graph: LayerGraph) -> dict[str, Layout]:
     """Return where the units of each layer with positions lie, for the input it was found with."""
-    if not graph.input_shape:
-        return {}
-    if graph.cells is None:
-        graph.cells = _cells_of_layers(graph)
-    return graph.cells
+    return _cells_of_layers(graph) if graph.input_shape else {}
 
 
+@derived_once
 def _cells_of_layers(graph: LayerGraph) -> dict[str, Layout]:
     found: dict[str, Layout] = {"": (Cells(),) * graph.space}
     for name, layer in graph.items():
         if layer.kind == "block":
-            inner = source_of(graph, name)
+            inner = block_output(graph, name)
             if inner != name and inner in found and graph.grid(inner) == graph.grid(name):
                 found[name] = found[inner]
             continue

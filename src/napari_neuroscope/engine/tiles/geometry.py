@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, NotByTilesError
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
-from napari_neuroscope.engine.graph.receptive_field import beyond, strides
+from napari_neuroscope.engine.graph.tile_reach import beyond, strides
 from napari_neuroscope.engine.images.axes import image_axes_of
 from napari_neuroscope.engine.passes.unit_placement import surely_cut
 from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
@@ -158,7 +158,7 @@ class Geometry:
         The layers.
     """
 
-    steps: dict[str, tuple[Any, ...]]
+    steps: Mapping[str, tuple[Any, ...]]
     outputs: tuple[str, ...]
     block: tuple[int, ...]
     spacing: tuple[int, ...]

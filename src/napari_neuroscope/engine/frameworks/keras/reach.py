@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from napari_neuroscope.engine.graph.receptive_field import Reach, ResampledReach, Window
+from napari_neuroscope.engine.graph.reach import Reach, ResampledReach, Window
 
 _POINTWISE_LAYERS = frozenset({
     "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Dropout",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_neuroscope.engine.graph.receptive_field import Reach, ResampledReach, Window
+from napari_neuroscope.engine.graph.reach import Reach, ResampledReach, Window
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.frameworks.onnx.graph import Node

@@ -73,8 +73,8 @@ from napari_neuroscope.engine.frameworks.torch.tracing.reach import (
     reach_of_module,
 )
 from napari_neuroscope.engine.graph.layer_graph import WITHOUT_GRADIENT, Kind, Layer, LayerGraph
-from napari_neuroscope.engine.graph.receptive_field import Reach
-from napari_neuroscope.engine.graph.token_layout import Fold
+from napari_neuroscope.engine.graph.reach import Reach
+from napari_neuroscope.engine.graph.token_layout import TokenLayout
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 # --- what kind of layer a module or function is ---------------------------------------------------
@@ -399,7 +399,7 @@ class _GraphWatcher(_Watcher):
         self._of_input: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._moved: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._places = PlaceKeeper(axes)
-        self._layouts: dict[str, Fold | Literal["shape", "unknown"] | None] = {}
+        self._layouts: dict[str, TokenLayout | Literal["shape", "unknown"] | None] = {}
         self._edges: dict[str, GradientEdge] = {}
         self._nodes: dict[str, Any] = {}
 
@@ -475,7 +475,7 @@ class _GraphWatcher(_Watcher):
             if call.module is not None and not block:
                 self._places.ran_module(call.module, call.kind, call.inputs, output)
             layout = self._layouts[call.name] = self._places.layout(output)
-        if isinstance(layout, Fold) and layout.beside and output.requires_grad:
+        if isinstance(layout, TokenLayout) and layout.beside and output.requires_grad:
             self._edges[call.name] = get_gradient_edge(output)
 
     def read_beside(self, output: Tensor, *, batched: bool) -> dict[str, tuple[int, ...]]:
@@ -490,7 +490,7 @@ class _GraphWatcher(_Watcher):
         told = False
         for name, gradient in zip(self._edges, found, strict=True):
             layout = self._layouts[name]
-            assert isinstance(layout, Fold)
+            assert isinstance(layout, TokenLayout)
             if gradient is None:
                 read[name] = ()
                 continue
@@ -530,7 +530,7 @@ class _GraphWatcher(_Watcher):
     ) -> list[Layer]:
         """Return what was seen, as layers, their shapes without the batch."""
         # Where all is (channel, *space), what was lost sight of will be too.
-        tokens = any(isinstance(layout, Fold) for layout in self._layouts.values())
+        tokens = any(isinstance(layout, TokenLayout) for layout in self._layouts.values())
         unseen: Literal["shape", "unknown"] = "unknown" if tokens else "shape"
         consumers: dict[str, list[str]] = {}
         for call in self.calls:
@@ -552,7 +552,7 @@ class _GraphWatcher(_Watcher):
                 call.name,
                 call.kind,
                 layout.own_shape
-                if isinstance(layout := self._layouts[call.name] or unseen, Fold)
+                if isinstance(layout := self._layouts[call.name] or unseen, TokenLayout)
                 else tuple(self._outputs[call.name][0].shape[batched:]),
                 sum(p.numel() for p in call.module.parameters()) if call.module is not None else 0,
                 self._inputs[call.name],
@@ -1417,7 +1417,7 @@ class TorchFramework(Framework):
                 output = self._forward(own, spec, before)
             self._check_order(before.order, layers)
             go_on = partial(self._go_on, own, spec, before, copying=copying)
-            if isinstance(layout, Fold):
+            if isinstance(layout, TokenLayout):
                 values = layout.repeated(before.value, 2)
             else:
                 values = before.value.expand(2, *before.value.shape[1:])

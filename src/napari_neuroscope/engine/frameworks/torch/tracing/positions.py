@@ -15,13 +15,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from napari_neuroscope.engine.graph.layer_graph import Kind
 from napari_neuroscope.engine.graph.token_layout import (
     SAME_PLACE,
-    Fold,
     Places,
+    TokenLayout,
     averaged,
     compact,
-    fold_of,
     is_plain,
     spread,
+    token_layout_of,
     whole,
 )
 
@@ -62,14 +62,14 @@ class PlaceKeeper:
         self._of: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._whole: dict[tuple[int, ...], Places] = {}
         self._plain: set[int] = set()
-        self._folds: dict[int, tuple[Places, Fold | Literal["unknown"]]] = {}
+        self._folds: dict[int, tuple[Places, TokenLayout | Literal["unknown"]]] = {}
 
     def begin(self, given: Tensor) -> None:
         """Take the network's input."""
         order = sorted(self._space, key="zyx".index)
         self._of[given] = whole(given.shape, [self._axes.index(axis) for axis in order])
 
-    def layout(self, output: Tensor) -> Fold | Literal["shape", "unknown"] | None:
+    def layout(self, output: Tensor) -> TokenLayout | Literal["shape", "unknown"] | None:
         """Return where the positions of an output are; None where nothing is known of it."""
         places = self._of.get(output)
         if places is None:
@@ -78,7 +78,7 @@ class PlaceKeeper:
             return "shape"
         if id(places) not in self._folds:
             batched = "b" in self._axes
-            fold = fold_of(places if batched else tuple(one[None] for one in places))
+            fold = token_layout_of(places if batched else tuple(one[None] for one in places))
             # Held together: an id is of what still lives.
             self._folds[id(places)] = places, fold or "unknown"
         return self._folds[id(places)][1]

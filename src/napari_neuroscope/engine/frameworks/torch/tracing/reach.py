@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from napari_neuroscope.engine.graph.receptive_field import Reach, ResampledReach, Window
+from napari_neuroscope.engine.graph.reach import Reach, ResampledReach, Window
 
 _POINTWISE = frozenset({
     "batch_norm", "local_response_norm", "relu", "relu6", "threshold", "hardtanh", "leaky_relu",
