@@ -22,7 +22,7 @@ from skimage.io import imsave
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.results.save import save
-from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.io.samples import blood_cells, nuclei
 from napari_neuroscope.viewer.layers.layer_data import class_colours
 from napari_neuroscope.widgets.app.demo import build_demo, settle, wait_for
@@ -160,7 +160,7 @@ def region_methods() -> None:
 def images_windows() -> None:
     with opened() as (viewer, inspector):
         inspector.choose_network(DEMO_TITLES["nuclei"])
-        wait_for(lambda: inspector.session.findings is not None, 60)
+        wait_for(lambda: inspector.session.network_summary is not None, 60)
         shown, images = viewer.window.add_plugin_dock_widget(
             "napari-neuroscope", "Images", tabify=True
         )

@@ -22,7 +22,7 @@ import zarr
 from skimage.io import imread
 
 from napari_neuroscope.engine.images.pyramid import coarsen, level_shapes
-from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.widgets.app.demo import settle, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent

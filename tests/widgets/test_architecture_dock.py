@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QFileDialog
 import napari_neuroscope as ns
 from napari_neuroscope.engine.graph.diagram import INPUT, OUTPUT
 from napari_neuroscope.engine.graph.layer_graph import Layer, LayerGraph
-from napari_neuroscope.session.session import Findings
+from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.viewer.layers.thumbnails import layer_maps
 from napari_neuroscope.widgets.architecture.dock import Architecture
 
@@ -96,7 +96,7 @@ def test_without_a_network_it_says_what_to_do(viewer, qtbot, tmp_path: Path) -> 
     network = ns.load("demo:nuclei")
     network._layers, network._names = LayerGraph([], 2), ["a", "b"]
     made.session.network = network
-    made.session.findings = Findings(network, None, ())
+    made.session.network_summary = NetworkSummary(network, None, ())
     settled(made, qtbot)
     assert list(made._scene.nodes) == [INPUT, OUTPUT]
     assert "it is one piece" in made._note.text()
@@ -247,7 +247,9 @@ def test_what_the_method_cannot_use_is_dimmed_with_the_reason(dock: Architecture
     ]  # fmt: skip
     network = dock.session.network
     network._layers = LayerGraph(layers, 2)
-    dock.session.findings = Findings(network, None, dock.session.findings.classes)
+    dock.session.network_summary = NetworkSummary(
+        network, None, dock.session.network_summary.classes
+    )
     settled(dock, qtbot)
     nodes = dock._scene.nodes
     assert nodes["conv"].opacity() == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.image.image_pixels import Pixels, shown_index
 from napari_neuroscope.viewer.image.shown_image import Shown
 from napari_neuroscope.viewer.layers.placement import Placement

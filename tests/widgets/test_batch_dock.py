@@ -22,7 +22,7 @@ from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.files.code.trust import TrustStore
 from napari_neuroscope.engine.results.save import read_result
 from napari_neuroscope.engine.tiles.geometry import Tiling
-from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.widgets.batch.dock import Batch
 from napari_neuroscope.widgets.batch.recipe_choice import Choice
 
@@ -105,11 +105,12 @@ def test_it_says_what_is_missing(
     inspector = opened(sample=None, network=None)
     torch.manual_seed(0)
     inspector.add_network(ns.wrap(nn.Conv2d(1, 3, 3), SPEC, name="console", device="cpu"))
-    qtbot.waitUntil(lambda: batch.session.findings is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: batch.session.network_summary is not None, timeout=PATIENCE_MS)
     says("was made in memory")
     inspector.choose_network(DEMO_TITLES["nuclei"])
     qtbot.waitUntil(
-        lambda: batch.session.findings is not None and not inspector.jobs.busy, timeout=PATIENCE_MS
+        lambda: batch.session.network_summary is not None and not inspector.jobs.busy,
+        timeout=PATIENCE_MS,
     )
     says("Add images")
     assert "Grad-CAM" in batch._recipe_note.text()

@@ -97,7 +97,7 @@ def test_a_closed_window_leaves_nothing_that_follows(name: str, make_napari_view
     assert ends
     # Each of these called a method of a deleted widget, had it been followed still.
     session.layers, session.method, session.live = ("conv",), "saliency", True
-    session.findings = session.explanation = session.scores = session.comparison = None
+    session.network_summary = session.explanation = session.scores = session.comparison = None
     session.networks = ()
     layer.name, layer.visible = "another", False
     viewer.dims.events.current_step()

@@ -19,7 +19,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.images.ground_truth import class_labels
 from napari_neuroscope.samples.architectures import UNet
-from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.widgets.confusion.dock import ConfusionMatrix
 from napari_neuroscope.widgets.images.dock import Images
 
@@ -54,7 +54,7 @@ def docks(opened, viewer, qtbot) -> Iterator[Callable[..., Images]]:
         inspector = opened(None, None)
         if network:
             inspector.choose_network(DEMO_TITLES[network])
-            qtbot.waitUntil(lambda: inspector.session.findings is not None, timeout=30_000)
+            qtbot.waitUntil(lambda: inspector.session.network_summary is not None, timeout=30_000)
         _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Images")
         dock = getattr(dock, "__wrapped__", dock)
         dock.inspector = inspector
@@ -175,7 +175,7 @@ def test_next_and_previous_keep_the_users_view(docks, folder: Path, idle, viewer
     assert viewer.layers["Ground truth"].contour == 4
     assert viewer.layers["Ground truth"].data.shape == (96, 96)
     # The inspector explains the image that is there now.
-    assert dock.inspector.session.findings.prediction.image.shape == (96, 96)
+    assert dock.inspector.session.network_summary.prediction.image.shape == (96, 96)
     dock._table.step(-1)
     idle(dock)
     assert dock.session.comparison.name == "cell0.png"

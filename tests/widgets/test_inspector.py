@@ -14,7 +14,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.session.network_catalog import DEMO_TITLES
 
 
 def shown(viewer, method: str):

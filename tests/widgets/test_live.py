@@ -223,8 +223,7 @@ def test_what_is_dropped_is_let_go(viewer, live, qtbot) -> None:
         QApplication.processEvents()
     settled(inspector, qtbot)
     gone = [weakref.ref(thing) for thing in (model, net, inspector.session.explanation)]
-    inspector.session._open.pop("small")
-    inspector.session._loaded.pop("small")
+    inspector.session.catalog.replace(net, network()[1])
     inspector._network_box.setCurrentIndex(0)
     settled(inspector, qtbot)
     del model, net

@@ -95,7 +95,7 @@ def test_a_package_opens_by_what_runs_nothing_and_offers_trust(
 
     def open_it() -> None:
         inspector.open_file(path)
-        qtbot.waitUntil(lambda: inspector.session.findings is not None, timeout=30_000)
+        qtbot.waitUntil(lambda: inspector.session.network_summary is not None, timeout=30_000)
 
     with pytest.warns(NeuroscopeWarning, match="torchscript"):
         open_it()

@@ -282,7 +282,7 @@ def test_a_click_is_answered_bit_by_bit(bench: Bench) -> None:
 def test_long_maps_begin_when_they_are_asked_for(bench: Bench) -> None:
     inspector = bench.inspector
     bench.model.open()
-    findings = inspector.session.findings
+    findings = inspector.session.network_summary
     slow = type(findings.pace)(10.0, findings.pace.shape, 2)
     object.__setattr__(findings, "pace", slow)
     inspector._live.setChecked(True)
@@ -301,7 +301,7 @@ def test_long_maps_begin_when_they_are_asked_for(bench: Bench) -> None:
 
 def test_a_choice_does_not_stop_a_long_map(bench: Bench) -> None:
     inspector = bench.inspector
-    findings = inspector.session.findings
+    findings = inspector.session.network_summary
     object.__setattr__(findings, "pace", type(findings.pace)(10.0, findings.pace.shape, 2))
     inspector._live.setChecked(True)
     inspector.explain()
@@ -322,7 +322,7 @@ def test_the_cost_is_told_before(bench: Bench) -> None:
 
 
 def test_batches_that_are_soon_over_are_suggested_and_the_users_stays(bench: Bench) -> None:
-    inspector, findings = bench.inspector, bench.inspector.session.findings
+    inspector, findings = bench.inspector, bench.inspector.session.network_summary
     object.__setattr__(findings, "pace", type(findings.pace)(0.1, findings.pace.shape, 4))
     inspector.choose_method("occlusion")
     assert inspector.session.options["batch"] == 4

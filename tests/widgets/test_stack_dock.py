@@ -19,7 +19,7 @@ from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.session.stack_question import stack_of
+from napari_neuroscope.session.stack_extent import stack_of
 from napari_neuroscope.viewer.image.shown_image import Shown
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 

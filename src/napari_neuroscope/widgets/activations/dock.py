@@ -24,7 +24,8 @@ from napari_neuroscope.engine.evaluation.channel_statistics import (
 )
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.session.session import Question, Session
+from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import Shown
 from napari_neuroscope.viewer.layers.layer_data import heat, layer_data
 from napari_neuroscope.viewer.layers.layer_manager import Shower

@@ -10,7 +10,7 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.session.session import DEMO_TITLES
+from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.io.samples import nuclei
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 

@@ -73,7 +73,7 @@ class Architecture(Dock):
         events = self.session.events
         for signal, slot in (
             (events.network, self._take_network),
-            (events.findings, self._take_network),
+            (events.network_summary, self._take_network),
             (events.layers, self._mark),
             (events.method, self._mark),
             (events.options, self._mark),
@@ -154,7 +154,7 @@ class Architecture(Dock):
         """Lay the chosen network out anew, once it was looked at."""
         if self.closed:
             return
-        network, findings = self.session.network, self.session.findings
+        network, findings = self.session.network, self.session.network_summary
         if network is None or findings is None:
             # Looking at another image finds the same layers again: they stay in sight meanwhile.
             if network is None:

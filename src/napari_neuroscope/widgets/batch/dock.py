@@ -206,7 +206,7 @@ class Batch(Dock):
         self._report.clicked.connect(self._open_report)
         self._table.opened.connect(self.show_image)
         events = self.session.events
-        for signal in (events.network, events.findings, events.method, events.options,
+        for signal in (events.network, events.network_summary, events.method, events.options,
                        events.layers, events.classes, events.region, events.score,
                        events.image):  # fmt: skip
             self.follow(signal, self._changed)

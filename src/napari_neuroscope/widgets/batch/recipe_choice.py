@@ -44,7 +44,7 @@ class Choice:
         problem = session.problem(session, with_target=not truly)
         if problem or network is None:
             raise NeuroscopeError(f"In the dock “Neuroscope”: {problem}")
-        if session.findings is None:
+        if session.network_summary is None:
             raise NeuroscopeError("The network is looked at, in the dock “Neuroscope”.")
         if not network.origin:
             raise NeuroscopeError(

@@ -13,7 +13,8 @@ from napari_neuroscope.engine.evaluation.consensus import Consensus, consensus
 from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvaluation
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import Needs, methods
-from napari_neuroscope.session.session import Question, Session
+from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import Shown
 from napari_neuroscope.viewer.layer_origin import explained_by
 from napari_neuroscope.viewer.layers.layer_data import layer_data
@@ -103,7 +104,7 @@ class EvaluationDock(Dock):
     def _follow_all(self) -> None:
         layers, events = self._viewer.layers.events, self.session.events
         for signal in (layers.inserted, layers.removed, layers.reordered, events.network,
-                       events.explanation, events.comparison, events.findings):  # fmt: skip
+                       events.explanation, events.comparison, events.network_summary):  # fmt: skip
             self.follow(signal, self._listed_soon)
         for signal in (events.method, events.options, events.layers, events.classes, events.region,
                        events.labels, events.score, events.image):  # fmt: skip
@@ -164,7 +165,7 @@ class EvaluationDock(Dock):
     def _in_passes(self, case: Case) -> str:
         count, passes = len(case.candidates), sum(weights_of(case))
         words = f"{count} explanation{'s' if count > 1 else ''}: about {passes:,.0f} passes"
-        findings = self.session.findings
+        findings = self.session.network_summary
         if findings is None or findings.pace is None or findings.network is not case.network:
             return f"{words}."
         return f"{words}, {duration(findings.pace.seconds * passes)}."
@@ -197,7 +198,7 @@ class EvaluationDock(Dock):
             )
         if source not in self._viewer.layers:
             raise NeuroscopeError("The image of these maps was removed; explain another.")
-        choice, options, findings = self.choice, self.choice.options(), self.session.findings
+        choice, options, findings = self.choice, self.choice.options(), self.session.network_summary
         shape = image.sides(network)
         if findings is not None and findings.pace is not None and findings.network is network:
             options["batch"], shape = findings.pace.batch, findings.pace.shape

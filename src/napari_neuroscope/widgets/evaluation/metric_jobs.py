@@ -21,7 +21,7 @@ from napari_neuroscope.engine.explain.cost import cost_of
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.session.session import Question
+from napari_neuroscope.session.question import Question
 from napari_neuroscope.viewer.image.shown_image import Shown
 from napari_neuroscope.viewer.layers.place import Place
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs

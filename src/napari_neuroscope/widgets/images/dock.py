@@ -82,7 +82,7 @@ class Images(Dock):
         self._failure = ""
         self._build()
         self.follow(self.session.events.network, self._take_network)
-        self.follow(self.session.events.findings, self._take_findings)
+        self.follow(self.session.events.network_summary, self._take_findings)
         self.follow(self.session.events.wanted, self._go_to)
         self.images.changed.connect(self._take_list)
         for jobs in (self.jobs, self.images.jobs):
@@ -559,7 +559,7 @@ class Images(Dock):
 
     def _known(self) -> Network | None:
         """Return the network whose classes are known, without asking it now."""
-        findings = self.session.findings
+        findings = self.session.network_summary
         return None if findings is None else findings.network
 
     def _show_start(self, what: str) -> None:

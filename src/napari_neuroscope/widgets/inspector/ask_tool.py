@@ -11,7 +11,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.session.click_question import AllInstances, ClickQuestion
-from napari_neuroscope.session.session import Question, Session
+from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.asked_points import Questions
 from napari_neuroscope.viewer.image.clicks import Clicks
 from napari_neuroscope.viewer.image.layer_regions import PaintedRegions
@@ -73,7 +74,7 @@ class AskTool(QWidget):
     def refresh(self, *_: Any) -> None:
         """Offer what can be asked of the chosen network, and say why the rest can't."""
         network, labels = self._session.network, self._session.labels
-        ready = network is not None and self._session.findings is not None
+        ready = network is not None and self._session.network_summary is not None
         segments = network is not None and network.spec.task == "segmentation"
         reason = _WAITS if not ready else "" if segments else _CLASSIFIER
         if segments or network is None:
@@ -147,7 +148,7 @@ class AskTool(QWidget):
             return
         layers = layer_data(answer, image, question.place())
         layers = with_warning(layers, doubts_of(self._viewer).about(answer.provenance))
-        remember(self._shower.show(layers, _slot(question))[:1], question.explained(answer))
+        remember(self._shower.show(layers, _slot(question))[:1], question.origin(answer))
         axes = tuple(question.network.spec.input.space)
         self._questions.add(image, axes, clicked.pixels, clicked.pixel, row)
         self._say(answer)

@@ -11,8 +11,9 @@ from napari_neuroscope.engine.explain.crop import is_large, why_not_tiled
 from napari_neuroscope.engine.explain.tiled_weights import WEIGHINGS
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.tiles.geometry import Window
-from napari_neuroscope.session.session import Question, Session
-from napari_neuroscope.session.tiled_question import Readings, about_part
+from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.session import Session
+from napari_neuroscope.session.tiled_extent import TiledInputCache, about_window
 from napari_neuroscope.viewer.image.camera import window_in_view
 from napari_neuroscope.viewer.image.shown_image import by, finest
 from napari_neuroscope.widgets.parts.labels import note, plain_tooltip
@@ -39,7 +40,7 @@ class Extent(QWidget):
     def __init__(self, viewer: Any, session: Session) -> None:
         super().__init__()
         self._viewer, self._session = viewer, session
-        self._readings = Readings()
+        self._inputs = TiledInputCache()
         self.box = QComboBox()
         self.box.setAccessibleName("Extent")
         for row, (value, (text, tip)) in enumerate(_CHOICES.items()):
@@ -75,15 +76,15 @@ class Extent(QWidget):
         sides, window = self._looked_at(question.network)
         if self._session.extent == "in view" and window is None:
             raise NeuroscopeError(self._nothing_in_view())
-        return about_part(question, sides, window, self._readings)
+        return about_window(question, sides, window, self._inputs)
 
     def refresh(self) -> bool:
         """Say how what is chosen is computed; return whether it begins only when it is asked for."""
         session, words, long = self._session, "", False
         image = session.image
-        self._readings.forget_all_but(None if image is None else finest(image))
+        self._inputs.forget_all_but(None if image is None else finest(image))
         network = session.network
-        if network is not None and session.findings is not None and image is not None:
+        if network is not None and session.network_summary is not None and image is not None:
             try:
                 words, long = self._in_words(network)
             except NeuroscopeError:

@@ -31,7 +31,9 @@ from napari_neuroscope.engine.files.code.trust import UntrustedError
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.spec.inference import unsaid
-from napari_neuroscope.session.session import Findings, Question, Session, inspect
+from napari_neuroscope.session.network_summary import NetworkSummary
+from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.viewer.image.pixel_size import size_note
@@ -106,7 +108,7 @@ class Inspector(Dock):
         self._list_images()
         self._mark_methods()
         self._choose_method()
-        self._take_findings(self.session.findings)
+        self._take_findings(self.session.network_summary)
 
     def _make_shower(self) -> Shower:
         return Shower(self._viewer)
@@ -269,7 +271,7 @@ class Inspector(Dock):
         self.at_end(weakref.WeakMethod(self._soon.cancel))
         events = self.session.events
         self.follow(events.networks, self._list_networks)
-        self.follow(events.findings, self._take_findings)
+        self.follow(events.network_summary, self._take_findings)
         self.follow(events.image, self._take_image)
         self.follow(events.network, self._mark_methods)
         self.follow(self._doubts.changed, self._mark_methods)
@@ -435,7 +437,7 @@ class Inspector(Dock):
 
     def _choose_network(self, *_: Any) -> None:
         self._trouble, self._inspected = "", ()
-        self.session.network = self.session.findings = self.session.explanation = None
+        self.session.network = self.session.network_summary = self.session.explanation = None
         self._layer_list.set_rows([])
         self._class_list.set_rows([])
         self._network_note.setText("")
@@ -448,7 +450,7 @@ class Inspector(Dock):
         self.session.image = self.image_layer()
         self._changed()
 
-    def take_findings(self, title: str, findings: Findings, layer: Any) -> None:
+    def take_findings(self, title: str, findings: NetworkSummary, layer: Any) -> None:
         """Choose a network that is offered and an image, that were looked at together already."""
         with signals_blocked(self._network_box):
             # The image is not looked at once more.
@@ -459,17 +461,17 @@ class Inspector(Dock):
         self._trouble, self._inspected = "", ()
         self.session.explanation = None
         self.session.network = findings.network
-        self.session.findings = findings
+        self.session.network_summary = findings
 
     def look_again(self) -> None:
         """Look at what is chosen, where something else was done before that had ended."""
-        if self.session.findings is None and self._network_box.currentIndex() > 0:
+        if self.session.network_summary is None and self._network_box.currentIndex() > 0:
             self._inspect()
         self._changed()
 
     def _take_layers(self, layers: tuple[str, ...], *_: Any) -> None:
         """Choose the layers that were chosen in another dock."""
-        if self.session.findings is not None and layers != self._layer_list.chosen():
+        if self.session.network_summary is not None and layers != self._layer_list.chosen():
             self._layer_list.choose(layers)
 
     def _take_image(self, layer: Any, *_: Any) -> None:
@@ -535,7 +537,7 @@ class Inspector(Dock):
 
     def _suggest_batch(self) -> None:
         """Make batches that are over soon, unless the user has said how large they are."""
-        findings, options = self.session.findings, self.session.options
+        findings, options = self.session.network_summary, self.session.options
         if findings is None or findings.pace is None or "batch" not in options:
             return
         default = self.session.chosen_method().options["batch"].default
@@ -587,7 +589,7 @@ class Inspector(Dock):
             rows.append((layer.name, words, plain_tooltip(tip), usable))
         self._layer_list.set_rows(rows)
 
-    def _list_classes(self, findings: Findings) -> None:
+    def _list_classes(self, findings: NetworkSummary) -> None:
         segments = findings.network.spec.task == "segmentation"
         what = "of the pixels" if segments else "probable"
         ranked = sorted(findings.classes, key=lambda row: -row[2])
@@ -614,7 +616,7 @@ class Inspector(Dock):
             self._list_layers()
         several = self.slices.refresh()
         problem = self.session.problem(self.image_layer()) or self.slices.problem() or None
-        if problem is None and self.session.findings is None:
+        if problem is None and self.session.network_summary is None:
             problem = "The network looks at the image."
         if self._trouble:
             problem = self._trouble
@@ -653,18 +655,18 @@ class Inspector(Dock):
         """Load the network and look at the image with it, in the compute thread."""
         title, layer = self._network_box.currentText(), self.image_layer()
         shown = None if layer is None else Shown.of(layer, self._viewer)
-        self.session.findings, self._trouble = None, ""
+        self.session.network_summary, self._trouble = None, ""
 
-        def work(progress: Any) -> Findings:
-            network = self.session.open_network(title)
+        def work(progress: Any) -> NetworkSummary:
+            network = self.session.catalog.open(title)
             if shown is None:
-                return inspect(network, None, progress)
+                return NetworkSummary.of(network, None, progress)
             image, window = shown.glance(network)
-            return inspect(network, image, progress, window)
+            return NetworkSummary.of(network, image, progress, window)
 
-        def done(findings: Findings) -> None:
+        def done(findings: NetworkSummary) -> None:
             self.session.network = findings.network
-            self.session.findings = findings
+            self.session.network_summary = findings
 
         def failed(error: Exception) -> None:
             if self._ask_more(error):
@@ -676,7 +678,7 @@ class Inspector(Dock):
 
         self.jobs.submit("Looking at the network", work, done, failed)
 
-    def _take_findings(self, findings: Findings | None) -> None:
+    def _take_findings(self, findings: NetworkSummary | None) -> None:
         """Offer the layers and classes of the network that was looked at."""
         if findings is None or self.closed:
             return
@@ -784,7 +786,7 @@ class Inspector(Dock):
         self.jobs.cancel()
         if words := self._refining.stopped():
             self._say(words)
-        if self.session.findings is None and self._network_box.currentIndex() > 0:
+        if self.session.network_summary is None and self._network_box.currentIndex() > 0:
             self._trouble = "Stopped. Choose the network or the image again to go on."
         self._changed()
         # Not what was stopped anew.
@@ -803,10 +805,10 @@ class Inspector(Dock):
         record = answer.provenance
         layers = with_warning(question.layer_data(answer), self._doubts.about(record))
         shown = self._shower.show(layers, question.slot)
-        remember(shown[:1], question.explained(answer))
+        remember(shown[:1], question.origin(answer))
         self._digests = (record["network"]["digest"], record["image"].get("digest", ""))
         self._mark_methods()
-        if question.network is self.session.network and type(question) is Question:
+        if question.network is self.session.network and question.extent.is_shown_plane:
             self.session.explanation = answer
         self._say("\n".join(filter(None, (words, self._words(answer)))))
 
@@ -824,13 +826,13 @@ class Inspector(Dock):
         if (
             layer is None
             or network is None
-            or self.session.findings is None
-            or self.session.findings.prediction is None
+            or self.session.network_summary is None
+            or self.session.network_summary.prediction is None
         ):
             raise NeuroscopeError("Choose a network and an image first.")
         plane = Shown.of(layer, self._viewer).place(network)
         self._shower.show(
-            prediction_data(network, self.session.findings.prediction, layer, plane),
+            prediction_data(network, self.session.network_summary.prediction, layer, plane),
             (network.name, str(layer.unique_id), "prediction"),
         )
 

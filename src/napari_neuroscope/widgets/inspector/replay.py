@@ -23,10 +23,12 @@ from napari_neuroscope.engine.files.code.trust import UntrustedError
 from napari_neuroscope.engine.methods.registry import Needs, methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.tiles.geometry import Tiling
-from napari_neuroscope.session.session import Findings, Offer, Question, Session, inspect
+from napari_neuroscope.session.network_summary import NetworkSummary
+from napari_neuroscope.session.question import Offer, Question
+from napari_neuroscope.session.session import Session
 from napari_neuroscope.session.settings import configured
-from napari_neuroscope.session.stack_question import StackQuestion, stack_of
-from napari_neuroscope.session.tiled_question import TiledQuestion
+from napari_neuroscope.session.stack_extent import Planes, stack_of
+from napari_neuroscope.session.tiled_extent import Tiles
 from napari_neuroscope.viewer.image.layer_regions import Truth
 from napari_neuroscope.viewer.image.shown_image import Shown
 from napari_neuroscope.viewer.layer_origin import explained_by
@@ -119,7 +121,7 @@ class Replay:
     def _try(self, attempt: _Attempt) -> None:
         session = self._inspector.session
 
-        def work(progress: Progress) -> Findings:
+        def work(progress: Progress) -> NetworkSummary:
             recipe = attempt.recipe
             # What can't be asked is refused before anything is opened.
             methods[recipe.method].check_options(recipe.options)
@@ -131,7 +133,7 @@ class Replay:
             if known is None:
                 network.traces.limit = settings.cache_bytes
             image, window = attempt.shown.glance(network)
-            return inspect(network, image, progress, window)
+            return NetworkSummary.of(network, image, progress, window)
 
         self._inspector.jobs.submit(
             "Opening the recipe's network",
@@ -208,14 +210,14 @@ class Replay:
 
     # --- the map ----------------------------------------------------------------------------------
 
-    def _explain(self, attempt: _Attempt, findings: Findings) -> None:
+    def _explain(self, attempt: _Attempt, findings: NetworkSummary) -> None:
         recipe, layer, network = attempt.recipe, attempt.layer, findings.network
         inspector = self._inspector
         if layer not in self._viewer.layers:
             self._failed(NeuroscopeError("The image was removed before it was explained."))
             return
         session = inspector.session
-        title = session.title_of(network) or session.add_network(
+        title = session.catalog.title_of(network) or session.add_network(
             network, f"{network.name}, as in {attempt.name}"
         )
         inspector.take_findings(title, findings, layer)
@@ -229,12 +231,12 @@ class Replay:
 
         def answer(progress: Progress, offer: Offer) -> Explanation:
             explained = partial(recipe.explained, network, notes=attempt.notes, ground_truth=truth)
-            if isinstance(question, StackQuestion):
-                return question.answered(explained, progress, offer)
-            if isinstance(question, TiledQuestion):
-                found = question.answer(progress, offer)
-                recipe.note(found, attempt.notes)
-                return found
+            if isinstance(question.extent, Planes):
+                return question.extent.answer_by(explained, question, progress, offer)
+            if isinstance(question.extent, Tiles):
+                explanation = question.answer(progress, offer)
+                recipe.note(explanation, attempt.notes)
+                return explanation
             return explained(question.shown.image(network), progress=progress, partial=offer)
 
         words = f"Made as the recipe “{attempt.name}” says."
@@ -260,7 +262,7 @@ class Replay:
             chosen = stack.chosen(recipe.planes)
             if not inspector.slices.choose_ranges(chosen):
                 left_out.append(f"planes {recipe.planes}")
-            return StackQuestion.about(question, chosen)
+            return question.about(Planes(tuple(chosen)))
         inspector.slices.choose("this")
         if recipe.tiling not in (None, Tiling()) or recipe.needs_ground_truth:
             return question
@@ -336,12 +338,12 @@ def _open_already(recipe: Recipe, session: Session) -> Network | None:
     made = recipe.network
     if made.digest is not None:
         # That with the recipe's options first.
-        networks = sorted(session.loaded(), key=lambda network: network.spec != recipe.spec)
+        networks = sorted(session.catalog.loaded(), key=lambda network: network.spec != recipe.spec)
         for network in networks:
             if recipe.is_of(network):
                 return network
-    if (title := session.title_for(made.source)) and made.factory is None:
-        network = session.open_network(title)
+    if (title := session.catalog.title_for(made.source)) and made.factory is None:
+        network = session.catalog.open(title)
         if recipe.is_of(network):
             return network
     return None

@@ -13,7 +13,8 @@ from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explain.difference import difference
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.session.session import Question, Session, session_of
+from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.session import Session, session_of
 from napari_neuroscope.viewer.layers.layer_data import layer_data
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.viewer.layers.named_layers import PrefixedShower
@@ -121,13 +122,13 @@ class SecondNetwork(Inspector):
         self.follow(theirs.image, self._take_first_image)
         for signal in (theirs.method, theirs.options):
             self.follow(signal, self._take_method)
-        for signal in (theirs.layers, theirs.findings):
+        for signal in (theirs.layers, theirs.network_summary):
             self.follow(signal, self._take_first_layers)
-        for signal in (theirs.classes, theirs.findings):
+        for signal in (theirs.classes, theirs.network_summary):
             self.follow(signal, self._take_first_classes)
         for signal in (theirs.region, theirs.labels, theirs.score, theirs.margin):
             self.follow(signal, self._take_target)
-        self.follow(own.findings, self._begin_alike)
+        self.follow(own.network_summary, self._begin_alike)
         self.follow(theirs.explanation, self._first_explained)
         self.follow(own.explanation, self._look_at_both)
         self.jobs.idle.connect(self._look_at_both)
@@ -163,7 +164,12 @@ class SecondNetwork(Inspector):
     def _both(self) -> tuple[Network, Network] | None:
         """Return this network and the first's, where the choices of one go to the other."""
         mine, theirs = self.session.network, self.first.network
-        if not self.follows() or mine is None or theirs is None or self.session.findings is None:
+        if (
+            not self.follows()
+            or mine is None
+            or theirs is None
+            or self.session.network_summary is None
+        ):
             return None
         return mine, theirs
 

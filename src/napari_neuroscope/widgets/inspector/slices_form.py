@@ -12,8 +12,9 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QSpinBox, QVBoxLayout, QWidge
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.crop import is_large
 from napari_neuroscope.engine.images.stack import Stack
-from napari_neuroscope.session.session import Question, Session
-from napari_neuroscope.session.stack_question import StackQuestion, stack_of
+from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.session import Session
+from napari_neuroscope.session.stack_extent import Planes, stack_of
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.viewer.image.shown_image import Shown
 from napari_neuroscope.widgets.parts.jobs.long_work import duration
@@ -117,7 +118,7 @@ class StackPart(QWidget):
             return question
         if problem := self.problem():
             raise NeuroscopeError(problem)
-        return StackQuestion.about(question, self._chosen())
+        return question.about(Planes(self._chosen()))
 
     def asks_several(self) -> bool:
         """Whether not only the shown slice is explained."""

@@ -23,7 +23,8 @@ from napari_neuroscope.engine.networks.load import DEMOS, spec_path
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.spec.inference import unsaid
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
-from napari_neuroscope.session.session import Findings, Session, inspect
+from napari_neuroscope.session.network_summary import NetworkSummary
+from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.preview import Preview
 from napari_neuroscope.viewer.image.shown_image import Shown
 from napari_neuroscope.widgets.model_options.class_table import ClassTable
@@ -79,9 +80,9 @@ class ModelOptions(Dock):
         self._build()
         self._soon = self.debounced(self._try, _DELAY_MS)
         self.follow(self.session.events.network, self._take_network)
-        self.follow(self.session.events.findings, self._take_findings)
+        self.follow(self.session.events.network_summary, self._take_findings)
         self._take_network()
-        self._take_findings(self.session.findings)
+        self._take_findings(self.session.network_summary)
 
     # --- what it looks like ---
 
@@ -243,7 +244,7 @@ class ModelOptions(Dock):
             self._show_spec()
         self._describe()
 
-    def _take_findings(self, findings: Findings | None) -> None:
+    def _take_findings(self, findings: NetworkSummary | None) -> None:
         if findings is None or self.closed or findings.network is not self._network:
             return
         self._show_answer(findings)
@@ -271,7 +272,7 @@ class ModelOptions(Dock):
             self._showing = False
 
     def _show_classes(self, classes: Any) -> None:
-        findings = self.session.findings
+        findings = self.session.network_summary
         known = findings is not None and findings.network is self._network
         self._table.show_classes(classes, len(findings.classes) if known and findings else 0)
 
@@ -294,7 +295,10 @@ class ModelOptions(Dock):
         )
         self._title.setText(f"{network.name} · {network.framework} on {network.device}")
         found = [f"{network.channels} channels"]
-        if self.session.findings is not None and self.session.findings.network is network:
+        if (
+            self.session.network_summary is not None
+            and self.session.network_summary.network is network
+        ):
             found.append(f"{len(network.class_names)} classes")
             if final := network.layers.final_activation:
                 found.append(f"ends in {final[1]}, cut off at “{final[0]}”")
@@ -307,7 +311,7 @@ class ModelOptions(Dock):
             f"Only you can say: {', '.join(left.values())}." if left else "Nothing is left to say."
         )
 
-    def _show_answer(self, findings: Findings) -> None:
+    def _show_answer(self, findings: NetworkSummary) -> None:
         segments = findings.network.spec.task == "segmentation"
         if findings.prediction is None:
             self._answer.setText("Choose an image to see what the network makes of it.")
@@ -397,13 +401,13 @@ class ModelOptions(Dock):
     def _go_on(self, network: Network, spec: ModelSpec) -> None:
         image = self._image(network)
 
-        def work(progress: Any) -> tuple[Findings, Preview | None]:
+        def work(progress: Any) -> tuple[NetworkSummary, Preview | None]:
             candidate = network.with_spec(spec)
             plane = None if image is None else image.image(candidate)
-            findings = inspect(candidate, plane, progress)
+            findings = NetworkSummary.of(candidate, plane, progress)
             return findings, None if plane is None else Preview.of(candidate.prepare(plane))
 
-        def done(made: tuple[Findings, Preview | None]) -> None:
+        def done(made: tuple[NetworkSummary, Preview | None]) -> None:
             if self._network is not network:
                 return
             findings, preview = made

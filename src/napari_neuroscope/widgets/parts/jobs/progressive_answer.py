@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.session.session import Offer, Question
+from napari_neuroscope.session.question import Offer, Question
 from napari_neuroscope.viewer.layer_origin import remember
 from napari_neuroscope.viewer.layers.layer_manager import Shower
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
@@ -63,7 +63,7 @@ class ProgressiveAnswer:
                 # What the shower itself removes stops nothing.
                 self.forget()
                 self._layers = self._shower.show(question.layer_data(found), slot)
-                remember(self._layers[:1], question.explained(found))
+                remember(self._layers[:1], question.origin(found))
 
         def finish(found: Any) -> None:
             self.forget()

@@ -13,7 +13,7 @@ from typing import Any
 
 from napari_neuroscope.engine.errors import Cancelled
 from napari_neuroscope.engine.frameworks.model_lock import has_come_back, leave_behind
-from napari_neuroscope.widgets.app.program_end import end_without
+from napari_neuroscope.widgets.parts.jobs.program_end import end_without
 
 PATIENCE_S = 5.0
 """So long a job that was stopped may take to its next step before others no longer wait for it."""

@@ -1,12 +1,12 @@
-"""Questions about several planes of a stack."""
+"""The extent of several planes of a stack."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from napari_neuroscope.engine.explain.stacked_planes import explain_stack
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.images.stack import Stack
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.session.session import Offer, Question, one_or_many
+from napari_neuroscope.session.question import Extent, Offer, Question
 from napari_neuroscope.viewer.image.shown_image import Shown, is_named, labels_of
 from napari_neuroscope.viewer.layers.layer_data import LayerData
 from napari_neuroscope.viewer.layers.place import Place
@@ -27,8 +27,8 @@ _MOST_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, eq=False)
-class StackQuestion(Question):
-    """A question about several planes of a stack; its map grows in its layer, plane by plane.
+class Planes(Extent):
+    """Several planes of a stack; the map grows in its layer, plane by plane.
 
     Attributes
     ----------
@@ -36,55 +36,57 @@ class StackQuestion(Question):
         Which steps of each of the stack's axes.
     """
 
-    chosen: tuple[range, ...] = ()
+    is_shown_plane: ClassVar[bool] = False
 
-    @classmethod
-    def about(cls, question: Question, chosen: Sequence[range]) -> StackQuestion:
-        """Return a question about the shown plane as one about several."""
-        values = {name: getattr(question, name) for name in Question.__dataclass_fields__}
-        return cls(**values, chosen=tuple(chosen))
+    chosen: tuple[range, ...]
 
-    def place(self) -> Place:
+    @property
+    def slot(self) -> tuple[str, ...]:
+        """It is shown in a layer of its own, beside that of the shown plane."""
+        return ("slices",)
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """The shown plane's map gives way."""
+        return ()
+
+    def place(self, question: Question) -> Place:
         """Return where the map lies, whose stack's axes are the image's."""
-        return super().place().along(self.shown.axes(self.network).stack)
+        return super().place(question).along(question.shown.axes(question.network).stack)
 
-    def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
-        """Compute it, offering the map while it grows."""
+    def answer(self, question: Question, progress: Progress, offer: Offer | None) -> Explanation:
+        """Compute the map, offering it while it grows."""
+        method, target, layer = question.arguments()
 
-        def explained(stack: Stack, **how: Any) -> Explanation:
+        def explain_planes(stack: Stack, **how: Any) -> Explanation:
             return explain_stack(
-                self.network,
-                stack,
-                self.method,
-                one_or_many(tuple(self.resolved(target) for target in self.targets)),
-                one_or_many(self.layers),
-                **how,
-                **self.options,
+                question.network, stack, method, target, layer, **how, **question.options
             )
 
-        return self.answered(explained, progress, offer)
+        return self.answer_by(explain_planes, question, progress, offer)
 
-    def answered(
+    def answer_by(
         self,
-        explained: Callable[..., Explanation],
+        explain_planes: Callable[..., Explanation],
+        question: Question,
         progress: Progress,
         offer: Offer | None = None,
     ) -> Explanation:
-        """Compute it by a call that takes the stack, and what `explain_stack` takes by name."""
-        stack = stack_of(self.shown, self.source, self.network)
-        count, offered = math.prod(map(len, self.chosen)), -math.inf
+        """Compute the map by a call of the stack and of what `explain_stack` takes by name."""
+        stack = stack_of(question.shown, question.source, question.network)
+        count, offered_at = math.prod(map(len, self.chosen)), -math.inf
 
         def by_plane(done: int, total: int, what: str) -> None:
             number = min(done * count // max(total, 1) + 1, count)
             progress(done, total, f"{what} · {number:,} of {count:,} slices")
 
-        def partly(found: Explanation) -> None:
-            nonlocal offered
-            if offer is not None and time.monotonic() - offered > _OFFER_EVERY_S:
-                offer(found)
-                offered = time.monotonic()
+        def partly(explanation: Explanation) -> None:
+            nonlocal offered_at
+            if offer is not None and time.monotonic() - offered_at > _OFFER_EVERY_S:
+                offer(explanation)
+                offered_at = time.monotonic()
 
-        return explained(
+        return explain_planes(
             stack,
             planes=dict(zip(stack.axes, self.chosen, strict=True)),
             out=_room,
@@ -92,23 +94,13 @@ class StackQuestion(Question):
             partial=partly,
         )
 
-    def layer_data(self, found: Explanation) -> list[LayerData]:
-        """Return what was found, perhaps not yet all, as layer data."""
-        layers = super().layer_data(found)
+    def layer_data(self, question: Question, explanation: Explanation) -> list[LayerData]:
+        """Return the map, perhaps not yet all of it, as layer data."""
+        layers = super().layer_data(question, explanation)
         # One that is not finished says itself how many slices it has.
-        for _, attributes, _ in layers if not found.unfinished else ():
+        for _, attributes, _ in layers if not explanation.unfinished else ():
             attributes["name"] += f" · {math.prod(map(len, self.chosen)):,} slices"
         return layers
-
-    @property
-    def slot(self) -> tuple[str, ...]:
-        """Where it is shown: in a layer of its own, beside that of the shown plane."""
-        return (*super().slot, "slices")
-
-    @property
-    def covered(self) -> tuple[str, ...]:
-        """The slot of the shown plane's map."""
-        return super().slot
 
 
 def stack_of(shown: Shown, layer: Any, network: Network) -> Stack:

@@ -1,0 +1,149 @@
+"""A question about a shown image, taken at one moment, that is answered in any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from napari_neuroscope.engine.errors import Progress
+from napari_neuroscope.engine.explain.whole import explain
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.target import Target
+from napari_neuroscope.viewer.image.layer_regions import DrawnRegions, PaintedRegions, Truth
+from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.layer_origin import LayerOrigin
+from napari_neuroscope.viewer.layers.layer_data import LayerData, layer_data
+from napari_neuroscope.viewer.layers.place import Place
+
+Offer = Callable[[Explanation], None]
+"""Takes a map that is not yet finished."""
+
+
+class Extent:
+    """How much of the image is asked about: the shown plane, unless a subclass says otherwise.
+
+    Attributes
+    ----------
+    is_shown_plane
+        Whether the map is that of the shown plane as a whole, made at once.
+    slot
+        What is added to the question's slot; maps of other extents have layers beside it.
+    covered
+        The same of the maps that show the same otherwise, and give way to this one's.
+    """
+
+    is_shown_plane: ClassVar[bool] = True
+
+    @property
+    def slot(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        return (*self.slot, "slices")
+
+    def place(self, question: Question) -> Place:
+        """Return where on the axes of the image's layer the map lies."""
+        return question.shown.place(question.network)
+
+    def answer(self, question: Question, progress: Progress, offer: Offer | None) -> Explanation:
+        """Compute the map; where it takes many passes, also offer what there is so far."""
+        return explain(
+            question.network,
+            question.shown.image(question.network),
+            *question.arguments(),
+            keep="fit",
+            progress=progress,
+            partial=offer,
+            **question.options,
+        )
+
+    def layer_data(self, question: Question, explanation: Explanation) -> list[LayerData]:
+        """Return a map, or what there is of it so far, as layer data."""
+        return layer_data(explanation, question.source, self.place(question))
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """All that one explanation is computed from, taken when it was asked for.
+
+    Attributes
+    ----------
+    network
+        The network.
+    shown, source
+        The image as it is shown, and its layer.
+    method, options, layers, targets
+        As `explain` takes them; a target's region may be one of a layer.
+    extent
+        How much of the image is asked about.
+    """
+
+    network: Network
+    shown: Shown
+    source: Any
+    method: str
+    options: dict[str, Any]
+    layers: tuple[str, ...]
+    targets: tuple[Target, ...]
+    extent: Extent = field(default_factory=Extent)
+
+    def about(self, extent: Extent) -> Question:
+        """Return the same question about another extent."""
+        return replace(self, extent=extent)
+
+    def arguments(self) -> tuple[str, Any, Any]:
+        """Return the method, target and layer as `explain` takes them, regions as masks."""
+        targets = tuple(_with_mask(target, self.network) for target in self.targets)
+        return self.method, _one_or_many(targets), _one_or_many(self.layers)
+
+    def plane(self) -> tuple[int, ...]:
+        """Return the index of the plane that is explained on each axis that the network doesn't take."""
+        return self.shown.plane(self.network)
+
+    def place(self) -> Place:
+        """Return where on the axes of the image's layer the map lies."""
+        return self.extent.place(self)
+
+    def answer(self, progress: Progress, offer: Offer | None = None) -> Explanation:
+        """Compute the map; where it takes many passes, also offer what there is so far."""
+        return self.extent.answer(self, progress, offer)
+
+    def layer_data(self, explanation: Explanation) -> list[LayerData]:
+        """Return a map, or what there is of it so far, as layer data."""
+        return self.extent.layer_data(self, explanation)
+
+    @property
+    def slot(self) -> tuple[str, ...]:
+        """Where the map is shown: a layer for each network, image, method and extent."""
+        return (*self._all_extents, *self.extent.slot)
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """The slot of a map that shows the same otherwise, and gives way to this one's."""
+        return (*self._all_extents, *self.extent.covered)
+
+    @property
+    def _all_extents(self) -> tuple[str, ...]:
+        return self.network.name, str(self.source.unique_id), self.method
+
+    def origin(self, explanation: Explanation) -> LayerOrigin:
+        """Return an answer with what it is of."""
+        return LayerOrigin(explanation, self.network, self.shown, self.source, self.place())
+
+
+def _with_mask(target: Target, network: Network) -> Target:
+    """Return a target whose region, taken from a layer, is brought to the image's pixels."""
+    region = target.region
+    if isinstance(region, Truth):
+        region = region.mask(int(target.class_ or 0), network.class_names)
+    elif isinstance(region, DrawnRegions | PaintedRegions):
+        region = region.mask
+    return replace(target, region=region)
+
+
+def _one_or_many(items: tuple[Any, ...]) -> Any:
+    """Return items as `explain` takes them: a list of several, one alone, or None."""
+    return list(items) if len(items) > 1 else next(iter(items), None)
