@@ -56,9 +56,9 @@ class ImageList:
     def add_files(self, images: Any, truths: Any = None) -> None:
         """Add image files, folders or patterns, with their ground truth by name."""
 
-        def done(found: Any) -> None:
-            self.skipped = list(found.skipped)
-            self._list([*self._given, *found.found])
+        def done(pairs: Any) -> None:
+            self.skipped = list(pairs.skipped)
+            self._list([*self._given, *pairs.found])
 
         self._do("Looking for images", lambda: pairs_of(images, truths, classes=self._classes()),
                  done)  # fmt: skip
@@ -71,21 +71,22 @@ class ImageList:
         NeuroscopeError
             Where there is no image among them.
         """
-        own = [layer for layer in layers if KEY not in layer.metadata]
-        labels = [layer for layer in own if isinstance(layer, Labels)]
+        # No maps of explanations.
+        drawn = [layer for layer in layers if KEY not in layer.metadata]
+        labels = [layer for layer in drawn if isinstance(layer, Labels)]
         pairs = []
-        for layer in own:
+        for layer in drawn:
             if not isinstance(layer, Image):
                 continue
-            data = layer.data[0] if layer.multiscale else layer.data
-            shape = data.shape[:-1] if layer.rgb else data.shape
-            fitting = [other for other in labels if other.data.shape == shape[-other.ndim :]]
-            named = [other for other in fitting if other.name.startswith(layer.name)]
+            pixels = layer.data[0] if layer.multiscale else layer.data
+            shape = pixels.shape[:-1] if layer.rgb else pixels.shape
+            fitting = [mask for mask in labels if mask.data.shape == shape[-mask.ndim :]]
+            named = [mask for mask in fitting if mask.name.startswith(layer.name)]
             partner = next(iter(named or fitting), None)
             truth = None if partner is None else Source(partner.name, partner.data)
             self.layers[layer.name] = layer
             pairs.append(
-                Pair(layer.name, Source(layer.name, data, names=names_of_layer(layer)), truth)
+                Pair(layer.name, Source(layer.name, pixels, names=names_of_layer(layer)), truth)
             )
         if not pairs:
             raise NeuroscopeError("The viewer has no image; open one, or add files.")
@@ -103,9 +104,9 @@ class ImageList:
         if not paths:
             raise NeuroscopeError("There is no image file in the list; add some first.")
 
-        def done(found: Any) -> None:
-            truth_of = {pair.image.path: pair.truth for pair in found.found}
-            self.skipped = list(found.skipped)
+        def done(pairs: Any) -> None:
+            truth_of = {pair.image.path: pair.truth for pair in pairs.found}
+            self.skipped = list(pairs.skipped)
             self._list([_with_truth(pair, truth_of.get(pair.image.path)) for pair in self._given])
 
         self._do("Looking for ground truth",
@@ -143,8 +144,8 @@ class ImageList:
         self._given = _uniquely_named(pairs)
         given, network = self._given, self._session.network
 
-        def done(found: list[Pair]) -> None:
-            self.pairs = {pair.name: pair for pair in found}
+        def done(planes: list[Pair]) -> None:
+            self.pairs = {pair.name: pair for pair in planes}
             self.changed.emit()
 
         self._do("Listing the images", lambda: expanded(given, network), done)
@@ -157,9 +158,9 @@ class ImageList:
     def _go_on(self) -> None:
         what, work, done = self._waiting[0]
 
-        def finished(found: Any) -> None:
+        def finished(result: Any) -> None:
             self._waiting.popleft()
-            done(found)
+            done(result)
             if self._waiting and not self.jobs.busy:
                 self._go_on()
 
@@ -193,7 +194,7 @@ def _uniquely_named(pairs: Iterable[Pair]) -> list[Pair]:
     return list(names.values())
 
 
-def _is_same(one: Source, other: Source) -> bool:
-    if one.path is not None or other.path is not None:
-        return one.path == other.path
-    return one.data is other.data
+def _is_same(first: Source, second: Source) -> bool:
+    if first.path is not None or second.path is not None:
+        return first.path == second.path
+    return first.data is second.data

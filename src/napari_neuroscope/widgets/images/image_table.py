@@ -6,48 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QFont, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
-from napari_neuroscope.widgets.parts.labels import on_line, pixmap, plain_tooltip
+from napari_neuroscope.widgets.parts.labels import pixmap, plain_tooltip
+from napari_neuroscope.widgets.parts.table_model import Role, Table, TableModel, Value
 
 _FIXED = ("Image", "Ground truth")
-_Role = Qt.ItemDataRole
 
 
-class ImageTable(QWidget):
+class ImageTable(Table):
     """Lists images by name; a click chooses one, a click on a heading sorts."""
 
     chosen = Signal(str)
 
     def __init__(self) -> None:
-        super().__init__()
-        self._model = _Model()
-        self._sorted = _ImageSortProxy()
-        self._sorted.setSourceModel(self._model)
-        self._view = QTableView()
-        self._view.setModel(self._sorted)
-        self._view.setAccessibleName("Images")
-        self._view.setSortingEnabled(True)
-        self._view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
-        self._view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self._view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self._view.setIconSize(QSize(40, 40))
-        self._view.setWordWrap(False)
-        if (rows := self._view.verticalHeader()) is not None:
-            rows.setVisible(False)
-            rows.setDefaultSectionSize(44)
-        if (header := self._view.horizontalHeader()) is not None:
-            header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-            header.setStretchLastSection(True)
-            header.resizeSection(0, 190)
-            header.resizeSection(1, 100)
-        self._view.clicked.connect(self._clicked)
-        self._view.activated.connect(self._clicked)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._view)
+        self._model = _ImageModel()
+        super().__init__(self._model, "Images", row_height=44)
+        self.let_sort(-1)
+        self.view.setIconSize(QSize(40, 40))
+        self.set_widths(190, 100)
+        self.view.clicked.connect(self.choose_at)
+        self.view.activated.connect(self.choose_at)
 
     def set_rows(self, rows: Sequence[tuple[str, str]]) -> None:
         """List these images, by name and ground truth in words; pictures and figures stay."""
@@ -77,12 +57,11 @@ class ImageTable(QWidget):
         """Make an image the current one, without choosing it."""
         self._model.current = name
         if name in self._model.names:
-            index = self._sorted.mapFromSource(self._model.index(self._model.names.index(name), 0))
-            self._view.scrollTo(index)
-            chosen = self._view.selectionModel()
-            if chosen is not None and not chosen.isRowSelected(index.row(), QModelIndex()):
-                self._view.selectRow(index.row())
-        self._model.refresh()
+            place = self.place_of(self._model.names.index(name))
+            self.view.scrollTo(place)
+            if not self.selection_model().isRowSelected(place.row(), QModelIndex()):
+                self.view.selectRow(place.row())
+        self._model.tell_changed(range(self._model.count()))
 
     def current(self) -> str | None:
         """Return the name of the image that is shown, or chosen."""
@@ -90,36 +69,27 @@ class ImageTable(QWidget):
 
     def selection(self) -> list[str]:
         """Return the names that are selected, in the order of the table."""
-        chosen = self._view.selectionModel()
-        rows = sorted(index.row() for index in chosen.selectedRows()) if chosen else []
-        return [self.names()[row] for row in rows]
+        return [self._model.names[row] for row in self.selected_rows()]
 
     def names(self) -> list[str]:
         """Return all names, in the order in which they are sorted."""
-        rows = range(self._sorted.rowCount())
-        return [self._model.names[self._sorted.mapToSource(self._sorted.index(r, 0)).row()]
-                for r in rows]  # fmt: skip
-
-    def sort_by(self, heading: str, *, descending: bool = False) -> None:
-        """Sort by the column of a heading."""
-        order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
-        self._view.sortByColumn(self._model.headings().index(heading), order)
+        return [self._model.names[row] for row in self.order()]
 
     def step(self, by: int) -> None:
         """Choose the image so many rows below the current one."""
-        names = self.names()
+        names, current = self.names(), self.current()
         if not names:
             return
-        current = self.current()
         place = names.index(current) + by if current in names else 0
         if 0 <= place < len(names):
             self.chosen.emit(names[place])
 
-    def _clicked(self, index: QModelIndex) -> None:
-        self.chosen.emit(self._model.names[self._sorted.mapToSource(index).row()])
+    def choose_at(self, index: QModelIndex) -> None:
+        """Choose the image at a place of the view."""
+        self.chosen.emit(self._model.names[self.row_at(index)])
 
 
-class _Model(QAbstractTableModel):
+class _ImageModel(TableModel):
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
@@ -130,8 +100,14 @@ class _Model(QAbstractTableModel):
         self._values: dict[str, list[float]] = {}
         self._problems: dict[str, str] = {}
 
-    def headings(self) -> list[str]:
-        return [*_FIXED, *self._columns]
+    def headings(self) -> Sequence[str]:
+        return (*_FIXED, *self._columns)
+
+    def heading_tip(self, column: int) -> str:
+        return self.headings()[column]
+
+    def count(self) -> int:
+        return len(self.names)
 
     def set_rows(self, rows: Sequence[tuple[str, str]]) -> None:
         self.beginResetModel()
@@ -165,74 +141,42 @@ class _Model(QAbstractTableModel):
         self.icons[name] = icon
         self._changed(name)
 
-    def refresh(self) -> None:
-        if self.names:
-            last = self.index(len(self.names) - 1, len(self.headings()) - 1)
-            self.dataChanged.emit(self.index(0, 0), last)
-
     def _changed(self, name: str) -> None:
         if name in self._truths:
-            row = self.names.index(name)
-            last = self.index(row, len(self.headings()) - 1)
-            self.dataChanged.emit(self.index(row, 0), last)
+            self.tell_changed([self.names.index(name)])
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self.names)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self.headings())
-
-    def headerData(self, section: int, orientation: Any, role: int = _Role.DisplayRole) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role in (
-            _Role.DisplayRole,
-            _Role.ToolTipRole,
-        ):
-            heading = self.headings()[section] if section < len(self.headings()) else ""
-            return on_line(heading) if role == _Role.DisplayRole else plain_tooltip(heading)
-        return None
-
-    def value(self, row: int, column: int) -> Any:
-        """Return what a column is sorted by."""
-        name = self.names[row]
+    def value(self, row: int, column: int) -> Value:
         if column == 0:
             return row
         if column == 1:
-            return self._truths[name]
-        values = self._values.get(name, [])
+            return self._truths[self.names[row]]
+        values = self._values.get(self.names[row], [])
         number = column - len(_FIXED)
         return values[number] if number < len(values) else None
 
-    def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> Any:
-        name, column = self.names[index.row()], index.column()
-        if role == _Role.DisplayRole:
-            if column == 0:
-                return on_line(name)
-            value = self.value(index.row(), column)
-            if isinstance(value, float):
-                return "n/a" if np.isnan(value) else f"{value:.3f}"
-            return on_line(value) if isinstance(value, str) else value
-        if role == _Role.DecorationRole and column == 0:
+    def text(self, row: int, column: int) -> str | None:
+        if column == 0:
+            return self.names[row]
+        value = self.value(row, column)
+        if isinstance(value, float):
+            return in_digits(value)
+        return None if value is None else str(value)
+
+    def look(self, row: int, column: int, role: int) -> Any:
+        name = self.names[row]
+        if role == Role.DecorationRole and column == 0:
             return self.icons.get(name)
-        if role == _Role.ToolTipRole:
+        if role == Role.ToolTipRole:
             return plain_tooltip(self._problems.get(name) or name)
-        if role == _Role.ForegroundRole and name in self._problems:
+        if role == Role.ForegroundRole and name in self._problems:
             return QColor("#d55e00")
-        if role == _Role.FontRole and name == self.current:
+        if role == Role.FontRole and name == self.current:
             font = QFont()
             font.setBold(True)
             return font
         return None
 
 
-class _ImageSortProxy(QSortFilterProxyModel):
-    """Sorts by figures as numbers; what has none comes last, whichever way."""
-
-    def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
-        model = self.sourceModel()
-        assert isinstance(model, _Model)
-        one, other = (model.value(index.row(), index.column()) for index in (left, right))
-        nothing = [v is None or (isinstance(v, float) and np.isnan(v)) for v in (one, other)]
-        if any(nothing):
-            rising = self.sortOrder() == Qt.SortOrder.AscendingOrder
-            return not nothing[0] if rising else nothing[0] and not nothing[1]
-        return bool(one < other)
+def in_digits(value: float) -> str:
+    """Return a figure as the table shows it."""
+    return "n/a" if np.isnan(value) else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Measuring a network on many images, one job an image, so that other work comes between."""
+"""Scoring a network on many images, one job an image, so that other work comes between."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 class ScoringJobs(QObject):
     """Scores images in the compute thread, and tells of each.
 
-    `measured` brings the result of an image, `finished` the `Scores` of all, `failed` what stopped
+    `measured` brings the score of an image, `finished` the `Scores` of all, `failed` what stopped
     it. After a cancel none comes.
     """
 
@@ -33,11 +33,11 @@ class ScoringJobs(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether images are left to measure."""
+        """Whether images are left to score."""
         return self._running
 
     def start(self, network: Network, pairs: Sequence[Pair], reading: dict[str, Any]) -> None:
-        """Measure these images, in place of those before.
+        """Score these images, in place of those before.
 
         Parameters
         ----------
@@ -58,8 +58,8 @@ class ScoringJobs(QObject):
             )
             return Scores(network.spec.task, names), reader
 
-        def looked(found: tuple[Scores, Any]) -> None:
-            self._next(network, list(pairs), *found)
+        def looked(start: tuple[Scores, Any]) -> None:
+            self._next(network, list(pairs), *start)
 
         self._jobs.submit("Looking at the ground truth", look, looked, self._stop)
 
@@ -84,10 +84,10 @@ class ScoringJobs(QObject):
         pair, *rest = waiting
         self.progressed.emit(done, done + len(waiting), pair.name)
 
-        def measured(found: Scores) -> None:
-            scores.results.extend(found.results)
-            scores.failed.extend(found.failed)
-            for result in found.results:
+        def measured(score: Scores) -> None:
+            scores.results.extend(score.results)
+            scores.failed.extend(score.failed)
+            for result in score.results:
                 self.measured.emit(result)
             self._next(network, rest, scores, reader)
 

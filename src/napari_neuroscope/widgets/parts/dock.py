@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import napari
 from qtpy.QtCore import QEvent
@@ -12,11 +12,27 @@ from qtpy.QtWidgets import QWidget
 from superqt.utils import qdebounced
 
 from napari_neuroscope.session.session import Session, session_of
+from napari_neuroscope.widgets.parts.form import Part, column
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
+from napari_neuroscope.widgets.parts.labels import note
+from napari_neuroscope.widgets.parts.sentences import in_a_sentence
+
+
+class Closable(Protocol):
+    """What holds something, such as a thread or layers that it follows, until it is closed."""
+
+    def close(self) -> object:
+        """Let go of it."""
+
+
+ClosablePart = TypeVar("ClosablePart", bound=Closable)
 
 
 class Dock(QWidget):
     """A widget that follows the viewer and a session until it is closed, or the window is.
+
+    A dock of a kind makes its parts, lays them out by `lay_out`, and calls `follow` for what it is
+    to show anew; `jobs` computes, and `fail` says what went wrong. `napari.yaml` names its class.
 
     Parameters
     ----------
@@ -27,17 +43,25 @@ class Dock(QWidget):
 
     Attributes
     ----------
+    name
+        What style sheets and tests call the dock; said by each kind.
     jobs
         Runs the dock's work off the main thread.
+    message
+        Says what came of the last thing that was asked; `lay_out` puts it last.
     """
+
+    name: ClassVar[str] = ""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self.session = session or session_of(napari_viewer)
-        self.jobs = Jobs()
+        if self.name:
+            self.setObjectName(f"neuroscope-{self.name}")
+        self.message = note(selectable=True)
         self._ending = ending = _DockCleanup()
-        self.at_end(self.jobs.close)
+        self.jobs = self.owned(Jobs())
         # A closing window deletes its docks without closing them.
         self.destroyed.connect(lambda *_: ending.run())
 
@@ -45,6 +69,37 @@ class Dock(QWidget):
     def closed(self) -> bool:
         """Whether the dock's work has ended."""
         return self._ending.done
+
+    def lay_out(self, *parts: Part, stretch: Part | None = None, width: int = 320) -> None:
+        """Lay the dock's parts out from the top, its message last unless it is among them.
+
+        Parameters
+        ----------
+        parts
+            Widgets, and rows of them.
+        stretch
+            Which of them takes the room that is left.
+        width
+            The least width, in pixels.
+        """
+        if self.message not in parts:
+            parts = (*parts, self.message)
+        column(self, *parts, stretch=stretch)
+        self.setMinimumWidth(width)
+
+    def owned(self, part: ClosablePart) -> ClosablePart:
+        """Return a part of the dock that is closed with it."""
+        self.at_end(part.close)
+        return part
+
+    def fail(self, error: Exception) -> None:
+        """Say what went wrong."""
+        self.message.setText(in_a_sentence(error))
+
+    def follow_each(self, signals: Iterable[Any], slot: Callable[..., Any]) -> None:
+        """Call a method at each of some events and signals, as `follow` does."""
+        for signal in signals:
+            self.follow(signal, slot)
 
     def follow(self, signal: Any, slot: Callable[..., Any]) -> None:
         """Call a method at each event of the viewer or signal of the session, until the end.
@@ -98,6 +153,37 @@ class _DockCleanup:
         self.done = False
         self.steps: list[Callable[[], Any]] = []
         self._followed: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+
+    def lay_out(self, *parts: Part, stretch: Part | None = None, width: int = 320) -> None:
+        """Lay the dock's parts out from the top, its message last unless it is among them.
+
+        Parameters
+        ----------
+        parts
+            Widgets, and rows of them.
+        stretch
+            Which of them takes the room that is left.
+        width
+            The least width, in pixels.
+        """
+        if self.message not in parts:
+            parts = (*parts, self.message)
+        column(self, *parts, stretch=stretch)
+        self.setMinimumWidth(width)
+
+    def owned(self, part: ClosablePart) -> ClosablePart:
+        """Return a part of the dock that is closed with it."""
+        self.at_end(part.close)
+        return part
+
+    def fail(self, error: Exception) -> None:
+        """Say what went wrong."""
+        self.message.setText(in_a_sentence(error))
+
+    def follow_each(self, signals: Iterable[Any], slot: Callable[..., Any]) -> None:
+        """Call a method at each of some events and signals, as `follow` does."""
+        for signal in signals:
+            self.follow(signal, slot)
 
     def follow(self, signal: Any, slot: Callable[..., Any]) -> None:
         """Connect a method, once."""

@@ -19,7 +19,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.images.ground_truth import class_labels
 from napari_neuroscope.samples.architectures import UNet
-from napari_neuroscope.session.network_catalog import DEMO_TITLES
+from napari_neuroscope.session.session import DEMO_TITLES
 from napari_neuroscope.widgets.confusion.dock import ConfusionMatrix
 from napari_neuroscope.widgets.images.dock import Images
 
@@ -84,7 +84,7 @@ def matrix(viewer) -> Iterator[Callable[[], ConfusionMatrix]]:
 def idle(qtbot) -> Callable[[Images], None]:
     def wait(dock: Images) -> None:
         qtbot.waitUntil(
-            lambda: not (dock.busy or dock._pictures.busy or dock.inspector.jobs.busy),
+            lambda: not (dock.busy or dock.thumbnails.busy or dock.inspector.jobs.busy),
             timeout=60_000,
         )
 
@@ -92,20 +92,19 @@ def idle(qtbot) -> Callable[[Images], None]:
 
 
 def cells(dock: Images, name: str) -> list[str]:
-    model = dock._table._model
-    row = model.names.index(name)
-    return [model.data(model.index(row, column)) for column in range(model.columnCount())]
+    model, row = dock.form.table.view.model(), dock.form.table.names().index(name)
+    return [model.index(row, column).data() for column in range(model.columnCount())]
 
 
 def test_files_are_paired_by_stem_and_the_rest_is_said(docks, folder: Path, idle) -> None:
     dock = docks()
     dock.add_files(folder / "images", folder / "truth")
     idle(dock)
-    assert dock._table.names() == ["cell0.png", "cell1.png", "cell2.png"]
+    assert dock.form.table.names() == ["cell0.png", "cell1.png", "cell2.png"]
     assert cells(dock, "cell1.png")[1] == "cell1_labels.tif"
-    assert "“notes.txt” is no image" in dock._message.text()
-    assert dock._overall.text() == "3 images, 3 with ground truth."
-    assert dock._table.has_icon("cell2.png")
+    assert "“notes.txt” is no image" in dock.message.text()
+    assert dock.form.overall.text() == "3 images, 3 with ground truth."
+    assert dock.form.table.has_icon("cell2.png")
 
 
 def test_all_are_measured_and_the_worst_is_one_click_away(
@@ -114,7 +113,7 @@ def test_all_are_measured_and_the_worst_is_one_click_away(
     dock = docks()
     dock.add_files(folder / "images", folder / "truth")
     idle(dock)
-    assert dock._rim.currentText() == "border"
+    assert dock.form.rim.currentText() == "border"
     dock.show_metrics("mean_iou", "accuracy", "iou")
     dock.predict_all()
     idle(dock)
@@ -134,10 +133,10 @@ def test_all_are_measured_and_the_worst_is_one_click_away(
     np.testing.assert_array_equal(scores.total.counts, total.counts)
     for name, iou in ious.items():
         assert cells(dock, name)[2] == f"{iou:.3f}"
-    dock._table.sort_by("Mean IoU")
-    assert dock._table.names() == sorted(ious, key=lambda name: ious[name])
-    worst = dock._table.names()[0]
-    dock._table._clicked(dock._table._sorted.index(0, 0))
+    dock.form.table.sort_by("Mean IoU")
+    assert dock.form.table.names() == sorted(ious, key=lambda name: ious[name])
+    worst = dock.form.table.names()[0]
+    dock.form.table.choose_at(dock.form.table.view.model().index(0, 0))
     idle(dock)
     shown = {layer.name for layer in viewer.layers}
     assert {worst, "Ground truth", "Prediction"} <= shown
@@ -147,10 +146,10 @@ def test_all_are_measured_and_the_worst_is_one_click_away(
     # Saved figures are those.
     out = tmp_path / "scores.csv"
     monkeypatch.setattr(
-        "napari_neuroscope.widgets.images.dock.QFileDialog.getSaveFileName",
+        "napari_neuroscope.widgets.parts.save_dialog.QFileDialog.getSaveFileName",
         lambda *_: (str(out), ""),
     )
-    dock._save.click()
+    dock.form.save.click()
     rows = {row["image"]: row for row in csv.DictReader(out.open())}
     assert float(rows[worst]["Mean IoU"]) == pytest.approx(ious[worst], abs=1e-12)
 
@@ -159,14 +158,14 @@ def test_next_and_previous_keep_the_users_view(docks, folder: Path, idle, viewer
     dock = docks()
     dock.add_files(folder / "images", folder / "truth")
     idle(dock)
-    dock._table.step(1)
+    dock.form.table.step(1)
     idle(dock)
     layer = dock.session.comparison.source
     assert layer.name == "cell0.png"
     layer.colormap, layer.opacity = "magma", 0.7
     viewer.layers["Prediction"].opacity = 0.3
     viewer.layers["Ground truth"].contour = 4
-    dock._table.step(1)
+    dock.form.table.step(1)
     idle(dock)
     assert dock.session.comparison.name == "cell1.png"
     assert dock.session.comparison.source is layer
@@ -176,7 +175,7 @@ def test_next_and_previous_keep_the_users_view(docks, folder: Path, idle, viewer
     assert viewer.layers["Ground truth"].data.shape == (96, 96)
     # The inspector explains the image that is there now.
     assert dock.inspector.session.network_summary.prediction.image.shape == (96, 96)
-    dock._table.step(-1)
+    dock.form.table.step(-1)
     idle(dock)
     assert dock.session.comparison.name == "cell0.png"
 
@@ -190,7 +189,7 @@ def test_a_cell_of_the_matrix_shows_its_pixels_and_images(
     idle(dock)
     dock.predict_all()
     idle(dock)
-    dock._go_to("cell1.png")
+    dock.go_to("cell1.png")
     idle(dock)
     # A click in the middle of the cell “true nucleus, predicted border”.
     axes = confusion._axes
@@ -248,11 +247,11 @@ def test_error_layers(part: str, docks, folder: Path, idle, viewer) -> None:
     dock.add_files(folder / "images", folder / "truth")
     idle(dock)
     dock.show_errors()
-    assert "Choose an image with ground truth" in dock._message.text()
-    dock._go_to("cell2.png")
+    assert "Choose an image with ground truth" in dock.message.text()
+    dock.go_to("cell2.png")
     idle(dock)
-    dock._class.setCurrentText("nucleus")
-    dock._part.setCurrentIndex(dock._part.findData(part))
+    dock.form.class_box.setCurrentText("nucleus")
+    dock.form.error_kind.setCurrentIndex(dock.form.error_kind.findData(part))
     dock.show_errors()
     truth, found = (
         labels == 1
@@ -278,12 +277,12 @@ def test_images_of_the_viewer_and_planes_of_a_stack(docks, idle, viewer, rng) ->
     viewer.add_labels(truth, name="Stack, ground truth", scale=(1, 0.5, 0.5))
     dock.add_layers()
     idle(dock)
-    assert dock._table.names() == ["Stack [0]", "Stack [1]"]
-    dock._kind.setCurrentIndex(dock._kind.findData("instances"))
+    assert dock.form.table.names() == ["Stack [0]", "Stack [1]"]
+    dock.form.truth_kind.setCurrentIndex(dock.form.truth_kind.findData("instances"))
     dock.predict_all()
     idle(dock)
     assert [result.name for result in dock.session.scores.results] == ["Stack [0]", "Stack [1]"]
-    dock._go_to("Stack [1]")
+    dock.go_to("Stack [1]")
     idle(dock)
     # The layer itself is shown, at its plane, and the overlays lie on it.
     assert viewer.dims.current_step[0] == 1
@@ -299,17 +298,17 @@ def test_a_classifier_is_measured_by_a_table_of_classes(docks, matrix, idle, vie
     idle(dock)
     dock.pair_with(CELLS / "labels.csv")
     idle(dock)
-    assert dock._overall.text() == "9 images, 9 with ground truth."
+    assert dock.form.overall.text() == "9 images, 9 with ground truth."
     dock.predict_all()
     idle(dock)
     assert dock.session.scores.total.total == 9
     assert confusion._axes.get_title() == "9 images"
-    dock._table.step(1)
+    dock.form.table.step(1)
     idle(dock)
-    assert "predicted" in dock._note.text()
+    assert "predicted" in dock.form.image_note.text()
     assert not any(layer.name == "Ground truth" for layer in viewer.layers)
     dock.show_errors()
-    assert "one class for the whole image" in dock._message.text()
+    assert "one class for the whole image" in dock.message.text()
 
 
 def test_what_does_not_fit_is_listed_and_the_rest_done(docks, folder: Path, idle) -> None:
@@ -326,7 +325,7 @@ def test_what_does_not_fit_is_listed_and_the_rest_done(docks, folder: Path, idle
     idle(dock)
     names = [result.name for result in dock.session.scores.results]
     assert names == ["cell0.png", "cell1.png", "cell2.png"]
-    assert "broken.png" in dock._message.text()
+    assert "broken.png" in dock.message.text()
     assert any("resized" in note or "nearest" in note
                for note in dock.session.scores.results[0].notes)  # fmt: skip
 
@@ -347,12 +346,12 @@ def test_predicting_is_cancelled_and_blocks_nothing(
     start = time.monotonic()
     dock.predict_all()
     assert time.monotonic() - start < 0.5
-    qtbot.waitUntil(lambda: len(dock._results) == 1, timeout=30_000)
-    dock._cancel.click()
+    qtbot.waitUntil(lambda: len(dock.scores) == 1, timeout=30_000)
+    dock.progress.cancel_button.click()
     assert not dock.busy
     assert dock.session.scores is None
     # What was measured stays to be seen.
-    assert len(dock._results) >= 1
+    assert len(dock.scores) >= 1
 
 
 def test_images_are_shown_while_others_are_measured(
@@ -369,10 +368,10 @@ def test_images_are_shown_while_others_are_measured(
 
     monkeypatch.setattr(UNet, "forward", slow)
     dock.predict_all()
-    dock._go_to("cell2.png")
+    dock.go_to("cell2.png")
     qtbot.waitUntil(lambda: dock.session.comparison is not None, timeout=30_000)
     # It did not wait for all, and stopped nothing.
-    assert dock.measuring.busy
+    assert dock.scoring.busy
     monkeypatch.undo()
     idle(dock)
     assert len(dock.session.scores.results) == 3
@@ -385,8 +384,8 @@ def test_what_is_added_in_a_row_is_all_listed(docks, folder: Path, idle) -> None
     dock.add_files(folder / "images" / "cell0.png")
     dock.add_files(folder / "nowhere")
     idle(dock)
-    assert dock._table.names() == ["cell0.png", "cell1.png", "cell2.png"]
-    assert "There is no image" in dock._message.text()
+    assert dock.form.table.names() == ["cell0.png", "cell1.png", "cell2.png"]
+    assert "There is no image" in dock.message.text()
 
 
 def test_ground_truth_by_hand_and_removal(docks, folder: Path, idle) -> None:
@@ -395,14 +394,14 @@ def test_ground_truth_by_hand_and_removal(docks, folder: Path, idle) -> None:
     dock.add_files([folder / "images" / "cell0.png", folder / "images" / "cell1.png"])
     idle(dock)
     dock.predict_all()
-    assert "No image in the list has ground truth" in dock._message.text()
+    assert "No image in the list has ground truth" in dock.message.text()
     dock.set_truth("cell0.png", folder / "other.png")
     idle(dock)
     assert cells(dock, "cell0.png")[1] == "other.png"
-    dock._table.mark("cell1.png")
-    dock._remove.click()
+    dock.form.table.mark("cell1.png")
+    dock.form.remove.click()
     idle(dock)
-    assert dock._table.names() == ["cell0.png"]
+    assert dock.form.table.names() == ["cell0.png"]
     assert (folder / "images" / "cell1.png").exists()
 
 
@@ -410,8 +409,8 @@ def test_without_a_network_images_are_shown_all_the_same(docks, folder: Path, id
     dock = docks(None)
     dock.add_files(folder / "images")
     idle(dock)
-    dock._go_to("cell1.png")
+    dock.go_to("cell1.png")
     idle(dock)
     assert [layer.name for layer in viewer.layers] == ["cell1.png"]
     dock.predict_all()
-    assert "Choose a network" in dock._message.text()
+    assert "Choose a network" in dock.message.text()
