@@ -1,14 +1,12 @@
-"""The docks “Images” and “Confusion matrix”: listed, shown, measured, sorted, clicked, saved."""
+"""The dock “Images”: listed, shown, scored, sorted, cancelled, saved."""
 
 from __future__ import annotations
 
 import csv
 import shutil
 import time
-from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,76 +17,10 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.images.ground_truth import class_labels
 from napari_neuroscope.samples.architectures import UNet
-from napari_neuroscope.session.session import DEMO_TITLES
-from napari_neuroscope.widgets.confusion.dock import ConfusionMatrix
 from napari_neuroscope.widgets.images.dock import Images
 
 NUCLEI = Path(str(files("napari_neuroscope.samples"))) / "nuclei"
 CELLS = NUCLEI.parent / "blood-cells"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three small images with instances, of which one is named otherwise, and what is no image."""
-    for name in ("images", "truth"):
-        (tmp_path / name).mkdir()
-    for number, path in enumerate(sorted((NUCLEI / "images").iterdir())[:3]):
-        cut = np.s_[:96, : 80 + 16 * number]
-        imsave(tmp_path / "images" / f"cell{number}.png", imread(path)[cut], check_contrast=False)
-        truth = imread(NUCLEI / "instances" / path.name)[cut].astype(np.uint16)
-        ending = "tif" if number else "png"
-        name = tmp_path / "truth" / f"cell{number}_labels.{ending}"
-        if number:
-            tifffile.imwrite(name, truth)
-        else:
-            imsave(name, truth, check_contrast=False)
-    (tmp_path / "images" / "notes.txt").write_text("no image")
-    return tmp_path
-
-
-@pytest.fixture
-def docks(opened, viewer, qtbot) -> Iterator[Callable[..., Images]]:
-    made: list[Images] = []
-
-    def open_dock(network: str | None = "nuclei") -> Images:
-        inspector = opened(None, None)
-        if network:
-            inspector.choose_network(DEMO_TITLES[network])
-            qtbot.waitUntil(lambda: inspector.session.network_summary is not None, timeout=30_000)
-        _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Images")
-        dock = getattr(dock, "__wrapped__", dock)
-        dock.inspector = inspector
-        made.append(dock)
-        return dock
-
-    yield open_dock
-    for dock in made:
-        dock.close_work()
-
-
-@pytest.fixture
-def matrix(viewer) -> Iterator[Callable[[], ConfusionMatrix]]:
-    made: list[ConfusionMatrix] = []
-
-    def open_dock() -> ConfusionMatrix:
-        _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Confusion matrix")
-        made.append(getattr(dock, "__wrapped__", dock))
-        return made[-1]
-
-    yield open_dock
-    for dock in made:
-        dock.close_work()
-
-
-@pytest.fixture
-def idle(qtbot) -> Callable[[Images], None]:
-    def wait(dock: Images) -> None:
-        qtbot.waitUntil(
-            lambda: not (dock.busy or dock.thumbnails.busy or dock.inspector.jobs.busy),
-            timeout=60_000,
-        )
-
-    return wait
 
 
 def cells(dock: Images, name: str) -> list[str]:
@@ -96,10 +28,12 @@ def cells(dock: Images, name: str) -> list[str]:
     return [model.index(row, column).data() for column in range(model.columnCount())]
 
 
-def test_files_are_paired_by_stem_and_the_rest_is_said(docks, folder: Path, idle) -> None:
-    dock = docks()
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
+def test_files_are_paired_by_stem_and_the_rest_is_said(
+    images_dock, image_folder: Path, images_idle
+) -> None:
+    dock = images_dock()
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
     assert dock.form.table.names() == ["cell0.png", "cell1.png", "cell2.png"]
     assert cells(dock, "cell1.png")[1] == "cell1_labels.tif"
     assert "“notes.txt” is no image" in dock.message.text()
@@ -108,22 +42,22 @@ def test_files_are_paired_by_stem_and_the_rest_is_said(docks, folder: Path, idle
 
 
 def test_all_are_measured_and_the_worst_is_one_click_away(
-    docks, folder: Path, idle, viewer, tmp_path: Path, monkeypatch
+    images_dock, image_folder: Path, images_idle, viewer, tmp_path: Path, monkeypatch
 ) -> None:
-    dock = docks()
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
+    dock = images_dock()
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
     assert dock.form.rim.currentText() == "border"
     dock.show_metrics("mean_iou", "accuracy", "iou")
     dock.predict_all()
-    idle(dock)
+    images_idle(dock)
     scores = dock.session.scores
     # A plain script says the same.
     network, total = ns.load("demo:nuclei"), Confusion.none(("background", "nucleus", "border"))
     ious = {}
     for number in range(3):
-        image = imread(folder / "images" / f"cell{number}.png")
-        path = next((folder / "truth").glob(f"cell{number}_*"))
+        image = imread(image_folder / "images" / f"cell{number}.png")
+        path = next((image_folder / "truth").glob(f"cell{number}_*"))
         instances = (tifffile.imread if path.suffix == ".tif" else imread)(path)
         truth = class_labels(instances, network, image.shape[:2], "instances", border_class=2)
         one = Confusion.of(truth.labels, network.predict(image).labels, total.names)
@@ -137,10 +71,10 @@ def test_all_are_measured_and_the_worst_is_one_click_away(
     assert dock.form.table.names() == sorted(ious, key=lambda name: ious[name])
     worst = dock.form.table.names()[0]
     dock.form.table.choose_at(dock.form.table.view.model().index(0, 0))
-    idle(dock)
+    images_idle(dock)
     shown = {layer.name for layer in viewer.layers}
     assert {worst, "Ground truth", "Prediction"} <= shown
-    assert viewer.layers[worst].data.shape == imread(folder / "images" / worst).shape
+    assert viewer.layers[worst].data.shape == imread(image_folder / "images" / worst).shape
     assert dock.session.comparison.name == worst
     assert dock.inspector.image_layer().name == worst
     # Saved figures are those.
@@ -154,19 +88,21 @@ def test_all_are_measured_and_the_worst_is_one_click_away(
     assert float(rows[worst]["Mean IoU"]) == pytest.approx(ious[worst], abs=1e-12)
 
 
-def test_next_and_previous_keep_the_users_view(docks, folder: Path, idle, viewer) -> None:
-    dock = docks()
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
+def test_next_and_previous_keep_the_users_view(
+    images_dock, image_folder: Path, images_idle, viewer
+) -> None:
+    dock = images_dock()
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
     dock.form.table.step(1)
-    idle(dock)
+    images_idle(dock)
     layer = dock.session.comparison.source
     assert layer.name == "cell0.png"
     layer.colormap, layer.opacity = "magma", 0.7
     viewer.layers["Prediction"].opacity = 0.3
     viewer.layers["Ground truth"].contour = 4
     dock.form.table.step(1)
-    idle(dock)
+    images_idle(dock)
     assert dock.session.comparison.name == "cell1.png"
     assert dock.session.comparison.source is layer
     assert (layer.name, layer.opacity) == ("cell1.png", 0.7)
@@ -176,80 +112,19 @@ def test_next_and_previous_keep_the_users_view(docks, folder: Path, idle, viewer
     # The inspector explains the image that is there now.
     assert dock.inspector.session.network_summary.prediction.image.shape == (96, 96)
     dock.form.table.step(-1)
-    idle(dock)
+    images_idle(dock)
     assert dock.session.comparison.name == "cell0.png"
 
 
-def test_a_cell_of_the_matrix_shows_its_pixels_and_images(
-    docks, matrix, folder: Path, idle, viewer
-) -> None:
-    dock, confusion = docks(), matrix()
-    assert confusion.confusion is None
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
-    dock.predict_all()
-    idle(dock)
-    dock.go_to("cell1.png")
-    idle(dock)
-    # A click in the middle of the cell “true nucleus, predicted border”.
-    axes = confusion._axes
-    assert (axes.get_ylabel(), axes.get_xlabel()) == ("True class", "Predicted class")
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "background", "nucleus", "border",
-    ]  # fmt: skip
-    confusion._clicked(SimpleNamespace(inaxes=axes, xdata=1.8, ydata=1.3))
-    assert dock.session.cell == (1, 2)
-    comparison = dock.session.comparison
-    layer = next(one for one in viewer.layers if one.name.startswith("True nucleus"))
-    expected = (comparison.truth == 1) & (comparison.prediction.labels == 2)
-    assert expected.any()
-    np.testing.assert_array_equal(layer.data, expected)
-    assert not viewer.layers["Prediction"].visible
-    counts = {one.name: one.confusion.counts[1, 2] for one in dock.session.scores.results}
-    listed = [confusion._images.item(n).text() for n in range(confusion._images.count())]
-    best = max(counts, key=lambda name: counts[name])
-    assert listed[0] == f"{best}   {counts[best]:,}"
-    # A click on an image shows it, with its own pixels.
-    confusion._go_to(confusion._images.item(0))
-    idle(dock)
-    assert dock.session.comparison.name == best
-    assert layer.data.sum() == counts[best]
-    confusion._clear.click()
-    assert dock.session.cell is None
-    assert not layer.visible
-
-
-@pytest.mark.parametrize("way", [None, "true", "predicted", "all"])
-def test_the_matrix_is_saved_as_it_is_shown(
-    way: str | None, docks, matrix, folder: Path, idle, tmp_path: Path
-) -> None:
-    dock, confusion = docks(), matrix()
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
-    dock.predict_all()
-    idle(dock)
-    confusion._way.setCurrentIndex(confusion._way.findData(way))
-    values = dock.session.scores.total.normalised(way)
-    np.testing.assert_array_equal(confusion._axes.images[0].get_array().filled(np.nan), values)
-    for suffix, start in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".csv", b"true")):
-        confusion.save(tmp_path / f"out{suffix}")
-        assert (tmp_path / f"out{suffix}").read_bytes().startswith(start)
-    rows = list(csv.reader((tmp_path / "out.csv").open()))
-    assert rows[0] == ["true \\ predicted", "background", "nucleus", "border"]
-    assert float(rows[2][1]) == pytest.approx(values[1, 0])
-    with pytest.raises(ns.NeuroscopeError, match=r"none of \.png"):
-        confusion.save(tmp_path / "out.doc")
-
-
 @pytest.mark.parametrize("part", ["errors", "intersection", "union", "difference"])
-def test_error_layers(part: str, docks, folder: Path, idle, viewer) -> None:
-    dock = docks()
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
+def test_error_layers(part: str, images_dock, image_folder: Path, images_idle, viewer) -> None:
+    dock = images_dock()
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
     dock.show_errors()
     assert "Choose an image with ground truth" in dock.message.text()
     dock.go_to("cell2.png")
-    idle(dock)
+    images_idle(dock)
     dock.form.class_box.setCurrentText("nucleus")
     dock.form.error_kind.setCurrentIndex(dock.form.error_kind.findData(part))
     dock.show_errors()
@@ -269,21 +144,21 @@ def test_error_layers(part: str, docks, folder: Path, idle, viewer) -> None:
     assert expected.any()
 
 
-def test_images_of_the_viewer_and_planes_of_a_stack(docks, idle, viewer, rng) -> None:
-    dock = docks()
+def test_images_of_the_viewer_and_planes_of_a_stack(images_dock, images_idle, viewer, rng) -> None:
+    dock = images_dock()
     stack = np.stack([imread(path)[:64, :64] for path in sorted((NUCLEI / "images").iterdir())[:2]])
     truth = (stack > np.percentile(stack, 80)).astype(np.int32)
     viewer.add_image(stack, name="Stack", rgb=False, scale=(1, 0.5, 0.5))
     viewer.add_labels(truth, name="Stack, ground truth", scale=(1, 0.5, 0.5))
     dock.add_layers()
-    idle(dock)
+    images_idle(dock)
     assert dock.form.table.names() == ["Stack [0]", "Stack [1]"]
     dock.form.truth_kind.setCurrentIndex(dock.form.truth_kind.findData("instances"))
     dock.predict_all()
-    idle(dock)
+    images_idle(dock)
     assert [result.name for result in dock.session.scores.results] == ["Stack [0]", "Stack [1]"]
     dock.go_to("Stack [1]")
-    idle(dock)
+    images_idle(dock)
     # The layer itself is shown, at its plane, and the overlays lie on it.
     assert viewer.dims.current_step[0] == 1
     assert dock.session.comparison.source.name == "Stack"
@@ -292,37 +167,41 @@ def test_images_of_the_viewer_and_planes_of_a_stack(docks, idle, viewer, rng) ->
     assert prediction.translate[0] == 1
 
 
-def test_a_classifier_is_measured_by_a_table_of_classes(docks, matrix, idle, viewer) -> None:
-    dock, confusion = docks("blood-cells"), matrix()
+def test_a_classifier_is_measured_by_a_table_of_classes(
+    images_dock, open_dock, images_idle, viewer
+) -> None:
+    dock, confusion = images_dock("blood-cells"), open_dock("Confusion matrix")
     dock.add_files(CELLS / "images")
-    idle(dock)
+    images_idle(dock)
     dock.pair_with(CELLS / "labels.csv")
-    idle(dock)
+    images_idle(dock)
     assert dock.form.overall.text() == "9 images, 9 with ground truth."
     dock.predict_all()
-    idle(dock)
+    images_idle(dock)
     assert dock.session.scores.total.total == 9
-    assert confusion._axes.get_title() == "9 images"
+    assert confusion.plot.axes.get_title() == "9 images"
     dock.form.table.step(1)
-    idle(dock)
+    images_idle(dock)
     assert "predicted" in dock.form.image_note.text()
     assert not any(layer.name == "Ground truth" for layer in viewer.layers)
     dock.show_errors()
     assert "one class for the whole image" in dock.message.text()
 
 
-def test_what_does_not_fit_is_listed_and_the_rest_done(docks, folder: Path, idle) -> None:
-    (folder / "images" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    (folder / "truth" / "broken.png").write_bytes(
-        (folder / "truth" / "cell0_labels.png").read_bytes()
+def test_what_does_not_fit_is_listed_and_the_rest_done(
+    images_dock, image_folder: Path, images_idle
+) -> None:
+    (image_folder / "images" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (image_folder / "truth" / "broken.png").write_bytes(
+        (image_folder / "truth" / "cell0_labels.png").read_bytes()
     )
-    other = imread(folder / "truth" / "cell0_labels.png")[::2, ::2]
-    imsave(folder / "truth" / "cell0_labels.png", other, check_contrast=False)
-    dock = docks()
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
+    other = imread(image_folder / "truth" / "cell0_labels.png")[::2, ::2]
+    imsave(image_folder / "truth" / "cell0_labels.png", other, check_contrast=False)
+    dock = images_dock()
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
     dock.predict_all()
-    idle(dock)
+    images_idle(dock)
     names = [result.name for result in dock.session.scores.results]
     assert names == ["cell0.png", "cell1.png", "cell2.png"]
     assert "broken.png" in dock.message.text()
@@ -331,11 +210,11 @@ def test_what_does_not_fit_is_listed_and_the_rest_done(docks, folder: Path, idle
 
 
 def test_predicting_is_cancelled_and_blocks_nothing(
-    docks, folder: Path, idle, qtbot, monkeypatch: pytest.MonkeyPatch
+    images_dock, image_folder: Path, images_idle, qtbot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dock = docks()
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
+    dock = images_dock()
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
     forward = UNet.forward
 
     def slow(self, x):
@@ -355,11 +234,11 @@ def test_predicting_is_cancelled_and_blocks_nothing(
 
 
 def test_images_are_shown_while_others_are_measured(
-    docks, folder: Path, idle, qtbot, monkeypatch: pytest.MonkeyPatch
+    images_dock, image_folder: Path, images_idle, qtbot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dock = docks()
-    dock.add_files(folder / "images", folder / "truth")
-    idle(dock)
+    dock = images_dock()
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
     forward = UNet.forward
 
     def slow(self, x):
@@ -373,44 +252,46 @@ def test_images_are_shown_while_others_are_measured(
     # It did not wait for all, and stopped nothing.
     assert dock.scoring.busy
     monkeypatch.undo()
-    idle(dock)
+    images_idle(dock)
     assert len(dock.session.scores.results) == 3
 
 
-def test_what_is_added_in_a_row_is_all_listed(docks, folder: Path, idle) -> None:
-    dock = docks()
+def test_what_is_added_in_a_row_is_all_listed(images_dock, image_folder: Path, images_idle) -> None:
+    dock = images_dock()
     for number in range(3):
-        dock.add_files(folder / "images" / f"cell{number}.png")
-    dock.add_files(folder / "images" / "cell0.png")
-    dock.add_files(folder / "nowhere")
-    idle(dock)
+        dock.add_files(image_folder / "images" / f"cell{number}.png")
+    dock.add_files(image_folder / "images" / "cell0.png")
+    dock.add_files(image_folder / "nowhere")
+    images_idle(dock)
     assert dock.form.table.names() == ["cell0.png", "cell1.png", "cell2.png"]
     assert "There is no image" in dock.message.text()
 
 
-def test_ground_truth_by_hand_and_removal(docks, folder: Path, idle) -> None:
-    dock = docks()
-    shutil.copy(folder / "truth" / "cell0_labels.png", folder / "other.png")
-    dock.add_files([folder / "images" / "cell0.png", folder / "images" / "cell1.png"])
-    idle(dock)
+def test_ground_truth_by_hand_and_removal(images_dock, image_folder: Path, images_idle) -> None:
+    dock = images_dock()
+    shutil.copy(image_folder / "truth" / "cell0_labels.png", image_folder / "other.png")
+    dock.add_files([image_folder / "images" / "cell0.png", image_folder / "images" / "cell1.png"])
+    images_idle(dock)
     dock.predict_all()
     assert "No image in the list has ground truth" in dock.message.text()
-    dock.set_truth("cell0.png", folder / "other.png")
-    idle(dock)
+    dock.set_truth("cell0.png", image_folder / "other.png")
+    images_idle(dock)
     assert cells(dock, "cell0.png")[1] == "other.png"
     dock.form.table.mark("cell1.png")
     dock.form.remove.click()
-    idle(dock)
+    images_idle(dock)
     assert dock.form.table.names() == ["cell0.png"]
-    assert (folder / "images" / "cell1.png").exists()
+    assert (image_folder / "images" / "cell1.png").exists()
 
 
-def test_without_a_network_images_are_shown_all_the_same(docks, folder: Path, idle, viewer) -> None:
-    dock = docks(None)
-    dock.add_files(folder / "images")
-    idle(dock)
+def test_without_a_network_images_are_shown_all_the_same(
+    images_dock, image_folder: Path, images_idle, viewer
+) -> None:
+    dock = images_dock(None)
+    dock.add_files(image_folder / "images")
+    images_idle(dock)
     dock.go_to("cell1.png")
-    idle(dock)
+    images_idle(dock)
     assert [layer.name for layer in viewer.layers] == ["cell1.png"]
     dock.predict_all()
     assert "Choose a network" in dock.message.text()

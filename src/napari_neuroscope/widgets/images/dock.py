@@ -67,6 +67,7 @@ class Images(Dock):
         self._connect()
         self.lay_out(
             *self.form.parts(self.progress, self.progress.cancel_button),
+            self.message,
             stretch=self.form.table,
             width=380,
         )

@@ -100,7 +100,9 @@ class ImagesForm:
                 add_files(Path(folder))
 
         def ask_for_truths() -> None:
-            if folder := QFileDialog.getExistingDirectory(self._dock, "The folder of the ground truth"):
+            if folder := QFileDialog.getExistingDirectory(
+                self._dock, "The folder of the ground truth"
+            ):
                 pair_with(Path(folder))
 
         def ask_for_table() -> None:

@@ -48,7 +48,7 @@ class Dock(QWidget):
     jobs
         Runs the dock's work off the main thread.
     message
-        Says what came of the last thing that was asked; `lay_out` puts it last.
+        Says what came of what was asked last; it is laid out where each kind wants it.
     """
 
     name: ClassVar[str] = ""
@@ -71,7 +71,7 @@ class Dock(QWidget):
         return self._ending.done
 
     def lay_out(self, *parts: Part, stretch: Part | None = None, width: int = 320) -> None:
-        """Lay the dock's parts out from the top, its message last unless it is among them.
+        """Lay the dock's parts out from the top.
 
         Parameters
         ----------
@@ -82,8 +82,6 @@ class Dock(QWidget):
         width
             The least width, in pixels.
         """
-        if self.message not in parts:
-            parts = (*parts, self.message)
         column(self, *parts, stretch=stretch)
         self.setMinimumWidth(width)
 
@@ -155,7 +153,7 @@ class _DockCleanup:
         self._followed: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
 
     def lay_out(self, *parts: Part, stretch: Part | None = None, width: int = 320) -> None:
-        """Lay the dock's parts out from the top, its message last unless it is among them.
+        """Lay the dock's parts out from the top.
 
         Parameters
         ----------
@@ -166,8 +164,6 @@ class _DockCleanup:
         width
             The least width, in pixels.
         """
-        if self.message not in parts:
-            parts = (*parts, self.message)
         column(self, *parts, stretch=stretch)
         self.setMinimumWidth(width)
 

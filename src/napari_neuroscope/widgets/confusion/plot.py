@@ -1,0 +1,158 @@
+"""A confusion matrix as a picture whose cells can be clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.evaluation.confusion import Confusion
+from napari_neuroscope.widgets.parts.plots import canvas, cleared, dress, on_plot
+
+_MOST_NUMBERS = 16
+_MOST_NAMES = 40
+# Of a cell this light the number is black.
+_LIGHT = 0.45
+
+Cell = tuple[int, int]
+"""The number of the true class, and of the predicted."""
+
+
+class ConfusionPlot:
+    """Draws a matrix, and tells of cells that are pointed at and clicked.
+
+    Parameters
+    ----------
+    clicked
+        Is called with a cell.
+    pointed
+        Is called with the cell below the pointer, and None where there is none.
+
+    Attributes
+    ----------
+    figure, canvas
+        The figure, and the widget that shows it.
+    axes
+        Where the matrix is drawn; None where there is none.
+    """
+
+    def __init__(
+        self, clicked: Callable[[Cell], None], pointed: Callable[[Cell | None], None]
+    ) -> None:
+        self.figure, self.canvas = canvas("Confusion matrix", 280)
+        self.axes: Any = None
+        self._confusion: Confusion | None = None
+        self._cell_frame: Any = None
+        self._clicked, self._pointed = clicked, pointed
+        self.canvas.mpl_connect("button_release_event", self._click)
+        self.canvas.mpl_connect("motion_notify_event", self._point)
+
+    def draw(self, confusion: Confusion | None, way: str | None, theme: str, counted: str) -> None:
+        """Draw a matrix in the colours of a theme.
+
+        Parameters
+        ----------
+        confusion
+            The matrix; None: what is to be done to have one.
+        way
+            How its counts are divided, as `Confusion.normalised` takes it.
+        theme
+            The viewer's.
+        counted
+            What is counted, in words.
+        """
+        back, ink = cleared(self.figure, theme)
+        self.axes, self._cell_frame, self._confusion = None, None, confusion
+        if confusion is None:
+            self.figure.text(0.5, 0.5, "Predict images with ground truth\nin the dock “Images”.",
+                             ha="center", va="center", color=ink)  # fmt: skip
+            self.canvas.draw_idle()
+            return
+        values = confusion.normalised(way)
+        self.axes = axes = self.figure.add_subplot()
+        dress(axes, back, ink)
+        most = float(np.nanmax(values)) if way is None else 1.0
+        shown = axes.imshow(values, cmap="viridis", vmin=0, vmax=most or 1.0)
+        _label(axes, confusion.names, ink)
+        bar = self.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
+        bar.ax.tick_params(colors=ink, labelsize=8)
+        bar.outline.set_edgecolor(ink)
+        if len(confusion.names) <= _MOST_NUMBERS:
+            _write_numbers(axes, values, shown.to_rgba(np.nan_to_num(values)), way, ink)
+        axes.set_title(f"{confusion.total:,} {counted}", color=ink, fontsize=9)
+
+    def frame(self, cell: Cell | None) -> None:
+        """Draw a frame about a cell."""
+        if self._cell_frame is not None:
+            self._cell_frame.remove()
+            self._cell_frame = None
+        if self.axes is not None and cell is not None:
+            row, column = cell
+            self._cell_frame = self.axes.add_patch(
+                Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="#e69f00", lw=2.5)
+            )
+        self.canvas.draw_idle()
+
+    def save(self, path: Path) -> None:
+        """Save the picture as it is drawn.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where it can't be written.
+        """
+        try:
+            self.figure.savefig(path, dpi=200, facecolor=self.figure.get_facecolor())
+        except OSError as error:
+            raise NeuroscopeError(f"{path} can't be written: {error.strerror}.") from error
+
+    def _cell_at(self, event: Any) -> Cell | None:
+        if self._confusion is None or self.axes is None or event.inaxes is not self.axes:
+            return None
+        row, column, count = round(event.ydata), round(event.xdata), len(self._confusion.names)
+        return (row, column) if 0 <= row < count and 0 <= column < count else None
+
+    def _click(self, event: Any) -> None:
+        if (cell := self._cell_at(event)) is not None:
+            self._clicked(cell)
+
+    def _point(self, event: Any) -> None:
+        self._pointed(self._cell_at(event))
+
+
+def _label(axes: Any, names: Sequence[str], ink: str) -> None:
+    step = -(-len(names) // _MOST_NAMES)
+    places = range(0, len(names), step)
+    short = [on_plot(shortened(name, 17)) for name in names[::step]]
+    axes.set_xticks(places, short, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_yticks(places, short, fontsize=8)
+    axes.set_xlabel("Predicted class", color=ink, fontsize=9)
+    axes.set_ylabel("True class", color=ink, fontsize=9)
+
+
+def _write_numbers(
+    axes: Any, values: np.ndarray, colours: np.ndarray, way: str | None, ink: str
+) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        red, green, blue, _ = colours[row, column]
+        # The luminance that Rec. 709 defines.
+        light = 0.2126 * red + 0.7152 * green + 0.0722 * blue > _LIGHT
+        # No share of nothing is drawn as the background.
+        colour = ink if np.isnan(value) else "black" if light else "white"
+        axes.text(column, row, _in_digits(value, way), ha="center", va="center", fontsize=7,
+                  color=colour)  # fmt: skip
+
+
+def _in_digits(value: float, way: str | None) -> str:
+    if np.isnan(value):
+        return "–"
+    if way is not None:
+        return f"{value:.2f}".lstrip("0") if value < 1 else "1"
+    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= scale:
+            return f"{value / scale:.3g}{unit}"
+    return f"{value:g}"
