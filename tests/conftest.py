@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
+from installed_packages import install
+from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.frameworks.keras.tensorflow_import import keep_symbols_private
+from places import TESTS
 
 # Where tests run in the background, a shell has them and all that they start ignore ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -34,3 +39,15 @@ def _same_random_numbers() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def sparseness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Install the metric of ``tests/example_metric`` for one test; return its name."""
+    site = tmp_path / "site-packages"
+    install(TESTS / "example_metric", site)
+    monkeypatch.syspath_prepend(site)
+    metrics.refresh()
+    yield "sparseness"
+    monkeypatch.undo()
+    metrics.refresh()

@@ -77,3 +77,12 @@ def test_what_can_not_be_measured_is_said(tmp_path: Path, capsys: pytest.Capture
     assert run(*common, "--metric", "deletoin", "-o", tmp_path / "figures.csv") == 1
     assert "did you mean “deletion”" in capsys.readouterr().err
     assert not (tmp_path / "figures.csv").exists()
+
+
+def test_a_metric_of_another_package_has_its_column(tmp_path: Path, sparseness: str) -> None:
+    image = next(iter(sorted(CELLS.glob("*.png"))))
+    out = tmp_path / "values.csv"
+    assert run("evaluate", "demo:blood-cells", image, "--method", "saliency", "--metric",
+               sparseness, "-o", out) == 0  # fmt: skip
+    (row,) = table(out)
+    assert 0 < float(row[sparseness]) < 1

@@ -340,3 +340,17 @@ def test_rows_of_one_method_are_told_apart(judged) -> None:
     assert titles_of(rows) == [
         f"Grad-CAM · {names[index]} · {layer}" for index in (0, 1) for layer in ("stage3", "stage4")
     ]
+
+
+def test_a_metric_of_another_package_is_offered_and_has_its_column(
+    sparseness, judged, qtbot
+) -> None:
+    dock = judged("grad_cam")
+    choose(dock, metrics=[sparseness])
+    measured(dock, qtbot)
+    network, image, explanations = own(dock, ["grad_cam"])
+    expected = ns.evaluate(network, image, explanations, [sparseness]).rows[0].values[sparseness]
+    cell = dock.results.table.cell(0, 1)
+    assert float(cell.text()) == pytest.approx(expected, abs=1e-3)
+    assert "Sparseness" in cell.toolTip()
+    assert "higher is better" in cell.toolTip()
