@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.frameworks.torch.tracing.attention import _weights
+from napari_neuroscope.engine.frameworks.torch.tracing.attention import fused_weights
 from networks import Vgg, as_network, settled
 from snapshot import Snapshot
 from token_networks import Attention, Kind, Swin, ViT
@@ -202,12 +202,12 @@ def test_weights_that_fused_attention_does_not_show(options: dict) -> None:
     if "enable_gqa" in options:
         k, v = k[:, :2], v[:, :2]
     expected = functional.scaled_dot_product_attention(q, k, v, **options)
-    weights = _weights(q, k, v, **options)
+    weights = fused_weights(q, k, v, **options)
     repeated = v.repeat_interleave(4 // v.shape[1], 1)
     torch.testing.assert_close(weights @ repeated, expected)
     torch.testing.assert_close(weights.sum(-1), torch.ones(1, 4, 6))
-    own = inspect.signature(_weights).parameters
-    assert list(own)[:6] == ["query", "key", "value", "attn_mask", "dropout_p", "is_causal"]
+    parameters = inspect.signature(fused_weights).parameters
+    assert list(parameters)[:6] == ["query", "key", "value", "attn_mask", "dropout_p", "is_causal"]
 
 
 # --- what it is not for ---------------------------------------------------------------------------

@@ -91,16 +91,17 @@ class SideEffects:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self.draws = self._seen = self._writes = False
+        self.draws = self._is_known = self._writes = False
 
-    def seen(self) -> None:
+    def first_pass_ended(self) -> None:
         """Say that a pass has come to its end since `undone` was entered."""
-        self._seen = True
+        self._is_known = True
 
     @contextmanager
     def undone(self) -> Iterator[None]:
         """Put back in the end what was changed meanwhile."""
-        draws, writes = (not self._seen or known for known in (self.draws, self._writes))
+        draws = self.draws or not self._is_known
+        writes = self._writes or not self._is_known
         buffers = _buffers(self._model) if writes else []
         if not draws:
             try:
@@ -117,7 +118,7 @@ class SideEffects:
     @contextmanager
     def same_draws(self) -> Iterator[None]:
         """Let a pass draw the same random numbers as each other, while `undone` is entered."""
-        if self._seen and not self.draws:
+        if self._is_known and not self.draws:
             yield
             return
         _seed_all(0)

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 from torch.autograd.graph import GradientEdge
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.frameworks.torch.autograd_graph import taken_by
+from napari_neuroscope.engine.frameworks.torch.lrp.nodes import PASSED, WEIGHTED
 
 # Moves values about, copies or picks them.
 _MOVES = {
@@ -39,8 +41,7 @@ PRODUCTS = {
 }  # fmt: skip
 # Of these only what they take first may depend on the image.
 _FIRST = {"Div", "GridSampler2D", "GridSampler3D"}
-WEIGHTED, _PASSED = "_WeightedLayerBackward", "_PassThroughBackward"
-_KNOWN = _MOVES | _SUMS | _RECTIFIERS | PRODUCTS | {WEIGHTED, _PASSED, "AccumulateGrad"}
+_HAVE_RULES = _MOVES | _SUMS | _RECTIFIERS | PRODUCTS | {WEIGHTED, PASSED, "AccumulateGrad"}
 _GATES = {"sigmoid", "hardsigmoid"}
 _NOT_NEGATIVE = {"relu6", "sigmoid", "hardsigmoid", "softplus"}
 
@@ -52,11 +53,6 @@ def kind_of(node: Any) -> str:
     something else.
     """
     return re.sub(r"Backward\d+$", "", node.name()).rpartition("::")[2]
-
-
-def nodes_behind(node: Any) -> list[Any]:
-    """Return the nodes of what a node's operation took."""
-    return [other for other, _ in node.next_functions if other is not None]
 
 
 def examine(end: GradientEdge, names: Mapping[Any, str]) -> None:
@@ -72,15 +68,15 @@ def examine(end: GradientEdge, names: Mapping[Any, str]) -> None:
             continue
         seen.add((node, gives_scores))
         layer, kind = names.get(node, layer), kind_of(node)
-        behind = nodes_behind(node)
+        behind = taken_by(node)
         # A constant over values is no sum of them.
         over = kind in _FIRST and node.next_functions[0][0] is None
-        if kind not in _KNOWN or over or (kind in PRODUCTS and len(behind) > 1):
+        if kind not in _HAVE_RULES or over or (kind in PRODUCTS and len(behind) > 1):
             refuse(kind, layer, len(behind) > 1)
         if kind == WEIGHTED:
             node.gives_scores = node.gives_scores or gives_scores
             gives_scores = False
-        stack.extend((other, layer, gives_scores) for other in behind)
+        stack.extend((taken, layer, gives_scores) for taken in behind)
 
 
 def refuse(kind: str, layer: str, several: bool) -> NoReturn:
@@ -106,38 +102,38 @@ def touches_input(node: Any) -> bool:
     """Whether no weighted layer lies behind a node: its values are the network's input's."""
     seen, stack = set(), [node]
     while stack:
-        one = stack.pop()
-        if one in seen:
+        node = stack.pop()
+        if node in seen:
             continue
-        seen.add(one)
-        if kind_of(one) == WEIGHTED:
+        seen.add(node)
+        if kind_of(node) == WEIGHTED:
             return False
-        stack.extend(nodes_behind(one))
+        stack.extend(taken_by(node))
     return True
 
 
 def cannot_be_negative(node: Any) -> bool:
     """Whether it is plain from the graph that values are 0 or more."""
     kind = kind_of(node) if node is not None else ""
-    if kind == _PASSED:
+    if kind == PASSED:
         return node.operation in _NOT_NEGATIVE
     if kind == "Relu":
         return True
     # Bicubic weights may be negative, and differences are.
     averages = kind.startswith(("AvgPool", "AdaptiveAvgPool", "MaxPool", "AdaptiveMaxPool"))
     passes = averages or kind in {"Cat", "View", "Add", "Slice", "UpsampleNearest2D", "Mean"}
-    behind = nodes_behind(node) if passes else []
+    behind = taken_by(node) if passes else []
     # A constant that is added, or filled in, may be anything.
     whole = kind not in {"Add", "Cat"} or len(behind) == len(node.next_functions)
     whole = whole and (kind != "Add" or node._saved_alpha >= 0)
-    return bool(behind) and whole and all(cannot_be_negative(other) for other in behind)
+    return bool(behind) and whole and all(map(cannot_be_negative, behind))
 
 
 def is_gate(node: Any) -> bool:
     """Whether values come from a sigmoid or softmax, perhaps as a view or resized."""
     while node is not None:
-        kind, behind = kind_of(node), nodes_behind(node)
-        if (kind == _PASSED and node.operation in _GATES) or kind == "Softmax":
+        kind, behind = kind_of(node), taken_by(node)
+        if (kind == PASSED and node.operation in _GATES) or kind == "Softmax":
             return True
         if (kind not in _MOVES and not kind.startswith("Upsample")) or len(behind) != 1:
             return False

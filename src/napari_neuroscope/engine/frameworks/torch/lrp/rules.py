@@ -169,7 +169,7 @@ def _transposed(
     dilation: Any = 1,
 ) -> tuple[Tensor, Sums]:
     axes = weight.ndim - 2
-    lengths = (_each(one, axes) for one in (stride, padding, dilation))
+    lengths = (_each(length, axes) for length in (stride, padding, dilation))
     return input, Sums(weight, bias, (*lengths, True, _each(output_padding, axes), groups))
 
 

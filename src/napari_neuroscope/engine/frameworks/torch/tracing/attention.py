@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,9 +11,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from napari_neuroscope.engine.frameworks.torch.tracing.operations import operation_name
+
 _MULTI_HEAD = inspect.signature(functional.multi_head_attention_forward)
 # These leave weights the weights that they are.
-_KEEPS = frozenset({
+_KEEP_VALUES = frozenset({
     "dropout", "to", "type", "type_as", "float", "half", "bfloat16", "double", "contiguous", "clone",
     "nan_to_num", "view", "reshape", "flatten", "unflatten",
 })  # fmt: skip
@@ -27,52 +28,53 @@ class AttentionKeeper(TorchFunctionMode):
     PyTorch's own module is asked for them. Where attention is written out, they are the softmax
     that a matrix product takes.
 
-    Parameters
-    ----------
-    name
-        Returns the plain name of a function.
-
     Attributes
     ----------
-    found
-        The weights of each, (..., query, key).
+    weights
+        Those of each attention, (..., query, key).
     """
 
-    def __init__(self, name: Callable[[Any], str]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._name = name
-        self.found: list[Tensor] = []
-        self._weights: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.weights: list[Tensor] = []
+        # Tensors that may be weights: what a softmax gave, and what keeps it as it is.
+        self._candidates = WeakTensorKeyDictionary()
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        operation = self._name(function)
+        operation = operation_name(function)
         if operation == "scaled_dot_product_attention":
-            self.found.append(_weights(*args, **kwargs))
+            self.weights.append(fused_weights(*args, **kwargs))
         elif operation == "multi_head_attention_forward":
             return self._multi_head(function, args, kwargs)
         output = function(*args, **kwargs)
         if (operation == "softmax" and _along_last(output, args, kwargs)) or (
-            operation in _KEEPS and self._has(args) and output.shape[-2:] == args[0].shape[-2:]
+            operation in _KEEP_VALUES
+            and self._has(args)
+            and output.shape[-2:] == args[0].shape[-2:]
         ):
-            self._weights[output] = output
+            self._candidates[output] = True
         elif operation in ("matmul", "bmm") and self._has(args):
-            self.found.append(args[0])
+            self.weights.append(args[0])
         elif operation == "einsum":
             self._sum_products(args)
         return output
 
     def _has(self, args: Any) -> bool:
-        return bool(args) and isinstance(args[0], Tensor) and args[0] in self._weights
+        return bool(args) and isinstance(args[0], Tensor) and args[0] in self._candidates
 
     def _sum_products(self, args: Any) -> None:
         tensors = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
         given, _, kept = str(args[0]).replace(" ", "").partition("->")
         for letters, tensor in zip(given.split(","), tensors, strict=False):
-            if isinstance(tensor, Tensor) and tensor in self._weights and letters[-1] not in kept:
-                self.found.append(tensor)
+            if (
+                isinstance(tensor, Tensor)
+                and tensor in self._candidates
+                and letters[-1] not in kept
+            ):
+                self.weights.append(tensor)
 
     def _multi_head(self, function: Any, args: Any, kwargs: Any) -> Any:
         given = _MULTI_HEAD.bind(*args, **kwargs)
@@ -80,7 +82,7 @@ class AttentionKeeper(TorchFunctionMode):
         asked, averaged = (given.arguments[n] for n in ("need_weights", "average_attn_weights"))
         given.arguments.update(need_weights=True, average_attn_weights=False)
         output, weights = function(*given.args, **given.kwargs)
-        self.found.append(weights)
+        self.weights.append(weights)
         if not asked:
             return output, None
         # One input without a batch has its heads first.
@@ -94,7 +96,7 @@ def _along_last(output: Any, args: Any, kwargs: Any) -> bool:
     return dim in (-1, output.ndim - 1)
 
 
-def _weights(
+def fused_weights(
     query: Tensor,
     key: Tensor,
     value: Tensor,

@@ -44,7 +44,7 @@ _ON_GRIDS = frozenset({"fold", "pixel_shuffle", "pixel_unshuffle", "channel_shuf
 _MIXES = frozenset({"sort", "argsort", "topk", "cumsum", "cumprod", "rfft2", "fft2", "argmax"})
 
 
-class PlaceKeeper:
+class PositionTracker:
     """Follow places from the input of a network through what it runs.
 
     What it can't follow has no places from there on, until a convolution, a pooling or a resizing
