@@ -63,7 +63,7 @@ def bare_passes(network: Any, side: int, batch: int = 16) -> Callable[[int], Non
     """Return what passes so many inputs of a side forward, and does no more, in equal batches."""
     import copy
 
-    model = frozen(copy.deepcopy(network._adapter.model))
+    model = frozen(copy.deepcopy(network.adapter.model))
     x = as_input(network, image(0, side)).repeat(batch, 1, 1, 1)
 
     def passes(count: int) -> None:

@@ -26,7 +26,7 @@ def main() -> list[Row]:
         nonlocal forwards
         forwards += 1
 
-    hook = network._adapter.model.register_forward_hook(count)
+    hook = network.adapter.model.register_forward_hook(count)
     ns.explain(network, picture, "grad_cam", 1, layer=layers[0])
     first = forwards
     rows = []

@@ -45,7 +45,7 @@ def network_answer(folder: Path, title: str) -> tuple[str, str]:
         network = ns.load(make(folder), device="cpu", **arguments)
         layers, spec = network.layers, network.spec
         ends = (spec.output.activation or (layers.final_activation or ("", "none"))[1]).replace(
-            "none", "values that sum to 1" if network.answers_sum_to_one else "scores"
+            "none", "values that sum to 1" if network.output_end.is_softmax_by_sum else "scores"
         )
         words = [
             spec.task, f"input {spec.input.axes} of {network.channels} channels",

@@ -78,7 +78,7 @@ def copy_weights(source: nn.Module, target: Any) -> None:
 def make_twin(path: Path) -> None:
     """Write the twin and its spec, after checking that both networks answer the same."""
     demo = load("demo:nuclei", device="cpu")
-    source = demo._adapter.model
+    source = demo.adapter.model
     model = unet()
     copy_weights(source, model)
     image = torch.rand(1, 3, 64, 48, generator=torch.Generator().manual_seed(0))

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.images.source import read_image
     from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
     from napari_neuroscope.engine.networks.load import load
-    from napari_neuroscope.engine.networks.network import Network, Prediction, wrap
+    from napari_neuroscope.engine.networks.network import Network, wrap
+    from napari_neuroscope.engine.passes.prediction import Prediction
     from napari_neuroscope.engine.passes.target import Instance, Target
     from napari_neuroscope.engine.passes.trace import Trace
     from napari_neuroscope.engine.results.save import Result, read_result, save
@@ -52,7 +53,7 @@ _PLACES = {
     "Network": "networks.network",
     "NeuroscopeError": "errors",
     "NeuroscopeWarning": "errors",
-    "Prediction": "networks.network",
+    "Prediction": "passes.prediction",
     "Recipe": "explain.recipe",
     "Result": "results.read",
     "Target": "passes.target",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.passes.spec_inference import complete_spec
 from napari_neuroscope.engine.spec.answer_shape import Answer, grid_of, read_answers
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from networks import EndingIn, Pixelwise, as_network, settled
@@ -123,7 +124,7 @@ def test_what_is_asked(end: Any, task: str, says: str, rng: np.random.Generator)
     model = EndingIn(settled(Pixelwise(3, 7)), end)
     network = ns.wrap(model, {"task": task} if task else {}, device="cpu")
     if not task:
-        network.infer()
+        complete_spec(network)
     with pytest.raises(ns.NeuroscopeError, match=says):
         network.predict(rng.random((64, 96, 3)).astype(np.float32))
 
@@ -139,7 +140,7 @@ def test_the_task_and_the_order_are_found_out() -> None:
         (lambda x: x.mean((2, 3), keepdim=True), "classification", None),
     ):
         network = ns.wrap(EndingIn(settled(Pixelwise(3, 5)), end), device="cpu")
-        network.infer()
+        complete_spec(network)
         assert (network.spec.task, network.spec.output.axes) == (task, axes)
 
 

@@ -77,7 +77,7 @@ def test_a_method_agrees_with_the_cpu(kind: str, name: str) -> None:
     given = arguments(name, here)
     if given is None:
         pytest.skip(f"{name} is not for this network")
-    before = Snapshot(there._adapter.model)
+    before = Snapshot(there.adapter.model)
     try:
         expected = ns.explain(here, image, name, **given)
     except ns.NeuroscopeError as refused:

@@ -150,9 +150,9 @@ def test_a_traced_module_keeps_no_setting_of_its_own(
     torch.jit.save(torch.jit.trace(model.eval(), torch.zeros(1, 1, 8, 8)), path)
     assert set(tf32_of(torch.jit.load(path))) == {True}
     network = ns.load(path, spec={"task": "segmentation"}, device="cpu")
-    assert tf32_of(network._adapter.model) == [False, False]
+    assert tf32_of(network.adapter.model) == [False, False]
     x = torch.rand(shape)
-    torch.testing.assert_close(network._adapter.model(x), model(x))
+    torch.testing.assert_close(network.adapter.model(x), model(x))
 
 
 def tf32_of(module: torch.jit.ScriptModule) -> list[bool]:

@@ -93,7 +93,7 @@ def test_the_table_equals_single_questions(
 
 def test_there_is_one_pass_forward_and_nothing_stays(network, image, labels) -> None:
     network.discover(image)
-    model, before = network._adapter.model, network._adapter.model.passes
+    model, before = network.adapter.model, network.adapter.model.passes
     explain_instances(network, image, labels, "grad_cam", "enc")
     assert model.passes == before + 1
     (trace,) = network.traces._traces.values()

@@ -50,7 +50,7 @@ def test_a_question_with_another_end_changes_no_answer(image: np.ndarray) -> Non
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(pooled))
     network = ns.wrap(model, {"task": "classification"}, device="cpu")
-    adapter, layers, spec = network._adapter, network.layers, network.spec
+    adapter, layers, spec = network.adapter, network.layers, network.spec
     x = network.prepare(image).input[None]
     run = adapter.run(x, spec, layers, [model.layers[-1].name], no_progress)
 

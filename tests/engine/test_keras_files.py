@@ -129,7 +129,7 @@ def test_weights_are_those_of_the_file(suffix: str, tmp_path: Path) -> None:
     # As Keras itself loads it: nothing of it but the weights' first values is left out.
     plain = keras.saving.load_model(path, compile=False)
     assert network.digest() == trusted.digest() == ns.wrap(plain, device="cpu").digest()
-    for one, other in zip(network._adapter.model.weights, made.weights, strict=True):
+    for one, other in zip(network.adapter.model.weights, made.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     # Weights that wait for their values are none of the next model's.
     assert keras.layers.Dense(2).build((None, 3)) is None

@@ -10,7 +10,7 @@ import pytest
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.engine.networks.network import BYTES
+from napari_neuroscope.engine.passes.model import BYTES
 
 keras = pytest.importorskip("keras", reason="needs the extra “tensorflow”")
 tf = pytest.importorskip("tensorflow", reason="needs the extra “tensorflow”")

@@ -57,7 +57,7 @@ def used(model: Any, image: np.ndarray) -> dict[str, weakref.ref]:
     ):
         with suppress(ns.NeuroscopeError, ns.Cancelled):
             ns.explain(network, image, **wrong)
-    held = {"network": network, "adapter": network._adapter, "layers": network.layers,
+    held = {"network": network, "adapter": network.adapter, "layers": network.layers,
             "trace": trace, "run": trace._run, "model": model}  # fmt: skip
     return {name: weakref.ref(one) for name, one in held.items() if hasattr(one, "__weakref__")}
 

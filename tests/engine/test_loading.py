@@ -21,6 +21,7 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError, digest_of
 from napari_neuroscope.engine.files.file_kind import kind_of
+from napari_neuroscope.engine.passes.spec_inference import complete_spec
 from networks import UNet, Vgg, settled
 
 FACTORY = "napari_neuroscope.samples.architectures:UNet"
@@ -122,16 +123,16 @@ def test_the_spec_beside_a_file_is_used(unet: nn.Module, tmp_path: Path) -> None
 
 def test_what_can_be_found_out_is_found_out() -> None:
     segmenter = ns.wrap(settled(UNet()), device="cpu")
-    segmenter.infer()
+    complete_spec(segmenter)
     assert segmenter.spec.task == "segmentation"
     rule = segmenter.spec.input.size
     assert rule.step > 1
     ns.explain(segmenter, np.random.default_rng(0).random((37, 41, 3)), "saliency", 0)
     fixed = ns.wrap(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 62 * 62, 3)))
-    fixed.infer()
+    complete_spec(fixed)
     assert (fixed.spec.task, fixed.spec.input.size) == ("classification", (64, 64))
     classifier = ns.wrap(settled(Vgg()), {"input": {"size": [16, 16]}}, device="cpu")
-    classifier.infer()
+    complete_spec(classifier)
     assert classifier.spec.input.size == (16, 16), "what is stated is left as it is"
 
 

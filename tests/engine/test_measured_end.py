@@ -77,11 +77,11 @@ def test_probabilities_are_those_of_the_network(
     found = predicted.probabilities[1:] if classes == 1 else predicted.probabilities
     assert_close(found, model(x)[0].detach().numpy())
     assert (
-        network.end_was_measured
+        network.output_end.was_measured
         == (MEASURED in predicted.notes)
         == (not isinstance(end, nn.Softmax))
     )
-    assert network.answers_sum_to_one == isinstance(end, nn.Softmax)
+    assert network.output_end.is_softmax_by_sum == isinstance(end, nn.Softmax)
 
 
 def test_check_says_of_a_program_that_its_answers_are_a_softmax(
@@ -110,7 +110,7 @@ def test_logits_are_left_alone(image: np.ndarray) -> None:
     x = torch.from_numpy(np.moveaxis(image, -1, 0)[None].copy())
     expected = torch.sigmoid(model(x))[0].detach().numpy()
     assert_close(network.predict(image).probabilities[1:], expected)
-    assert not network.end_was_measured
+    assert not network.output_end.was_measured
 
 
 def test_what_is_stated_is_not_measured(image: np.ndarray) -> None:
@@ -119,4 +119,4 @@ def test_what_is_stated_is_not_measured(image: np.ndarray) -> None:
     network = ns.wrap(model, stated, device="cpu")
     x = torch.from_numpy(np.moveaxis(image, -1, 0)[None].copy())
     assert_close(network.predict(image).scores[1:], model(x)[0].detach().numpy())
-    assert not network.end_was_measured
+    assert not network.output_end.was_measured

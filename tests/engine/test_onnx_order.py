@@ -18,7 +18,7 @@ import onnxruntime
 from onnx import ModelProto, TensorProto
 
 from napari_neuroscope.engine.frameworks.onnx import framework
-from napari_neuroscope.engine.networks.network import BYTES
+from napari_neuroscope.engine.passes.model import BYTES
 from onnx_networks import exported, model, node, value
 
 

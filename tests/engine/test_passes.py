@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import OutOfMemoryError
 from napari_neuroscope.engine.methods.registry import Map, Step
+from napari_neuroscope.engine.passes.target_value import target_value
 from napari_neuroscope.engine.passes.variants import Passes
 from snapshot import Snapshot
 
@@ -122,14 +123,14 @@ def test_each_variant_has_the_scores_and_gradients_of_a_pass_of_its_own(
     targets = [trace.resolve(target) for target in TARGETS]
     inputs = variants(trace.prepared.input)
     passes = Passes(trace, targets, batch)
-    before = Snapshot(network._adapter.model)
+    before = Snapshot(network.adapter.model)
     scores, (again, gradients) = passes.scores(inputs), passes.gradients(inputs)
     before.assert_unchanged()
     for number, x in enumerate(inputs):
         leaf = x[None].clone().requires_grad_()
-        raw = network._adapter.model(leaf[0] if spec else leaf)
+        raw = network.adapter.model(leaf[0] if spec else leaf)
         for row, target in enumerate(targets):
-            value = trace._scalar(raw, target)
+            value = target_value(trace.outputs, raw, target)
             (own,) = torch.autograd.grad(value, leaf, retain_graph=True)
             for found in (scores, again):
                 torch.testing.assert_close(found[row, number], value.detach())
@@ -208,7 +209,7 @@ def test_a_pass_from_a_layer_on_equals_one_with_that_output_put_in(
     trace = network.trace(image, keep="everything")
     activation = trace.activation(layer)[None]
     changed = torch.cat([activation, activation * 0.5, activation.flip(1)])
-    model = network._adapter.model
+    model = network.adapter.model
     before = Snapshot(model)
     go_on = trace.resumed(layer)
     found = go_on(changed)
@@ -228,7 +229,7 @@ def test_what_is_remembered_is_not_written_on(first_alone: bool, image: np.ndarr
     given = trace.input.clone()
     activation = trace.activation("inner")[None]
     go_on = trace.resumed("inner")
-    own = network.answers(given[None])
+    own = network.forward(given[None])
     for count in (1, 3, 2):
         found = go_on(activation.expand(count, *activation.shape[1:]))
         torch.testing.assert_close(found, own.expand(count, *own.shape[1:]), rtol=1e-5, atol=1e-5)
@@ -240,7 +241,7 @@ def test_inputs_share_what_was_before_a_layer(image: np.ndarray) -> None:
     network = network_of(Forked())
     trace = network.trace(image, keep="everything")
     go_on = trace.resumed("inner")
-    network._adapter.model.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    network.adapter.model.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     held = torch.Tensor.repeat
     try:
         torch.Tensor.repeat = lambda *_: pytest.fail("an answer was copied")
@@ -270,7 +271,7 @@ def test_what_comes_before_a_layer_is_not_run_again(image: np.ndarray) -> None:
     trace = network.trace(image, keep="everything")
     go_on = trace.resumed("cat")
     ran = []
-    model = network._adapter.model
+    model = network.adapter.model
     original = nn.functional.conv2d
     try:
         nn.functional.conv2d = lambda *a, **k: (ran.append(1), original(*a, **k))[1]

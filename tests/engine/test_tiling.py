@@ -297,7 +297,7 @@ def test_nothing_of_a_pass_outlives_it() -> None:
     network = unet()
     gc.disable()
     try:
-        run = network.passed(torch.rand(1, 3, 32, 32), ["enc1"])
+        run = network.run(torch.rand(1, 3, 32, 32), ["enc1"])
         kept = weakref.ref(run.activations["enc1"])
         del run
         assert kept() is None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
-from napari_neuroscope.engine.networks.network import BYTES
+from napari_neuroscope.engine.passes.model import BYTES
 
 MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
 STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]

@@ -152,7 +152,7 @@ def test_the_image_and_the_maps_are_scrubbed_along_their_curves(judged, viewer, 
     assert stack.axis_labels[0] == "removed"
     assert stack.data.shape == (SMALL["steps"] + 1, 1, 80, 80, 3)
     trace = dock.session.network.trace(np.asarray(dock.session.image.data[CELL]))
-    blank = trace.network.trace_of(trace.prepared, trace)
+    blank = trace.variant(trace.prepared)
     first = (trace.prepared.displayable().clamp(0, 1) * 255).movedim(0, -1).numpy()
     np.testing.assert_allclose(stack.data[0, 0], first, atol=0.51)
     nothing = SimpleNamespace(**vars(blank.prepared))

@@ -24,7 +24,7 @@ FACTORY = "napari_neuroscope.samples.architectures:CellClassifier"
 def path(tmp_path: Path) -> Path:
     network = ns.load("demo:blood-cells")
     path = tmp_path / "mine.safetensors"
-    save_file(network._adapter.model.state_dict(), path)
+    save_file(network.adapter.model.state_dict(), path)
     return path
 
 
@@ -93,7 +93,7 @@ def test_a_change_is_tried_at_once_and_the_inspector_goes_on_with_it(asked, qtbo
     assert "values -" in dock._caption.text()
     assert dock._answer.text() != before
     # Nothing was loaded again, and the inspector shows the new answer.
-    assert dock.session.network._adapter is first._adapter
+    assert dock.session.network.adapter is first.adapter
     assert dock.inspector.session.network is dock.session.network
     top = dock._answer.text().splitlines()[0].split(":")[1].split()[0]
     assert any(top in row for row in texts(dock.inspector._class_list))

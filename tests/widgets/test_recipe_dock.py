@@ -285,7 +285,7 @@ def test_a_network_is_opened_once_and_with_the_recipe_s_spec(
         titles.append(inspector._network_box.currentText())
         assert inspector.session.network.spec == network.spec
     assert titles == [DEMO_TITLES["nuclei"], *["nuclei, as in 1"] * 2]
-    assert inspector.session.network._adapter is demo._adapter
+    assert inspector.session.network.adapter is demo.adapter
     assert len(inspector.session.networks) == len(DEMO_TITLES) + 1
 
 

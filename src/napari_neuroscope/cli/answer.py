@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_neuroscope.engine.images.preprocessing import PreparedImage
-    from napari_neuroscope.engine.networks.network import Network, Prediction
+    from napari_neuroscope.engine.networks.network import Network
+    from napari_neuroscope.engine.passes.prediction import Prediction
 
 _MOST_CLASSES = 5
 _OF_COLOURS = 3
@@ -63,7 +64,7 @@ def say_answer(network: Network, path: Path, out: Path | None) -> None:
         Where the image can't be read, or doesn't fit the network.
     """
     from napari_neuroscope.engine.images.formats.image_file import open_image
-    from napari_neuroscope.engine.tiles.default import tiled_for
+    from napari_neuroscope.engine.networks.tiled_default import tiled_for
     from napari_neuroscope.engine.tiles.geometry import by_tiles
 
     with open_image(path) as image:

@@ -54,7 +54,7 @@ def list_layers(parsed: argparse.Namespace) -> None:
 def check(parsed: argparse.Namespace) -> None:
     """Print what a network is, and what its spec lacks."""
     from napari_neuroscope.engine.methods.registry import methods
-    from napari_neuroscope.engine.networks.network import BYTES
+    from napari_neuroscope.engine.passes.model import BYTES
     from napari_neuroscope.engine.spec.inference import unsaid
 
     refuse_picture(parsed)
@@ -104,11 +104,11 @@ def check(parsed: argparse.Namespace) -> None:
 
 def _end(network: Network) -> str:
     """Return what a network answers that was not cut."""
-    if network.end_was_measured:
+    if network.output_end.was_measured:
         return "values of 0..1, taken for probabilities"
-    if network.end_was_told:
+    if network.output_end.was_told:
         return "values of 0..1, as the package says"
-    if network.answers_sum_to_one:
+    if network.output_end.is_softmax_by_sum:
         return "values that sum to 1, taken for a softmax's"
     stated = network.stated.output.activation
     return f"{stated}, as stated" if stated in ("softmax", "sigmoid") else "scores"

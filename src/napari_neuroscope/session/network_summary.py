@@ -10,7 +10,8 @@ import numpy as np
 from napari_neuroscope.engine.errors import Progress
 from napari_neuroscope.engine.explain.cost import Pace, pace_of
 from napari_neuroscope.engine.explain.crop import moved_by
-from napari_neuroscope.engine.networks.network import Network, Prediction
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.engine.tiles.geometry import Window
 
 

@@ -216,7 +216,7 @@ def cells() -> tuple[ns.Network, np.ndarray]:
 
 def test_guided_backprop_fails_the_sanity_check_and_grad_cam_passes(cells: tuple) -> None:
     network, image = cells
-    model = network._adapter.model
+    model = network.adapter.model
     before = Snapshot(model)
     explanations = [ns.explain(network, image, name) for name in ("guided_backprop", "grad_cam")]
     evaluation = ns.evaluate(network, image, explanations, ["sanity_check"])
@@ -252,7 +252,7 @@ def test_the_same_seed_gives_the_same_randomised_maps(cells: tuple) -> None:
 def test_weights_come_back_where_the_sanity_check_is_stopped(cells: tuple) -> None:
     network, image = cells
     explanation = ns.explain(network, image, "grad_cam")
-    before = Snapshot(network._adapter.model)
+    before = Snapshot(network.adapter.model)
 
     def stop(done: int, total: int, what: str) -> None:
         if what.startswith("sanity") and done == 2:
@@ -299,7 +299,7 @@ def test_no_more_is_passed_and_kept_than_is_measured(cells: tuple) -> None:
         nonlocal count
         count += 1
 
-    with network._adapter.model.register_forward_hook(counted):
+    with network.adapter.model.register_forward_hook(counted):
         held = ns.evaluate(network, image, explanation, ["sanity_check"], stages=2)
         assert count == 2
         network.traces.clear()

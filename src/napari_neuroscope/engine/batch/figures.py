@@ -13,7 +13,8 @@ from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, true_
 from napari_neuroscope.engine.evaluation.metrics.localisation import energy_inside
 from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.networks.network import Network, Prediction
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.prediction import Prediction
 
 # A summary of more is read by nobody; figures of single classes are left out then.
 _MOST_CLASSES = 40

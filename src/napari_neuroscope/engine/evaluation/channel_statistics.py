@@ -145,7 +145,7 @@ def channel_statistics(
     network.discover(array, progress)
     (layer,) = network.layers.select([layer], positions=False)
     note = network.why_not(activation, {"rank": "relevance"}) or ""
-    with network.undisturbed():
+    with network.frozen():
         trace = network.trace(array, [layer], progress=progress)
         gradient = None
         if target is None:
@@ -158,5 +158,4 @@ def channel_statistics(
                 # The activation is worth seeing all the same.
                 note = str(error)
         found = ChannelStatistics.of(trace.activation(layer), gradient, note=note)
-    network.traces.put(trace.key, trace)
     return found

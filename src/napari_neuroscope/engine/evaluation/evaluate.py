@@ -79,7 +79,7 @@ def evaluate(
         "steps": steps, "baseline": baseline, "stages": stages, "seed": seed, "batch": batch,
         **({"samples": samples} if samples else {}),
     }  # fmt: skip
-    with torch.inference_mode(False), torch.no_grad(), network.undisturbed():
+    with torch.inference_mode(False), torch.no_grad(), network.frozen():
         # No more than is measured: a pass that is kept of the image serves where there is one.
         network.discover(array, progress)
         needed = {

@@ -12,7 +12,8 @@ from napari_neuroscope.engine.evaluation.scoring import read_truth_of
 from napari_neuroscope.engine.images.ground_truth import LabelledTruth, TruthKind, TruthReader
 from napari_neuroscope.engine.images.pairs import Pair, Truth
 from napari_neuroscope.engine.images.source import Source
-from napari_neuroscope.engine.networks.network import Network, Prediction
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.prediction import Prediction
 
 
 def expanded(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:

@@ -90,7 +90,7 @@ def unmeasured(network: Network, image: Any, explanation: Explanation) -> list[M
     NeuroscopeError
         Where it can't be measured at all.
     """
-    with torch.inference_mode(False), torch.no_grad(), network.undisturbed():
+    with torch.inference_mode(False), torch.no_grad(), network.frozen():
         return [
             MapResults(class_map) for class_map in class_maps(explanation, network.trace(image))
         ]

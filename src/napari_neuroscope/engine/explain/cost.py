@@ -62,7 +62,7 @@ def pace_of(network: Network, image: np.ndarray, first: float) -> Pace:
     if first < _LONG_S:
         begun = time.perf_counter()
         # The copy waits for a device.
-        network.answers(x).cpu()
+        network.forward(x).cpu()
         seconds = time.perf_counter() - begun
     most = min(
         _BATCH_S / seconds, _BATCH_BYTES / network.bytes_of_pass(x), network.most_at_once or _MOST

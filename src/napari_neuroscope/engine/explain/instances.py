@@ -169,7 +169,7 @@ def _answers(
     if len(names) > 1:
         raise NeuroscopeError("Instances are asked about with one layer; name a single one.")
 
-    with network.undisturbed():
+    with network.frozen():
         trace = network.trace(array, names, keep="fit", progress=progress)
         # Says what is wrong with the answer as a whole, before any instance.
         trace.resolve(Target(0, score=score))
@@ -182,7 +182,6 @@ def _answers(
             resolved = [_resolved(trace, labels, one, score) for one in some]
             yield from ask(some, resolved)
             progress(start + len(some), len(seen), "Instances")
-    network.traces.put(trace.key, trace)
 
 
 def _seen(trace: Trace, labels: np.ndarray) -> list[_Seen]:

@@ -172,7 +172,7 @@ def explain_tiled(
                 folder=folder,
                 partial=partial, progress=passing_errors(progress),
             )  # fmt: skip
-            with job.network.undisturbed():
+            with job.network.frozen():
                 return job.run()
         except CallbackError as stop:
             raise stop.reason from None
@@ -401,7 +401,7 @@ class _Job:
 
     def _trace(self, tile: Tile, *, gradients: bool) -> Trace:
         prepared = self.input.window(tile.start, tile.shape)
-        trace = self.network.trace_of_part(prepared, self.layers, gradients=gradients)
+        trace = Trace.of_part(self.network, prepared, self.layers, gradients=gradients)
         if not self.output_shape:
             own_shape = trace.outputs.predicted.shape
             steps = steps_of_output(self.geometry, own_shape, tile.shape)

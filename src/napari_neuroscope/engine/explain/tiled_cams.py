@@ -14,8 +14,9 @@ from napari_neuroscope.engine.images.grid import resample
 from napari_neuroscope.engine.methods.cams import weighted
 from napari_neuroscope.engine.methods.gradients import guided, input_map
 from napari_neuroscope.engine.methods.registry import Map, Method
+from napari_neuroscope.engine.passes.gradient_store import bytes_held
 from napari_neuroscope.engine.passes.target import ResolvedTarget
-from napari_neuroscope.engine.passes.trace import Trace, bytes_held
+from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.geometry import Geometry, Tile, kept
 from napari_neuroscope.engine.tiles.targets import TiledTargets
 

@@ -40,9 +40,9 @@ from napari_neuroscope.engine.images.grid import Grid, resample
 from napari_neuroscope.engine.images.preprocessing import as_array
 from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, methods
 from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.networks.tiled_default import tiled_for
 from napari_neuroscope.engine.passes.target import ResolvedTarget, Target
 from napari_neuroscope.engine.passes.trace import Trace
-from napari_neuroscope.engine.tiles.default import tiled_for
 from napari_neuroscope.engine.tiles.geometry import by_tiles
 
 # What is found so far is offered so rarely that making it takes a small part of the time.
@@ -177,7 +177,7 @@ def _explain(
     names = choose_layers(network, chosen, layer, checked)
     one_layer = layer is None or (isinstance(layer, str) and names == [layer])
     needed = network.layers.or_last(names)
-    with network.undisturbed():
+    with network.frozen():
         trace = network.trace(
             array, needed, keep=keep or ("fit" if one_layer else "asked"), progress=progress
         )
@@ -187,7 +187,7 @@ def _explain(
 
         def assembled(maps: list[list[Map]]) -> Explanation:
             return _assemble(
-                trace, chosen, targets, names, maps, checked, array, asked,
+                network, trace, chosen, targets, names, maps, checked, array, asked,
                 class_axis=several_targets, layer_axis=bool(names) and not one_layer,
             )  # fmt: skip
 
@@ -201,8 +201,6 @@ def _explain(
             trace, chosen, targets, names or [None], checked, progress,
             None if partial is None or len(names) > 1 else offer,
         )  # fmt: skip
-        # Another thread may ask the same pass as soon as the network is let go.
-        network.traces.put(trace.key, trace)
         return assembled(maps)
 
 
@@ -530,6 +528,7 @@ def stacked(
 
 
 def _assemble(
+    network: Network,
     trace: Trace,
     chosen: Method,
     targets: list[ResolvedTarget | None],
@@ -542,7 +541,7 @@ def _assemble(
     class_axis: bool,
     layer_axis: bool,
 ) -> Explanation:
-    network, first = trace.network, maps[0][0]
+    first = maps[0][0]
     made = stacked(
         network, chosen, targets, layers, maps, options, trace.prepared.grid,
         class_axis=class_axis, layer_axis=layer_axis,

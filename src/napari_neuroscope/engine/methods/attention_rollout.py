@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.graph.layer_graph import Layer
 from napari_neuroscope.engine.graph.token_layout import TokenLayout
+from napari_neuroscope.engine.methods.applicability import why_not
 from napari_neuroscope.engine.methods.registry import Map, Needs, method
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
@@ -113,7 +114,7 @@ def _steps_of(trace: Trace) -> _Steps:
     found = [one.detach().float() for one in trace.network.attention(trace.prepared)]
     if not found:
         raise NeuroscopeError(
-            trace.network.why_not(attention_rollout)
+            why_not(trace.network, attention_rollout)
             or "Attention rollout saw no attention in this network, though its layers have some: it "
             "is written in a way that is not known here; grad_cam comes nearest."
         )

@@ -25,6 +25,7 @@ from napari_neuroscope.engine.networks.bioimageio.package_spec import spec_of
 from napari_neuroscope.engine.networks.bioimageio.published import PublishedTest
 from napari_neuroscope.engine.networks.bioimageio.weights import open_weights
 from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.spec_inference import complete_spec
 from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
@@ -101,7 +102,7 @@ def load(
                 network.path = path
             network.origin = _origin(path, factory, arguments)
         if network.spec.input.size is None or "task" not in network.spec.model_fields_set:
-            network.infer()
+            complete_spec(network)
     return network
 
 

@@ -9,6 +9,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError, OutOfMemoryError
 from napari_neuroscope.engine.files.code.trial import TrialError
 from napari_neuroscope.engine.frameworks.registry import frameworks
 from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.spec_inference import complete_spec
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 
@@ -31,7 +32,7 @@ def open_file(argument: dict[str, Any]) -> None:
     try:
         model = framework.load(path, kind, factory=None, arguments=None, trust=True)
         network = Network(model, ModelSpec.parse(argument["spec"]), device="cpu")
-        network.infer()
+        complete_spec(network)
         network.layers  # noqa: B018  found by a pass that keeps all of them
     except (OutOfMemoryError, TrialError):
         raise

@@ -82,7 +82,7 @@ class OutputFinder:
 
     # --- which output ---
 
-    def asked(
+    def ask_of_chosen(
         self, x: Tensor, spec: ModelSpec, ask: Callable[[ModelSpec], T]
     ) -> tuple[ModelSpec, T]:
         """Return what `ask` answers of `x`, and the spec with the output that it was asked about.
@@ -116,7 +116,7 @@ class OutputFinder:
 
     # --- how its axes lie ---
 
-    def read(self, x: Tensor, output: Tensor, spec: ModelSpec) -> ModelSpec:
+    def with_axes(self, x: Tensor, output: Tensor, spec: ModelSpec) -> ModelSpec:
         """Return the spec with the order of the output's axes, where it is not the usual one.
 
         Raises
@@ -138,28 +138,28 @@ class OutputFinder:
     def _answers(self, x: Tensor, output: Tensor, spec: ModelSpec) -> list[Answer]:
         """Return the shapes of answers to an input and to larger ones."""
         pixels = tuple(x.shape[2:])
-        found = [Answer(pixels, tuple(output.shape))]
+        answers = [Answer(pixels, tuple(output.shape))]
         for shape in larger(pixels, spec):
-            answer = self._asked(torch.zeros(1, x.shape[1], *shape), spec)
+            answer = self._try(torch.zeros(1, x.shape[1], *shape), spec)
             if answer is not None:
-                found.append(Answer(shape, tuple(answer.shape)))
-        return found
+                answers.append(Answer(shape, tuple(answer.shape)))
+        return answers
 
     def _refuse_labels(self, x: Tensor, output: Tensor, spec: ModelSpec) -> None:
         space = len(spec.input.space)
         body = output.shape[1:] if "b" in spec.input.axes else output.shape
-        one = spec.output.axes is None and (
+        is_one_channel = spec.output.axes is None and (
             output.numel() == 1 or len(body) == space or body[:1] == (1,)
         )
-        if not one or not _are_whole(output):
+        if not is_one_channel or not _are_whole(output):
             return
         # An image of one colour may be answered by whole numbers by chance.
         noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
-        answer = self._asked(noise, spec)
+        answer = self._try(noise, spec)
         if answer is not None and _are_whole(answer) and bool(answer.any()):
             raise NeuroscopeError(_LABELS)
 
-    def _asked(self, x: Tensor, spec: ModelSpec) -> Tensor | None:
+    def _try(self, x: Tensor, spec: ModelSpec) -> Tensor | None:
         try:
             return self._adapter.output(x, spec, LayerGraph([], x.ndim - 2))[0]
         except NeuroscopeError:
@@ -167,7 +167,7 @@ class OutputFinder:
 
     # --- its positions ---
 
-    def settle(self, output: Tensor, spec: ModelSpec, layers: LayerGraph) -> None:
+    def locate(self, output: Tensor, spec: ModelSpec, layers: LayerGraph) -> None:
         """Take which layer the output is of, once the layers were found."""
         cells, self._measured, self._row = cells_of_layers(layers), None, None
         grid = self.grid_of_row(output, spec, layers, layers.input_shape)
@@ -259,7 +259,7 @@ class OutputFinder:
 
 def _cropped(crop: float | Sequence[float], pixels: Sequence[int], shape: Sequence[int]) -> Layout:
     each = crop if isinstance(crop, Sequence) else (crop,) * len(pixels)
-    found = []
+    layout = []
     for out, n, m in zip(each, pixels, shape, strict=True):
         start = Fraction(out).limit_denominator(64)
         if 2 * start >= n:
@@ -267,8 +267,8 @@ def _cropped(crop: float | Sequence[float], pixels: Sequence[int], shape: Sequen
                 f"The spec's output.crop leaves nothing of an input of {n} pixels: it says {out:g} on "
                 f"each side."
             )
-        found.append(Cells(start, (n - 2 * start) / m, 2 * start))
-    return tuple(found)
+        layout.append(Cells(start, (n - 2 * start) / m, 2 * start))
+    return tuple(layout)
 
 
 def _is_usual(shape: Sequence[int], pixels: Sequence[int], spec: ModelSpec) -> bool:

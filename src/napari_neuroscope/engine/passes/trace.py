@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,16 +16,12 @@ from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.graph.token_layout import TokenLayout
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.preprocessing import PreparedImage
+from napari_neuroscope.engine.passes.gradient_store import GradientStore
+from napari_neuroscope.engine.passes.model import Model
 from napari_neuroscope.engine.passes.target import Mask, ResolvedTarget, Target, resolve_region
+from napari_neuroscope.engine.passes.target_value import seed_of, target_value, target_values
 from napari_neuroscope.engine.passes.unit_placement import cells_of_layers, laid_out
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
-
-if TYPE_CHECKING:
-    from napari_neuroscope.engine.networks.network import Network
-
-
-# Batches pay where gradients are small; large ones are better dropped one by one.
-_TOGETHER_BYTES = 64 << 20
 
 
 class TraceKey(NamedTuple):
@@ -60,27 +54,69 @@ class Trace:
 
     def __init__(
         self,
-        network: Network,
+        network: Model,
         prepared: PreparedImage,
         run: Run,
         *,
         key: TraceKey,
         everything: bool,
     ) -> None:
-        self.network, self.prepared = network.without_traces(), prepared
+        self.network, self.prepared = network.for_a_pass(), prepared
         self.key, self.everything = key, everything
         self.layers = tuple(run.activations)
         self._run = run
         self.outputs = network.outputs_of(run.output, run.scores, prepared.grid.shape)
         self._graph = graph = network.layers_of(prepared.input)
-        self._differentiable = [name for name in self.layers if graph[name].differentiable]
-        self._gradients: OrderedDict[Hashable, dict[str | None, Tensor]] = OrderedDict()
-        self._scales: dict[Hashable, float] = {}
-        self._guided: dict[Hashable, tuple[Tensor, int]] = {}
-        self._made: OrderedDict[Hashable, Any] = OrderedDict()
-        self._sweeping: dict[str, Tensor] | None = None
-        self._vanishing: dict[tuple[Any, str], Tensor] = {}
+        self._store = GradientStore(
+            run,
+            self.outputs,
+            [name for name in self.layers if graph[name].differentiable],
+            everything=everything,
+        )
+        self._of_all_targets: OrderedDict[Hashable, Any] = OrderedDict()
+        self.when_grown: Callable[[Trace], None] | None = None
+        self._told_bytes = 0
         self._base_bytes = max(run.nbytes, network.bytes_of_pass(prepared.input))
+
+    @classmethod
+    def of_part(
+        cls,
+        model: Model,
+        prepared: PreparedImage,
+        layers: Sequence[str] = (),
+        *,
+        gradients: bool = True,
+    ) -> Trace:
+        """Pass a part of an image forward, of which nothing is kept for another question.
+
+        Parameters
+        ----------
+        model
+            What it is passed through.
+        prepared
+            The part.
+        layers
+            The layers whose activations are needed.
+        gradients
+            Whether gradients are pulled back.
+        """
+        pass_forward = model.run if gradients else model.run_no_grad
+        run = pass_forward(prepared.input[None], layers)
+        key = TraceKey("", tuple(prepared.input.shape), "f4", model.spec, None)
+        return cls(model, prepared, run, key=key, everything=False)
+
+    def variant(self, prepared: PreparedImage, layers: Sequence[str] = ()) -> Trace:
+        """Pass another input of the same image forward, such as one with noise on it.
+
+        Parameters
+        ----------
+        prepared
+            The input.
+        layers
+            The layers whose activations are needed.
+        """
+        run = self.network.run(prepared.input[None], layers)
+        return Trace(self.network, prepared, run, key=self.key, everything=False)
 
     @property
     def layers_run(self) -> LayerGraph:
@@ -100,10 +136,8 @@ class Trace:
     @property
     def nbytes(self) -> int:
         """About how much memory the trace holds."""
-        gradients = [g for found in self._gradients.values() for g in found.values()]
-        gradients += [gradient for gradient, _ in self._guided.values()]
-        made = sum(made.nbytes for made in self._made.values())
-        return self._base_bytes + made + bytes_held(gradients)
+        of_all_targets = sum(made.nbytes for made in self._of_all_targets.values())
+        return self._base_bytes + of_all_targets + self._store.nbytes
 
     @cached_property
     def input(self) -> Tensor:
@@ -193,44 +227,18 @@ class Trace:
     def value(self, target: ResolvedTarget) -> float:
         """Return T, the scalar that is explained."""
         with torch.no_grad():
-            return float(self._scalar(self.outputs.raw.float(), target))
-
-    def _scalar(self, raw: Tensor, target: ResolvedTarget) -> Tensor:
-        score = self.outputs.value(raw, target.score, target.index)
-        if target.positions is not None:
-            # Indices, and no mask: the number of positions is then known where many are asked.
-            score = score[target.positions]
-        return score.sum() if target.reduce == "sum" else score.mean()
+            return float(target_value(self.outputs, self.outputs.raw.float(), target))
 
     def values(self, raw: Tensor, targets: Sequence[ResolvedTarget]) -> Tensor:
         """Return T of many answers of the network: `raw`, one an input, to (target, input)."""
-        batched = "b" in self.network.spec.input.axes
-        of = self.network.spec.output.axis_of("b", 0)
-
-        def of_one(answer: Tensor) -> Tensor:
-            own = answer.unsqueeze(of) if batched else answer
-            return torch.stack([self._scalar(own, target) for target in targets])
-
-        single = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
-        return torch.vmap(of_one, of if batched else 0, out_dims=1)(single)
+        return target_values(self.outputs, self.network.spec, raw, targets)
 
     def seeds(self, raw: Tensor, target: ResolvedTarget) -> tuple[Tensor, float]:
         """Return ∂T/∂raw of many answers at once, and what it was multiplied by.
 
         Each T depends on its own answer alone, so their sum has the gradients of all.
         """
-        return _seed(raw, lambda leaf: self.values(leaf, [target]).sum())
-
-    def _seed(self, target: ResolvedTarget) -> Tensor:
-        """Return ∂T/∂raw: the networks' own graph then starts at its scores, whatever T is."""
-        seed, scale = _seed(self.outputs.raw, lambda leaf: self._scalar(leaf, target))
-        if scale != 1.0:
-            self._scales[target.key] = scale
-        return seed
-
-    def _unscaled(self, gradient: Tensor, target: ResolvedTarget) -> Tensor:
-        scale = self._scales.get(target.key, 1.0)
-        return gradient.float() if scale == 1.0 else gradient.float() / scale
+        return seed_of(raw, lambda leaf: self.values(leaf, [target]).sum())
 
     # --- what methods ask for ---
 
@@ -239,9 +247,10 @@ class Trace:
 
         It has `nbytes`, such as an array.
         """
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+        if key not in self._of_all_targets:
+            self._of_all_targets[key] = make()
+            self._tell_growth()
+        return self._of_all_targets[key]
 
     def activation(self, layer: str) -> Tensor:
         """Return a layer's output, float32 (channel, *space)."""
@@ -255,45 +264,42 @@ class Trace:
     def resumed(self, layer: str) -> Callable[[Tensor], Tensor]:
         """Return what goes on from outputs of a layer, running what comes after it alone.
 
-        It takes outputs (input, channel, *space), and returns as `Network.answers`. What is beside
+        It takes outputs (input, channel, *space), and returns as `Model.forward`. What is beside
         their positions, such as a class token, and what does not come from the layer, is as in this
         pass.
         """
         go_on = self.network.resumed(self.prepared, layer)
-        layout, own = self._graph[layer].layout, self._run.activations[layer]
+        layout, activation = self._graph[layer].layout, self._run.activations[layer]
         if not isinstance(layout, TokenLayout):
             return lambda values: go_on(values, len(values))
-        return lambda values: go_on(layout.back(values, own), len(values))
+        return lambda values: go_on(layout.back(values, activation), len(values))
 
     def gradient(self, target: ResolvedTarget, layer: str) -> Tensor:
         """Return ∂T/∂(a layer's output), float32 (channel, *space)."""
-        if self._sweeping is not None and layer in self._sweeping:
-            return self._unscaled(self._placed(self._sweeping[layer], layer), target)
-        return self._unscaled(self._placed(self._pulled(target, layer), layer), target)
-
-    def remember_vanishing(self, target: ResolvedTarget, layer: str) -> None:
-        """Remember whether the gradient that is at hand is zero everywhere, for what asks later."""
-        if self._sweeping is not None and layer in self._sweeping:
-            # It stays where it is: on an accelerator nothing waits for it.
-            self._vanishing[target.key, layer] = ~self._sweeping[layer].any()
-
-    def vanishes(self, target: ResolvedTarget, layer: str) -> bool:
-        """Return whether ∂T/∂(a layer's output) is zero everywhere."""
-        known = self._vanishing.get((target.key, layer))
-        return bool(known) if known is not None else not self.gradient(target, layer).any()
+        return self._store.unscaled(self._placed(self._pulled(target, layer), layer), target)
 
     def input_gradient(self, target: ResolvedTarget) -> Tensor:
         """Return ∂T/∂input, float32 (channel, *space)."""
-        return self._unscaled(self._pulled(target, None)[0], target)
+        return self._store.unscaled(self._pulled(target, None)[0], target)
+
+    def _pulled(self, target: ResolvedTarget, layer: str | None) -> Tensor:
+        gradient = self._store.gradient(target, layer)
+        self._tell_growth()
+        return gradient
+
+    def remember_vanishing(self, target: ResolvedTarget, layer: str) -> None:
+        """Remember whether the gradient that is at hand is zero everywhere, for what asks later."""
+        self._store.remember_vanishing(target, layer)
+
+    def vanishes(self, target: ResolvedTarget, layer: str) -> bool:
+        """Return whether ∂T/∂(a layer's output) is zero everywhere."""
+        return self._store.vanishes(target, layer)
 
     def guided_gradient(self, target: ResolvedTarget) -> tuple[Tensor, int]:
         """Return the guided gradient of the input (channel, *space), and the number guided."""
-        if target.key not in self._guided:
-            self._check_idle()
-            gradient, count = self._run.guided_gradient(self._seed(target))
-            self._guided[target.key] = gradient, count
-        gradient, count = self._guided[target.key]
-        return self._unscaled(gradient[0], target), count
+        gradient, count = self._store.guided_gradient(target)
+        self._tell_growth()
+        return self._store.unscaled(gradient[0], target), count
 
     def guided_notes(self) -> tuple[str, ...]:
         """Say what guided gradients of this image are not guided through."""
@@ -312,19 +318,8 @@ class Trace:
         tuple
             float32 (target, channel, *space), and what it began with in all, (target,).
         """
-        passed = self.once("relevance", lambda: self.network.relevance(self.prepared))
-        size = max(1, _TOGETHER_BYTES // max(passed.largest, 1))
-        raw = self.outputs.raw.float()
-        for start in range(0, len(targets), size):
-            group = targets[start : start + size]
-            seeds = [self._seed(target) for target in group]
-            found = passed.at_input(torch.stack(seeds), rule)[:, 0]
-            yield (
-                torch.stack([self._unscaled(one, t) for one, t in zip(found, group, strict=True)]),
-                torch.stack(
-                    [self._unscaled(seed, t) * raw for seed, t in zip(seeds, group, strict=True)]
-                ).flatten(1).sum(1),
-            )  # fmt: skip
+        relevance_pass = self.once("relevance", lambda: self.network.relevance(self.prepared))
+        return self._store.relevance(relevance_pass, targets, rule)
 
     def together(
         self, targets: Sequence[ResolvedTarget], layers: Sequence[str], *, briefly: bool = False
@@ -335,25 +330,8 @@ class Trace:
         Where everything is kept each target has a pass of its own, which reaches all layers;
         `briefly` asks for these layers alone there too.
         """
-        held = sum(self._run.activations[layer].nbytes for layer in layers)
-        alone = self.everything and not briefly
-        size = 1 if alone else max(1, _TOGETHER_BYTES // max(held, 1))
-        for start in range(0, len(targets), size):
-            group = targets[start : start + size]
-            found = self._pulled_together(group, layers) if len(group) > 1 or briefly else {}
-            for number, target in enumerate(group if found else ()):
-                held_now = self._gradients.setdefault(target.key, {})
-                held_now.update({layer: found[layer][number] for layer in layers})
-            yield group
-            for target in group if found else ():
-                self._gradients.pop(target.key, None)
-
-    def _pulled_together(
-        self, targets: Sequence[ResolvedTarget], layers: Sequence[str]
-    ) -> dict[str, Tensor]:
-        self._check_idle()
-        seeds = torch.stack([self._seed(target) for target in targets])
-        return self._run.gradients_together(seeds, layers) or {}
+        nbytes = sum(self._run.activations[layer].nbytes for layer in layers)
+        return self._store.together(targets, layers, nbytes, briefly=briefly)
 
     def for_each_layer(
         self, target: ResolvedTarget, layers: Sequence[str], visit: Callable[[str], None]
@@ -363,132 +341,26 @@ class Trace:
         One backward pass serves all layers. `visit` may ask for the activation and the gradient
         of the layer that it is called with, and for nothing that takes another pass.
         """
-        held = self._gradients.get(target.key, {})
-        if self.everything or all(layer in held for layer in layers):
-            for layer in layers:
-                visit(layer)
-            return
+        self._store.for_each_layer(target, layers, visit)
 
-        def arrived(layer: str, gradient: Tensor) -> None:
-            self._sweeping = {layer: gradient}
-            try:
-                visit(layer)
-            finally:
-                self._sweeping = None
-
-        self._check_idle()
-        self._run.sweep(self._seed(target), layers, arrived)
-
-    def _pulled(self, target: ResolvedTarget, layer: str | None) -> Tensor:
-        held = self._gradients.setdefault(target.key, {})
-        self._gradients.move_to_end(target.key)
-        if layer not in held:
-            self._check_idle()
-            wanted = [
-                n
-                for n in (self._differentiable if self.everything else [layer])
-                if n is not None and n not in held
-            ]
-            gradients, of_input = self._run.gradients(
-                self._seed(target), wanted, with_input=self.everything or layer is None
-            )
-            held.update(gradients)
-            if of_input is not None:
-                held[None] = of_input
-            if layer not in held:
-                # By itself it is refused with the reason.
-                alone = [] if layer is None else [layer]
-                self._run.gradients(self._seed(target), alone, with_input=layer is None)
-        return held[layer]
+    # --- letting go ---
 
     def forget(self, target: ResolvedTarget) -> None:
         """Drop the gradients of a target that is not asked about again."""
-        self._gradients.pop(target.key, None)
-        self._guided.pop(target.key, None)
-        self._scales.pop(target.key, None)
+        self._store.forget(target)
 
-    def forget_gradients(self, most: int) -> None:
-        """Drop what was kept longest ago beside the pass, down to `most` bytes in all."""
-        while self.nbytes > most and (self._gradients or self._guided or self._made):
-            if self._made:
-                self._made.popitem(last=False)
-            elif self._guided:
-                self._guided.pop(next(iter(self._guided)))
-            else:
-                self._gradients.popitem(last=False)
+    def forget_oldest(self, most: int) -> None:
+        """Drop what was kept longest ago beside the pass, down to `most` bytes in all.
 
-    def _check_idle(self) -> None:
-        if self._sweeping is not None:
-            raise RuntimeError(
-                "a method asked for another pass while layers are visited; it "
-                "must declare what it needs"
-            )
-
-
-def _seed(raw: Tensor, scalar: Callable[[Tensor], Tensor]) -> tuple[Tensor, float]:
-    with torch.inference_mode(False), torch.enable_grad():
-        single = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
-        leaf = single.detach().clone().requires_grad_()
-        seed, scale = torch.autograd.grad(scalar(leaf), leaf)[0], 1.0
-    if raw.dtype == torch.float16 and (most := float(seed.abs().max())):
-        # Halves end at 6e-8: small gradients are carried larger, and taken back in float32.
-        scale = 2.0 ** -math.floor(math.log2(most))
-        seed = seed * scale
-    return seed.to(raw.dtype), scale
-
-
-def bytes_held(tensors: Iterable[Tensor]) -> int:
-    """Return how much memory tensors hold; what several share counts once, and whole."""
-    storages = (tensor.untyped_storage() for tensor in tensors)
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
-
-
-class TraceCache:
-    """Traces by what they are of, the newest kept, within a number of bytes.
-
-    Parameters
-    ----------
-    limit
-        The most bytes that are held; a larger trace is not kept at all.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._traces: OrderedDict[Hashable, Trace] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> Trace | None:
-        """Return a trace, and count it as the newest."""
-        with self._lock:
-            if key in self._traces:
-                self._traces.move_to_end(key)
-            return self._traces.get(key)
-
-    def put(self, key: Hashable, trace: Trace) -> None:
-        """Keep a trace, and drop others where that takes too much; also after it has grown.
-
-        One of a network that may have changed unseen answers no other question.
+        The newest stays, for it may be what a question works with.
         """
-        if trace.key.state is None:
-            return
-        with self._lock:
-            self._traces[key] = trace
-            self._traces.move_to_end(key)
-            while len(self._traces) > 1 and self.nbytes > self.limit:
-                self._traces.popitem(last=False)
-            trace.forget_gradients(self.limit)
-            if trace.nbytes > self.limit:
-                self._traces.pop(key)
+        while self.nbytes > most:
+            if len(self._of_all_targets) > 1:
+                self._of_all_targets.popitem(last=False)
+            elif not self._store.forget_oldest(keep=1):
+                break
 
-    def clear(self) -> None:
-        """Drop all traces."""
-        with self._lock:
-            self._traces.clear()
-
-    @property
-    def nbytes(self) -> int:
-        """About how much memory the traces hold."""
-        return sum(trace.nbytes for trace in self._traces.values())
-
-    def __len__(self) -> int:
-        return len(self._traces)
+    def _tell_growth(self) -> None:
+        if self.when_grown is not None and self.nbytes != self._told_bytes:
+            self._told_bytes = self.nbytes
+            self.when_grown(self)

@@ -118,7 +118,7 @@ class Passes:
         return torch.cat(scores, 1), torch.cat(gradients, 1)
 
     def _scores(self, inputs: Tensor) -> Tensor:
-        raw = self.trace.network.answers(inputs)
+        raw = self.trace.network.forward(inputs)
         self._check_axes(raw, inputs)
         found = self.trace.values(raw, self.targets).float()
         _check_count(found, inputs)
@@ -134,7 +134,7 @@ class Passes:
 
     def _gradients(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         network = self.trace.network
-        run = network.passed(inputs)
+        run = network.run(inputs)
         raw = run.output if run.scores is None else run.scores
         alone = "b" not in network.spec.input.axes
         raw = raw[None] if alone else raw

@@ -12,8 +12,9 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.preprocessing import PreparedImage
-from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.model import Model
 from napari_neuroscope.engine.passes.target import Target
+from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.geometry import Geometry, Margins, Tile, kept, rounded_up
 from napari_neuroscope.engine.tiles.targets import steps_of_output
 
@@ -31,7 +32,7 @@ class _Intermediate(NamedTuple):
 
 
 def check_by_noise(
-    network: Network,
+    network: Model,
     geometry: Geometry,
     shape: Sequence[int],
     layers: Sequence[str],
@@ -116,7 +117,7 @@ def _common(
 
 
 def _noticed(
-    network: Network,
+    network: Model,
     geometry: Geometry,
     x: Tensor,
     layers: Sequence[str],
@@ -124,8 +125,8 @@ def _noticed(
 ) -> Iterator[_Intermediate]:
     grid = Grid.of_image(x.shape[1:])
     one = torch.ones(len(x))
-    trace = network.trace_of_part(
-        PreparedImage(x, grid, grid, one, 0 * one, "n"), layers, gradients=bool(pulled)
+    trace = Trace.of_part(
+        network, PreparedImage(x, grid, grid, one, 0 * one, "n"), layers, gradients=bool(pulled)
     )
     target, near = trace.resolve(Target(0)), geometry.margins()
     eps = torch.finfo(trace.outputs.raw.dtype).eps

@@ -23,7 +23,7 @@ from napari_neuroscope.engine.passes.unit_placement import surely_cut
 from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
 
 if TYPE_CHECKING:
-    from napari_neuroscope.engine.networks.network import Network
+    from napari_neuroscope.engine.passes.model import Model
 
 Margins = tuple[tuple[int, int], ...]
 """How many pixels of a tile are thrown away, (before, after) an axis."""
@@ -104,7 +104,7 @@ class Tiling:
         return geometry.margins(pulled, more=more)
 
 
-def by_tiles(network: Network, image: Any) -> bool:
+def by_tiles(network: Model, image: Any) -> bool:
     """Whether a network is to be run tile by tile on an image: its spec says so, and it is larger."""
     spec = network.spec
     if spec.input.resize != "tile" or spec.task != "segmentation":

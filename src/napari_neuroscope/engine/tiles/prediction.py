@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.networks.network import Network, Prediction
+from napari_neuroscope.engine.passes.model import Model
 from napari_neuroscope.engine.passes.outputs import Outputs
+from napari_neuroscope.engine.passes.prediction import Prediction
+from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.check import check_by_noise
 from napari_neuroscope.engine.tiles.geometry import (
     Geometry,
@@ -22,7 +24,7 @@ from napari_neuroscope.engine.tiles.reader import TiledInput
 from napari_neuroscope.engine.tiles.targets import steps_of_output
 
 
-def predict_tiled(network: Network, image: Any) -> Prediction:
+def predict_tiled(network: Model, image: Any) -> Prediction:
     """Ask a fully convolutional segmenter for its answer to an image, tile by tile.
 
     The image is read window by window; the answer is held whole.
@@ -45,13 +47,13 @@ def predict_tiled(network: Network, image: Any) -> Prediction:
     input = TiledInput(image, spec, network.channels, how.sizes(spec), stride=geometry.block)
     margins = how.margins(geometry, spec)
     if margins == geometry.margins():
-        with network.undisturbed():
+        with network.frozen():
             check_by_noise(network, geometry, input.shape, [], [])
     whole: Tensor | None = None
-    with network.undisturbed():
+    with network.frozen():
         for tile in geometry.tiles(input.shape, how.sizes(spec), margins):
             part = input.window(tile.start, tile.shape)
-            outputs = network.trace_of_part(part, gradients=False).outputs
+            outputs = Trace.of_part(network, part, gradients=False).outputs
             values = outputs.arranged.cpu()
             steps = steps_of_output(geometry, values.shape[1:], tile.shape)
             local, placed = kept(tile, input.shape, steps, values.shape[1:])

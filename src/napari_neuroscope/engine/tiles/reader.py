@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.axes import image_axes_of, in_read_order
+from napari_neuroscope.engine.images.digest import image_digest
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.preprocessing import PreparedImage, as_array, prepare, range_of
-from napari_neuroscope.engine.networks.network import image_digest
 from napari_neuroscope.engine.spec.model_spec import ModelSpec, Normalization, SizeRule
 
 

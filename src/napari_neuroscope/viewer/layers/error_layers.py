@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.networks.network import Network, Prediction
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.viewer.layers.layer_data import LayerData, labels_data
 from napari_neuroscope.viewer.layers.place import Place
 from napari_neuroscope.viewer.layers.placement import Placement

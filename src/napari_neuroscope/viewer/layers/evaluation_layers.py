@@ -57,7 +57,7 @@ class Pictures:
         baseline: Any = "blur",
         progress: Progress = no_progress,
     ) -> None:
-        with torch.inference_mode(False), torch.no_grad(), network.undisturbed():
+        with torch.inference_mode(False), torch.no_grad(), network.frozen():
             trace = network.trace(image)
             self.row, self.way, self.grid = row, way, trace.prepared.grid
             count = len(row.curves[way].share)

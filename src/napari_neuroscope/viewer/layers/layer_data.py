@@ -11,7 +11,8 @@ from napari_neuroscope.engine.explanation.colormaps import is_background, limits
 from napari_neuroscope.engine.explanation.explanation import Explanation, title_of
 from napari_neuroscope.engine.explanation.record_json import KEY, record_of
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.networks.network import Network, Prediction
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.viewer.layers.place import ONE_STEP, Place
 from napari_neuroscope.viewer.layers.placement import Placement
 

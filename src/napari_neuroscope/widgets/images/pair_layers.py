@@ -12,7 +12,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.evaluation.one_image import truth_labels
 from napari_neuroscope.engine.images.formats.image_file import LazyImage
 from napari_neuroscope.engine.images.pairs import Pair
-from napari_neuroscope.engine.networks.network import Network, Prediction
+from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
 from napari_neuroscope.viewer.image.shown_image import Shown

@@ -46,12 +46,12 @@ def max_sensitivity(
     generator = torch.Generator().manual_seed(seed)
 
     def explained(changed: Tensor, number: int) -> Tensor:
-        now = network.trace_of(replace(trace.prepared, input=changed), trace, needed)
+        now = trace.variant(replace(trace.prepared, input=changed), needed)
         follow = within(given.progress, number, samples + 1, f"sensitivity of {class_map.title}")
         (row,) = maps_of(now, method, [class_map.target], [layer], dict(request.options), follow)
         return row[0].values.detach().float()
 
-    with network.undisturbed():
+    with network.frozen():
         unchanged = explained(x, 0)
         size = float(unchanged.norm())
         if size == 0:

@@ -128,12 +128,12 @@ def sanity_check(
 
     def explain_now(stage: int) -> None:
         held = stage == 0 and set(needed) <= set(trace.layers)
-        now = trace if held else network.trace_of(trace.prepared, trace, needed)
+        now = trace if held else trace.variant(trace.prepared, needed)
         follow = within(given.progress, stage, len(groups) + 1, f"sanity check of {title}")
         rows = maps_of(now, method, targets, layers, dict(request.options), follow)
         maps_by_stage.append([_values(made, method.title) for row in rows for made in row])
 
-    with network.undisturbed():
+    with network.frozen():
         explain_now(0)
         with network.randomised(seed) as randomise:
             for stage, group in enumerate(groups):

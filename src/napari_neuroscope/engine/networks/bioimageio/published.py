@@ -135,7 +135,7 @@ def _compared(network: Network, published: PublishedTest) -> Agreement:
         # It has the network's order, and images of users have red first.
         image = np.flip(image, axes.index("c"))
     spec = network.spec.model_copy(update={"image_axes": axes})
-    answer = network.answer(prepare(image, spec, network.channels))
+    answer = network.output(prepare(image, spec, network.channels).input[None])[0]
     found = postprocessed(answer.cpu().double().numpy(), output)
     if found is None:
         steps = ", ".join(step.id for step in output.postprocessing)

@@ -9,6 +9,7 @@ import numpy as np
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.axes import image_axes_of
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
+from napari_neuroscope.engine.tiles.check import check_by_noise
 from napari_neuroscope.engine.tiles.geometry import Geometry, Tiling
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ def tiled_for(network: Network, image: Any) -> Network | None:
 
 def find_spec_of_tiles(network: Network) -> ModelSpec | None:
     """Return the spec by which a network of one size is run tile by tile; None if it can't be."""
-    from napari_neuroscope.engine.tiles.check import check_by_noise
-
     if not _is_open(network):
         return None
     size = network.spec.input.size
@@ -36,7 +35,7 @@ def find_spec_of_tiles(network: Network) -> ModelSpec | None:
     spec = network.spec.with_input(resize="tile")
     try:
         geometry = Geometry.of(network.layers, spec)
-        with network.undisturbed():
+        with network.frozen():
             check_by_noise(network, geometry, tuple(2 * n for n in size), [], [])
     except NeuroscopeError:
         return None
