@@ -120,18 +120,18 @@ def options(texts: Sequence[str]) -> dict[str, Any]:
     """
     from napari_neuroscope.engine.files.reading.plain_data import PlainDataError, parse_yaml
 
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise NeuroscopeError(f"The option “{text:.80}” needs the form NAME=VALUE.")
         try:
-            found[name.strip()] = parse_yaml(value)
+            values[name.strip()] = parse_yaml(value)
         except PlainDataError as error:
             raise NeuroscopeError(
                 f"The value of the option “{text:.80}” can't be read: {error}; put it in quotes."
             ) from error
-    return found
+    return values
 
 
 def refuse_taken(out: Path, *, force: bool) -> None:

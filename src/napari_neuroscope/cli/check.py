@@ -126,15 +126,15 @@ def _remembers(path: Path) -> bool:
 def _check_published(network: Network) -> None:
     from napari_neuroscope.engine.networks.bioimageio.published import check_published
 
-    found = check_published(network)
-    allowed = found.tolerance
+    agreement = check_published(network)
+    allowed = agreement.tolerance
     say(
         "",
-        f"published answer: differs by {found.max_abs:.2g} at most ({found.max_rel:.2g} of the "
-        f"value), {found.differing:.2%} of the values by more than {allowed.absolute_tolerance:g} + "
-        f"{allowed.relative_tolerance:g} of the value: {'agrees' if found.passed else 'DISAGREES'}",
+        f"published answer: differs by {agreement.max_abs:.2g} at most ({agreement.max_rel:.2g} of the "
+        f"value), {agreement.differing:.2%} of the values by more than {allowed.absolute_tolerance:g} + "
+        f"{allowed.relative_tolerance:g} of the value: {'agrees' if agreement.passed else 'DISAGREES'}",
     )
-    if not found.passed:
+    if not agreement.passed:
         raise NeuroscopeError(
             "The network doesn't answer as its package says; check the spec beside it, and whether "
             "its framework's version is the one that the package was made with."

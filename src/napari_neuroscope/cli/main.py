@@ -201,9 +201,9 @@ def _add_out(command: argparse.ArgumentParser, more: str = "") -> None:
 
 def _at_least(least: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if (found := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"{found} is less than {least}")
-        return found
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+        return number
 
     number.__name__ = "whole number"
     return number

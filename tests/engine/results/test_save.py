@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.results import save as saving
+from napari_neuroscope.engine.results.formats import FORMATS
 from napari_neuroscope.engine.results.save import is_result, read_result, save
 from results import explanation_of, of_stack, with_regions
 
@@ -182,13 +183,13 @@ def test_a_failed_write_leaves_the_old(
 ) -> None:
     made, path = explanation_of(("y", "x"), (3, 4)), tmp_path / f"map{kind}"
     save(made, None, path)
-    write = saving.SUFFIXES[kind]
+    write = FORMATS[kind].write
 
     def full(*args: object) -> None:
         write(*args)  # type: ignore[arg-type]
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(saving.SUFFIXES, kind, full)
+    monkeypatch.setitem(FORMATS, kind, replace(FORMATS[kind], write=full))
     with pytest.raises(ns.NeuroscopeError, match="can't be written: No space left"):
         save(explanation_of(("y", "x"), (5, 6)), None, path, overwrite=True)
     assert read_result(path).explanation.values.shape == (3, 4)

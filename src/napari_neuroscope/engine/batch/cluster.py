@@ -94,9 +94,9 @@ class _Worker(WorkerPlugin):
     def _refuse(self, job: Job) -> None:
         here = f"The worker on {socket.gethostname()}"
         for name, wanted in self.versions.items():
-            if (found := version(name)) != wanted:
+            if (installed := version(name)) != wanted:
                 raise NeuroscopeError(
-                    f"{here} has {name} {found}, but this machine {wanted}; install the same, so "
+                    f"{here} has {name} {installed}, but this machine {wanted}; install the same, so "
                     f"that it makes the same maps."
                 )
         for path in (self.work.out / OWN, Path(job.path)):
@@ -108,7 +108,7 @@ class _Worker(WorkerPlugin):
 
 
 def _done(job: Job) -> Record:
-    plugin: Any = get_worker().plugins[_PLUGIN]
+    plugin: _Worker = get_worker().plugins[_PLUGIN]
     return plugin.done(job)
 
 

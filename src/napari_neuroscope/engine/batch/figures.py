@@ -43,14 +43,14 @@ def figures_of(
     dict
         Text, whole numbers and finite floats; None where there is no such figure.
     """
-    found: dict[str, Any] = {}
-    found |= _targets(recipe, explanation)
-    found |= _predicted(network, prediction)
+    columns: dict[str, Any] = {}
+    columns |= _targets(recipe, explanation)
+    columns |= _predicted(network, prediction)
     if truth is not None and not prediction.outputs.has_nan:
-        found |= _rightness(network, prediction, truth)
+        columns |= _rightness(network, prediction, truth)
     if not explanation.is_table:
-        found |= _maps(recipe, explanation, prediction, truth)
-    return {name: _finite(value) for name, value in found.items()}
+        columns |= _maps(recipe, explanation, prediction, truth)
+    return {name: _finite(value) for name, value in columns.items()}
 
 
 def _finite(value: Any) -> Any:
@@ -58,16 +58,16 @@ def _finite(value: Any) -> Any:
 
 
 def _targets(recipe: Recipe, explanation: Explanation) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for target in explanation.provenance["targets"]:
         score = target["score"].replace("_", " ")
         if recipe.several:
-            found[f"{score}: {target['class']}"] = target["value"]
+            columns[f"{score}: {target['class']}"] = target["value"]
         else:
-            found["class"] = target["class"]
-            found["region"] = target["region"]
-            found[score] = target["value"]
-    return found
+            columns["class"] = target["class"]
+            columns["region"] = target["region"]
+            columns[score] = target["value"]
+    return columns
 
 
 def _predicted(network: Network, prediction: Prediction) -> dict[str, Any]:
@@ -95,40 +95,40 @@ def _rightness(network: Network, prediction: Prediction, truth: Any) -> dict[str
             "rank of the true class": int(true_rank(prediction.scores, np.asarray(index))),
         }
     confusion = Confusion.of(truth, prediction.labels, names)
-    found: dict[str, Any] = {
+    columns: dict[str, Any] = {
         METRICS[name].title: METRICS[name](confusion)
         for name in ("accuracy", "mean_iou", "mean_dice")
     }
     if len(names) <= _MOST_CLASSES:
         each = METRICS["iou"](confusion)
-        found |= {f"IoU: {name}": float(value) for name, value in zip(names, each, strict=True)}
-    return found
+        columns |= {f"IoU: {name}": float(value) for name, value in zip(names, each, strict=True)}
+    return columns
 
 
 def _maps(
     recipe: Recipe, explanation: Explanation, prediction: Prediction, truth: Any
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     regions = [target.region for target in recipe.targets]
     indices = [target["index"] for target in explanation.provenance["targets"]]
     for name, values, which in _each_map(explanation):
         behind = f": {name}" if name else ""
-        known = values[np.isfinite(values)].astype(np.float64)
-        found |= {
-            f"map least{behind}": float(known.min()) if known.size else None,
-            f"map most{behind}": float(known.max()) if known.size else None,
-            f"map sum{behind}": float(known.sum()),
-            f"map positive share{behind}": float((known > 0).mean()) if known.size else None,
+        finite = values[np.isfinite(values)].astype(np.float64)
+        columns |= {
+            f"map least{behind}": float(finite.min()) if finite.size else None,
+            f"map most{behind}": float(finite.max()) if finite.size else None,
+            f"map sum{behind}": float(finite.sum()),
+            f"map positive share{behind}": float((finite > 0).mean()) if finite.size else None,
         }
         if which >= len(indices) or values.ndim != len(explanation.image.shape):
             continue
         if prediction.grid is not None and regions[which] == "predicted":
             inside = prediction.labels == indices[which]
-            found[f"map share in prediction{behind}"] = energy_inside(explanation, values, inside)
+            columns[f"map share in prediction{behind}"] = energy_inside(explanation, values, inside)
         if prediction.grid is not None and truth is not None:
             inside = truth == indices[which]
-            found[f"map share in truth{behind}"] = energy_inside(explanation, values, inside)
-    return found
+            columns[f"map share in truth{behind}"] = energy_inside(explanation, values, inside)
+    return columns
 
 
 def _each_map(explanation: Explanation) -> Iterator[tuple[str, np.ndarray, int]]:

@@ -166,7 +166,7 @@ def records_in(out: Path) -> list[Record]:
 
     There are none where the folder holds no batch.
     """
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     try:
         lines = (out / OWN / "journal.jsonl").read_bytes().splitlines()
     except OSError:
@@ -175,8 +175,8 @@ def records_in(out: Path) -> list[Record]:
         # One may be cut off, or just being written.
         with suppress(ValueError, TypeError):
             record = Record.of_line(line)
-            found[record.path] = record
-    return list(found.values())
+            records[record.path] = record
+    return list(records.values())
 
 
 class BatchFolder:
@@ -248,21 +248,21 @@ class BatchFolder:
 
     def _begun(self, state: Path, recipe: str, root: Path, *, force: bool) -> Path:
         """Return the root that the batch began with, or begin it."""
-        known = self._state(state)
-        if known is not None and not force:
-            if known["format"] > _FORMAT:
+        begun_before = self._state(state)
+        if begun_before is not None and not force:
+            if begun_before["format"] > _FORMAT:
                 raise NeuroscopeError(
                     f"{self.path} holds a batch of a newer napari-neuroscope; update this one, or "
                     f"choose another folder."
                 )
-            if known["recipe"] != recipe and size_of(self._journal):
+            if begun_before["recipe"] != recipe and size_of(self._journal):
                 raise NeuroscopeError(
                     f"{self.path} holds the batch of another recipe; choose another folder, or "
                     f"begin anew by force."
                 )
-            if known["recipe"] == recipe:
-                return Path(known["root"])
-        elif known is not None:
+            if begun_before["recipe"] == recipe:
+                return Path(begun_before["root"])
+        elif begun_before is not None:
             self._forget()
         begun = json.dumps({"format": _FORMAT, "recipe": recipe, "root": str(root)})
         write_whole(state, lambda part: part.write_text(begun, "utf-8"))
@@ -270,11 +270,11 @@ class BatchFolder:
 
     def _state(self, state: Path) -> dict[str, Any] | None:
         try:
-            known = json.loads(state.read_text("utf-8"))
+            stored = json.loads(state.read_text("utf-8"))
             return {
-                "format": int(known["format"]),
-                "recipe": known["recipe"],
-                "root": known["root"],
+                "format": int(stored["format"]),
+                "recipe": stored["recipe"],
+                "root": stored["root"],
             }
         except FileNotFoundError:
             return None

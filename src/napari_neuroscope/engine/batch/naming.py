@@ -32,7 +32,7 @@ def common_folder(paths: Sequence[Path]) -> Path:
 
 
 def output_names(
-    paths: Sequence[Path], root: Path, known: Mapping[str, str] | None = None
+    paths: Sequence[Path], root: Path, names_before: Mapping[str, str] | None = None
 ) -> list[str]:
     """Return the name of each image's outputs, without an ending, relative and with “/”.
 
@@ -44,18 +44,18 @@ def output_names(
         The images, as absolute paths.
     root
         The folder that the names begin at; images elsewhere are named by their whole path.
-    known
+    names_before
         Names that images have already, by the image's path.
     """
-    known = known or {}
-    kept = [known.get(str(path)) for path in paths]
-    taken = {name.casefold() for name in known.values()}
+    names_before = names_before or {}
+    kept = [names_before.get(str(path)) for path in paths]
+    taken = {name.casefold() for name in names_before.values()}
     plain = [_relative(path, root) for path in paths]
     count = Counter(name.casefold() for name in plain)
     names = []
-    for path, own, name in zip(paths, kept, plain, strict=True):
-        if own is not None:
-            names.append(own)
+    for path, name_before, name in zip(paths, kept, plain, strict=True):
+        if name_before is not None:
+            names.append(name_before)
             continue
         if count[name.casefold()] > 1:
             # The name of a file is its image's stem, unless images differ in their endings alone.

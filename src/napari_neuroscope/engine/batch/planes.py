@@ -40,8 +40,8 @@ def planes_of(
         yield (), explanation
         return
     of_planes, count = record["planes"], len(stack.axes)
-    for number, found in enumerate(of_planes["indices"]):
-        index = tuple(found)
+    for number, steps in enumerate(of_planes["indices"]):
+        index = tuple(steps)
         place = tuple(
             (n - first) // step
             for n, first, step in zip(index, of_planes["first"], of_planes["step"], strict=True)

@@ -75,7 +75,7 @@ def _as_plain(result: BatchResult) -> dict[str, Any]:
         "failed": len(result.failed),
         "left": result.left,
         "report": str(result.report),
-        "skipped": [[one.name, one.reason] for one in result.skipped],
+        "skipped": [[file.name, file.reason] for file in result.skipped],
     }
 
 

@@ -89,7 +89,7 @@ def _page(
     )
     yield from _made(recipe)
     yield from _reasons("problems", "Problems", problems)
-    yield from _reasons("skipped", "Left out", [(one.name, one.reason) for one in skipped])
+    yield from _reasons("skipped", "Left out", [(file.name, file.reason) for file in skipped])
     figures = _telling(summary)
     yield from _in_all(summary, figures)
     yield from _images(folder, summary, figures[:_MOST_FIGURES], done)
@@ -99,9 +99,9 @@ def _page(
 def _made(recipe: Recipe) -> Iterator[str]:
     layer = ", ".join(recipe.layer) if isinstance(recipe.layer, tuple) else recipe.layer
     targets = [
-        f"{'the predicted class' if one.class_ is None else one.class_}, "
-        f"{str(one.region).replace('_', ' ')}, {one.score.replace('_', ' ')}"
-        for one in recipe.targets
+        f"{'the predicted class' if target.class_ is None else target.class_}, "
+        f"{str(target.region).replace('_', ' ')}, {target.score.replace('_', ' ')}"
+        for target in recipe.targets
     ]
     here = {
         "napari-neuroscope": version("napari-neuroscope"),
@@ -132,24 +132,24 @@ def _reasons(name: str, title: str, reasons: Sequence[tuple[str, str]]) -> Itera
         return
     yield f"<h2 id={name}>{title} <small>{len(reasons):,}</small></h2>\n<table class=reasons>"
     yield from (
-        f"<tr><th>{escape(one)}</th><td>{escape(reason)}</td></tr>\n"
-        for one, reason in reasons[:MOST_ROWS]
+        f"<tr><th>{escape(item)}</th><td>{escape(reason)}</td></tr>\n"
+        for item, reason in reasons[:MOST_ROWS]
     )
     yield "</table>\n"
 
 
 def _telling(summary: Summary) -> list[str]:
     """Return the columns that are shown: those that don't say the same of all images."""
-    found: dict[str, set[Any]] = {
+    values_of: dict[str, set[Any]] = {
         name: set() for name in summary.columns if name not in _NO_FIGURES
     }
     for record, row in summary.rows():
-        for name, values in found.items():
+        for name, values in values_of.items():
             if not record.problem and len(values) < 2:
                 values.add(row.get(name))
     return [
         name
-        for name, values in found.items()
+        for name, values in values_of.items()
         if len(values) > 1 or (summary.columns[name] is not str and values != {None})
     ]
 
@@ -160,12 +160,12 @@ def _in_all(summary: Summary, figures: Sequence[str]) -> Iterator[str]:
     for _, row in summary.rows():
         for name, span in numbers.items():
             span.add(row.get(name))
-    known = {name: span for name, span in numbers.items() if span.count}
-    if not known:
+    spans = {name: span for name, span in numbers.items() if span.count}
+    if not spans:
         return
     yield "<h2>All images</h2>\n<table class=figures><thead><tr><th></th><th>mean</th>"
     yield "<th>least</th><th>most</th><th>images</th></tr></thead>\n"
-    for name, span in known.items():
+    for name, span in spans.items():
         cells = (in_digits(span.sum / span.count), in_digits(span.least), in_digits(span.most))
         yield f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}"
         yield f"<td>{span.count:,}</td></tr>\n"

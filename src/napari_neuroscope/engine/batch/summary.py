@@ -36,13 +36,13 @@ class Summary:
     def __init__(self, folder: BatchFolder) -> None:
         self._folder = folder
         self._paths = sorted(folder.journal, key=natural_key)
-        found: dict[str, set[type]] = defaultdict(set)
+        kinds_of: dict[str, set[type]] = defaultdict(set)
         for _, row in self.rows():
             for name, value in row.items():
-                found[name] |= set() if value is None else {type(value)}
-        middle = (name for name in found if name not in _FIRST + _LAST)
+                kinds_of[name] |= set() if value is None else {type(value)}
+        middle = (name for name in kinds_of if name not in _FIRST + _LAST)
         self.columns = {
-            name: str if name in _TEXTS else _common(found[name])
+            name: str if name in _TEXTS else _common(kinds_of[name])
             for name in (*_FIRST, *middle, *_LAST)
         }
 

@@ -12,7 +12,7 @@ from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.engine.images.axes import in_order_of
 from napari_neuroscope.engine.images.grid import Grid, resample
-from napari_neuroscope.engine.results.figure import displayable
+from napari_neuroscope.engine.results.panels import displayable
 
 _SIDE = 192
 _GAP = 4

@@ -180,7 +180,7 @@ class Work:
             return truth, []
         try:
             shape = network.prepare(stack.read((0,) * len(stack.axes))).image.shape
-            found = [
+            labelled = [
                 self.reader.labels(
                     read_truth_of(replace(job.pair, truth=plane), network.class_names), shape
                 )
@@ -191,8 +191,8 @@ class Work:
                 raise
             # The map can be made without.
             return None, [str(error)]
-        labels = np.stack([one.labels for one in found]).reshape(*stack.shape, *shape)
-        return labels, list(dict.fromkeys(note for one in found for note in one.notes))
+        labels = np.stack([plane.labels for plane in labelled]).reshape(*stack.shape, *shape)
+        return labels, list(dict.fromkeys(note for plane in labelled for note in plane.notes))
 
     def _written(
         self, job: Job, explanation: Explanation, stack: Stack, planes: list[Plane]
@@ -248,7 +248,7 @@ def _planes_of_truth(truth: Source | Sequence[Source], stack: Stack) -> Iterator
         if isinstance(truth, Source):
             yield replace(truth, plane=(*truth.plane, *index))
         else:
-            yield [replace(one, plane=(*one.plane, *index)) for one in truth]
+            yield [replace(source, plane=(*source.plane, *index)) for source in truth]
 
 
 def failed(job: Job, problem: str) -> Record:
@@ -279,7 +279,7 @@ def stamp_of(pair: Pair) -> str:
         parts.append(truth)
     else:
         sources = [truth] if isinstance(truth, Source) else truth
-        parts += [[one.name, _stamp(one.path)] for one in sources]
+        parts += [[source.name, _stamp(source.path)] for source in sources]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
 
 

@@ -157,5 +157,5 @@ def channel_statistics(
             except NeuroscopeError as error:
                 # The activation is worth seeing all the same.
                 note = str(error)
-        found = ChannelStatistics.of(trace.activation(layer), gradient, note=note)
-    return found
+        statistics = ChannelStatistics.of(trace.activation(layer), gradient, note=note)
+    return statistics

@@ -67,13 +67,13 @@ class Confusion:
         """Return the confusion of no pixel."""
         return cls(np.zeros((len(names), len(names)), np.int64), tuple(names))
 
-    def __add__(self, other: Confusion) -> Confusion:
-        if self.names != other.names:
+    def __add__(self, addend: Confusion) -> Confusion:
+        if self.names != addend.names:
             raise NeuroscopeError(
                 f"Confusions of the classes {', '.join(self.names)} and "
-                f"{', '.join(other.names)} don't add up."
+                f"{', '.join(addend.names)} don't add up."
             )
-        return Confusion(self.counts + other.counts, self.names)
+        return Confusion(self.counts + addend.counts, self.names)
 
     @property
     def total(self) -> int:

@@ -41,8 +41,8 @@ class Metric:
     def __call__(self, confusion: Confusion | np.ndarray) -> Any:
         """Return the figure of a confusion, or of a stack of counts: a number, or one a class."""
         counts = confusion.counts if isinstance(confusion, Confusion) else confusion
-        found = self.function(counts)
-        return float(found) if found.ndim == 0 else found
+        values = self.function(counts)
+        return float(values) if values.ndim == 0 else values
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -81,8 +81,8 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 
 def mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis, NaN left out; NaN where nothing else is there."""
-    known = ~np.isnan(values)
-    return _share(np.where(known, values, 0).sum(-1), known.sum(-1))
+    applicable = ~np.isnan(values)
+    return _share(np.where(applicable, values, 0).sum(-1), applicable.sum(-1))
 
 
 def _mean_of(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
@@ -128,9 +128,9 @@ def true_rank(scores: Any, truth: Any) -> np.ndarray:
         int64 (...). Of equal scores, the earlier class comes first, as in a prediction.
     """
     scores, truth = np.asarray(scores), np.asarray(truth)
-    own = np.take_along_axis(scores, truth[..., None], -1)
+    true_score = np.take_along_axis(scores, truth[..., None], -1)
     before = np.arange(scores.shape[-1]) < truth[..., None]
-    return 1 + ((scores > own) | ((scores == own) & before)).sum(-1)
+    return 1 + ((scores > true_score) | ((scores == true_score) & before)).sum(-1)
 
 
 def top_k(scores: Any, truth: Any, k: int = 5) -> float:

@@ -57,16 +57,18 @@ def consensus(explanations: Sequence[Explanation]) -> Consensus:
     if not explanations:
         raise NeuroscopeError("A consensus needs at least two maps; choose some.")
     first = explanations[0]
-    for one in explanations:
-        title = one.provenance["title"]
-        if one.is_table or "channel" in one.axes:
+    for explanation in explanations:
+        title = explanation.provenance["title"]
+        if explanation.is_table or "channel" in explanation.axes:
             raise NeuroscopeError(
                 f"{title} has not one value a position, so it has no part in a consensus."
             )
-        if one.provenance["image"]["digest"] != first.provenance["image"]["digest"]:
+        if explanation.provenance["image"]["digest"] != first.provenance["image"]["digest"]:
             raise NeuroscopeError(f"{title} is of another image; explain one image by all methods.")
-    onto = min((one.grid for one in explanations), key=lambda grid: math.prod(grid.scale))
-    ranked = np.concatenate([_ranks_on(onto, one) for one in explanations])
+    onto = min(
+        (explanation.grid for explanation in explanations), key=lambda grid: math.prod(grid.scale)
+    )
+    ranked = np.concatenate([_ranks_on(onto, explanation) for explanation in explanations])
     if len(ranked) < 2:
         raise NeuroscopeError("A consensus needs at least two maps; choose another.")
     return Consensus(
@@ -79,15 +81,15 @@ def _ranks_on(onto: Grid, explanation: Explanation) -> np.ndarray:
     """Return the ranks of each of an explanation's maps, (map, *space)."""
     fine = resample(torch.from_numpy(explanation.values), explanation.grid, onto).numpy()
     maps = fine.reshape(-1, *onto.shape)
-    return np.stack([_ranks(one) for one in maps])
+    return np.stack([_ranks(values) for values in maps])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     ranks = np.full(values.shape, np.nan)
-    known = np.isfinite(values)
-    count = int(known.sum())
+    finite = np.isfinite(values)
+    count = int(finite.sum())
     if count:
-        ranks[known] = (rankdata(values[known]) - 1) / (count - 1) if count > 1 else 0.5
+        ranks[finite] = (rankdata(values[finite]) - 1) / (count - 1) if count > 1 else 0.5
     return ranks
 
 
@@ -95,7 +97,9 @@ def _made(
     explanations: Sequence[Explanation], grid: Grid, values: np.ndarray, title: str, unit: str
 ) -> Explanation:
     first = explanations[0]
-    classes = dict.fromkeys(t["class"] for one in explanations for t in one.provenance["targets"])
+    classes = dict.fromkeys(
+        t["class"] for explanation in explanations for t in explanation.provenance["targets"]
+    )
     notes = [] if len(classes) < 2 else [f"of different classes: {', '.join(classes)}"]
     return Explanation(
         values=values.astype(np.float32),
@@ -117,6 +121,6 @@ def _made(
             "image": first.provenance["image"],
             "versions": first.provenance["versions"],
             "notes": notes,
-            "of": [one.provenance for one in explanations],
+            "of": [explanation.provenance for explanation in explanations],
         },
     )

@@ -62,12 +62,12 @@ class Evolution:
             )
         if not inside.any():
             raise NeuroscopeError("The region is empty on these maps; choose another.")
-        known = np.isfinite(maps)
-        positive = np.where(known, maps, 0).clip(min=0).reshape(len(maps), -1)
+        finite = np.isfinite(maps)
+        positive = np.where(finite, maps, 0).clip(min=0).reshape(len(maps), -1)
         whole = positive.sum(1)
         share = np.full(len(maps), np.nan)
         np.divide(positive[:, inside.ravel()].sum(1), whole, out=share, where=whole > 0)
-        return cls(tuple(layers), share, float(inside.mean()), _correlations(maps, known))
+        return cls(tuple(layers), share, float(inside.mean()), _correlations(maps, finite))
 
     @property
     def wrong_from(self) -> int | None:
@@ -85,8 +85,8 @@ class Evolution:
         return len(low) - int(np.argmin(low[::-1])) if not low.all() else 0
 
 
-def _correlations(maps: np.ndarray, known: np.ndarray) -> np.ndarray:
-    seen = np.flatnonzero(known.all(0).ravel())
+def _correlations(maps: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    seen = np.flatnonzero(finite.all(0).ravel())
     step = max(1, -(-len(seen) // _MOST_CELLS))
     flat = maps.reshape(len(maps), -1)[:, seen[::step]]
     if flat.shape[1] < 2:
@@ -96,7 +96,7 @@ def _correlations(maps: np.ndarray, known: np.ndarray) -> np.ndarray:
     ranks = rankdata(flat, axis=1)
     ranks -= ranks.mean(1, keepdims=True)
     sizes = np.sqrt((ranks**2).sum(1))
-    found = np.full(len(maps) - 1, np.nan)
-    np.divide((ranks[:-1] * ranks[1:]).sum(1), sizes[:-1] * sizes[1:], out=found,
+    correlations = np.full(len(maps) - 1, np.nan)
+    np.divide((ranks[:-1] * ranks[1:]).sum(1), sizes[:-1] * sizes[1:], out=correlations,
               where=(sizes[:-1] > 0) & (sizes[1:] > 0))  # fmt: skip
-    return found
+    return correlations

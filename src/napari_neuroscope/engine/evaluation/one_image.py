@@ -26,17 +26,17 @@ def expanded(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:
     network
         What tells which axes are of a stack; None leaves all as they are.
     """
-    found: list[Pair] = []
+    plane_pairs: list[Pair] = []
     for pair in pairs:
         positions, stack = ((), ()) if network is None else _stack(pair.image, network)
         if not stack:
-            found.append(pair)
+            plane_pairs.append(pair)
             continue
         for plane in np.ndindex(*stack):
             name = f"{pair.name} [{', '.join(map(str, plane))}]"
             image = pair.image.at(positions, plane, name)
-            found.append(Pair(name, image, _plane_of(pair.truth, plane)))
-    return found
+            plane_pairs.append(Pair(name, image, _plane_of(pair.truth, plane)))
+    return plane_pairs
 
 
 def _stack(image: Source, network: Network) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -53,7 +53,7 @@ def _plane_of(truth: Truth, plane: tuple[int, ...]) -> Truth:
         return truth  # a class holds for each of the planes
     if isinstance(truth, Source):
         return Source(truth.name, truth.data, (*truth.plane, *plane))
-    return [Source(one.name, one.data, (*one.plane, *plane)) for one in truth]
+    return [Source(source.name, source.data, (*source.plane, *plane)) for source in truth]
 
 
 def truth_labels(

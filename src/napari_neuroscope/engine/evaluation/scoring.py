@@ -154,20 +154,25 @@ class Scores:
         metrics = metrics_of(self.task)
         header = ["image", "images" if self.task == "classification" else "pixels"]
         for metric in metrics.values():
-            own = [f"{metric.title}: {name}" for name in self.names]
-            header += own if metric.per_class else [metric.title]
+            titles = [f"{metric.title}: {name}" for name in self.names]
+            header += titles if metric.per_class else [metric.title]
         counts = self._counts
         # The figures of all images at once.
         table = np.column_stack([metric(counts) for metric in metrics.values()])
         total = np.hstack([metric(counts.sum(0)) for metric in metrics.values()])
-        known = ~np.isnan(table)
+        applicable = ~np.isnan(table)
         mean = np.full(table.shape[1], np.nan)
-        np.divide(np.where(known, table, 0).sum(0), known.sum(0), out=mean, where=known.any(0))
+        np.divide(
+            np.where(applicable, table, 0).sum(0),
+            applicable.sum(0),
+            out=mean,
+            where=applicable.any(0),
+        )
         rows: list[list[Any]] = [
             [result.name, n, *_cells(row), "; ".join(result.notes)]
             for result, n, row in zip(self.results, counts.sum((1, 2)), table, strict=True)
         ]
-        rows += [[one.name, 0, *[""] * table.shape[1], one.reason] for one in self.failed]
+        rows += [[file.name, 0, *[""] * table.shape[1], file.reason] for file in self.failed]
         rows += [
             ["all together", int(counts.sum()), *_cells(total), ""],
             ["mean of the images", "", *_cells(mean), ""],
@@ -227,11 +232,11 @@ def score_images(
     -------
     Scores
     """
-    found = list(pairs)
-    total, kept = len(found), 0
+    all_pairs = list(pairs)
+    total, kept = len(all_pairs), 0
     failed: list[SkippedFile] = []
     results: list[ImageScore] = []
-    for number, pair in enumerate(found):
+    for number, pair in enumerate(all_pairs):
         progress(number, total, shortened(pair.name))
         try:
             for plane in pair.planes(network):
@@ -245,7 +250,7 @@ def score_images(
                         network.discover(plane.image.in_memory())
                         reader = truth_reader(
                             network,
-                            found,
+                            all_pairs,
                             truth_kind=truth_kind,
                             instance_class=instance_class,
                             border_class=border_class,

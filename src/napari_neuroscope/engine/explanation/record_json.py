@@ -11,7 +11,6 @@ from napari_neuroscope.engine.explain.recipe import recorded
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.results.layout import Layout
 
 KEY = "neuroscope"
 """Under what name files and layers keep the record."""
@@ -80,20 +79,6 @@ def record_in_words(record: Mapping[str, Any], *, indent: int | None = None) -> 
 def name_in_xml(name: str) -> str:
     """Return a name for other programs, without the characters that no XML may hold."""
     return _NOT_IN_XML.sub("\ufffd", name)
-
-
-def layouts_of(record: Mapping[str, Any]) -> list[Layout]:
-    """Return how the values and then each of the label maps are laid out in files."""
-    axes, space = tuple(record["axes"]), tuple(record["space"])
-    if not space:
-        # The last axes of a table are written as those of a picture.
-        axes = (*axes[:-2], *"yx"[-min(len(axes), 2) :])
-    found = [Layout(axes, tuple(record["shape"]))]
-    for one in record["companions"].values():
-        shape = tuple(one["shape"])
-        # A label map may lack the last of the axes before those of space.
-        found.append(Layout((*axes[: len(shape) - len(space)], *space), shape))
-    return found
 
 
 def explanation_in(

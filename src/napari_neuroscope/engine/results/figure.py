@@ -11,13 +11,11 @@ import numpy as np
 from napari_neuroscope.engine.explanation.colormaps import coloured
 from napari_neuroscope.engine.explanation.explanation import Explanation, title_of
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.results.panels import Panel, displayable, over, panels_of
+from napari_neuroscope.engine.results.panels import Panel, over, panels_of
 from napari_neuroscope.engine.results.units import Unit, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["displayable", "save_figure"]
 
 _DPI = 100
 # A panel's longer side has at least so many pixels, by drawing each pixel as a square of several.

@@ -80,12 +80,12 @@ class GrowingFolder:
         assert self._store is not None
         self._store.written(part)
 
-    def finish(self, found: Explanation) -> None:
+    def finish(self, explanation: Explanation) -> None:
         """Say that all is written."""
         from napari_neuroscope.engine.explanation.record_json import record_of
 
         assert self._store is not None
-        self._store.finish(record_of(found, self._spacing))
+        self._store.finish(record_of(explanation, self._spacing))
 
 
 def _part_of(core: int) -> int:

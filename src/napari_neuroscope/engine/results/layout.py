@@ -74,10 +74,26 @@ class Layout:
         for place in np.ndindex(*(self.shape[n] for n in self.folded)):
             words = []
             for n, step in zip(self.folded, place, strict=True):
-                known = labels.get(self.axes[n], ())
-                words.append(known[step] if step < len(known) else f"{self.axes[n]} {step}")
+                names_of_axis = labels.get(self.axes[n], ())
+                words.append(
+                    names_of_axis[step] if step < len(names_of_axis) else f"{self.axes[n]} {step}"
+                )
             names.append(" · ".join(words))
         return names
+
+
+def layouts_of(record: Mapping[str, Any]) -> list[Layout]:
+    """Return how the values and then each of the label maps are laid out in files."""
+    axes, space = tuple(record["axes"]), tuple(record["space"])
+    if not space:
+        # The last axes of a table are written as those of a picture.
+        axes = (*axes[:-2], *"yx"[-min(len(axes), 2) :])
+    layouts = [Layout(axes, tuple(record["shape"]))]
+    for companion in record["companions"].values():
+        shape = tuple(companion["shape"])
+        # A label map may lack the last of the axes before those of space.
+        layouts.append(Layout((*axes[: len(shape) - len(space)], *space), shape))
+    return layouts
 
 
 class RearrangedArray:
@@ -99,17 +115,17 @@ class RearrangedArray:
         index = _complete(index, self.ndim)
         kept = [slice(None) if isinstance(n, slice) else 0 for n in index]
         slices = _as_slices(index, self.shape)
-        found = np.empty([s.stop - s.start for s in slices], self.dtype)
-        for own, place in self._planes(slices):
-            found[own] = self._stored[place]
-        return found[tuple(kept)]
+        values = np.empty([s.stop - s.start for s in slices], self.dtype)
+        for within, place in self._planes(slices):
+            values[within] = self._stored[place]
+        return values[tuple(kept)]
 
     def __setitem__(self, index: Any, values: Any) -> None:
         slices = _as_slices(_complete(index, self.ndim), self.shape)
         sizes = [s.stop - s.start for s in slices]
         given = np.broadcast_to(np.asarray(values).reshape(_fitting(values, sizes)), sizes)
-        for own, place in self._planes(slices):
-            self._stored[place] = given[own]
+        for within, place in self._planes(slices):
+            self._stored[place] = given[within]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[()], dtype)
@@ -121,7 +137,7 @@ class RearrangedArray:
         sizes = [layout.shape[n] for n in layout.folded]
         for steps in np.ndindex(*(slices[n].stop - slices[n].start for n in leading)):
             at = dict(zip(leading, steps, strict=True))
-            own = tuple(at.get(n, slice(None)) for n in range(len(slices)))
+            within = tuple(at.get(n, slice(None)) for n in range(len(slices)))
             place: list[Any] = []
             for axis in layout.file_axes:
                 if axis == "c":
@@ -132,7 +148,7 @@ class RearrangedArray:
                 else:
                     n = layout.axes.index(axis)
                     place.append(slices[n].start + at[n] if n in at else slices[n])
-            yield own, tuple(place)
+            yield within, tuple(place)
 
 
 def _complete(index: Any, ndim: int) -> tuple[Any, ...]:
@@ -144,17 +160,17 @@ def _complete(index: Any, ndim: int) -> tuple[Any, ...]:
 
 
 def _as_slices(index: Sequence[Any], shape: Sequence[int]) -> list[slice]:
-    found = []
-    for one, size in zip(index, shape, strict=True):
-        if isinstance(one, slice):
-            start, stop, step = one.indices(size)
+    slices = []
+    for item, size in zip(index, shape, strict=True):
+        if isinstance(item, slice):
+            start, stop, step = item.indices(size)
             if step != 1:
                 raise IndexError("A folded array is sliced step by step.")
-            found.append(slice(start, max(start, stop)))
+            slices.append(slice(start, max(start, stop)))
         else:
-            step = int(one) % size
-            found.append(slice(step, step + 1))
-    return found
+            step = int(item) % size
+            slices.append(slice(step, step + 1))
+    return slices
 
 
 def _fitting(values: Any, sizes: Sequence[int]) -> Sequence[int]:

@@ -44,11 +44,11 @@ def record_in_npy(path: Path) -> dict[str, Any] | None:
         return None
     refuse_outside(beside, path.parent)
     try:
-        found = parse_json(read_text(beside, limits.MOST_TEXT))
+        record = parse_json(read_text(beside, limits.MOST_TEXT))
     except (NeuroscopeError, PlainDataError):
         return None
-    ours = isinstance(found, dict) and {"format", "method", "axes", "grid"} <= found.keys()
-    return found if ours else None
+    ours = isinstance(record, dict) and {"format", "method", "axes", "grid"} <= record.keys()
+    return record if ours else None
 
 
 def arrays_in_npy(path: Path, record: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -62,7 +62,7 @@ def arrays_in_npy(path: Path, record: dict[str, Any]) -> tuple[np.ndarray, dict[
 
 
 def _array(path: Path, shape: Sequence[int]) -> np.ndarray:
-    found = map_npy(path)
-    if found.shape != tuple(shape) or found.dtype.kind == "c":
-        raise ValueError(f"“{path.name}” holds {found.dtype} {found.shape}, not {tuple(shape)}")
+    stored = map_npy(path)
+    if stored.shape != tuple(shape) or stored.dtype.kind == "c":
+        raise ValueError(f"“{path.name}” holds {stored.dtype} {stored.shape}, not {tuple(shape)}")
     return read_npy(path)

@@ -189,16 +189,19 @@ def _below(image: Any, shape: tuple[int, ...], plane: tuple[int, ...], step: int
     """Return the image's plane in colours; black where the image is not known."""
     sides = tuple(-(-n // step) for n in shape[-2:])
     thin = (slice(None, None, step),) * 2
-    found = tuple(getattr(image, "shape", ()))
+    image_shape = tuple(getattr(image, "shape", ()))
     # A plane that was explained by itself may come without the axes that it is a plane of.
     for drop in range(len(plane) + 1):
         at = plane[drop:]
         count = len(at) + 2
         if any(n != 1 for n in shape[:drop]):
             break
-        for own, index in ((found[:count], (*at, *thin)), (found[-count:], (..., *at, *thin))):
-            inside = len(own) == count and own[-2:] == shape[-2:]
-            if inside and all(n < size for n, size in zip(at, own, strict=False)):
+        for plane_sides, index in (
+            (image_shape[:count], (*at, *thin)),
+            (image_shape[-count:], (..., *at, *thin)),
+        ):
+            inside = len(plane_sides) == count and plane_sides[-2:] == shape[-2:]
+            if inside and all(n < size for n, size in zip(at, plane_sides, strict=False)):
                 return displayable(np.asarray(image[index]), sides)
     return np.zeros((*sides, 3))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,8 @@ from napari_neuroscope.engine.files.reading.bounded_file import refuse_irregular
 from napari_neuroscope.engine.files.reading.inside_folder import is_plain_name
 from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.results.npy import arrays_in_npy, record_in_npy
-from napari_neuroscope.engine.results.ome_zarr import arrays_in_zarr, levels_in_zarr, record_in_zarr
-from napari_neuroscope.engine.results.tiff import arrays_in_tiff, record_in_tiff
-
-_READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path, Any], Any]]] = {
-    ".tif": (record_in_tiff, arrays_in_tiff),
-    ".tiff": (record_in_tiff, arrays_in_tiff),
-    ".npy": (record_in_npy, arrays_in_npy),
-    ".zarr": (record_in_zarr, arrays_in_zarr),
-}
+from napari_neuroscope.engine.results.formats import FORMATS
+from napari_neuroscope.engine.results.ome_zarr_reading import levels_in_zarr
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +92,9 @@ def read_result(path: str | Path) -> Result:
                 f"napari-neuroscope"
             )
         check_record(record)
-        values, companions = _READERS[path.suffix.lower()][1](path, record)
+        read_arrays = FORMATS[path.suffix.lower()].read_arrays
+        assert read_arrays is not None
+        values, companions = read_arrays(path, record)
         if record.get("growing"):
             record["notes"] = [*record["notes"], "its writing was interrupted: parts are missing"]
         return Result(
@@ -119,7 +113,7 @@ def read_result(path: str | Path) -> Result:
 
 
 def _record_in(path: Path) -> Any:
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None or path.is_dir() is not (path.suffix.lower() == ".zarr"):
+    format_ = FORMATS.get(path.suffix.lower())
+    if format_ is None or format_.read_record is None or path.is_dir() is not format_.is_folder:
         return None
-    return reader[0](path)
+    return format_.read_record(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,18 @@ from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.files.atomic_write import write_whole, write_whole_folder
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.results.figure import save_figure
-from napari_neuroscope.engine.results.npy import save_npy
-from napari_neuroscope.engine.results.ome_zarr import save_ome_zarr
+from napari_neuroscope.engine.results.formats import FORMATS
 from napari_neuroscope.engine.results.read import Result, is_result, read_result
-from napari_neuroscope.engine.results.tiff import save_tiff
 
 __all__ = ["SUFFIXES", "file_name", "Result", "is_result", "read_result", "refuse_over", "save"]
 
-SUFFIXES: dict[str, Callable[[Explanation, Any, Path, Spacing | None], None]] = {
-    ".tif": save_tiff, ".tiff": save_tiff, ".zarr": save_ome_zarr, ".npy": save_npy,
-    ".png": save_figure,
-}  # fmt: skip
-"""The kinds of file, by suffix."""
-_ENDINGS = {".tif": ".neuroscope.tif", ".zarr": ".ome.zarr", ".npy": ".neuroscope.npy"}
+SUFFIXES = tuple(FORMATS)
+"""Of the kinds of file."""
 
 
 def file_name(stem: str, kind: str) -> str:
     """Return the name of a file of a kind, by which napari knows it as ours when it is dropped."""
-    return f"{stem}{_ENDINGS.get(kind, kind)}"
+    return f"{stem}{FORMATS[kind].ending if kind in FORMATS else kind}"
 
 
 def save(
@@ -70,17 +62,15 @@ def save(
         raise NeuroscopeError(
             f"“{path.name}” ends in no known kind of file; {nearest_names(kind, SUFFIXES)}"
         )
-    for one in (path, path.with_suffix(".json")) if kind == ".npy" else (path,):
-        if one.exists():
-            refuse_over(one, overwrite=overwrite)
-    write = SUFFIXES[kind]
-    if kind == ".zarr":
-        write_whole_folder(path, lambda part: write(explanation, image, part, spacing))
-    elif kind == ".npy":
-        # Several files, each of them whole.
-        write(explanation, image, path, spacing)
-    else:
-        write_whole(path, lambda part: write(explanation, image, part, spacing))
+    for place in (path, path.with_suffix(".json")) if kind == ".npy" else (path,):
+        if place.exists():
+            refuse_over(place, overwrite=overwrite)
+    format_ = FORMATS[kind]
+    if format_.writes_whole:
+        format_.write(explanation, image, path, spacing)
+        return
+    whole = write_whole_folder if format_.is_folder else write_whole
+    whole(path, lambda part: format_.write(explanation, image, part, spacing))
 
 
 def refuse_over(path: Path, *, overwrite: bool) -> None:
@@ -91,5 +81,5 @@ def refuse_over(path: Path, *, overwrite: bool) -> None:
         what = "a folder" if path.is_dir() else "a file"
         raise NeuroscopeError(f"{path} is {what} already; choose another name.")
     marks = ("zarr.json", ".zgroup", ".zarray")
-    if path.is_dir() and any(path.iterdir()) and not any((path / one).exists() for one in marks):
+    if path.is_dir() and any(path.iterdir()) and not any((path / mark).exists() for mark in marks):
         raise NeuroscopeError(f"The folder {path} holds no Zarr, so it stays; choose another name.")

@@ -11,7 +11,6 @@ import numpy as np
 
 from napari_neuroscope.engine.explanation.explanation import Explanation, title_of
 from napari_neuroscope.engine.explanation.record_json import (
-    layouts_of,
     name_in_xml,
     record_in_words,
     record_of,
@@ -21,6 +20,7 @@ from napari_neuroscope.engine.files.reading.plain_xml import parse_xml
 from napari_neuroscope.engine.images.formats.tiff_checks import refuse_endless
 from napari_neuroscope.engine.images.formats.tiff_image import AT_ONCE, open_tiff, read_series
 from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.results.layout import layouts_of
 from napari_neuroscope.engine.results.units import unit_of
 
 NAMESPACE = "napari-neuroscope.record"
@@ -48,7 +48,7 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
     if not explanation.is_table:
         # Of a stack not every plane may have been explained.
         along = along.of_grid(explanation.image)
-    big = sum(one.nbytes for one in arrays) > _MOST_CLASSIC
+    big = sum(values.nbytes for values in arrays) > _MOST_CLASSIC
     with tifffile.TiffWriter(path, ome=True, bigtiff=big) as file:
         for number, (name, array, layout) in enumerate(zip(names, arrays, layouts, strict=True)):
             metadata: dict[str, Any] = {
@@ -74,28 +74,28 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
 
 
 def _physical_sizes(spacing: Spacing) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for axis, step, name in zip(spacing.axes, spacing.steps, spacing.units, strict=True):
         unit = unit_of(name)
         if unit is None:
             continue
         if axis in ("z", "y", "x") and unit.kind == "length":
-            found[f"PhysicalSize{axis.upper()}"] = step
-            found[f"PhysicalSize{axis.upper()}Unit"] = unit.symbol
+            metadata[f"PhysicalSize{axis.upper()}"] = step
+            metadata[f"PhysicalSize{axis.upper()}Unit"] = unit.symbol
         elif axis == "t" and unit.kind == "time":
-            found["TimeIncrement"], found["TimeIncrementUnit"] = step, unit.symbol
-    return found
+            metadata["TimeIncrement"], metadata["TimeIncrementUnit"] = step, unit.symbol
+    return metadata
 
 
 def _resolution(spacing: Spacing) -> dict[str, Any]:
     """Return pixels a centimetre along x and y, for programs that read no OME-XML."""
     per_cm = []
     for axis in ("x", "y"):
-        one = spacing.along([axis])
-        unit = unit_of(one.units[0])
-        if unit is None or unit.kind != "length" or not one.steps[0] > 0:
+        along_axis = spacing.along([axis])
+        unit = unit_of(along_axis.units[0])
+        if unit is None or unit.kind != "length" or not along_axis.steps[0] > 0:
             return {}
-        per_cm.append(0.01 / (one.steps[0] * unit.size))
+        per_cm.append(0.01 / (along_axis.steps[0] * unit.size))
     return {"resolution": tuple(per_cm), "resolutionunit": "CENTIMETER"}
 
 
@@ -113,11 +113,11 @@ def record_in_tiff(path: Path) -> dict[str, Any] | None:
         text = file.pages.first.description
     if NAMESPACE not in text:
         return None
-    for one in parse_xml(text).iter():
-        if one.tag.endswith("CommentAnnotation") and one.get("Namespace") == NAMESPACE:
-            value = next((inner.text for inner in one if inner.tag.endswith("Value")), None)
-            found = parse_json(value or "null")
-            return found if isinstance(found, dict) else None
+    for element in parse_xml(text).iter():
+        if element.tag.endswith("CommentAnnotation") and element.get("Namespace") == NAMESPACE:
+            value = next((inner.text for inner in element if inner.tag.endswith("Value")), None)
+            record = parse_json(value or "null")
+            return record if isinstance(record, dict) else None
     return None
 
 
