@@ -92,7 +92,7 @@ def test_no_dock_takes_words_of_a_file_for_markup(
     docks["Evaluation"].measure()
     busy = [lambda: inspector.jobs.busy, lambda: docks["Activations"].busy,
             lambda: docks["Images"].busy, lambda: docks["Evaluation"].busy,
-            lambda: docks["Evolution"].jobs.busy, lambda: docks["Batch"]._files.busy]  # fmt: skip
+            lambda: docks["Evolution"].jobs.busy, lambda: docks["Batch"].files.busy]  # fmt: skip
     qtbot.waitUntil(lambda: not any(one() for one in busy), timeout=60_000)
     inspector._show_failure(ns.NeuroscopeError(f"“{WORDS}” can't be."))
 

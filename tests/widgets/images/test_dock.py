@@ -226,7 +226,7 @@ def test_predicting_is_cancelled_and_blocks_nothing(
     dock.predict_all()
     assert time.monotonic() - start < 0.5
     qtbot.waitUntil(lambda: len(dock.scores) == 1, timeout=30_000)
-    dock.progress.cancel_button.click()
+    dock.progress.stop_button.click()
     assert not dock.busy
     assert dock.session.scores is None
     # What was measured stays to be seen.

@@ -19,7 +19,7 @@ _MOST_NAMES = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class RecipeChoice:
     """What is chosen in the inspector, taken at one moment: all that a recipe says."""
 
     network: Network
@@ -30,7 +30,7 @@ class Choice:
     tiling: Tiling | None = None
 
     @classmethod
-    def of(cls, session: Session, viewer: Any) -> Choice:
+    def of(cls, session: Session, viewer: Any) -> RecipeChoice:
         """Take what is chosen; images as large as the one that is shown are passed in tiles.
 
         Raises

@@ -21,6 +21,7 @@ from napari_neuroscope.widgets.images.metric_columns import MetricColumns
 from napari_neuroscope.widgets.images.pair_layers import PairLayers, answer_to
 from napari_neuroscope.widgets.images.scoring_jobs import ScoringJobs
 from napari_neuroscope.widgets.parts.dock import Dock
+from napari_neuroscope.widgets.parts.form import button
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.labels import plain_tooltip
 from napari_neuroscope.widgets.parts.notices import tell, tell_error
@@ -63,10 +64,12 @@ class Images(Dock):
         self._failure = ""
         self.form = ImagesForm(self)
         self._columns = MetricColumns(self.session, self.form.columns, self._fill)
-        self.progress = JobProgress(lambda: self.busy, self.cancel, words=_progress_words)
+        self.progress = JobProgress(
+            lambda: self.busy, button("Cancel", clicked=self.cancel), _progress_words
+        )
         self._connect()
         self.lay_out(
-            *self.form.parts(self.progress, self.progress.cancel_button),
+            *self.form.parts(self.progress, self.progress.stop_button),
             self.message,
             stretch=self.form.table,
             width=380,

@@ -1,46 +1,37 @@
-"""How far a dock's jobs are: a bar that is seen while they run, and the button that stops them."""
+"""How far a dock's jobs are: a bar that is seen while they run, with the button that stops them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtWidgets import QProgressBar
+from qtpy.QtWidgets import QProgressBar, QPushButton
 
-from napari_neuroscope.widgets.parts.form import button
 from napari_neuroscope.widgets.parts.labels import on_line
 
 
 class JobProgress(QProgressBar):
-    """A bar that shows itself while jobs run, and enables the button that cancels them.
+    """A bar that shows itself while jobs run, and enables the button that stops them.
 
     Parameters
     ----------
     busy
         Whether any of the jobs runs, or waits.
-    cancel
-        Stops them.
-    tip
-        The tooltip of the button that does.
+    stop_button
+        Stops them; it can be clicked while they run.
     words
         What is written of (done, total, what); `what` alone if not given.
-
-    Attributes
-    ----------
-    cancel_button
-        The button, to be placed where the dock has its buttons.
     """
 
     def __init__(
         self,
         busy: Callable[[], bool],
-        cancel: Callable[[], None],
-        tip: str = "",
+        stop_button: QPushButton,
         words: Callable[[int, int, str], str] = lambda done, total, what: what,
     ) -> None:
         super().__init__()
         self._busy, self._words = busy, words
-        self.cancel_button = button("Cancel", tip, cancel)
+        self.stop_button = stop_button
         self.rest()
 
     def follow(self, jobs: Any) -> None:
@@ -63,7 +54,7 @@ class JobProgress(QProgressBar):
             self.setFormat(words)
         self.setValue(done)
         self.setVisible(True)
-        self.cancel_button.setEnabled(True)
+        self.stop_button.setEnabled(True)
 
     def rest_if_idle(self) -> None:
         """Hide where none of the jobs runs any more."""
@@ -73,4 +64,4 @@ class JobProgress(QProgressBar):
     def rest(self) -> None:
         """Hide: there is nothing to stop."""
         self.setVisible(False)
-        self.cancel_button.setEnabled(False)
+        self.stop_button.setEnabled(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import tifffile
 import torch
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QListWidget
 from torch import nn
 
 import napari_neuroscope as ns
@@ -24,7 +25,7 @@ from napari_neuroscope.engine.results.save import read_result
 from napari_neuroscope.engine.tiles.geometry import Tiling
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.widgets.batch.dock import Batch
-from napari_neuroscope.widgets.batch.recipe_choice import Choice
+from napari_neuroscope.widgets.batch.recipe_choice import RecipeChoice
 
 SPEC: dict[str, Any] = {
     "task": "segmentation",
@@ -64,10 +65,8 @@ def images(tmp_path: Path) -> Callable[[int], Path]:
 
 
 @pytest.fixture
-def batch(viewer, qtbot) -> Iterator[Batch]:
-    _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Batch")
-    yield dock
-    dock.close_work()
+def batch(open_dock) -> Batch:
+    return open_dock("Batch")
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def ended(batch: Batch, qtbot) -> Callable[[], str]:
 
     def wait() -> str:
         qtbot.waitUntil(lambda: not batch.running, timeout=PATIENCE_MS)
-        return batch._answer.text()
+        return batch.message.text()
 
     return wait
 
@@ -98,7 +97,7 @@ def test_it_says_what_is_missing(
     viewer, batch: Batch, opened, qtbot, recipe: Path, images, tmp_path: Path, monkeypatch
 ) -> None:
     def says(words: str) -> None:
-        qtbot.waitUntil(lambda: words in batch._reason.text(), timeout=PATIENCE_MS)
+        qtbot.waitUntil(lambda: words in batch.reason.text(), timeout=PATIENCE_MS)
         assert not batch.ready()
 
     says("Choose a network")
@@ -113,12 +112,12 @@ def test_it_says_what_is_missing(
         timeout=PATIENCE_MS,
     )
     says("Add images")
-    assert "Grad-CAM" in batch._recipe_note.text()
-    assert Choice.of(batch.session, viewer).recipe().tiling is None
+    assert "Grad-CAM" in batch.form.recipe_note.text()
+    assert RecipeChoice.of(batch.session, viewer).recipe().tiling is None
     viewer.add_image(np.zeros((64, 64), np.uint8))
     qtbot.waitUntil(inspector.ready, timeout=PATIENCE_MS)
     monkeypatch.setattr(parts, "ONE_PASS", 32 * 32)
-    assert Choice.of(batch.session, viewer).recipe().tiling == Tiling()
+    assert RecipeChoice.of(batch.session, viewer).recipe().tiling == Tiling()
     shapes = viewer.add_shapes([[1, 1], [1, 9], [9, 9]], shape_type="polygon", name="mine")
     from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 
@@ -127,16 +126,17 @@ def test_it_says_what_is_missing(
     inspector.choose_region("ground_truth")
     batch.add_images(tmp_path / "nowhere")
     says("nowhere")
-    batch._images._list.selectAll()
-    batch._images.remove_chosen()
-    drop(batch._images._list, images(3))
+    listed = batch.form.images.findChild(QListWidget)
+    listed.selectAll()
+    batch.form.images.remove_chosen()
+    drop(listed, images(3))
     says("say where the ground truth lies")
     batch.choose_recipe(recipe)
     says("Choose a folder to write into")
-    assert batch._recipe_note.text() == "Saliency · car, of the network “net”"
-    assert batch._images_note.text() == "3 images"
-    drop(batch._out, tmp_path)
-    assert batch._out.path() == str(tmp_path)
+    assert batch.form.recipe_note.text() == "Saliency · car, of the network “net”"
+    assert batch.form.images_note.text() == "3 images"
+    drop(batch.form.out, tmp_path)
+    assert batch.form.out.path() == str(tmp_path)
     qtbot.waitUntil(batch.ready, timeout=PATIENCE_MS)
     batch.choose_kinds()
     says("kind of file")
@@ -155,21 +155,21 @@ def test_a_batch_is_run_shown_and_gone_on_with(
     batch.add_images(folder)
     batch.choose_out(out)
     qtbot.waitUntil(batch.ready, timeout=PATIENCE_MS)
-    assert batch._run.text() == "Run"
+    assert batch.run_button.text() == "Run"
     batch.run()
     assert batch.running
     assert not batch.ready()
-    assert not batch._form.isEnabled()
+    assert not batch.form.isEnabled()
     assert ended() == ("2 of 3 images are done; 1 has a problem, and is tried again with Resume.")
     good, bad = [str(folder / f"{n}.tif") for n in (0, 2)], str(folder / "1.tif")
-    states = batch._table.states()
+    states = batch.table.states()
     assert [states[path] for path in good] == ["done", "done"]
     assert "1.tif" in states[bad]
     assert (out / REPORT).exists()
-    assert batch._report.isEnabled()
+    assert batch.report_button.isEnabled()
 
     batch.show_image(good[1])
-    qtbot.waitUntil(lambda: "are open" in batch._answer.text(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: "are open" in batch.message.text(), timeout=PATIENCE_MS)
     image, shown = viewer.layers
     expected = ns.Recipe.load(recipe).run(None, tifffile.imread(good[1]), device="cpu")
     np.testing.assert_array_equal(image.data, tifffile.imread(good[1]))
@@ -179,16 +179,16 @@ def test_a_batch_is_run_shown_and_gone_on_with(
     batch.show_image(good[1])
     assert len(viewer.layers) == 2
     batch.show_image(bad)
-    assert batch._answer.text() == states[bad]
+    assert batch.message.text() == states[bad]
 
     # The image is mended meanwhile: only it is done now.
     tifffile.imwrite(bad, np.ones((16, 24), np.float32))
-    assert batch._run.text() == "Resume"
-    written = read_result(batch._records[good[0]][0])
+    assert batch.run_button.text() == "Resume"
+    written = read_result(batch.maps[good[0]][0])
     assert ns.Recipe.load(recipe).method == written.explanation.method
     batch.run()
     assert ended() == "3 of 3 images are done, 2 of them before."
-    assert batch._table.states()[bad] == "done"
+    assert batch.table.states()[bad] == "done"
 
 
 def test_a_batch_stops_and_ends_with_the_dock(
@@ -199,15 +199,15 @@ def test_a_batch_stops_and_ends_with_the_dock(
     batch.choose_out(tmp_path / "out")
     qtbot.waitUntil(batch.ready, timeout=PATIENCE_MS)
     batch.run()
-    qtbot.waitUntil(lambda: bool(batch._records), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: bool(batch.maps), timeout=PATIENCE_MS)
     batch.stop()
-    assert batch._stop.text() == "Stop now"
+    assert batch.stop_button.text() == "Stop now"
     assert "Stopped: Resume does the other" in ended()
-    done = len(batch._records)
+    done = len(batch.maps)
     assert 0 < done < 400
     batch.run()
-    qtbot.waitUntil(lambda: len(batch._records) > done, timeout=PATIENCE_MS)
-    process = batch._process
+    qtbot.waitUntil(lambda: len(batch.maps) > done, timeout=PATIENCE_MS)
+    process = batch.process
     assert process.runs
     batch.close_work()
     assert not process.runs
@@ -238,7 +238,7 @@ def test_what_needs_trust_asks_before_it_runs(
             TrustStore().add(refusal.sha256, "pickled.pt")
         return len(asked) > 1
 
-    monkeypatch.setattr("napari_neuroscope.widgets.batch.dock.ask_for_trust", answer)
+    monkeypatch.setattr("napari_neuroscope.widgets.batch.questions.ask_for_trust", answer)
     batch.choose_recipe(recipe)
     batch.add_images(images(1))
     batch.choose_out(tmp_path / "out")
