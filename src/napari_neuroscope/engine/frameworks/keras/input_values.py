@@ -1,7 +1,8 @@
-"""What values a Keras model takes: whole numbers, or the 0..255 of an image that it normalises."""
+"""What a Keras model takes: the order of its axes, and whole numbers or the 0..255 of an image."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,26 @@ _MOVES = {"Identity", "Cast", "Transpose", "Pad", "PadV2", "MirrorPad", "Reverse
 _OF_CONSTANTS = {"Squeeze", "Reshape", "ExpandDims", "Cast", "Identity"}
 _ARITHMETIC = {"Add": "add", "AddV2": "add", "BiasAdd": "add", "Sub": "subtract", "Mul": "multiply",
                "RealDiv": "divide", "Div": "divide"}  # fmt: skip
+
+
+def input_axes(axes: str, shape: Sequence[int | None] | None, layers: Sequence[Any]) -> str:
+    """Return the order of the input's axes, of a model that takes `shape` and has `layers`."""
+    import keras
+
+    formats = Counter(
+        layer.data_format
+        for layer in layers
+        if isinstance(getattr(layer, "data_format", None), str)
+    )
+    default = keras.config.image_data_format()
+    last = (formats.most_common(1)[0][0] if formats else default) == "channels_last"
+    space = "".join(axis for axis in axes if axis in "zyx")
+    if shape is not None:
+        one_axis = any(type(layer).__name__.endswith("1D") for layer in layers)
+        if len(shape) == 3 and not one_axis:
+            return "byx"
+        space = {3: "x", 4: "yx", 5: "zyx"}.get(len(shape), space)
+    return f"b{space}c" if last else f"bc{space}"
 
 
 def input_type(model: Any) -> str:

@@ -1,10 +1,11 @@
-"""Which outputs a Keras model has."""
+"""Which outputs a Keras model has, and which of them is explained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
 
 
@@ -20,30 +21,30 @@ def offered_outputs(model: Any, given: Any, space: int) -> list[OfferedOutput]:
         tape.watch(given)
         answer = model(given, training=False)
     tensors = {
-        key: one
-        for key, one in _named(answer, getattr(model, "output_names", None)).items()
-        if isinstance(one, tf.Tensor)
+        key: output
+        for key, output in _named(answer, getattr(model, "output_names", None)).items()
+        if isinstance(output, tf.Tensor)
     }
 
-    def leads_on(one: Any) -> bool:
+    def leads_on(output: Any) -> bool:
         return any(
-            other.shape != one.shape
-            and other.dtype.is_floating
-            and tape.gradient(other, one) is not None
-            for other in tensors.values()
-            if one.dtype.is_floating
+            later.shape != output.shape
+            and later.dtype.is_floating
+            and tape.gradient(later, output) is not None
+            for later in tensors.values()
+            if output.dtype.is_floating
         )
 
     last = keras.config.image_data_format() == "channels_last"
     return [
         OfferedOutput(
             key,
-            _channels_first(tuple(one.shape)) if last and len(one.shape) == space + 2
-            else tuple(one.shape),
-            one.dtype.is_floating,
-            leads_on(one),
+            _channels_first(tuple(output.shape)) if last and len(output.shape) == space + 2
+            else tuple(output.shape),
+            output.dtype.is_floating,
+            leads_on(output),
         )
-        for key, one in tensors.items()
+        for key, output in tensors.items()
     ]  # fmt: skip
 
 
@@ -59,3 +60,38 @@ def _named(answer: Any, names: Any) -> dict[str | int, Any]:
 
 def _channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[0], shape[-1], *shape[1:-1]
+
+
+def choose_output(answer: Any, index: str | int | None, names: Sequence[str] | None) -> Any:
+    """Return the output that is explained, of a tensor, dict or list."""
+    if isinstance(answer, Mapping):
+        if index is None:
+            index = next((key for key in ("out", "logits") if key in answer), next(iter(answer)))
+        if index not in answer:
+            raise NeuroscopeError(
+                f"The network has no output “{index}”: its outputs are "
+                f"{', '.join(f'“{key}”' for key in answer)}; set the spec's output.index."
+            )
+        return choose_output(answer[index], None, None)
+    if isinstance(answer, list | tuple) and answer:
+        if isinstance(index, str) and names is not None and index in names:
+            index = list(names).index(index)
+        index = 0 if index is None else index
+        if not isinstance(index, int) or not -len(answer) <= index < len(answer):
+            named = f" ({', '.join(names)})" if names else ""
+            raise NeuroscopeError(
+                f"The network has {len(answer)} outputs, 0..{len(answer) - 1}{named}, but "
+                f"output.index is {index!r}."
+            )
+        return choose_output(answer[index], None, None)
+    if not hasattr(answer, "op"):
+        raise NeuroscopeError(
+            f"The network answered a {type(answer).__name__}, no tensor; set the spec's "
+            f"output.index to the output that holds the scores."
+        )
+    if not answer.dtype.is_floating:
+        raise NeuroscopeError(
+            "The network's output holds whole numbers, such as labels; set the spec's "
+            "output.index to the output that holds scores, or give the network without argmax."
+        )
+    return answer

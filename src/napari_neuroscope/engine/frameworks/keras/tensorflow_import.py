@@ -1,4 +1,12 @@
-"""Importing TensorFlow so that it leaves room for others in the process."""
+"""Importing TensorFlow so that it leaves room for others in the process.
+
+Three things are set in the whole process. From the first call on, a module of TensorFlow that would
+offer its symbols to all libraries is marked as missing, before anything imports TensorFlow. While it
+is imported, the flags by which libraries are loaded are others, if a graphics driver with an LLVM
+is there, and then put back: Python's import lock lets one thread import it, yet a library that
+another thread loads meanwhile is loaded by these flags, too, which is harmless: it finds its own
+symbols first. And each GPU's memory is taken as it is needed, unless somebody used it before.
+"""
 
 from __future__ import annotations
 

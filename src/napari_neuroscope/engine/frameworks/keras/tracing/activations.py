@@ -1,8 +1,8 @@
-"""Keras: guided backpropagation, which activations of a TensorFlow graph it goes through."""
+"""Which operations of a TensorFlow graph are activations, for guided backpropagation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from napari_neuroscope.engine.frameworks.activation_search import (
@@ -11,7 +11,7 @@ from napari_neuroscope.engine.frameworks.activation_search import (
     OperationKind,
     find_activations,
 )
-from napari_neuroscope.engine.frameworks.keras.graph import CLIPPING, NONLINEAR, Graph
+from napari_neuroscope.engine.frameworks.keras.tracing.graph import CLIPPING, NONLINEAR, Graph
 
 _KINDS: dict[str, OperationKind] = {
     **dict.fromkeys(NONLINEAR, "activation"),
@@ -57,8 +57,8 @@ def _operation(graph: Graph, op: Any) -> Operation:
         kind = _kind_with_constants(op, graph)
     sources = tuple(dict.fromkeys(tensor.op.name for tensor in varying))
     shapes = [tensor.shape for tensor in (*varying, op.outputs[0])] if op.outputs else []
-    known = [shape.as_list() for shape in shapes if shape.rank is not None]
-    elementwise = op.type == "IdentityN" or all(shape == known[-1] for shape in known)
+    sizes = [shape.as_list() for shape in shapes if shape.rank is not None]
+    elementwise = op.type == "IdentityN" or all(size == sizes[-1] for size in sizes)
     return Operation(op.name, kind, sources, elementwise)
 
 
@@ -107,29 +107,3 @@ def _is_limit(op: Any) -> bool:
     return any(v is not None for v in values) and all(
         v is None or bool((abs(v.astype("float64")) >= _LARGEST_HALF).all()) for v in values
     )
-
-
-class Guide:
-    """Makes the activations of a graph pass back positive gradient only, when it is told to."""
-
-    def __init__(self, graph: Graph, guided: Iterable[str]) -> None:
-        self.on = False
-        self.count = 0
-        from tensorflow.python.framework import ops
-
-        for name in guided:
-            op = graph.graph.get_operation_by_name(name)
-            # On the operation itself: names of gradients are shared by the whole process, and so
-            # can't be said of an addition that ends an activation.
-            op._gradient_function = self._guided(ops.get_gradient_function(op))
-
-    def _guided(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        import tensorflow as tf
-
-        def gradient(op: Any, *gradients: Any) -> Any:
-            if self.on:
-                self.count += 1
-                gradients = (tf.nn.relu(gradients[0]), *gradients[1:])
-            return plain(op, *gradients)
-
-        return gradient

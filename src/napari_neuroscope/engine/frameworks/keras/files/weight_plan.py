@@ -3,6 +3,9 @@
 Keras builds a model of a few words of a file, with weights of any size, and only then looks whether
 the file has them. Here the model is first built with weights that have a shape and no values, of
 which no more are let in than the file holds; then they get the file's values.
+
+For that time the list in which Keras keeps weights that have no values yet is one of ours. The list
+belongs to a thread, so that what another thread builds meanwhile is not counted.
 """
 
 from __future__ import annotations

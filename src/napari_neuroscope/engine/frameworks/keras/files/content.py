@@ -13,7 +13,10 @@ from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.reading.bounded_zip import open_zip, open_zip_in, read_entry
 from napari_neuroscope.engine.files.reading.plain_data import PlainDataError, parse_json
 from napari_neuroscope.engine.files.told import reason_of
-from napari_neuroscope.engine.frameworks.keras.hdf5_checks import refuse_unsafe_hdf5, text_attribute
+from napari_neuroscope.engine.frameworks.keras.files.hdf5_checks import (
+    refuse_unsafe_hdf5,
+    text_attribute,
+)
 
 _WEIGHTS, _NUMPY_WEIGHTS = "model.weights.h5", "model.weights.npz"
 

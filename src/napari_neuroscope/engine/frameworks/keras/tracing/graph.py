@@ -1,4 +1,4 @@
-"""TensorFlow graphs: run operation by operation, pulled back through and cut.
+"""TensorFlow graphs, run operation by operation.
 
 A model is traced once for each size of input. Its graph, with the graph of its gradients, is then
 run here, one operation after the other: so one forward pass keeps just what any later backward
@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 # --- what operations do ---------------------------------------------------------------------------
 
@@ -29,7 +29,6 @@ CALLS = {
 }  # fmt: skip
 """Operations that hold a graph of their own."""
 
-_FINAL = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 _SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
 _LARGEST_FOLDED = 1 << 14
 _MOST_PLANS = 64
@@ -63,15 +62,15 @@ class Plan:
     constants: Mapping[str, Any]
 
     def run(
-        self, given: Mapping[str, Any], met: Callable[[str, Any], None] | None = None
+        self, given: Mapping[str, Any], visit: Callable[[str, Any], None] | None = None
     ) -> dict[str, Any]:
         """Run the operations.
 
         Parameters
         ----------
         given
-            The values of the tensors that were known to the plan.
-        met
+            The values of the tensors that the plan is given.
+        visit
             Called with each tensor's name and value as it is computed; may raise.
 
         Returns
@@ -99,13 +98,13 @@ class Plan:
                 values[name] = result
             for name in step.forgets:
                 # Told first: a gradient may have no other use than to be seen.
-                if met is not None and name in step.outputs:
-                    met(name, values[name])
+                if visit is not None and name in step.outputs:
+                    visit(name, values[name])
                 values.pop(name)
-            if met is not None:
+            if visit is not None:
                 for name in step.outputs:
                     if name in values:
-                        met(name, values[name])
+                        visit(name, values[name])
             del results
         return values
 
@@ -180,16 +179,16 @@ class Graph:
         return tensor.op.name in self.from_input
 
     def plan(
-        self, wanted: Sequence[Any], known: Collection[str], *, keep: bool = True, key: Any = None
+        self, wanted: Sequence[Any], given: Collection[str], *, keep: bool = True, key: Any = None
     ) -> Plan:
-        """Find the operations that lead from known tensors to those wanted.
+        """Find the operations that lead from given tensors to those wanted.
 
         Parameters
         ----------
         wanted
             Tensors of the graph.
-        known
-            The names of tensors whose values will be given.
+        given
+            The names of tensors whose values will be.
         keep
             Whether values wanted are kept to the end.
         key
@@ -198,20 +197,20 @@ class Graph:
         if key is not None and key in self._plans:
             self._plans.move_to_end(key)
             return self._plans[key]
-        plan = self._plan(wanted, known, keep)
+        plan = self._plan(wanted, given, keep)
         if key is not None:
             self._plans[key] = plan
             while len(self._plans) > _MOST_PLANS:
                 self._plans.popitem(last=False)
         return plan
 
-    def _plan(self, wanted: Sequence[Any], known: Collection[str], keep: bool) -> Plan:
+    def _plan(self, wanted: Sequence[Any], given: Collection[str], keep: bool) -> Plan:
         needed: dict[str, Any] = {}
         stack = list(wanted)
         while stack:
             tensor = stack.pop()
             op = tensor.op
-            if tensor.name in known or op.name in needed or self.is_constant(tensor):
+            if tensor.name in given or op.name in needed or self.is_constant(tensor):
                 continue
             needed[op.name] = op
             stack.extend(op.inputs)
@@ -225,7 +224,7 @@ class Graph:
                 last_use.pop(tensor.name, None)
         forgets: list[list[str]] = [[] for _ in ordered]
         for name, number in last_use.items():
-            if name not in known and name not in self._constants:
+            if name not in given and name not in self._constants:
                 forgets[number].append(name)
         steps = tuple(
             _Step(
@@ -321,93 +320,3 @@ def _item(value: Any, kind: str) -> Any:
     if kind == "shape":
         return None if value.unknown_rank else [dimension.size for dimension in value.dim]
     return value
-
-
-# --- the end --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A final activation: its operation, kind, what goes into it, and the output without it."""
-
-    op: Any
-    kind: Literal["softmax", "sigmoid"]
-    logits: Any
-    scores: Any
-
-
-def cut_end(output: Any) -> Cut | None:
-    """Return the final softmax or sigmoid of a graph, and the output as it is before it."""
-    import tensorflow as tf
-
-    after = []
-    op = output.op
-    while same_place(op):
-        after.append(op)
-        op = op.inputs[0].op
-    kind: Any = _FINAL.get(op.type)
-    logits = op.inputs[0] if op.inputs else None
-    if _ends_log_sigmoid(op):
-        kind, logits = "sigmoid", op.inputs[0].op.inputs[0].op.inputs[0]
-    if kind is None:
-        return None
-    scores = logits
-    # What comes after it brings the scores to the output's shape just as well.
-    for later in reversed(after):
-        if later.type == "Transpose":
-            scores = tf.transpose(scores, later.inputs[1])
-        elif later.type == "Cast":
-            scores = tf.cast(scores, later.outputs[0].dtype)
-        elif later.type != "Identity":
-            scores = tf.reshape(scores, later.outputs[0].shape)
-    return Cut(op, kind, logits, scores)
-
-
-def _ends_log_sigmoid(op: Any) -> bool:
-    """Whether an operation is the last of −softplus(−x), as a log sigmoid is written."""
-    return (
-        op.type == "Neg"
-        and op.inputs[0].op.type == "Softplus"
-        and op.inputs[0].op.inputs[0].op.type == "Neg"
-    )
-
-
-# --- gradients --------------------------------------------------------------------------------
-
-
-class Gradients:
-    """The graph of the gradients of a graph's scores.
-
-    Attributes
-    ----------
-    seed
-        The tensor that takes the gradient of the scores.
-    of
-        The gradients of the tensors asked for; None where the scores don't depend on one.
-    """
-
-    def __init__(self, graph: Graph, scores: Any, ends: Sequence[Any]) -> None:
-        import tensorflow as tf
-
-        self._graph, self._start = graph, graph.size
-        with graph.graph.as_default():
-            self.seed = tf.compat.v1.placeholder(scores.dtype, scores.shape)
-            found = tf.gradients([scores], list(ends), [self.seed])
-            self.of = [g if g is None else tf.convert_to_tensor(g) for g in found]
-        graph.grown()
-
-    def needs(self) -> list[Any]:
-        """Return the tensors of the forward pass that the gradients are computed from."""
-        seen: set[str] = set()
-        needed: dict[str, Any] = {}
-        stack = [g for g in self.of if g is not None]
-        while stack:
-            tensor = stack.pop()
-            if tensor is self.seed or self._graph.is_constant(tensor):
-                continue
-            if self._graph.place(tensor.op) < self._start:
-                needed[tensor.name] = tensor
-            elif tensor.op.name not in seen:
-                seen.add(tensor.op.name)
-                stack.extend(tensor.op.inputs)
-        return list(needed.values())

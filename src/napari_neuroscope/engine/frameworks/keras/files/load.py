@@ -1,9 +1,12 @@
-"""Keras's files: .keras, .h5 and SavedModel."""
+"""Keras's files: .keras, .h5 and SavedModel.
+
+While a SavedModel is loaded without its optimizer, TensorFlow's logger is set to errors alone, in
+the whole process, since it has one logger; the last thread that loads one puts it back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,12 +23,13 @@ from napari_neuroscope.engine.files.code.trust import (
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
-from napari_neuroscope.engine.frameworks.keras.config import asked_of
-from napari_neuroscope.engine.frameworks.keras.content import keras_content
-from napari_neuroscope.engine.frameworks.keras.keras_2 import modern, readable
-from napari_neuroscope.engine.frameworks.keras.plan import UnplannedError, load_planned
-from napari_neuroscope.engine.frameworks.keras.saved_model_copy import without_optimizer
+from napari_neuroscope.engine.frameworks.keras.files.configuration import asked_of
+from napari_neuroscope.engine.frameworks.keras.files.content import keras_content
+from napari_neuroscope.engine.frameworks.keras.files.keras_2 import modern, readable
+from napari_neuroscope.engine.frameworks.keras.files.saved_model import without_optimizer
+from napari_neuroscope.engine.frameworks.keras.files.weight_plan import UnplannedError, load_planned
 from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
+from napari_neuroscope.engine.frameworks.process_setting import ProcessSetting
 
 _LONGEST_REASON = 800
 
@@ -159,21 +163,26 @@ def _load_saved_model(path: Path) -> Any:
             if bare is None:
                 raise
         # It is told of each variable of the optimizer that it is left out.
-        with _without_warnings():
+        with _errors_alone():
             return _of_endpoint(bare, path.name)
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
+def _log_errors_alone() -> int:
+    """Have TensorFlow's logger say errors alone; return what it said before."""
     import tensorflow as tf
 
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    level = int(tf.get_logger().level)
+    tf.get_logger().setLevel("ERROR")
+    return level
+
+
+def _log_from(level: int) -> None:
+    import tensorflow as tf
+
+    tf.get_logger().setLevel(level)
+
+
+_errors_alone = ProcessSetting(_log_errors_alone, _log_from)
 
 
 def _of_endpoint(path: Path, name: str) -> Any:
