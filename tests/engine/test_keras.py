@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import napari_neuroscope as ns
-import napari_neuroscope.engine.frameworks.keras.framework as keras_adapter
 from closeness import assert_close
+from napari_neuroscope.engine.frameworks.keras.arrays import to_tensorflow, to_torch
 from napari_neuroscope.engine.frameworks.keras.tensorflow_import import import_tensorflow
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
@@ -510,12 +510,9 @@ def test_arrays_are_handed_over(dtype: torch.dtype) -> None:
     """Memory that is not aligned would end the process."""
     whole = torch.arange(64, dtype=dtype)
     for values in (whole, whole[1:], whole[::2], whole.reshape(8, 8).T):
-        there = keras_adapter._to_tensorflow(values)
-        assert torch.equal(keras_adapter._to_torch(tf.nn.relu(there), torch.device("cpu")), values)
-    assert (
-        keras_adapter._to_torch(keras_adapter._to_tensorflow(whole), torch.device("cpu")).data_ptr()
-        == whole.data_ptr()
-    )
+        there = to_tensorflow(values)
+        assert torch.equal(to_torch(tf.nn.relu(there), torch.device("cpu")), values)
+    assert to_torch(to_tensorflow(whole), torch.device("cpu")).data_ptr() == whole.data_ptr()
 
 
 def test_a_gpus_memory_is_taken_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -448,7 +448,7 @@ def test_models_that_can_not_be_wrapped() -> None:
 
 
 def test_a_long_pass_is_stopped_in_its_midst(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_neuroscope.engine.frameworks.onnx.framework._ASK_EVERY", 1e-3)
+    monkeypatch.setattr("napari_neuroscope.engine.frameworks.onnx.session.ASK_EVERY_S", 1e-3)
     convolutions = 300
     nodes = [node("Conv", f"t{n} w", f"t{n + 1}", pads=[1] * 4) for n in range(convolutions)]
     w = np.full((8, 8, 3, 3), 1 / 72, np.float32)

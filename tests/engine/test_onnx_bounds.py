@@ -24,8 +24,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from napari_neuroscope.engine.frameworks.onnx.graph import OnnxGraph
-from napari_neuroscope.engine.frameworks.onnx.sizes import OnnxSizes, ShapesError
-from napari_neuroscope.engine.frameworks.onnx.small_values import known_values, small_values
+from napari_neuroscope.engine.frameworks.onnx.memory.pass_sizes import OnnxSizes, ShapesError
+from napari_neuroscope.engine.frameworks.onnx.memory.small_values import known_values, small_values
+from napari_neuroscope.engine.frameworks.onnx.parameters import ParameterCounter
 from onnx_networks import exported, model, node, value
 
 # --- parameters ---
@@ -50,7 +51,7 @@ def test_weights_are_counted_once_however_they_are_made(data: st.DataObject) -> 
         expected[f"l{number}"] = sum(weights[name].size for name in learnt)
         before = f"l{number}"
     graph = OnnxGraph.of(model(nodes, [value("image")], [value(before)], weights).graph)
-    assert {name: graph.parameters(name) for name in expected} == expected
+    assert ParameterCounter(graph).of_layers(list(expected)) == expected
 
 
 def test_paths_without_number_take_no_time() -> None:
@@ -58,7 +59,8 @@ def test_paths_without_number_take_no_time() -> None:
     nodes += [node("Add", f"{'image' if i == 0 else f'l{i - 1}'} w2000", f"l{i}") for i in range(9)]
     weights = {"w0": np.ones((3, 1), np.float32)}
     graph = OnnxGraph.of(model(nodes, [value("image")], [value("l8")], weights).graph)
-    assert [graph.parameters(f"l{i}") for i in range(9)] == [3] * 9
+    layers = [f"l{i}" for i in range(9)]
+    assert ParameterCounter(graph).of_layers(layers) == dict.fromkeys(layers, 3)
 
 
 def test_layers_in_a_long_row_are_joined_in_order() -> None:
@@ -216,9 +218,7 @@ def test_a_pass_is_refused_where_memory_lacks(
     path.write_bytes(exported(settled(UNet()), (1, 3, 16, 16)).SerializeToString())
     network = ns.load(path, device="cpu")
     monkeypatch.setattr(limits, "ALWAYS_PASS", 1 << 20)
-    monkeypatch.setattr(
-        "napari_neuroscope.engine.frameworks.onnx.guard.free_memory", lambda: 1 << 20
-    )
+    monkeypatch.setattr("napari_neuroscope.engine.frameworks.common.free_memory", lambda: 1 << 20)
     with pytest.raises(OutOfMemoryError, match=r"of which 1,048,576 are free"):
         network.predict(np.ones((512, 512, 3), np.float32))
     # With trust nobody looks.

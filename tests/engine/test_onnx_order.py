@@ -93,14 +93,14 @@ def test_layers_are_found_without_keeping_them_all(
     image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    run = framework._run
+    run = framework.run_session
 
     def seen(session: Any, names: list[str], *rest: Any) -> list[Any]:
         asked.extend(names)
         assert len(session.get_outputs()) < 4
         return run(session, names, *rest)
 
-    monkeypatch.setattr(framework, "_run", seen)
+    monkeypatch.setattr(framework, "run_session", seen)
     network = as_network(exported(settled(UNet()), (1, 3, 16, 16)), "segmentation")
     layers = network.layers
     scores = network.predict(image).scores

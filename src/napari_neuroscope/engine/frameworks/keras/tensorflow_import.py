@@ -3,19 +3,19 @@
 Three things are set in the whole process. From the first call on, a module of TensorFlow that would
 offer its symbols to all libraries is marked as missing, before anything imports TensorFlow. While it
 is imported, the flags by which libraries are loaded are others, if a graphics driver with an LLVM
-is there, and then put back: Python's import lock lets one thread import it, yet a library that
-another thread loads meanwhile is loaded by these flags, too, which is harmless: it finds its own
-symbols first. And each GPU's memory is taken as it is needed, unless somebody used it before.
+is there; the last thread that imports it puts them back. A library that another thread loads
+meanwhile finds its own symbols first, too. And each GPU's memory is taken as it is needed, unless
+somebody used it before.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from napari_neuroscope.engine.frameworks.process_setting import ProcessSetting
 
 
 def keep_symbols_private() -> None:
@@ -49,18 +49,18 @@ def import_tensorflow() -> Any:
     return tf
 
 
-@contextmanager
-def _own_symbols_first() -> Iterator[None]:
-    """Let libraries find their own symbols before those of a driver that offers its LLVM to all."""
+def _bind_deep() -> int | None:
+    """Let libraries find their own symbols first, before those of a driver that offers its LLVM."""
     if not hasattr(os, "RTLD_DEEPBIND") or not _has_another_llvm():
-        yield
-        return
-    before = sys.getdlopenflags()
+        return None
+    flags = sys.getdlopenflags()
     sys.setdlopenflags(os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND)
-    try:
-        yield
-    finally:
-        sys.setdlopenflags(before)
+    return flags
+
+
+def _bind_by(flags: int | None) -> None:
+    if flags is not None:
+        sys.setdlopenflags(flags)
 
 
 def _has_another_llvm() -> bool:
@@ -68,3 +68,6 @@ def _has_another_llvm() -> bool:
         return "libLLVM" in Path("/proc/self/maps").read_text("utf-8", "replace")
     except OSError:
         return False
+
+
+_own_symbols_first = ProcessSetting(_bind_deep, _bind_by)

@@ -1,7 +1,8 @@
-"""Whether an ONNX graph normalises an image of 0..255 itself, told by its first operations."""
+"""What an ONNX graph takes: the order of its axes, and whether it normalises an image of 0..255."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from napari_neuroscope.engine.frameworks.byte_range import is_arithmetic_on_bytes
+from napari_neuroscope.engine.frameworks.onnx.graph import OnnxGraph
 
 _MOST_NUMBERS = 4096
 _MOVES = {"Identity", "Cast", "Transpose", "Pad", "Resize", "Slice", "Gather", "Split", "Concat",
@@ -16,6 +18,25 @@ _MOVES = {"Identity", "Cast", "Transpose", "Pad", "Resize", "Slice", "Gather", "
 _ARITHMETIC = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide",
                "BatchNormalization": "subtract"}  # fmt: skip
 _PLACE_OF_MEAN = 3
+
+
+def input_axes(graph: OnnxGraph, shape: Sequence[int | None], axes: str) -> str:
+    """Return the order of the input's axes, from the graph, or else from the shape."""
+    space = {2: "yx", 3: "x", 4: "yx", 5: "zyx"}.get(len(shape))
+    if space is None:
+        return axes
+    if len(shape) == 2:
+        return space
+    first, last = f"bc{space}", f"b{space}c"
+    told = graph.fits(1), graph.fits(len(shape) - 1)
+    if told[0] or (told[0] is None and told[1] is False):
+        return first
+    if told[1] and len(shape) > 3:
+        return last
+    if len(shape) == 3:
+        return "byx"
+    few = [n is not None and n <= 4 for n in (shape[1], shape[-1])]
+    return last if few == [False, True] else first
 
 
 def takes_bytes(graph: onnx.GraphProto, image: str) -> bool:

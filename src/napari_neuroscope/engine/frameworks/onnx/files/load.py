@@ -15,7 +15,7 @@ from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.free_memory import free_memory
 from napari_neuroscope.engine.files.reading.bounded_file import open_regular, read_bytes
-from napari_neuroscope.engine.frameworks.onnx.weights import weight_beside
+from napari_neuroscope.engine.frameworks.onnx.files.weights import weight_beside
 
 if TYPE_CHECKING:
     import onnx
@@ -52,6 +52,11 @@ class OnnxFile:
         """What people call it."""
         return "the network" if self.path is None else f"“{shortened(self.path.name, 200)}”"
 
+    @property
+    def subject(self) -> str:
+        """What people call it at the beginning of a sentence."""
+        return self.title[:1].upper() + self.title[1:]
+
     @cached_property
     def model(self) -> onnx.ModelProto:
         """What the bytes say, each node behind those that it takes from."""
@@ -78,7 +83,7 @@ class OnnxFile:
             content = inlined.SerializeToString()
         except Exception as error:
             raise NeuroscopeError(
-                f"{_capital(self.title)} can't be opened, its functions are broken: "
+                f"{self.subject} can't be opened, its functions are broken: "
                 f"{shortened(' '.join(str(error).split()), 300).rstrip('.')}."
             ) from error
         return replace(self, content=content)
@@ -124,13 +129,9 @@ class OnnxFile:
         NeuroscopeError
             Where it is one.
         """
-        from napari_neuroscope.engine.frameworks.onnx.bounds import refuse_unbounded
+        from napari_neuroscope.engine.frameworks.onnx.files.bounds import refuse_unbounded
 
-        refuse_unbounded(self.model, _capital(self.title), len(self.content))
-
-
-def _capital(title: str) -> str:
-    return title[:1].upper() + title[1:]
+        refuse_unbounded(self.model, self.subject, len(self.content))
 
 
 def load_onnx(path: Path, *, trust: bool = False) -> OnnxFile:
@@ -187,7 +188,7 @@ def _refuse_without_room(nbytes: int, path: Path) -> None:
 
 def tensors_of(model: Any) -> Iterator[onnx.TensorProto]:
     """Yield the constant tensors of a model, or of a part of it."""
-    from napari_neuroscope.engine.frameworks.onnx.bounds import tensors_in
+    from napari_neuroscope.engine.frameworks.onnx.files.bounds import tensors_in
 
     return tensors_in(model)
 

@@ -14,13 +14,17 @@ from onnx.shape_inference import InferenceError
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.frameworks.onnx.bounds import (
+from napari_neuroscope.engine.frameworks.onnx.files.bounds import (
     ALL_TYPES,
     bytes_of,
     followed_numbers,
     graphs_of,
 )
-from napari_neuroscope.engine.frameworks.onnx.small_values import MOST, known_values, small_values
+from napari_neuroscope.engine.frameworks.onnx.memory.small_values import (
+    MOST,
+    known_values,
+    small_values,
+)
 
 _COLUMNS = {"ConvTranspose", "DeformConv"}
 # Shapes that take longer to be inferred are as good as unknown.
@@ -65,14 +69,14 @@ class OnnxSizes:
 
     Attributes
     ----------
-    loops
+    has_loops
         Whether it holds graphs inside of its graph, such as the body of a loop, so that no shape
         tells how long it runs.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
-        self.loops = any(True for node in graph.node for _ in graphs_of(node))
+        self.has_loops = any(True for node in graph.node for _ in graphs_of(node))
         self._structure = onnx.ModelProto(ir_version=model.ir_version)
         self._structure.opset_import.extend(model.opset_import)
         made = self._structure.graph
@@ -111,7 +115,7 @@ class OnnxSizes:
                 of_image.update(node.output)
         del kept.graph.node[:]
         kept.graph.node.extend(nodes)
-        sizes = None if self.loops else _sizes(kept)
+        sizes = None if self.has_loops else _sizes(kept)
         return None if sizes is None else sizes.total
 
     def of(self, shape: Sequence[int]) -> PassSizes | None:
@@ -122,7 +126,7 @@ class OnnxSizes:
         ShapesError
             Where the shapes don't fit each other.
         """
-        if self.loops:
+        if self.has_loops:
             return None
         given = onnx.ModelProto()
         given.CopyFrom(self._structure)

@@ -99,7 +99,7 @@ class WeightBeside:
 
 def weight_beside(tensor: onnx.TensorProto) -> WeightBeside | None:
     """Return where a weight lies, if not in the model itself."""
-    from napari_neuroscope.engine.frameworks.onnx.bounds import bytes_of
+    from napari_neuroscope.engine.frameworks.onnx.files.bounds import bytes_of
 
     if tensor.data_location != tensor.EXTERNAL and not tensor.external_data:
         return None

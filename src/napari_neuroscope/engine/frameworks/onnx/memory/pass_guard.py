@@ -6,21 +6,22 @@ opened once in a process of its own, which may hang or fill up.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 
-from napari_neuroscope.engine.errors import OutOfMemoryError, Progress
+from napari_neuroscope.engine.errors import Progress
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.code.trial import TrialError, try_in_process
 from napari_neuroscope.engine.files.code.trust import require_trust
-from napari_neuroscope.engine.files.free_memory import free_memory
-from napari_neuroscope.engine.frameworks.onnx.files import OnnxFile
-from napari_neuroscope.engine.frameworks.onnx.sizes import OnnxSizes, PassSizes, ShapesError
+from napari_neuroscope.engine.frameworks.common import refuse_large_pass
+from napari_neuroscope.engine.frameworks.onnx.files.load import OnnxFile
+from napari_neuroscope.engine.frameworks.onnx.memory.pass_sizes import (
+    OnnxSizes,
+    PassSizes,
+    ShapesError,
+)
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 _TRIAL = "napari_neuroscope.engine.networks.opening_trial:open_file"
-_NUMBER = 4
-"""Bytes of a number of the image."""
 
 
 class PassGuard:
@@ -38,7 +39,7 @@ class PassGuard:
         assert file.path is not None
         self._path, self._title, self._size = file.path, file.title, len(file.content)
         self._sizes = sizes
-        self._known: dict[tuple[int, ...], PassSizes] = {}
+        self._sizes_of: dict[tuple[int, ...], PassSizes] = {}
         self._tried = self._misfit = False
 
     def admit(
@@ -69,7 +70,7 @@ class PassGuard:
         if self._tried:
             return
         shape = tuple(shape)
-        sizes = self._known.get(shape)
+        sizes = self._sizes_of.get(shape)
         if sizes is None:
             try:
                 sizes = self._sizes.of(shape)
@@ -79,13 +80,14 @@ class PassGuard:
         if sizes is None:
             self._try(spec, progress)
             return
-        self._known[shape] = sizes
-        image = _NUMBER * math.prod(shape)
-        if sizes.total > max(limits.ALWAYS_PASS, limits.MOST_PASS_GROWTH * image):
-            raise self._too_large(shape, sizes.total, "more than any network needs")
-        least = sizes.least(kept)
-        if least > limits.ALWAYS_PASS and least > (free := free_memory()):
-            raise self._too_large(shape, least, f"of which {free:,} are free")
+        self._sizes_of[shape] = sizes
+        refuse_large_pass(
+            shape,
+            sizes.total,
+            sizes.least(kept),
+            title=self._title,
+            advice="export it for a smaller one",
+        )
 
     def try_whole(self, spec: ModelSpec, progress: Progress) -> bool:
         """Try the network in a process of its own, where no size seemed to fit; say whether it was.
@@ -99,13 +101,6 @@ class PassGuard:
             return False
         self._try(spec, progress)
         return True
-
-    def _too_large(self, shape: Sequence[int], nbytes: int, why: str) -> OutOfMemoryError:
-        sides = " × ".join(map(str, shape))
-        return OutOfMemoryError(
-            f"A pass of {self._title} for an input of {sides} would take {nbytes:,} bytes of "
-            f"memory, {why}; export it for a smaller one."
-        )
 
     def _try(self, spec: ModelSpec, progress: Progress) -> None:
         told = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
