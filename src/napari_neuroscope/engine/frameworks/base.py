@@ -192,8 +192,9 @@ class Framework(ABC):
     """
 
     name: ClassVar[str]
-    capabilities: ClassVar[Capability]
-    limits: ClassVar[str] = "which this network's framework can't give"
+    # A framework may narrow both for a model, as for one that is quantised.
+    capabilities: Capability
+    limits: str = "which this network's framework can't give"
     kinds: ClassVar[tuple[Kind, ...]] = ()
     suffixes: ClassVar[tuple[str, ...]] = ()
     takes_anything: ClassVar[bool] = False

@@ -148,7 +148,8 @@ class TorchFramework(ModelRunner, Framework):
         return record_relevance(self, x, spec, layers)
 
     def attention(self, x: Tensor, spec: ModelSpec) -> list[Tensor]:
-        with self.lock, torch.no_grad(), AttentionKeeper() as keeper:
+        keeper = AttentionKeeper()
+        with self.lock, torch.no_grad(), keeper:
             self.forward_and(lambda *_: None, x, spec, PassObserver(), only=())
         return keeper.weights
 

@@ -48,7 +48,7 @@ class _LayerInputs(TorchDispatchMode):
     """Keeps what the first layers of a pass work on, and ends the pass behind them."""
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.inputs: list[_LayerInput] = []
 
     @classmethod
@@ -57,11 +57,11 @@ class _LayerInputs(TorchDispatchMode):
         return False
 
     def __enter__(self) -> _LayerInputs:
-        super().__enter__()
+        TorchDispatchMode.__enter__(self)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        super().__exit__(kind, error, trace)
+        TorchDispatchMode.__exit__(self, kind, error, trace)
         return isinstance(error, _PassEnd)
 
     def __torch_dispatch__(

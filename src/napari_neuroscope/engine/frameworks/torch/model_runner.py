@@ -62,7 +62,7 @@ class ModelRunner:
         while (inner := _inner_model(model)) is not None:
             model = inner
         self.model = model
-        self.lock = ModelLock(lambda: shared_parts(model))
+        self.lock: AbstractContextManager[None] = ModelLock(lambda: shared_parts(model))
         self.device = choose_device(device, model)
         with self.lock:
             if any(weight.device != self.device for weight in weights_of(model)):

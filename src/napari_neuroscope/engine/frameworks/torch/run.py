@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -147,7 +147,9 @@ class TorchRun(Run):
     def gradients(
         self, seed: Tensor, layers: Sequence[str], *, with_input: bool = False
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        ends = [*(self._edge(name) for name in layers), *([self._x] if with_input else [])]
+        ends: list[GradientEdge | Tensor] = [self._edge(name) for name in layers]
+        if with_input:
+            ends.append(self._x)
         pulled = self._pull_back(seed, ends)
         # Where nothing arrives, the score does not depend on it.
         gradients = {
@@ -270,6 +272,8 @@ class TorchRun(Run):
             return []
         if self._end is None:
             raise NeuroscopeError(NO_GRADIENT)
+        # Both kinds may be mixed, which PyTorch's types don't tell.
+        typed_ends = cast("Sequence[Tensor]", ends)
         # A way back that finds a reentrant checkpoint is gone again.
         keep = not last or goes_through(self._end, "CheckpointFunctionBackward")
         with (
@@ -280,7 +284,7 @@ class TorchRun(Run):
             try:
                 return list(
                     torch.autograd.grad(
-                        [self._end], ends, [seed], retain_graph=keep, allow_unused=True
+                        [self._end], typed_ends, [seed], retain_graph=keep, allow_unused=True
                     )
                 )
             except RuntimeError as error:

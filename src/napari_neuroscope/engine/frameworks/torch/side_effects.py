@@ -38,7 +38,7 @@ def _set_random_states(states: list[Any]) -> None:
 
 
 def _seed_all(seed: int) -> None:
-    torch.random.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
     if torch.cuda.is_initialized():

@@ -72,19 +72,19 @@ class TorchArchive(NamedTuple):
         NeuroscopeError
             Where there are such.
         """
-        for one in stored:
-            entry = self.records.get(f"{folder}/{one.key}".lower())
-            size = bytes_of(one)
+        for numbers in stored:
+            entry = self.records.get(f"{folder}/{numbers.key}".lower())
+            size = bytes_of(numbers)
             # A name in other letters would be read, and held, once more for each.
             if (
                 entry is None
                 or size is None
-                or not entry.filename.endswith(f"/{folder}/{one.key}")
+                or not entry.filename.endswith(f"/{folder}/{numbers.key}")
                 or not 0 <= size <= entry.file_size
             ):
                 raise NeuroscopeError(
-                    f"“{self.path.name}” is broken: a tensor claims {one.numbers:,} numbers of "
-                    f"“{shortened(str(one.key), 40)}”, which it doesn't hold; download or save it "
+                    f"“{self.path.name}” is broken: a tensor claims {numbers.numbers:,} numbers of "
+                    f"“{shortened(str(numbers.key), 40)}”, which it doesn't hold; download or save it "
                     f"again."
                 )
 

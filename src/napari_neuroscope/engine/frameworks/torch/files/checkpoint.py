@@ -93,8 +93,8 @@ def fill(model: nn.Module, saved: list[SavedNetwork], name: str) -> None:
     NeuroscopeError
         Where none fits: it says which tensors are missing, too many, or of other shapes.
     """
-    fits = [(one, _fit(model, one.content)) for one in saved if isinstance(one.content, dict)]
-    whole = [(one, fit) for one, fit in fits if fit.is_whole]
+    fits = [(each, _fit(model, each.content)) for each in saved if isinstance(each.content, dict)]
+    whole = [(each, fit) for each, fit in fits if fit.is_whole]
     if not whole:
         raise _no_fit(model, fits[0][1], name)
     taken, fit = whole[0]
@@ -107,7 +107,7 @@ def fill(model: nn.Module, saved: list[SavedNetwork], name: str) -> None:
             f"{shortened(' '.join(str(error).split()), 200).rstrip('.')}."
         ) from error
     if len(whole) > 1:
-        others = " and ".join(quoted(one.place, 60) for one, _ in whole[1 : _SHOWN + 1])
+        others = " and ".join(quoted(each.place, 60) for each, _ in whole[1 : _SHOWN + 1])
         warnings.warn(
             f"“{name}” holds several sets of weights that fit: {quoted(taken.place, 60)} was taken, "
             f"{others} not; to open another, save it by itself.",
@@ -158,28 +158,30 @@ def _networks(place: str, held: Any, seen: set[int], *, deeper: bool) -> Iterato
         return
     if not deeper:
         return
-    known = [key for key in _KEYS if key in held]
-    more = [key for key in held if isinstance(key, str) and key not in known]
+    usual = [key for key in _KEYS if key in held]
+    more = [key for key in held if isinstance(key, str) and key not in usual]
     inner = 0
-    for keys, deep in ((known, True), (more, False)):
+    for keys, deep in ((usual, True), (more, False)):
         for key in keys:
             if deep or not _BESIDE.search(key.casefold()):
-                for one in _networks(f"{place}.{key}".lstrip("."), held[key], seen, deeper=deep):
+                for network in _networks(
+                    f"{place}.{key}".lstrip("."), held[key], seen, deeper=deep
+                ):
                     inner += 1
-                    yield one
+                    yield network
     if not inner and any("." in name for name in tensors):
         # Numbers of the training stand among the weights.
         yield SavedNetwork(place, tensors)
 
 
 def _fit(model: nn.Module, weights: dict[str, Any]) -> _Fit:
-    own = model.state_dict()
-    given, apart = _by_own_names(own, weights)
-    given = _with_norms_as_in(own, given)
-    alike = {name: value for name, value in given.items() if name in own}
+    state = model.state_dict()
+    given, apart = _by_model_names(state, weights)
+    given = _with_norms_as_in(state, given)
+    alike = {name: value for name, value in given.items() if name in state}
     fit = _Fit(alike, left_out=apart)
-    held = {_memory(own[name]) for name in alike} - {None}
-    for name, value in own.items():
+    held = {_memory(state[name]) for name in alike} - {None}
+    for name, value in state.items():
         if name not in given:
             # BatchNorm doesn't need how many batches it saw; tied tensors are saved once.
             optional = name.endswith(("num_batches_tracked", "_extra_state"))
@@ -187,24 +189,26 @@ def _fit(model: nn.Module, weights: dict[str, Any]) -> _Fit:
                 fit.lacking.append(name)
         elif isinstance(value, Tensor) and not is_lazy(value) and value.shape != given[name].shape:
             fit.unlike.append(name)
-    modules = _modules_of(own)
+    modules = _modules_of(state)
     for name, value in given.items():
-        if name not in own:
+        if name not in state:
             (fit.left_out if _may_be_left(name, value, modules) else fit.excess).append(name)
     return fit
 
 
-def _by_own_names(own: dict[str, Any], weights: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _by_model_names(
+    state: dict[str, Any], weights: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
     """Return weights by the names that the network gives them, and the names of those outside."""
-    around = {match[0] for name in own for match in _AROUND.finditer("." + name)}
+    around = {match[0] for name in state for match in _AROUND.finditer("." + name)}
     if not around:
         bare = {_without_around(name): value for name, value in weights.items()}
         # Two names that became one are left as they are.
         weights = bare if len(bare) == len(weights) else weights
     before, after = Counter[str](), Counter[str]()
     for name in weights:
-        before.update(start for start, rest in _splits(name) if rest in own)
-    for name in own:
+        before.update(start for start, rest in _splits(name) if rest in state)
+    for name in state:
         after.update(start for start, rest in _splits(name) if rest in weights)
     prefix, matched = _most_common(before)
     wrapped, matched_inside = _most_common(after)
@@ -241,20 +245,20 @@ def _most_common(counts: Counter[str]) -> tuple[str, int]:
     return min((key for key, count in counts.items() if count == most), key=len, default=""), most
 
 
-def _with_norms_as_in(own: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
+def _with_norms_as_in(state: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
     """Return weights of which norms are named, or multiplied out, as the network has them."""
     out = dict(weights)
     for old, new in _OLD_AND_NEW:
         for source, wanted in ((old, new), (new, old)):
-            for name in [name for name in out if name not in own and _ends_in(name, source)]:
+            for name in [name for name in out if name not in state and _ends_in(name, source)]:
                 renamed = name.removesuffix(source) + wanted
-                if renamed in own and renamed not in out:
+                if renamed in state and renamed not in out:
                     out[renamed] = out.pop(name)
     for size, direction in (("weight_g", "weight_v"), (_OLD_AND_NEW[0][1], _OLD_AND_NEW[1][1])):
-        for name in [name for name in out if name not in own and _ends_in(name, size)]:
+        for name in [name for name in out if name not in state and _ends_in(name, size)]:
             start = name.removesuffix(size)
             values = out.get(start + direction)
-            if f"{start}weight" in own and f"{start}weight" not in out and values is not None:
+            if f"{start}weight" in state and f"{start}weight" not in out and values is not None:
                 out[f"{start}weight"] = _multiplied(out.pop(name), values)
                 del out[start + direction]
     return out
@@ -267,10 +271,12 @@ def _ends_in(name: str, part: str) -> bool:
 def _multiplied(sizes: Tensor, directions: Tensor) -> Tensor:
     """Return the weights that a weight norm makes of its two parts."""
     if sizes.ndim != directions.ndim:
-        return directions * (sizes / torch.linalg.vector_norm(directions))
+        length: Tensor = torch.linalg.vector_norm(directions)
+        return directions * (sizes / length)
     over = [axis for axis, count in enumerate(sizes.shape) if count != directions.shape[axis]]
     over = over or [axis for axis in range(directions.ndim) if sizes.shape[axis] == 1]
-    return directions * (sizes / torch.linalg.vector_norm(directions, dim=over, keepdim=True))
+    length = torch.linalg.vector_norm(directions, dim=over, keepdim=True)
+    return directions * (sizes / length)
 
 
 def _memory(value: Any) -> tuple[Any, ...] | None:
@@ -280,9 +286,9 @@ def _memory(value: Any) -> tuple[Any, ...] | None:
     return value.data_ptr(), tuple(value.shape), value.stride(), value.dtype
 
 
-def _modules_of(own: dict[str, Any]) -> set[str]:
+def _modules_of(state: dict[str, Any]) -> set[str]:
     """Return the network's outermost modules, of those that tell its parts apart."""
-    names = list(own)
+    names = list(state)
     start = ""
     while names:
         heads = {name.removeprefix(start).partition(".")[0] for name in names}

@@ -63,9 +63,9 @@ def load_torch(
             f"or save it again."
         ) from error
     saved = networks_in(held)
-    whole = next((one.content for one in saved if isinstance(one.content, nn.Module)), None)
-    weights = [one for one in saved if isinstance(one.content, dict)]
-    tensors = next((one.content for one in saved if isinstance(one.content, dict)), None)
+    whole = next((each.content for each in saved if isinstance(each.content, nn.Module)), None)
+    weights = [each for each in saved if isinstance(each.content, dict)]
+    tensors = next((each.content for each in saved if isinstance(each.content, dict)), None)
     if whole is not None and (factory is None or whole is saved[0].content):
         return whole
     if tensors is None:

@@ -144,8 +144,8 @@ def _program_of_old(path: Path) -> PickleProgram:
             )
         program = program_of(file.read(limits.MOST_PICKLE), _PICKLES_OF_OLD)
     claimed: dict[str | int, int] = {}
-    for one in program.stored:
-        claimed[one.key] = max(bytes_of(one) or 0, claimed.get(one.key, 0))
+    for numbers in program.stored:
+        claimed[numbers.key] = max(bytes_of(numbers) or 0, claimed.get(numbers.key, 0))
     if program.regular and sum(claimed.values()) > size:
         raise NeuroscopeError(
             f"“{path.name}” is broken: its tensors claim {sum(claimed.values()):,} bytes, and it "
@@ -197,8 +197,8 @@ def _is_of_weights(call: Call) -> bool:
         return len(given) == 2 and isinstance(given[0], str) and str(given[1]) in _ENCODINGS
     if name in ("builtins.bytearray", "__builtin__.bytearray"):
         # A number would be a size.
-        known = bool(given) and isinstance(given[0], str | bytes | EncodedText)
-        return known and given[1:] in ((), *_LATIN)
+        of_values = bool(given) and isinstance(given[0], str | bytes | EncodedText)
+        return of_values and given[1:] in ((), *_LATIN)
     return name in _let_by_the_user()
 
 
@@ -209,6 +209,6 @@ def _let_by_the_user() -> set[str]:
     """Return what the user has told PyTorch to take for safe in this process."""
     given = torch.serialization.get_safe_globals()
     return {
-        str(one[1]) if isinstance(one, tuple) else f"{one.__module__}.{one.__qualname__}"
-        for one in given
+        str(safe[1]) if isinstance(safe, tuple) else f"{safe.__module__}.{safe.__qualname__}"
+        for safe in given
     }

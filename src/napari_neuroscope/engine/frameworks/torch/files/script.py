@@ -76,7 +76,7 @@ def load_torchscript(path: Path, *, trust: bool) -> torch.jit.ScriptModule:
 def _opened(path: Path) -> torch.jit.ScriptModule:
     grad = torch.is_grad_enabled()
     try:
-        scripted = torch.jit.load(str(path), map_location="cpu")
+        scripted: torch.jit.ScriptModule = torch.jit.load(str(path), map_location="cpu")
     finally:
         # What runs as it is loaded could change this for the whole thread.
         torch.set_grad_enabled(grad)

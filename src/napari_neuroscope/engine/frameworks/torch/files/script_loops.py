@@ -28,17 +28,17 @@ def closing(words: Sequence[str], i: int) -> int | None:
 
 def arguments(words: Sequence[str], i: int) -> list[Sequence[str]]:
     """Return the arguments, or parameters, between the bracket at `i` and where it is closed."""
-    found: list[list[str]] = [[]]
+    given: list[list[str]] = [[]]
     depth = 0
     for word in words[i:]:
         depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(word, 0)
         if depth == 0:
             break
         if depth == 1 and word == ",":
-            found.append([])
-        elif word != "\n" and (found[-1] or depth > 1 or word != "("):
-            found[-1].append(word)
-    return [words for words in found if words]
+            given.append([])
+        elif word != "\n" and (given[-1] or depth > 1 or word != "("):
+            given[-1].append(word)
+    return [words for words in given if words]
 
 
 class Loops:

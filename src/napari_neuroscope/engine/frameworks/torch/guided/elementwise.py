@@ -6,21 +6,22 @@ Function or of scripted code. The operations themselves tell, as they run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
-from torch.autograd.graph import get_gradient_edge
+from torch.autograd.graph import Node, get_gradient_edge
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from napari_neuroscope.engine.frameworks.activation_search import Operation, OperationKind
+from napari_neuroscope.engine.frameworks.torch.autograd_graph import taken_by
 
-Edge = tuple[Any, int]
+Edge = tuple[Node, int]
 """A node of the autograd graph, and the number of its output."""
 
 ACTIVATIONS = frozenset({
@@ -100,14 +101,15 @@ class ElementwiseRecorder(TorchDispatchMode):
     """
 
     def __init__(self, leaves: Iterable[Tensor]) -> None:
-        super().__init__()
-        self._leaves: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        TorchDispatchMode.__init__(self)
+        self._leaves: MutableMapping[Tensor, Edge] = WeakTensorKeyDictionary()
         for leaf in leaves:
             node, number, *_ = get_gradient_edge(leaf)
             self._leaves[leaf] = node, number
-        self._origins: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._versions: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._of_nodes: dict[Any, _Origin | None] = {}
+        self._origins: MutableMapping[Tensor, _Origin] = WeakTensorKeyDictionary()
+        # What the count of changes of a tensor is, as long as none was missed.
+        self._versions: MutableMapping[Tensor, set[int]] = WeakTensorKeyDictionary()
+        self._of_nodes: dict[Node, _Origin | None] = {}
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -152,57 +154,57 @@ class ElementwiseRecorder(TorchDispatchMode):
         """Return where a tensor comes from; None where that is not the input."""
         if tensor.requires_grad:
             self.see(tensor)
-            own = tensor.grad_fn, tensor.output_nr
-            edge: Edge | None = self._leaves.get(tensor) if tensor.is_leaf else own
             # Other leaves are weights.
+            node = tensor.grad_fn
+            edge = self._leaves.get(tensor) if node is None else (node, tensor.output_nr)
             return edge and _Origin(frozenset([edge]), "linear", "", (edge,))
-        found = self._origins.get(tensor)
-        if found is not None and tensor._version not in self._versions[tensor]:
+        origin = self._origins.get(tensor)
+        if origin is not None and tensor._version not in self._versions[tensor]:
             # Written on in a way that was not seen.
-            kinds = found.kinds | {"unknown"}
-            return _Origin(None, "other", found.operation, kinds=kinds)
-        return found
+            kinds = origin.kinds | {"unknown"}
+            return _Origin(None, "other", origin.operation, kinds=kinds)
+        return origin
 
     def see(self, tensor: Tensor) -> None:
         """Take down where the node of a tensor with a gradient comes from."""
         if tensor.grad_fn is not None and not tensor.output_nr:
             self._of_nodes.setdefault(tensor.grad_fn, self._origins.get(tensor))
 
-    def operations(self, nodes: Iterable[Any]) -> tuple[list[Operation], set[Any], set[Any]]:
+    def operations(self, nodes: Iterable[Node]) -> tuple[list[Operation], set[Node], set[Node]]:
         """Return nodes as operations, those that may hide an activation, and that may be one.
 
         The values are known by their edges. `nodes` is in the order of the pass. What a mask was
         computed from comes with them, though no gradient goes there.
         """
         operations: list[Operation] = []
-        hiding: set[Any] = set()
-        unclear: set[Any] = set()
-        done: set[Any] = set()
+        hiding: set[Node] = set()
+        unclear: set[Node] = set()
+        done: set[Node] = set()
         for node in nodes:
             stack = [(node, False)]
             while stack:
-                here, ready = stack.pop()
-                if here in done:
+                current, ready = stack.pop()
+                if current in done:
                     continue
                 if not ready:
-                    stack.append((here, True))
-                    stack.extend((before, False) for before in self._nodes_before(here))
+                    stack.append((current, True))
+                    stack.extend((before, False) for before in self._nodes_before(current))
                     continue
-                done.add(here)
-                operations.extend(self._as_operations(here))
-                if self._hides(here):
-                    hiding.add(here)
-                elif self._writes_by_mask(here):
-                    unclear.add(here)
+                done.add(current)
+                operations.extend(self._as_operations(current))
+                if self._hides(current):
+                    hiding.add(current)
+                elif self._writes_by_mask(current):
+                    unclear.add(current)
         return operations, hiding, unclear
 
-    def _nodes_before(self, node: Any) -> Iterator[Any]:
+    def _nodes_before(self, node: Node) -> Iterator[Node]:
         origin = self._of_nodes.get(node)
-        yield from (other for other, _ in node.next_functions if other is not None)
+        yield from taken_by(node)
         for sources, _ in () if origin is None else origin.masks:
-            yield from (other for other, _ in sources)
+            yield from (source for source, _ in sources)
 
-    def _origin_of_node(self, node: Any) -> _Origin | None:
+    def _origin_of_node(self, node: Node) -> _Origin | None:
         """Return where a node's values come from; None where that isn't known."""
         origin = self._of_nodes.get(node)
         if origin is None or (_is_whole(node) and origin.sources is None):
@@ -210,7 +212,7 @@ class ElementwiseRecorder(TorchDispatchMode):
         # Written through a view, a tensor has another node than it was computed by.
         return origin if set(_taken(node)) <= set(_all_edges(origin)) else None
 
-    def _as_operations(self, node: Any) -> list[Operation]:
+    def _as_operations(self, node: Node) -> list[Operation]:
         """Return the operations that a node stands for."""
         origin = self._origin_of_node(node)
         if origin is None:
@@ -219,14 +221,14 @@ class ElementwiseRecorder(TorchDispatchMode):
             return [_whole_operation(node, origin)]
         return list(_single_operation(node, origin))
 
-    def _hides(self, node: Any) -> bool:
+    def _hides(self, node: Node) -> bool:
         """Whether there may be an activation inside of a node that can't be told."""
         origin = self._origin_of_node(node)
         if not _is_whole(node):
             return origin is not None and "unknown" in origin.kinds
         return origin is None or (origin.sources is None and not origin.kinds.isdisjoint(_TELLING))
 
-    def _writes_by_mask(self, node: Any) -> bool:
+    def _writes_by_mask(self, node: Node) -> bool:
         """Whether a node is of ``x[x < 0] *= 0.1``, of more values than one tensor's."""
         origin = self._origin_of_node(node)
         return (
@@ -252,25 +254,25 @@ def _tensors(output: Any) -> Iterator[Tensor]:
 def _versions(output: Tensor, given: list[Tensor]) -> set[int]:
     """Return what the count of changes of an answer will be once the operation is over."""
     # What is written in place is counted then; a view has the count of what it is one of.
-    written = any(output is one for one in given)
+    written = any(output is tensor for tensor in given)
     memory = output.untyped_storage()._cdata
-    shared = [one._version for one in given if one.untyped_storage()._cdata == memory]
+    shared = [t._version for t in given if t.untyped_storage()._cdata == memory]
     return {output._version + written, *(shared if not written else ())}
 
 
 def _joined(name: str, kind: str, origins: list[_Origin | None], *, elementwise: bool) -> _Origin:
     """Return where the answer of an operation comes from that took tensors from `origins`."""
-    known = [origin for origin in origins if origin is not None]
-    kinds = frozenset({kind}.union(*(origin.kinds for origin in known)))
+    varying = [origin for origin in origins if origin is not None]
+    kinds = frozenset({kind}.union(*(origin.kinds for origin in varying)))
     sources: frozenset[Edge] | None = None
     if elementwise and kind not in ("other", "weighted", "unknown"):
-        every = [origin.sources for origin in known]
+        every = [origin.sources for origin in varying]
         if None not in every:
-            sources = frozenset[Edge]().union(*(one for one in every if one is not None))
-    direct = tuple(edge for origin in known if not origin.operation for edge in origin.direct)
+            sources = frozenset[Edge]().union(*(edges for edges in every if edges is not None))
+    direct = tuple(edge for origin in varying if not origin.operation for edge in origin.direct)
     masks = tuple(
         (origin.sources, not origin.kinds.isdisjoint(_NONLINEAR))
-        for origin in known
+        for origin in varying
         if origin.operation and origin.sources is not None
     )
     plain: Any = "other" if kind == "unknown" else kind
@@ -335,23 +337,23 @@ def _all_edges(origin: _Origin) -> Iterator[Edge]:
     yield from origin.sources or ()
 
 
-def _taken(node: Any) -> tuple[Edge, ...]:
-    return tuple((other, number) for other, number in node.next_functions if other is not None)
+def _taken(node: Node) -> tuple[Edge, ...]:
+    return tuple((taken, number) for taken, number in node.next_functions if taken is not None)
 
 
-def _is_whole(node: Any) -> bool:
+def _is_whole(node: Node) -> bool:
     """Whether a node is several operations: of a custom Function, or of scripted code."""
     if node.name() in _CHECKPOINTS:
         return False
     return isinstance(node, BackwardCFunction) or is_scripted(node)
 
 
-def is_scripted(node: Any) -> bool:
+def is_scripted(node: Node) -> bool:
     """Whether a node is of code that TorchScript has made one of."""
     return "DifferentiableGraph" in node.name()
 
 
-def _whole_operation(node: Any, origin: _Origin) -> Operation:
+def _whole_operation(node: Node, origin: _Origin) -> Operation:
     taken = _taken(node)
     nonlinear = not origin.kinds.isdisjoint(_NONLINEAR)
     kind: OperationKind = "linear"
@@ -364,7 +366,7 @@ def _whole_operation(node: Any, origin: _Origin) -> Operation:
     return Operation((node, 0), kind, taken)
 
 
-def _single_operation(node: Any, origin: _Origin) -> Iterator[Operation]:
+def _single_operation(node: Node, origin: _Origin) -> Iterator[Operation]:
     sources: list[Any] = list(origin.direct)
     for number, (edges, nonlinear) in enumerate(origin.masks):
         key = node, f"mask {number}"

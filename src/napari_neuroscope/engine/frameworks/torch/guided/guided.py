@@ -1,4 +1,8 @@
-"""PyTorch: guided backpropagation, through activations that are written by hand as well."""
+"""PyTorch: guided backpropagation, through activations that are written by hand as well.
+
+What a reentrant checkpoint runs again is known only when it does, and no hook is there: the
+function on its node of the graph is replaced while a guided pass runs, and then put back.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import Node
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_neuroscope.engine.frameworks.activation_search import find_activations
+from napari_neuroscope.engine.frameworks.torch.autograd_graph import taken_by
 from napari_neuroscope.engine.frameworks.torch.guided.elementwise import (
     ElementwiseRecorder,
     is_scripted,
@@ -78,14 +84,14 @@ class GuidePlan:
     hiding: tuple[int, ...] = ()
 
 
-def planned(recorder: ElementwiseRecorder, nodes: Sequence[Any]) -> GuidePlan:
+def planned(recorder: ElementwiseRecorder, nodes: Sequence[Node]) -> GuidePlan:
     """Return what is guided of the nodes of a pass that was recorded, in their order."""
     operations, hiding, written = recorder.operations(nodes)
-    found = find_activations(operations)
+    activations = find_activations(operations)
     number = {(node, 0): n for n, node in enumerate(nodes)}
     ends: set[int] = set()
     parts: set[int] = set()
-    for end, inside in found.parts.items():
+    for end, inside in activations.parts.items():
         if end not in number:
             continue  # it leads to a mask alone
         node = nodes[number[end]]
@@ -98,8 +104,8 @@ def planned(recorder: ElementwiseRecorder, nodes: Sequence[Any]) -> GuidePlan:
     return GuidePlan(
         tuple(sorted(ends)),
         tuple(sorted(parts)),
-        _sorted_known(number, [*found.unclear, *((node, 0) for node in written)]),
-        _sorted_known(number, found.clippings),
+        _sorted_known(number, [*activations.unclear, *((node, 0) for node in written)]),
+        _sorted_known(number, activations.clippings),
         _sorted_known(number, [(node, 0) for node in hiding]),
     )
 
@@ -120,29 +126,29 @@ class GuidedMode(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.count = 0
         self.unclear: list[str] = []
         self.hiding: list[str] = []
-        self._inside = 0
+        self._open_parts = 0
         self._hooks = ExitStack()
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        if function.overloadpacket in _POINTWISE_BACKWARD and not self._inside:
+        if function.overloadpacket in _POINTWISE_BACKWARD and not self._open_parts:
             self.count += 1
             args = (args[0].clamp(min=0), *args[1:])
         return function(*args, **(kwargs or {}))
 
     @contextmanager
-    def following(self, plan: GuidePlan, nodes: Sequence[Any]) -> Iterator[None]:
+    def following(self, plan: GuidePlan, nodes: Sequence[Node]) -> Iterator[None]:
         """Guide the nodes of a pass by a plan while it is gone back; nothing stays on them."""
         with self._hooks, self:
             self._hook(plan, nodes)
             yield
 
-    def _hook(self, plan: GuidePlan, nodes: Sequence[Any]) -> None:
+    def _hook(self, plan: GuidePlan, nodes: Sequence[Node]) -> None:
         for number in plan.ends:
             self._hooks.callback(nodes[number].register_prehook(self._guide).remove)
         for number in plan.parts:
@@ -150,8 +156,10 @@ class GuidedMode(TorchDispatchMode):
             self._hooks.callback(nodes[number].register_hook(self._leave).remove)
         for node in nodes:
             if _kind(node) == "CheckpointFunctionBackward":
-                run = node.run_function
-                node.run_function = self._recorded(run)
+                # Of a node's attributes PyTorch declares none.
+                checkpoint: Any = node
+                run = checkpoint.run_function
+                checkpoint.run_function = self._recorded(run)
                 self._hooks.callback(setattr, node, "run_function", run)
 
     def _guide(self, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
@@ -159,10 +167,10 @@ class GuidedMode(TorchDispatchMode):
         return tuple(None if g is None else g.clamp(min=0) for g in gradients)
 
     def _enter(self, _: Any) -> None:
-        self._inside += 1
+        self._open_parts += 1
 
     def _leave(self, *_: Any) -> None:
-        self._inside -= 1
+        self._open_parts -= 1
 
     def _recorded(self, run: Callable[..., Any]) -> Callable[..., Any]:
         """Return a checkpointed part that is guided when it is computed again."""
@@ -204,20 +212,20 @@ class Guides:
     """Know how the passes of a network are guided, by the operations that they consist of."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, Guide] = OrderedDict()
+        self._guides: OrderedDict[Hashable, Guide] = OrderedDict()
 
-    def known(self, nodes: Sequence[Any], shape: Sequence[int]) -> Guide | None:
+    def known(self, nodes: Sequence[Node], shape: Sequence[int]) -> Guide | None:
         """Return how a pass is guided; None where it must be recorded to be told."""
         if not may_be_by_hand(nodes):
             return Guide()
-        return self._known.get((tuple(shape), signature(nodes)))
+        return self._guides.get((tuple(shape), signature(nodes)))
 
     def learn(
         self,
         recorder: ElementwiseRecorder,
-        nodes: Sequence[Any],
+        nodes: Sequence[Node],
         shape: Sequence[int],
-        names: Mapping[Any, str],
+        names: Mapping[Node, str],
     ) -> None:
         """Take down how a pass is guided that was recorded; `names` has those of its nodes."""
         plan = planned(recorder, nodes)
@@ -227,23 +235,23 @@ class Guides:
 
         hiding = tuple(_named_function(nodes[n], names.get(nodes[n])) for n in plan.hiding)
         inside = frozenset(named([*plan.ends, *plan.parts]))
-        self._known[tuple(shape), signature(nodes)] = Guide(
+        self._guides[tuple(shape), signature(nodes)] = Guide(
             plan, named(plan.unclear), hiding, inside
         )
-        while len(self._known) > _MOST_GUIDES:
-            self._known.popitem(last=False)
+        while len(self._guides) > _MOST_GUIDES:
+            self._guides.popitem(last=False)
 
 
-def _named_function(node: Any, name: str | None) -> str:
+def _named_function(node: Node, name: str | None) -> str:
     """Return the name of what can't be looked into, and of the layer that it is in."""
     return title(node) if name is None else f"{title(node)} in {name}"
 
 
-def _kind(node: Any) -> str:
+def _kind(node: Node) -> str:
     return node.name().rstrip("0123456789")
 
 
-def title(node: Any) -> str:
+def title(node: Node) -> str:
     """Return what a node is called where no layer has its name."""
     kind = _kind(node).rpartition("::")[2].removesuffix("Backward")
     if isinstance(node, BackwardCFunction):
@@ -253,10 +261,10 @@ def title(node: Any) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).lstrip("_")
 
 
-def ordered(ends: Sequence[Any]) -> list[Any]:
+def ordered(ends: Sequence[Node]) -> list[Node]:
     """Return all nodes that lead to some, each after what it takes: alike in two equal passes."""
-    met: dict[Any, None] = {}
-    begun: set[Any] = set()
+    met: dict[Node, None] = {}
+    begun: set[Node] = set()
     stack = [(node, False) for node in reversed(ends)]
     while stack:
         node, over = stack.pop()
@@ -265,20 +273,20 @@ def ordered(ends: Sequence[Any]) -> list[Any]:
         elif node not in begun:
             begun.add(node)
             stack.append((node, True))
-            stack.extend((n, False) for n, _ in node.next_functions if n is not None)
+            stack.extend((taken, False) for taken in taken_by(node))
     return list(met)
 
 
-def signature(nodes: Sequence[Any]) -> Hashable:
+def signature(nodes: Sequence[Node]) -> Hashable:
     """Return what tells whether the nodes of two passes are the same operations."""
-    number = {node: n for n, node in enumerate(nodes)}
+    number: dict[Node | None, int] = {node: n for n, node in enumerate(nodes)}
     return tuple(
-        (node.name(), tuple((number.get(other), nr) for other, nr in node.next_functions))
+        (node.name(), tuple((number.get(taken), nr) for taken, nr in node.next_functions))
         for node in nodes
     )
 
 
-def may_be_by_hand(nodes: Sequence[Any]) -> bool:
+def may_be_by_hand(nodes: Sequence[Node]) -> bool:
     """Whether there may be activations that PyTorch has no way back for."""
     for node in nodes:
         kind = _kind(node)
@@ -293,9 +301,12 @@ def may_be_by_hand(nodes: Sequence[Any]) -> bool:
     return False
 
 
-def _way_through_activations(node: Any, number: int) -> set[tuple[Any, int]]:
+def _way_through_activations(node: Node, number: int) -> set[tuple[Node, int]]:
     way = {(node, number)}
-    while _kind(node) in _ACTIVATIONS and node.next_functions[0][0] is not None:
-        node, number = node.next_functions[0]
+    while _kind(node) in _ACTIVATIONS:
+        before, number = node.next_functions[0]
+        if before is None:
+            break
+        node = before
         way.add((node, number))
     return way

@@ -106,5 +106,8 @@ class PassThrough(torch.autograd.Function):
         return g if ctx.in_force.carrying else g * ctx.ratio, None, None, None, None
 
 
+weighted_layer: Callable[..., Tensor] = WeightedLayer.apply
+pass_through: Callable[..., Tensor] = PassThrough.apply
+
 WEIGHTED, PASSED = f"{WeightedLayer.__name__}Backward", f"{PassThrough.__name__}Backward"
 """What the autograd graph calls these nodes."""

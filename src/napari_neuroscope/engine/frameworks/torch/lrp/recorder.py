@@ -21,9 +21,9 @@ from napari_neuroscope.engine.frameworks.torch.lrp.graph_check import (
 )
 from napari_neuroscope.engine.frameworks.torch.lrp.nodes import (
     WEIGHTED,
-    PassThrough,
     Tape,
-    WeightedLayer,
+    pass_through,
+    weighted_layer,
 )
 from napari_neuroscope.engine.frameworks.torch.lrp.rules import LAYERS, Sums, ratio_of
 from napari_neuroscope.engine.frameworks.torch.tracing.operations import operation_name
@@ -120,18 +120,18 @@ class RelevanceRecorder(TorchFunctionMode):
             # It takes no memory, whatever its shape.
             slot = x.new_zeros(()).expand(x.shape).requires_grad_()
             self.tape.slots.append((slot, get_gradient_edge(x)))
-        return WeightedLayer.apply(
+        return weighted_layer(
             x, slot, kept, sums, self.tape.in_force, cannot_be_negative(x.grad_fn), make
         )
 
     def _passing(self, operation: str, function: Any, args: Any, kwargs: Any, x: Tensor) -> Tensor:
         before = x.detach().clone()
-        value = function(*(before if arg is x else arg for arg in args),
+        value: Tensor = function(*(before if arg is x else arg for arg in args),
                          **{k: before if arg is x else arg for k, arg in kwargs.items()})  # fmt: skip
         in_place = before._version > 0
         ratio = ratio_of(value, x.detach() if in_place else before)
         self.tape.nbytes += ratio.nbytes
-        answer = PassThrough.apply(x, ratio, [value], operation, self.tape.in_force)
+        answer = pass_through(x, ratio, [value], operation, self.tape.in_force)
         return x.copy_(answer) if in_place else answer
 
     def _of_two(self, operation: str, function: Any, args: Any, kwargs: Any) -> Tensor | None:
@@ -149,17 +149,19 @@ class RelevanceRecorder(TorchFunctionMode):
             in_place = number == 0 and getattr(function, "__name__", "") in ("mul_", "__imul__")
             if is_gate(args[number].grad_fn) and not in_place:
                 detached = [arg.detach() if n == number else arg for n, arg in enumerate(args)]
-                return function(*detached, **kwargs)
+                product: Tensor = function(*detached, **kwargs)
+                return product
         return None
 
     def _norm(self, operation: str, given: dict[str, Any]) -> Tensor:
         """Return a norm as constant multiples of what it takes."""
-        x, eps = given["input"], given.get("eps", 1e-5)
+        x: Tensor = given["input"]
+        eps = given.get("eps", 1e-5)
         weight, bias = given.get("weight"), given.get("bias")
-        of_input = (
+        by_input = (
             given.get("training", given.get("use_input_stats", True)) or "running_mean" not in given
         )
-        if not of_input and given["running_mean"] is not None:
+        if not by_input and given["running_mean"] is not None:
             factor = (given["running_var"] + eps).rsqrt()
             factor = factor if weight is None else factor * weight
             offset = -given["running_mean"] * factor
@@ -174,7 +176,7 @@ class RelevanceRecorder(TorchFunctionMode):
         centred = x.reshape(shape)
         centred = centred - centred.mean(axes, keepdim=True)
         deviation = (centred.detach().square().mean(axes, keepdim=True) + eps).sqrt()
-        result = (centred / deviation).reshape(x.shape)
+        result: Tensor = (centred / deviation).reshape(x.shape)
         if operation != "layer_norm":
             along = (-1, *(1,) * (x.ndim - 2))
             weight, bias = (None if w is None else w.reshape(along) for w in (weight, bias))

@@ -62,9 +62,10 @@ class Sums:
             return shares @ weight
         if x.ndim < weight.ndim:
             return self.back(shares[None], x[None], weight)[0]
-        return torch.ops.aten.convolution_backward(
+        of_input: Tensor = torch.ops.aten.convolution_backward(
             shares, x, weight, None, *self.geometry, [True, False, False]
         )[0]
+        return of_input
 
     def along(self, bias: Tensor) -> Tensor:
         """Return a bias so that it goes along the channels of the result."""

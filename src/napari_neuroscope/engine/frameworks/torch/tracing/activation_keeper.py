@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
+from torch.autograd.graph import GradientEdge, Node
 
 from napari_neuroscope.engine.frameworks.torch.autograd_graph import edge_of
 from napari_neuroscope.engine.frameworks.torch.tracing.recorder import LayerCall, PassObserver
@@ -101,7 +100,7 @@ class LayerNodes(ActivationKeeper):
 
     def __init__(self, final_activation: str | None) -> None:
         super().__init__(final_activation=final_activation)
-        self.names: dict[Any, str] = {}
+        self.names: dict[Node, str] = {}
 
     def after_call(self, call: LayerCall) -> None:
         super().after_call(call)
@@ -119,7 +118,7 @@ class NodeNames(ActivationKeeper):
 
     def __init__(self, final_activation: str | None) -> None:
         super().__init__(final_activation=final_activation)
-        self.names: dict[Any, str] = {}
+        self.names: dict[Node, str] = {}
 
     def after_call(self, call: LayerCall) -> None:
         super().after_call(call)

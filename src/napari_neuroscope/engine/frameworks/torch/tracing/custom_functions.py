@@ -28,7 +28,7 @@ def runs_in_custom_function() -> bool:
         if code is _CALL:
             return False
         if code not in _is_forward:
-            _is_forward[code] = any(code is known for known in _forwards(Function))
+            _is_forward[code] = any(code is forward for forward in _forwards(Function))
         if _is_forward[code]:
             return True
         frame = frame.f_back  # type: ignore[assignment]

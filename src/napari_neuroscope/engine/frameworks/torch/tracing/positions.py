@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -59,33 +59,35 @@ class PositionTracker:
     def __init__(self, axes: str) -> None:
         self._axes = axes
         self._space = [axis for axis in axes if axis in "zyx"]
-        self._of: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._places: MutableMapping[Tensor, Places] = WeakTensorKeyDictionary()
         self._whole: dict[tuple[int, ...], Places] = {}
         self._plain: set[int] = set()
-        self._folds: dict[int, tuple[Places, TokenLayout | Literal["unknown"]]] = {}
+        self._token_layouts: dict[int, tuple[Places, TokenLayout | Literal["unknown"]]] = {}
 
-    def begin(self, given: Tensor) -> None:
+    def begin(self, network_input: Tensor) -> None:
         """Take the network's input."""
         order = sorted(self._space, key="zyx".index)
-        self._of[given] = whole(given.shape, [self._axes.index(axis) for axis in order])
+        self._places[network_input] = whole(
+            network_input.shape, [self._axes.index(axis) for axis in order]
+        )
 
     def layout(self, output: Tensor) -> TokenLayout | Literal["shape", "unknown"] | None:
         """Return where the positions of an output are; None where nothing is known of it."""
-        places = self._of.get(output)
+        places = self._places.get(output)
         if places is None:
             return None
         if self._is_plain(places):
             return "shape"
-        if id(places) not in self._folds:
+        if id(places) not in self._token_layouts:
             batched = "b" in self._axes
-            fold = token_layout_of(places if batched else tuple(one[None] for one in places))
+            layout = token_layout_of(places if batched else tuple(along[None] for along in places))
             # Held together: an id is of what still lives.
-            self._folds[id(places)] = places, fold or "unknown"
-        return self._folds[id(places)][1]
+            self._token_layouts[id(places)] = places, layout or "unknown"
+        return self._token_layouts[id(places)][1]
 
     def cut_of(self, tensor: Tensor) -> tuple[tuple[float, float, int], ...] | None:
         """Return where the positions of a tensor lie along each axis, as `Layer.cut`."""
-        places = self._of.get(tensor)
+        places = self._places.get(tensor)
         if places is None or tensor.ndim < len(self._space):
             return None
         with torch._C.DisableTorchFunction(), torch.no_grad():
@@ -99,10 +101,10 @@ class PositionTracker:
         self, module: nn.Module, kind: Kind, inputs: Sequence[Tensor], output: Tensor
     ) -> None:
         """Take the output of a module that is one layer."""
-        own = [tensor for tensor in inputs if tensor in self._of]
+        followed = [tensor for tensor in inputs if tensor in self._places]
         if isinstance(module, nn.Flatten | nn.Unflatten | nn.Unfold):
-            if own:
-                self._move(module.forward, (own[0],), {}, output)
+            if followed:
+                self._move(module.forward, (followed[0],), {}, output)
             return
         # What else changes shapes, such as padding, works on channels and positions.
         kind = "pooling" if kind == "reshape" else kind
@@ -119,13 +121,13 @@ class PositionTracker:
         output: Any,
     ) -> None:
         """Take what a function or method of tensors answers."""
-        known = any(tensor in self._of for tensor in inputs)
-        if not known and kind not in ("convolution", "transposed convolution", "upsampling"):
+        is_followed = any(tensor in self._places for tensor in inputs)
+        if not is_followed and kind not in ("convolution", "transposed convolution", "upsampling"):
             return
         first = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
         if first is None:
             return
-        if not known:
+        if not is_followed:
             self._follow(operation, kind, inputs, first)
             return
         if operation in _MIXES:
@@ -150,37 +152,37 @@ class PositionTracker:
     def _follow(
         self, operation: str, kind: Kind | None, inputs: Sequence[Tensor], output: Tensor
     ) -> None:
-        own = [tensor for tensor in inputs if tensor in self._of]
+        followed = [tensor for tensor in inputs if tensor in self._places]
         if (
             kind in ("convolution", "transposed convolution", "pooling", "upsampling")
             or operation in _ON_GRIDS
         ):
-            self._on_grid(own, output)
-        elif not own:
+            self._on_grid(followed, output)
+        elif not followed:
             return
         elif kind in ("dense", "attention"):
             # All that is along the last axis goes into each number.
-            places = [averaged(one, -1) for one in self._of[own[0]]]
-            self._keep(output, [self._like(one, output) for one in places])
+            places = [averaged(along, -1) for along in self._places[followed[0]]]
+            self._keep(output, [self._like(along, output) for along in places])
         else:
-            same = [tensor for tensor in own if tensor.shape == output.shape]
-            first = (same or own)[0]
+            same = [tensor for tensor in followed if tensor.shape == output.shape]
+            first = (same or followed)[0]
             if first.shape == output.shape:
-                self._of[output] = self._of[first]
+                self._places[output] = self._places[first]
             else:
-                self._keep(output, [self._like(one, output) for one in self._of[first]])
+                self._keep(output, [self._like(along, output) for along in self._places[first]])
 
-    def _on_grid(self, own: Sequence[Tensor], output: Tensor) -> None:
+    def _on_grid(self, followed: Sequence[Tensor], output: Tensor) -> None:
         """Convolutions, poolings and resizings: all of the input, where they have its axes."""
         space = len(self._space)
-        known = self._of[own[0]] if own else None
+        places = self._places[followed[0]] if followed else None
         fits = output.ndim in (space + 1, space + 2)
-        if known is None or self._is_plain(known):
+        if places is None or self._is_plain(places):
             if fits and all(n == 1 for n in output.shape[: -space - 1]):
-                self._of[output] = self._all_of(tuple(output.shape))
-        elif output.ndim > 1 and own[0].shape[2:] == output.shape[2:]:
+                self._places[output] = self._all_of(tuple(output.shape))
+        elif output.ndim > 1 and followed[0].shape[2:] == output.shape[2:]:
             # Of tokens: each number is of its own place still.
-            self._keep(output, [self._like(averaged(one, 1), output) for one in known])
+            self._keep(output, [self._like(averaged(along, 1), output) for along in places])
 
     def _move(
         self,
@@ -189,7 +191,7 @@ class PositionTracker:
         kwargs: dict[str, Any],
         output: Any,
     ) -> None:
-        if not any(isinstance(t, Tensor) and t in self._of for t in tree_leaves(args[:1])):
+        if not any(isinstance(t, Tensor) and t in self._places for t in tree_leaves(args[:1])):
             return
         moved = []
         for axis in range(len(self._space)):
@@ -197,8 +199,8 @@ class PositionTracker:
             moved.append([t for t in tree_leaves(answer) if isinstance(t, Tensor)])
         outputs = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
         for number, tensor in enumerate(outputs):
-            if all(number < len(one) for one in moved):
-                self._keep(tensor, [one[number] for one in moved])
+            if all(number < len(tensors) for tensors in moved):
+                self._keep(tensor, [tensors[number] for tensors in moved])
 
     def _moved(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], axis: int
@@ -206,9 +208,9 @@ class PositionTracker:
         """Return what a function does to the places along an axis; None where it can't be told."""
 
         def places(tensor: Tensor) -> Tensor:
-            found = self._of.get(tensor)
+            followed = self._places.get(tensor)
             # A new view: what works in place changes that alone.
-            return tensor.cpu() if found is None else found[axis][...]
+            return tensor.cpu() if followed is None else followed[axis][...]
 
         for how in (places, lambda tensor: places(tensor).contiguous()):
             try:
@@ -228,23 +230,25 @@ class PositionTracker:
         output: Tensor,
     ) -> None:
         space = len(self._space)
-        known = [self._of.get(tensor) for tensor in inputs]
-        if all(one is not None and id(one) in self._plain for one in known) and all(
-            tensor.shape[-space:] == output.shape[-space:] for tensor in inputs
-        ):
+        joined_places = [self._places.get(tensor) for tensor in inputs]
+        if all(
+            places is not None and id(places) in self._plain for places in joined_places
+        ) and all(tensor.shape[-space:] == output.shape[-space:] for tensor in inputs):
             # Of channels, where all of the input is in each: nothing need be written out.
-            self._of[output] = self._all_of(tuple(output.shape))
+            self._places[output] = self._all_of(tuple(output.shape))
             return
         joined = []
         for axis in range(space):
             nowhere = {
                 id(t): torch.full(t.shape, torch.nan, dtype=torch.float64)
                 for t in inputs
-                if t not in self._of
+                if t not in self._places
             }
 
-            def places(t: Tensor, axis: int = axis, nowhere: dict = nowhere) -> Tensor:
-                return nowhere[id(t)] if id(t) in nowhere else self._of[t][axis]
+            def places(
+                t: Tensor, axis: int = axis, nowhere: Mapping[int, Tensor] = nowhere
+            ) -> Tensor:
+                return nowhere[id(t)] if id(t) in nowhere else self._places[t][axis]
 
             joined.append(function(*tree_map_only(Tensor, places, args),
                                    **tree_map_only(Tensor, places, kwargs)))  # fmt: skip
@@ -253,29 +257,32 @@ class PositionTracker:
     def _pad(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], given: Tensor, output: Tensor
     ) -> None:
-        places = self._of[given]
+        places = self._places[given]
         if self._is_plain(places):
-            self._of[output] = self._all_of(tuple(output.shape))
+            self._places[output] = self._all_of(tuple(output.shape))
             return
         widths = kwargs.get("pad", args[1] if len(args) > 1 else None)
         mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
         if widths is not None and mode == "constant":
-            padded = [functional.pad(one, list(widths), value=math.nan) for one in places]
+            padded = [functional.pad(along, list(widths), value=math.nan) for along in places]
             self._keep(output, padded)
 
     def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         if isinstance(dim, int | tuple | list) and not isinstance(dim, bool) and dim != ():
-            places = self._of.get(args[0])
+            places = self._places.get(args[0])
             if places is not None:
                 keep = output.ndim == places[0].ndim
-                self._keep(output, [one.mean(dim, keepdim=keep) for one in places])
+                self._keep(output, [along.mean(dim, keepdim=keep) for along in places])
 
     def _multiply(self, inputs: Sequence[Tensor], output: Tensor) -> None:
         """A matrix product: rows keep the places of the first, or columns those of the second."""
-        for tensor, along in zip(inputs[:2], (-1, -2), strict=False):
-            if tensor in self._of and tensor.ndim > 1:
-                places = [self._like(averaged(one, along), output) for one in self._of[tensor]]
+        for tensor, summed_axis in zip(inputs[:2], (-1, -2), strict=False):
+            if tensor in self._places and tensor.ndim > 1:
+                places = [
+                    self._like(averaged(along, summed_axis), output)
+                    for along in self._places[tensor]
+                ]
                 if self._keep(output, places):
                     return
 
@@ -286,17 +293,19 @@ class PositionTracker:
         given, _, letters = args[0].replace(" ", "").partition("->")
         if "." in given:
             return
-        for own, tensor in zip(given.split(","), inputs, strict=False):
-            if tensor not in self._of:
+        for axes_of_tensor, tensor in zip(given.split(","), inputs, strict=False):
+            if tensor not in self._places:
                 continue
-            kept = "".join(letter for letter in letters if letter in own)
+            kept = "".join(letter for letter in letters if letter in axes_of_tensor)
             gone = math.prod(
-                n for n, at in zip(tensor.shape, own, strict=True) if at not in letters
+                n
+                for n, letter in zip(tensor.shape, axes_of_tensor, strict=True)
+                if letter not in letters
             )
-            axes = tuple(slice(None) if letter in own else None for letter in letters)
+            axes = tuple(slice(None) if letter in axes_of_tensor else None for letter in letters)
             places = [
-                (torch.einsum(f"{own}->{kept}", one) / gone)[axes].expand(output.shape)
-                for one in self._of[tensor]
+                (torch.einsum(f"{axes_of_tensor}->{kept}", along) / gone)[axes].expand(output.shape)
+                for along in self._places[tensor]
             ]
             if self._keep(output, places):
                 return
@@ -306,8 +315,8 @@ class PositionTracker:
     def _like(self, places: Tensor, output: Tensor) -> Tensor | None:
         """Return places for an output of other sizes along some axes, of which the mean is taken."""
         if places.ndim == output.ndim:
-            for axis, (own, n) in enumerate(zip(places.shape, output.shape, strict=True)):
-                if own not in (1, n):
+            for axis, (count, n) in enumerate(zip(places.shape, output.shape, strict=True)):
+                if count not in (1, n):
                     places = averaged(places, axis)
         elif places.ndim > output.ndim:
             return None
@@ -319,23 +328,23 @@ class PositionTracker:
     def _keep(self, output: Tensor, places: Sequence[Tensor | None]) -> bool:
         """Keep the places of an output, where there are several; tell whether."""
         # Few numbers are held, and looked at, for what is repeated along an axis.
-        known = tuple(
-            compact(one).expand(output.shape)
-            for one in places
-            if one is not None and one.shape == output.shape
+        kept = tuple(
+            compact(along).expand(output.shape)
+            for along in places
+            if along is not None and along.shape == output.shape
         )
-        if len(known) < len(self._space) or not spread(known):
-            self._of.pop(output, None)
+        if len(kept) < len(self._space) or not spread(kept):
+            self._places.pop(output, None)
             return False
-        self._of[output] = known
+        self._places[output] = kept
         return True
 
     def _all_of(self, shape: tuple[int, ...]) -> Places:
         if shape not in self._whole:
             space = len(self._space)
-            found = whole(shape, range(len(shape) - space, len(shape)))
-            self._whole[shape] = found
-            self._plain.add(id(found))
+            places = whole(shape, range(len(shape) - space, len(shape)))
+            self._whole[shape] = places
+            self._plain.add(id(places))
         return self._whole[shape]
 
     def _is_plain(self, places: Places) -> bool:
