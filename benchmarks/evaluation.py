@@ -16,8 +16,9 @@ import timing
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores
-from napari_neuroscope.engine.images.ground_truth import TruthReader
-from napari_neuroscope.engine.images.pairs import Pair, Source
+from napari_neuroscope.engine.images.ground_truth.reader import TruthReader
+from napari_neuroscope.engine.images.pairing.pair import Pair
+from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from rows import Row, hand_over
 

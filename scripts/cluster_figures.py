@@ -34,7 +34,8 @@ from napari_neuroscope.engine.batch import cluster
 from napari_neuroscope.engine.batch.folder import OWN, BatchFolder, Record
 from napari_neuroscope.engine.batch.run import recipe_key, run_batch
 from napari_neuroscope.engine.batch.work import Job, Work, stamp_of
-from napari_neuroscope.engine.images.pairs import Pair, pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.images.source import Source, read_image
 from napari_neuroscope.engine.results.save import file_name
 from napari_neuroscope.engine.tiles.geometry import Tiling

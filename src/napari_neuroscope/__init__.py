@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.explain.whole import explain
     from napari_neuroscope.engine.explanation.explanation import Explanation
     from napari_neuroscope.engine.images.formats.image_file import open_image
-    from napari_neuroscope.engine.images.pairs import pairs_of
+    from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
     from napari_neuroscope.engine.images.source import read_image
     from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
     from napari_neuroscope.engine.networks.load import load
@@ -70,7 +70,7 @@ _PLACES = {
     "metric": "evaluation.map_metric",
     "metrics": "evaluation.metric_registry",
     "open_image": "images.formats.image_file",
-    "pairs_of": "images.pairs",
+    "pairs_of": "images.pairing.find_pairs",
     "read_image": "images.source",
     "read_result": "results.read",
     "run_batch": "batch.run",

@@ -20,8 +20,8 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.crop import explain_crop
 from napari_neuroscope.engine.images.array_view import ArrayView
 from napari_neuroscope.engine.images.axes import ImageAxes, axes_of, in_order_of, in_read_order
-from napari_neuroscope.engine.images.formats.image_file import LazyImage
-from napari_neuroscope.engine.images.pairs import Pair
+from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
+from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.panels import panels_of

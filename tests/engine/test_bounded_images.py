@@ -25,8 +25,9 @@ from napari_neuroscope.engine.files.reading.plain_data import PlainDataError
 from napari_neuroscope.engine.files.reading.plain_xml import parse_xml
 from napari_neuroscope.engine.files.reading.unpacked_size import exceeds
 from napari_neuroscope.engine.images.formats import picture as pictures
-from napari_neuroscope.engine.images.formats.image_file import LazyImage, open_image
-from napari_neuroscope.engine.images.ground_truth import VOID, as_truth
+from napari_neuroscope.engine.images.formats.image_file import open_image
+from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
+from napari_neuroscope.engine.images.ground_truth.kind import VOID, as_truth
 from napari_neuroscope.engine.images.preprocessing import as_array, prepare
 from napari_neuroscope.engine.images.source import Source, read_image, read_truth
 from napari_neuroscope.engine.images.spacing import Spacing

@@ -11,7 +11,7 @@ import pytest
 
 from napari_neuroscope.engine.files.atomic_write import write_csv
 from napari_neuroscope.engine.files.reading.csv_cells import with_formula, without_formula
-from napari_neuroscope.engine.images.pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 
 
 @pytest.mark.parametrize(

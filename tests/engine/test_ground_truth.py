@@ -15,7 +15,7 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.images.ground_truth import TruthReader, class_labels
+from napari_neuroscope.engine.images.ground_truth.reader import TruthReader, class_labels
 from napari_neuroscope.engine.images.source import PaletteImage, read_image, read_truth
 
 COLOURS = ((128, 128, 128), (64, 0, 128), (128, 64, 128))
@@ -227,11 +227,11 @@ def test_other_images_tell_instances_from_classes() -> None:
     two = np.array([[0, 1, 2]])
     alone = TruthReader.of(STREET)
     assert alone.labels(two, (1, 3)).labels.tolist() == [[0, 1, 2]]
-    wiser = alone.seeing(np.arange(20).reshape(4, 5))
+    wiser = alone.with_numbers_of(np.arange(20).reshape(4, 5))
     assert wiser.labels(two, (1, 3)).labels.tolist() == [[0, 1, 1]]
     # Colours and masks say nothing of numbers.
-    assert alone.seeing(coloured()).seen == frozenset()
-    assert alone.seeing(FOREGROUND > 0).seen == frozenset()
+    assert alone.with_numbers_of(coloured()).numbers_elsewhere == frozenset()
+    assert alone.with_numbers_of(FOREGROUND > 0).numbers_elsewhere == frozenset()
 
 
 def test_instances_need_a_background() -> None:

@@ -14,15 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.images.axes import leading_axes
-from napari_neuroscope.engine.images.pairs import (
-    Pair,
-    Pairs,
-    Source,
-    natural_key,
-    pairs_of,
-    read_image,
-)
+from napari_neuroscope.engine.images.axes import axes_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.image_search import natural_key
+from napari_neuroscope.engine.images.pairing.pair import Pair, Pairs
+from napari_neuroscope.engine.images.source import Source, read_image
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
@@ -263,13 +259,18 @@ def test_names_are_sorted_as_people_do(names: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_axes_of_a_stack(shape: tuple[int, ...], channels: int, leading: int) -> None:
-    assert leading_axes(shape, "yx", channels) == leading
+    spec = ns.ModelSpec.parse({"task": "segmentation"})
+    assert axes_of(shape, spec, channels).stack == tuple(range(leading))
 
 
 def test_axes_of_a_stack_as_the_spec_says() -> None:
-    assert leading_axes((8, 9, 5), "yx", 5, "yxc") == 0
-    assert leading_axes((2, 8, 9), "yx", 2, "yx") == 1
-    assert leading_axes((8, 9), "zyx", 1) == 0
+    channels_last = ns.ModelSpec.parse({"task": "segmentation", "image_axes": "yxc"})
+    assert axes_of((8, 9, 5), channels_last, 5).stack == ()
+    planes = ns.ModelSpec.parse({"task": "segmentation", "image_axes": "yx"})
+    assert axes_of((2, 8, 9), planes, 2).stack == (0,)
+    volumes = ns.ModelSpec.parse({"task": "segmentation", "input": {"axes": "bczyx"}})
+    with pytest.raises(ns.NeuroscopeError, match="3 spatial axes"):
+        axes_of((8, 9), volumes, 1)
 
 
 def test_planes_of_a_stack_are_read_one_by_one() -> None:

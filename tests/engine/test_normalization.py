@@ -9,7 +9,7 @@ import pytest
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
-from napari_neuroscope.engine.spec.model_spec import InputSpec, SizeRule
+from napari_neuroscope.engine.spec.input_spec import InputSpec, SizeRule
 
 
 def prepared(image: np.ndarray, normalization: Any, **more: Any) -> PreparedImage:

@@ -12,7 +12,8 @@ from every_method import asked, usable
 from napari_neuroscope.engine.evaluation.scoring import score_images
 from napari_neuroscope.engine.explain.difference import difference
 from napari_neuroscope.engine.explanation.colormaps import coloured, limits
-from napari_neuroscope.engine.images.pairs import Pair, Source
+from napari_neuroscope.engine.images.pairing.pair import Pair
+from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.engine.results.panels import displayable
 from networks import EndingIn, UNet, as_network, settled
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_neuroscope.engine.spec.inference import size_rule
-from napari_neuroscope.engine.spec.model_spec import SizeRule
+from napari_neuroscope.engine.spec.input_spec import SizeRule
 
 
 class _Halving(nn.Module):

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.formats.image_file import open_image
 from napari_neuroscope.engine.images.formats.zarr_image import images_of
-from napari_neuroscope.engine.images.pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.images.source import Source, read_image
 from napari_neuroscope.engine.images.spacing import Spacing
 
@@ -353,9 +353,9 @@ def test_ground_truth_of_plates_and_zarrs(tmp_path: Path) -> None:
     pairs = pairs_of([path, tmp_path / "a.ome.zarr"], tmp_path / "truth")
     found = {pair.name: pair.truth for pair in pairs}
     assert isinstance(found["plate.zarr/B/12/1"], Source)
-    assert found["plate.zarr/B/12/1"].data == truth / "B" / "12" / "1"
+    assert found["plate.zarr/B/12/1"].path == truth / "B" / "12" / "1"
     assert isinstance(found["a.ome.zarr"], Source)
-    assert found["a.ome.zarr"].data == tmp_path / "truth" / "a_mask.npy"
+    assert found["a.ome.zarr"].path == tmp_path / "truth" / "a_mask.npy"
 
 
 def test_a_damaged_plate_is_left_out(tmp_path: Path) -> None:

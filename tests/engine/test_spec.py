@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.files.reading.plain_data import refuse_large
-from napari_neuroscope.engine.spec.model_spec import InputSpec, SizeRule
+from napari_neuroscope.engine.spec.input_spec import InputSpec, SizeRule
 
 
 def test_what_an_rgb_network_needs_is_short() -> None:

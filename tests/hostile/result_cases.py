@@ -18,7 +18,7 @@ import zarr
 from hostile.watch import Opener, case, marker
 from napari_neuroscope.engine.explain.recipe import recipe_in
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.images.pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.results.save import is_result, read_result, save
 from results import explanation_of, with_regions
 

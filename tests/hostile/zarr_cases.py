@@ -14,7 +14,7 @@ import zarr
 
 from hostile.images import GZIP, MB, ZLIB, corner, deflated, lowered, secret, whole
 from hostile.watch import Opener, case, marker
-from napari_neuroscope.engine.images.pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 
 
 def _packed_chunk(**about: Any) -> Callable[[Path], Opener]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_neuroscope.engine.spec.model_spec import InputSpec, SizeRule
+from napari_neuroscope.engine.spec.input_spec import InputSpec, SizeRule
 from napari_neuroscope.widgets.model_options.spec_texts import (
     numbers_of,
     numbers_text,

@@ -13,7 +13,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files.reading.csv_file import CsvFile, refuse_unwritable
 
 if TYPE_CHECKING:
-    from napari_neuroscope.engine.images.pairs import Pair
+    from napari_neuroscope.engine.images.pairing.pair import Pair
     from napari_neuroscope.engine.networks.network import Network
 
 
@@ -47,7 +47,7 @@ def run(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.evaluation.evaluation import table_header
     from napari_neuroscope.engine.evaluation.metric_registry import metrics
     from napari_neuroscope.engine.evaluation.one_image import expanded
-    from napari_neuroscope.engine.images.pairs import pairs_of
+    from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 
     out: Path = parsed.out
     if out.suffix.lower() != ".csv":

@@ -21,7 +21,7 @@ from napari_neuroscope.engine.files import limits
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.explanation.explanation import Explanation
-    from napari_neuroscope.engine.images.formats.image_file import LazyImage
+    from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
 
 
 def _refuse_out(out: Path, *, force: bool) -> None:

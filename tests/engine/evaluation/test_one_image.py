@@ -13,7 +13,7 @@ from skimage.io import imsave
 import napari_neuroscope as ns
 import networks
 from napari_neuroscope.engine.evaluation.one_image import expanded, truth_labels
-from napari_neuroscope.engine.images.pairs import Pair
+from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.images.source import Source, read_image
 
 

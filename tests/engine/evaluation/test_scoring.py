@@ -16,7 +16,9 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, top_k
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores, score_images
-from napari_neuroscope.engine.images.pairs import Pair, Source, pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.pair import Pair
+from napari_neuroscope.engine.images.source import Source
 
 NAMES = ("sky", "car", "road")
 

@@ -15,7 +15,7 @@ from skimage.io import imread, imsave
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.images.ground_truth import class_labels
+from napari_neuroscope.engine.images.ground_truth.reader import class_labels
 from napari_neuroscope.samples.architectures import UNet
 from napari_neuroscope.widgets.images.dock import Images
 

@@ -27,7 +27,7 @@ from napari_neuroscope.engine.batch.summary import Summary
 from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.files.atomic_write import write_whole
-from napari_neuroscope.engine.images.pairs import SkippedFile
+from napari_neuroscope.engine.images.pairing.pair import SkippedFile
 from napari_neuroscope.engine.methods.registry import methods
 
 MOST_ROWS = 10_000

@@ -19,7 +19,9 @@ from napari_neuroscope.engine.batch.work import Job, Record, Work, stamp_of
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, nearest_names
 from napari_neuroscope.engine.evaluation.scoring import truth_reader
 from napari_neuroscope.engine.explain.recipe import Recipe
-from napari_neuroscope.engine.images.pairs import Pairs, SkippedFile, Where, pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.image_search import Where
+from napari_neuroscope.engine.images.pairing.pair import Pairs, SkippedFile
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.results.save import SUFFIXES

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_neuroscope.engine.batch.folder import CSV, PARQUET, BatchFolder, Record
 from napari_neuroscope.engine.files.atomic_write import write_csv, write_whole
-from napari_neuroscope.engine.images.pairs import natural_key
+from napari_neuroscope.engine.images.pairing.image_search import natural_key
 
 _FIRST = ("image", "shape")
 _LAST = ("notes", "problem", "device", "seconds", "file")

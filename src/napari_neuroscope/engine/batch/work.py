@@ -30,8 +30,8 @@ from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.files.code.granted import granting
 from napari_neuroscope.engine.files.code.trust import digest_of
-from napari_neuroscope.engine.images.ground_truth import TruthReader
-from napari_neuroscope.engine.images.pairs import Pair
+from napari_neuroscope.engine.images.ground_truth.reader import TruthReader
+from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.engine.images.stack import Stack
 from napari_neuroscope.engine.networks.network import Network

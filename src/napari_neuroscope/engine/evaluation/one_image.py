@@ -9,8 +9,9 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.scoring import read_truth_of
-from napari_neuroscope.engine.images.ground_truth import LabelledTruth, TruthKind, TruthReader
-from napari_neuroscope.engine.images.pairs import Pair, Truth
+from napari_neuroscope.engine.images.ground_truth.kind import TruthKind
+from napari_neuroscope.engine.images.ground_truth.reader import LabelledTruth, TruthReader
+from napari_neuroscope.engine.images.pairing.pair import Pair, Truth
 from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
@@ -52,8 +53,8 @@ def _plane_of(truth: Truth, plane: tuple[int, ...]) -> Truth:
     if truth is None or isinstance(truth, str | int):
         return truth  # a class holds for each of the planes
     if isinstance(truth, Source):
-        return Source(truth.name, truth.data, (*truth.plane, *plane))
-    return [Source(source.name, source.data, (*source.plane, *plane)) for source in truth]
+        return Source(truth.name, truth.origin, (*truth.plane, *plane))
+    return [Source(source.name, source.origin, (*source.plane, *plane)) for source in truth]
 
 
 def truth_labels(

@@ -19,8 +19,10 @@ from napari_neuroscope.engine.evaluation.confusion_metrics import (
     true_rank,
 )
 from napari_neuroscope.engine.files.atomic_write import write_csv
-from napari_neuroscope.engine.images.ground_truth import TruthKind, TruthReader
-from napari_neuroscope.engine.images.pairs import Pair, Pairs, SkippedFile, Source
+from napari_neuroscope.engine.images.ground_truth.kind import TruthKind
+from napari_neuroscope.engine.images.ground_truth.reader import TruthReader
+from napari_neuroscope.engine.images.pairing.pair import Pair, Pairs, SkippedFile
+from napari_neuroscope.engine.images.source import Source
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.networks.network import Network
@@ -299,7 +301,7 @@ def truth_reader(
         if isinstance(pair.truth, Source):
             progress(number, len(pairs), f"Looking at the ground truth of {shortened(pair.name)}")
             try:
-                reader = reader.seeing(pair.truth.read_truth())
+                reader = reader.with_numbers_of(pair.truth.read_truth())
             except NeuroscopeError:
                 continue  # it is told of when its turn comes
     return reader

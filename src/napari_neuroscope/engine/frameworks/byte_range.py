@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_neuroscope.engine.spec.model_spec import Normalization
+from napari_neuroscope.engine.spec.input_spec import Normalization
 
 _HIGHEST = 255.0
 

@@ -13,7 +13,7 @@ class ArrayView:
 
     Parameters
     ----------
-    data
+    array
         What can be sliced, of NumPy, dask, zarr, h5py or xarray.
     index
         The step on each of the axes that are left out, by their position.
@@ -21,10 +21,10 @@ class ArrayView:
         The other axes' positions, in the order of the view's.
     """
 
-    def __init__(self, data: Any, index: Mapping[int, int], order: Sequence[int]) -> None:
-        self._data, self._index, self._order = data, dict(index), tuple(order)
-        self.shape = tuple(int(data.shape[n]) for n in self._order)
-        self.dtype, self.ndim = np.dtype(data.dtype), len(self._order)
+    def __init__(self, array: Any, index: Mapping[int, int], order: Sequence[int]) -> None:
+        self._array, self._index, self._order = array, dict(index), tuple(order)
+        self.shape = tuple(int(array.shape[n]) for n in self._order)
+        self.dtype, self.ndim = np.dtype(array.dtype), len(self._order)
 
     def __getitem__(self, cut: Any) -> np.ndarray:
         """Read a part of it, given by indices and slices."""
@@ -34,7 +34,7 @@ class ArrayView:
             cut = (*cut[:at], *(slice(None),) * (self.ndim - len(cut) + 1), *cut[at + 1 :])
         cut = (*cut, *(slice(None),) * (self.ndim - len(cut)))
         place: dict[int, Any] = {**self._index, **dict(zip(self._order, cut, strict=True))}
-        values = np.asarray(self._data[tuple(place[n] for n in sorted(place))])
+        values = np.asarray(self._array[tuple(place[n] for n in sorted(place))])
         kept = [n for n in self._order if isinstance(place[n], slice)]
         return values.transpose([sorted(kept).index(n) for n in kept])
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.array_view import ArrayView
-
-if TYPE_CHECKING:
-    from napari_neuroscope.engine.spec.model_spec import ModelSpec
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 _LETTERS = {"channel": "c", "channels": "c"}
 # A network that looks along none of these would take their steps for channels.
@@ -49,10 +47,10 @@ class ImageAxes:
     @classmethod
     def _of(cls, letters: str, order: Sequence[int], space: str, ndim: int) -> ImageAxes:
         """Return the axes of a plane whose letters and positions are known; the others are a stack."""
-        found = dict(zip(letters, order, strict=True))
+        position_of = dict(zip(letters, order, strict=True))
         return cls(
-            tuple(found[axis] for axis in space),
-            found.get("c"),
+            tuple(position_of[axis] for axis in space),
+            position_of.get("c"),
             tuple(n for n in range(ndim) if n not in order),
             tuple(order),
         )
@@ -98,8 +96,8 @@ def axes_of(
         first = len(shape) - len(space) - 1
     else:
         first = _leading(shape, space, channels, takes_gray=_takes_gray(spec, channels))
-    known = f"{space}c" if coloured and not wanted else image_axes_of(shape[first:], spec, channels)
-    return ImageAxes._of(known, range(first, len(shape)), space, len(shape))
+    plane = f"{space}c" if coloured and not wanted else image_axes_of(shape[first:], spec, channels)
+    return ImageAxes._of(plane, range(first, len(shape)), space, len(shape))
 
 
 def image_axes_of(shape: Sequence[int], spec: ModelSpec, channels: int) -> str:
@@ -184,8 +182,8 @@ def names_of(image: Any) -> tuple[str, ...] | None:
 def unnamed_axes(shape: Sequence[int]) -> tuple[str, ...]:
     """Return what to call the axes of an image that says nothing of them."""
     channels = ("c",) if has_channels_last(shape, 2) else ()
-    known = (*("y", "x")[-len(shape) :], *channels) if shape else ()
-    return (*(f"axis {n}" for n in range(len(shape) - len(known))), *known)
+    last = (*("y", "x")[-len(shape) :], *channels) if shape else ()
+    return (*(f"axis {n}" for n in range(len(shape) - len(last))), *last)
 
 
 def _letters(names: Sequence[str] | None, shape: Sequence[int]) -> tuple[str, ...]:
@@ -221,7 +219,7 @@ def _only_channel(shape: Sequence[int], letters: Sequence[str], space: str) -> i
 
 
 def _may_be_channels(letters: Sequence[str], space: str) -> list[int]:
-    return [n for n, one in enumerate(letters) if one not in space and one not in _OF_STACKS]
+    return [n for n, axis in enumerate(letters) if axis not in space and axis not in _OF_STACKS]
 
 
 def _by_names(
@@ -265,10 +263,10 @@ def _refuse_stack(shape: Sequence[int], names: Sequence[str], space: str) -> Non
             raise _stack(names, letter)
 
 
-def _stack(names: Sequence[str], other: str) -> NeuroscopeError:
+def _stack(names: Sequence[str], axis: str) -> NeuroscopeError:
     letters = ", ".join(name.casefold() for name in names)
     return NeuroscopeError(
-        f"The image's axes are {letters}, and the network takes no {other.casefold()}: choose one "
+        f"The image's axes are {letters}, and the network takes no {axis.casefold()}: choose one "
         f"plane of it, explain it as a stack, or set the spec's image_axes."
     )
 
@@ -302,23 +300,6 @@ def guess_image_axes(shape: Sequence[int], space: str, channels: int) -> str:
         f"axes ({', '.join(space)}) and {channels} channels; choose one plane of it, or set the "
         f"spec's image_axes."
     )
-
-
-def leading_axes(shape: Sequence[int], space: str, channels: int, axes: str | None = None) -> int:
-    """Return how many first axes of an image a network doesn't take: those of a stack.
-
-    Parameters
-    ----------
-    shape
-        The image's.
-    space, channels
-        The spatial axes and the number of channels that the network takes.
-    axes
-        The spec's ``image_axes``, where it says.
-    """
-    if axes:
-        return max(len(shape) - len(axes), 0)
-    return _leading(shape, space, channels, takes_gray=channels in (1, 3))
 
 
 def _leading(shape: Sequence[int], space: str, channels: int, *, takes_gray: bool) -> int:

@@ -80,32 +80,32 @@ class Grid:
         """Return the grid along all axes but the first ones."""
         return Grid(self.shape[count:], self.scale[count:], self.offset[count:])
 
-    def within(self, other: Grid) -> tuple[slice, ...]:
+    def within(self, area: Grid) -> tuple[slice, ...]:
         """Return which cells of this grid have their centre on another."""
-        found = []
+        cells = []
         for axis in range(len(self.shape)):
-            inside = np.flatnonzero(_axis_samples(other, self, axis)[1])
-            found.append(slice(int(inside[0]), int(inside[-1]) + 1))
-        return tuple(found)
+            inside = np.flatnonzero(_axis_samples(area, self, axis)[1])
+            cells.append(slice(int(inside[0]), int(inside[-1]) + 1))
+        return tuple(cells)
 
-    def showing(self, other: Grid) -> tuple[np.ndarray, ...]:
+    def showing(self, area: Grid) -> tuple[np.ndarray, ...]:
         """Return which cells along each axis show another grid: bool, an array an axis.
 
         Those whose centre lies on it; where it is smaller than a cell, those that it touches.
         """
-        found = []
+        cells = []
         for axis in range(len(self.shape)):
-            inside = _axis_samples(other, self, axis)[1]
+            inside = _axis_samples(area, self, axis)[1]
             if not inside.any():
                 low = np.arange(self.shape[axis]) * self.scale[axis] + self.offset[axis]
-                half, step = self.scale[axis] / 2, other.scale[axis]
-                first = other.offset[axis] - step / 2
-                last = first + other.shape[axis] * step
+                half, step = self.scale[axis] / 2, area.scale[axis]
+                first = area.offset[axis] - step / 2
+                last = first + area.shape[axis] * step
                 inside = (low - half < last - 1e-9) & (low + half > first + 1e-9)
-            found.append(inside)
-        return tuple(found)
+            cells.append(inside)
+        return tuple(cells)
 
-    def covers_like(self, other: Grid) -> bool:
+    def covers_like(self, grid: Grid) -> bool:
         """Whether this grid and another cover exactly the same part of the image."""
         return all(
             abs(n * s - m * t) < 1e-9 * n * s and abs((o - s / 2) - (p - t / 2)) < 1e-9 * n * s
@@ -113,9 +113,9 @@ class Grid:
                 self.shape,
                 self.scale,
                 self.offset,
-                other.shape,
-                other.scale,
-                other.offset,
+                grid.shape,
+                grid.scale,
+                grid.offset,
                 strict=True,
             )
         )

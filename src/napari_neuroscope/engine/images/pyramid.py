@@ -50,16 +50,18 @@ def coarsen(fine: Any, coarse: Any, part: Part, space: int) -> Part:
         What was written of `coarse`: means of the values that each cell covers.
     """
     leading = part[:-space]
-    own = tuple(slice(s.start // 2, -(-s.stop // 2)) for s in part[-space:])
+    halved = tuple(slice(s.start // 2, -(-s.stop // 2)) for s in part[-space:])
     sides = fine.shape[-space:]
-    read = tuple(slice(2 * s.start, min(2 * s.stop, n)) for s, n in zip(own, sides, strict=True))
+    read = tuple(slice(2 * s.start, min(2 * s.stop, n)) for s, n in zip(halved, sides, strict=True))
     values = np.asarray(fine[(*leading, *read)])
-    lacking = [2 * (s.stop - s.start) - n for s, n in zip(own, values.shape[-space:], strict=True)]
+    lacking = [
+        2 * (s.stop - s.start) - n for s, n in zip(halved, values.shape[-space:], strict=True)
+    ]
     values = np.pad(values, [(0, 0)] * len(leading) + [(0, n) for n in lacking], mode="edge")
-    pairs = [size for s in own for size in (s.stop - s.start, 2)]
+    pairs = [size for s in halved for size in (s.stop - s.start, 2)]
     halves = tuple(range(len(leading) + 1, len(leading) + 2 * space, 2))
-    coarse[(*leading, *own)] = values.reshape(*values.shape[:-space], *pairs).mean(halves)
-    return (*leading, *own)
+    coarse[(*leading, *halved)] = values.reshape(*values.shape[:-space], *pairs).mean(halves)
+    return (*leading, *halved)
 
 
 class Pyramid:
@@ -91,7 +93,7 @@ class Pyramid:
         self._space = space
         shapes = level_shapes(shape, space)
         if folder is None:
-            self.levels: list[Any] = [_empty(one) for one in shapes]
+            self.levels: list[Any] = [_empty(level) for level in shapes]
         else:
             self.levels = [*_on_disk(shapes[:-1], space, folder), _empty(shapes[-1])]
         self.most = np.zeros(tuple(shape[:-space]), np.float32)

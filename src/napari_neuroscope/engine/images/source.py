@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +15,18 @@ from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files.reading.decoded_size import refuse_large_image
 from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.images.axes import ImageAxes, axes_of, names_of, unnamed_axes
-from napari_neuroscope.engine.images.formats.image_file import (
-    LazyImage,
-    is_tiff,
-    open_image,
-    refuse_missing,
-    unreadable,
+from napari_neuroscope.engine.images.formats.image_file import is_tiff, open_image, refuse_missing
+from napari_neuroscope.engine.images.formats.lazy_image import LazyImage, unreadable
+from napari_neuroscope.engine.images.formats.npy_image import read_npy
+from napari_neuroscope.engine.images.formats.picture import (
+    read_palette,
+    read_picture,
+    shape_and_axes_of_picture,
 )
+from napari_neuroscope.engine.images.formats.tiff_image import read_numbered, read_tiff
 from napari_neuroscope.engine.images.formats.zarr_image import container_of
 from napari_neuroscope.engine.images.spacing import Spacing
-
-if TYPE_CHECKING:
-    from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.spec.specified_network import SpecifiedNetwork
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".zarr")
 """The endings of files that are taken for images; those of ``.zarr`` are folders."""
@@ -52,7 +52,8 @@ class PaletteImage:
     @property
     def colours(self) -> np.ndarray:
         """The colour of each pixel, uint8 (y, x, 3)."""
-        return self.palette[self.indices]
+        colours: np.ndarray = self.palette[self.indices]
+        return colours
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -72,7 +73,7 @@ def read_image(path: str | Path) -> np.ndarray:
             with open_image(path) as image:
                 refuse_large_image(image.dtype.itemsize * math.prod(image.shape), path)
                 return image[...]
-        return np.asarray(_decoded(path))
+        return _decoded(path)
     except NeuroscopeError:
         raise
     except Exception as error:
@@ -91,9 +92,6 @@ def read_truth(path: str | Path) -> np.ndarray | PaletteImage:
     if path.suffix.lower() not in _WITH_PALETTE:
         return read_image(path)
     refuse_missing(path)
-    from napari_neuroscope.engine.images.formats.picture import read_palette
-    from napari_neuroscope.engine.images.formats.tiff_image import read_numbered
-
     try:
         paletted = read_numbered(path) if is_tiff(path) else read_palette(path)
     except NeuroscopeError:
@@ -103,18 +101,10 @@ def read_truth(path: str | Path) -> np.ndarray | PaletteImage:
     return read_image(path) if paletted is None else PaletteImage(*paletted)
 
 
-def _decoded(path: Path) -> Any:
+def _decoded(path: Path) -> np.ndarray:
     if is_tiff(path):
-        from napari_neuroscope.engine.images.formats.tiff_image import read_tiff
-
         return read_tiff(path)
-    if path.suffix.lower() == ".npy":
-        from napari_neuroscope.engine.images.formats.npy_image import read_npy
-
-        return read_npy(path)
-    from napari_neuroscope.engine.images.formats.picture import read_picture
-
-    return read_picture(path)
+    return read_npy(path) if path.suffix.lower() == ".npy" else read_picture(path)
 
 
 def _of_picture(path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -122,8 +112,6 @@ def _of_picture(path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     if is_tiff(path):
         with open_image(path) as image:
             return image.shape, image.spacing.axes
-    from napari_neuroscope.engine.images.formats.picture import shape_and_axes_of_picture
-
     return shape_and_axes_of_picture(path)
 
 
@@ -146,7 +134,7 @@ class Source:
     ----------
     name
         What people call it.
-    data
+    origin
         The path of a file, or an array in memory: numpy, dask, zarr, ...
     plane
         The index along the first axes, None where all of one is taken; (): the whole.
@@ -155,24 +143,24 @@ class Source:
     """
 
     name: str
-    data: Any
+    origin: Any
     plane: tuple[int | None, ...] = ()
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, data: Any, name: str = "") -> Source:
+    def of(cls, image: Any, name: str = "") -> Source:
         """Return the source of a file, an array, or a source itself."""
-        if isinstance(data, Source):
-            return data
-        if isinstance(data, str | Path):
-            data = Path(data)
-            return cls(name or name_of(data), data)
-        return cls(name or "image", data)
+        if isinstance(image, Source):
+            return image
+        if isinstance(image, str | Path):
+            path = Path(image)
+            return cls(name or name_of(path), path)
+        return cls(name or "image", image)
 
     @property
     def path(self) -> Path | None:
         """The file that it is read from."""
-        return self.data if isinstance(self.data, Path) else None
+        return self.origin if isinstance(self.origin, Path) else None
 
     def open(self) -> LazyImage:
         """Return the whole image, its axes and pixel sizes, without reading its values.
@@ -184,11 +172,11 @@ class Source:
         """
         if self.path is not None:
             return open_image(self.path)
-        if isinstance(self.data, LazyImage):
-            return self.data
-        data = self.data if hasattr(self.data, "shape") else np.asarray(self.data)
-        names = self.names or names_of(self.data) or unnamed_axes(data.shape)
-        return LazyImage(self.name, (data,), Spacing.of_pixels(names))
+        if isinstance(self.origin, LazyImage):
+            return self.origin
+        values = self.origin if hasattr(self.origin, "shape") else np.asarray(self.origin)
+        names = self.names or names_of(self.origin) or unnamed_axes(values.shape)
+        return LazyImage(self.name, (values,), Spacing.of_pixels(names))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -236,7 +224,7 @@ class Source:
         with _closing(self) as image:
             return image.spacing.along(self._left(image.spacing.axes))
 
-    def axes(self, network: Network) -> tuple[tuple[int, ...], ImageAxes]:
+    def axes(self, network: SpecifiedNetwork) -> tuple[tuple[int, ...], ImageAxes]:
         """Return the shape of the image, or of its plane, and which axis is which to a network.
 
         Raises
@@ -256,7 +244,7 @@ class Source:
             place = free[position] if position < len(free) else behind
             plane += [None] * (place + 1 - len(plane))
             plane[place] = step
-        return Source(name, self.data, tuple(plane), self.names)
+        return Source(name, self.origin, tuple(plane), self.names)
 
     def in_memory(self) -> LazyImage:
         """Return the image, or its plane, with the names of its axes; its values are read.
@@ -271,13 +259,13 @@ class Source:
             return LazyImage(self.name, (values,), self.spacing)
         axes = self.shape_and_axes[1]
         # Of a moving picture its head may say more frames than there are.
-        known = axes if len(axes) == values.ndim else unnamed_axes(values.shape)
-        return LazyImage(self.name, (values,), Spacing.of_pixels(known))
+        names = axes if len(axes) == values.ndim else unnamed_axes(values.shape)
+        return LazyImage(self.name, (values,), Spacing.of_pixels(names))
 
     def _left(self, of_axes: Sequence[Any]) -> list[Any]:
-        """Return of one thing an axis those of the axes that are taken whole."""
+        """Return of something an axis that of the axes that are taken whole."""
         taken = (*self.plane, *(None,) * (len(of_axes) - len(self.plane)))
-        return [one for one, step in zip(of_axes, taken, strict=False) if step is None]
+        return [of_axis for of_axis, step in zip(of_axes, taken, strict=False) if step is None]
 
     def read(self) -> np.ndarray:
         """Return the image, or its plane, as an array; of a stack no more than the plane is read.
@@ -288,7 +276,7 @@ class Source:
             Where it can't be read, or has no such plane.
         """
         if self.path is None:
-            return self._plane_of(self.data)
+            return self._plane_of(self.origin)
         if not self.plane or not is_lazy(self.path):
             return self._plane_of(read_image(self.path))
         with open_image(self.path) as image:
@@ -297,17 +285,17 @@ class Source:
     def read_truth(self) -> np.ndarray | PaletteImage:
         """Return the ground truth, or its plane; see `read_truth`."""
         if self.path is None:
-            return self._plane_of(self.data)
+            return self._plane_of(self.origin)
         if is_lazy(self.path) and (self.plane or self.path.suffix.lower() not in _WITH_PALETTE):
             return self.read()
-        found = read_truth(self.path)
-        return found if isinstance(found, PaletteImage) else self._plane_of(found)
+        truth = read_truth(self.path)
+        return truth if isinstance(truth, PaletteImage) else self._plane_of(truth)
 
-    def _plane_of(self, data: Any) -> np.ndarray:
+    def _plane_of(self, image: Any) -> np.ndarray:
         try:
             # Lazy arrays read what is indexed, and no more.
             cut = tuple(slice(None) if step is None else step for step in self.plane)
-            return np.asarray(data[cut] if cut else data)
+            return np.asarray(image[cut] if cut else image)
         except NeuroscopeError:
             raise
         except Exception as error:

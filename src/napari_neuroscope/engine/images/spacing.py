@@ -51,13 +51,13 @@ class Spacing:
 
     def along(self, axes: Sequence[str]) -> Self:
         """Return the spacing along some of the axes, in their order; unknown ones are of pixels."""
-        found = {axis: n for n, axis in enumerate(self.axes)}
-        known = [found.get(axis) for axis in axes]
+        position_of = {axis: n for n, axis in enumerate(self.axes)}
+        positions = [position_of.get(axis) for axis in axes]
         return type(self)(
             tuple(axes),
-            tuple(1.0 if n is None else self.steps[n] for n in known),
-            tuple(0.0 if n is None else self.origin[n] for n in known),
-            tuple("pixel" if n is None else self.units[n] for n in known),
+            tuple(1.0 if n is None else self.steps[n] for n in positions),
+            tuple(0.0 if n is None else self.origin[n] for n in positions),
+            tuple("pixel" if n is None else self.units[n] for n in positions),
         )
 
     def of_grid(self, grid: Grid) -> Self:

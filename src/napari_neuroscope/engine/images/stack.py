@@ -15,7 +15,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError, first_line, nearest
 from napari_neuroscope.engine.images.array_view import ArrayView
 from napari_neuroscope.engine.images.axes import ImageAxes, axes_of, names_of, unnamed_axes
 from napari_neuroscope.engine.images.preprocessing import as_array
-from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.spec.specified_network import SpecifiedNetwork
 
 Planes = str | Mapping[str, int | range | slice | str] | None
 """Which planes: None or "all"; "3" or "0:10:2" of the one axis; "t=0:10, z=3"; or a mapping."""
@@ -46,7 +46,7 @@ class Stack:
     _order: tuple[int, ...]
 
     @classmethod
-    def of(cls, image: Any, network: Network, axes: Sequence[str] | None = None) -> Stack:
+    def of(cls, image: Any, network: SpecifiedNetwork, axes: Sequence[str] | None = None) -> Stack:
         """Find which axes of an image are those of a stack.
 
         Parameters
@@ -137,17 +137,17 @@ class Stack:
         }
         for axis in asked:
             if axis not in self.axes:
-                known = nearest_names(axis, self.axes) if self.axes else "it is no stack."
-                raise NeuroscopeError(f"The stack has no axis “{axis:.60}”; {known}")
-        found = []
+                advice = nearest_names(axis, self.axes) if self.axes else "it is no stack."
+                raise NeuroscopeError(f"The stack has no axis “{axis:.60}”; {advice}")
+        chosen = []
         for axis, size in zip(self.axes, self.shape, strict=True):
             steps = _steps(asked.get(axis, slice(None)), size)
             if not steps:
                 raise NeuroscopeError(
                     f"Of the planes 0..{size - 1} along {axis}, {asked[axis]!s:.60} chooses none."
                 )
-            found.append(steps)
-        return tuple(found)
+            chosen.append(steps)
+        return tuple(chosen)
 
     def in_words(self, chosen: Sequence[range]) -> str:
         """Return planes that are chosen as a text that chooses them again."""
@@ -163,7 +163,7 @@ class Stack:
         parts = [part for said in text.split(",") if (part := said.strip())]
         if parts == ["all"]:
             return {}
-        found = {}
+        ranges = {}
         for part in parts:
             axis, equals, said = (word.strip() for word in part.rpartition("="))
             if not equals:
@@ -173,8 +173,8 @@ class Stack:
                         f"Say along which axis the planes {part:.60} are, as in {self.axes[0]}={part:.60}."
                     )
                 axis = (long or list(self.axes) or [""])[0]
-            found[axis] = said
-        return found
+            ranges[axis] = said
+        return ranges
 
 
 def _names(image: Any, shape: Sequence[int], axes: Sequence[str] | None) -> tuple[str, ...]:

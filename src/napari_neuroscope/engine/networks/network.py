@@ -23,7 +23,8 @@ from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.engine.passes.spec_inference import complete_task
 from napari_neuroscope.engine.passes.trace import Trace, TraceKey
 from napari_neuroscope.engine.passes.trace_cache import TraceCache
-from napari_neuroscope.engine.spec.model_spec import InputSpec, ModelSpec
+from napari_neuroscope.engine.spec.input_spec import InputSpec
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.engine.tiles.geometry import by_tiles
 from napari_neuroscope.engine.tiles.prediction import predict_tiled
 

@@ -11,7 +11,8 @@ from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.passes.batch_trial import ENDS_ALL_TRIALS
 from napari_neuroscope.engine.passes.model import Model
 from napari_neuroscope.engine.spec import inference
-from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
+from napari_neuroscope.engine.spec.input_spec import SizeRule
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 
 def complete_spec(model: Model) -> None:

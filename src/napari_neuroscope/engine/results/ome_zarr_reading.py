@@ -12,7 +12,7 @@ from napari_neuroscope.engine.files.limits import MOST_TEXT
 from napari_neuroscope.engine.files.reading.bounded_file import read_text
 from napari_neuroscope.engine.files.reading.inside_folder import refuse_outside
 from napari_neuroscope.engine.files.reading.plain_data import parse_json
-from napari_neuroscope.engine.images.formats.image_file import LazyImage
+from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
 from napari_neuroscope.engine.images.formats.zarr_image import level_of
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.layout import Layout, layouts_of

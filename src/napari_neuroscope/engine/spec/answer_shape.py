@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
+from napari_neuroscope.engine.spec.input_spec import SizeRule
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 Shape = tuple[int, ...]
 # How far apart, in pixels of the input, detectors place their boxes.

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from napari_neuroscope.engine.spec.answer_shape import Answer, OutputReading, larger, read_answers
-from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
+from napari_neuroscope.engine.spec.input_spec import SizeRule
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.engine.spec.trial_sizes import trial_sides, usual_shapes
 
 Ask = Callable[[tuple[int, ...]], Tensor | None]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import OutOfMemoryError
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.spec.model_spec import SizeRule
+from napari_neuroscope.engine.spec.input_spec import SizeRule
 
 _SIDES_OF_PLANES = (64, 128, 224, 256, 32, 299, 384, 512, 28, 448)
 _SIDES_OF_VOLUMES = (32, 64, 16, 48, 96, 128)

@@ -20,7 +20,8 @@ from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.graph.tile_reach import beyond, strides
 from napari_neuroscope.engine.images.axes import image_axes_of
 from napari_neuroscope.engine.passes.unit_placement import surely_cut
-from napari_neuroscope.engine.spec.model_spec import ModelSpec, SizeRule
+from napari_neuroscope.engine.spec.input_spec import SizeRule
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.passes.model import Model

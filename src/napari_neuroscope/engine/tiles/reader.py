@@ -16,8 +16,10 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.axes import image_axes_of, in_read_order
 from napari_neuroscope.engine.images.digest import image_digest
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.images.preprocessing import PreparedImage, as_array, prepare, range_of
-from napari_neuroscope.engine.spec.model_spec import ModelSpec, Normalization, SizeRule
+from napari_neuroscope.engine.images.preprocessing import PreparedImage, as_array, prepare
+from napari_neuroscope.engine.images.value_range import range_of
+from napari_neuroscope.engine.spec.input_spec import Normalization, SizeRule
+from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 
 class TiledInput:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_neuroscope.engine.images.formats.image_file import LazyImage, open_image
+from napari_neuroscope.engine.images.formats.image_file import open_image
+from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
 from napari_neuroscope.engine.results.save import read_result
 from napari_neuroscope.viewer.io.saved_layers import layers_of
 from napari_neuroscope.viewer.layers.layer_data import LayerData

@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_neuroscope.engine.batch.folder import Record, records_in
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.recipe import Recipe
-from napari_neuroscope.engine.images.pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores
-from napari_neuroscope.engine.images.pairs import Pair, Source
+from napari_neuroscope.engine.images.pairing.pair import Pair
+from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.layers.gallery import thumbnail

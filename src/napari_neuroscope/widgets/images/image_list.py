@@ -14,7 +14,9 @@ from psygnal import Signal
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.one_image import expanded
 from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.engine.images.pairs import Pair, SkippedFile, Source, pairs_of
+from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
+from napari_neuroscope.engine.images.pairing.pair import Pair, SkippedFile
+from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import names_of_layer
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
@@ -197,4 +199,4 @@ def _uniquely_named(pairs: Iterable[Pair]) -> list[Pair]:
 def _is_same(first: Source, second: Source) -> bool:
     if first.path is not None or second.path is not None:
         return first.path == second.path
-    return first.data is second.data
+    return first.origin is second.origin

@@ -10,8 +10,8 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.evaluation.one_image import truth_labels
-from napari_neuroscope.engine.images.formats.image_file import LazyImage
-from napari_neuroscope.engine.images.pairs import Pair
+from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
+from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.session.session import Session

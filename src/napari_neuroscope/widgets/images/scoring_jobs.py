@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_neuroscope.engine.evaluation.scoring import Scores, score_images, truth_reader
-from napari_neuroscope.engine.images.pairs import Pair
+from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
-from napari_neuroscope.engine.spec.model_spec import PRESETS, Normalization
+from napari_neuroscope.engine.spec.input_spec import PRESETS, Normalization
 from napari_neuroscope.widgets.model_options.spec_texts import numbers_of, numbers_text
 
 _WAYS = {

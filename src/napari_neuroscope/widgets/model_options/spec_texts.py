@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from napari_neuroscope.engine.spec.model_spec import SizeRule
+from napari_neuroscope.engine.spec.input_spec import SizeRule
 
 _ANY = ("", "any", "any size")
 

@@ -12,7 +12,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.reading.inside_folder import is_plain_name, refuse_outside
 from napari_neuroscope.engine.images.axes import unnamed_axes
-from napari_neuroscope.engine.images.formats.image_file import unreadable
+from napari_neuroscope.engine.images.formats.lazy_image import unreadable
 from napari_neuroscope.engine.images.spacing import Spacing
 
 SUFFIX = ".zarr"

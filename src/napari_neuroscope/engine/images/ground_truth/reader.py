@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, nearest_names
-from napari_neuroscope.engine.files.told import reason_of
+from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.images.grid import Grid, resample_nearest
+from napari_neuroscope.engine.images.ground_truth.class_colours import ClassColours
+from napari_neuroscope.engine.images.ground_truth.kind import (
+    VOID,
+    TruthKind,
+    as_truth,
+    kind_of_numbers,
+)
 from napari_neuroscope.engine.images.source import PaletteImage
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
+from napari_neuroscope.engine.spec.specified_network import SpecifiedNetwork
 
-if TYPE_CHECKING:
-    from napari_neuroscope.engine.networks.network import Network
-
-TruthKind = Literal["auto", "classes", "colours", "instances"]
-"""How a ground truth is read: numbers of classes; the classes' colours; or numbers of instances,
-or a mask, 0 being background."""
-VOID = -1
-_MOST_COLOURS = 64
+_Labelled = tuple[np.ndarray, TruthKind, list[str]]
+"""The class of each pixel, how that was read, and what is to be noted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +64,8 @@ class TruthReader:
     resize
         Bring a ground truth of another size to the image's by nearest neighbour, and say so;
         else refuse it.
-    seen
-        Numbers of other ground truths that are read alike; `seeing` adds them.
+    numbers_elsewhere
+        Numbers of other ground truths that are read alike; `with_numbers_of` adds them.
     """
 
     spec: ModelSpec
@@ -74,7 +75,7 @@ class TruthReader:
     border_class: str | int | None = None
     void_colours: tuple[tuple[int, int, int], ...] = ()
     resize: bool = True
-    seen: frozenset[int] = frozenset()
+    numbers_elsewhere: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(TruthKind):
@@ -90,7 +91,7 @@ class TruthReader:
 
     @classmethod
     def of(
-        cls, network: Network | ModelSpec, kind: TruthKind = "auto", **options: Any
+        cls, network: SpecifiedNetwork | ModelSpec, kind: TruthKind = "auto", **options: Any
     ) -> TruthReader:
         """Return the reader of a network's ground truth, or of a spec that names its classes."""
         if isinstance(network, ModelSpec):
@@ -105,26 +106,16 @@ class TruthReader:
         if isinstance(truth, Mapping | list | tuple):
             return self._resized(*self._of_masks(truth, shape), shape)
         values = truth if isinstance(truth, PaletteImage) else as_truth(truth)
-        labels, kind, notes = self._of_one(values, len(shape))
+        labels, kind, notes = self._of_values(values, len(shape))
         return self._resized(labels, kind, notes, shape)
 
     # --- what it is -------------------------------------------------------------------------------
 
     @cached_property
-    def _colours(self) -> dict[int, int]:
-        """The class of each colour, as one number."""
-        found: dict[int, int] = {}
-        for index in range(self.count):
-            colour = self.spec.colour(index)
-            if found.setdefault(_packed(colour), index) != index:
-                other = self.spec.class_name(found[_packed(colour)])
-                raise NeuroscopeError(
-                    f"The classes “{other}” and “{self.spec.class_name(index)}” have the same "
-                    f"colour {colour}; give each its own, or ground truth of class numbers."
-                )
-        return found
+    def _colours(self) -> ClassColours:
+        return ClassColours(self.spec, self.count, self.void_colours)
 
-    def seeing(self, truth: Any) -> TruthReader:
+    def with_numbers_of(self, truth: Any) -> TruthReader:
         """Return a reader that knows the numbers of another ground truth, too.
 
         An image of two nuclei has the numbers of two classes; its neighbours tell them apart.
@@ -135,25 +126,16 @@ class TruthReader:
         coloured = truth.ndim > len(self.spec.input.space) and truth.shape[-1] in (3, 4)
         if coloured or truth.dtype == bool:
             return self
-        return replace(self, seen=self.seen | set(np.unique(truth).tolist()))
+        numbers = self.numbers_elsewhere | set(np.unique(truth).tolist())
+        return replace(self, numbers_elsewhere=numbers)
 
-    def kind_of(self, ids: Iterable[int]) -> TruthKind:
-        """Tell numbers of classes from those of instances by which there are, in one image or many.
+    def kind_of(self, numbers: Iterable[int]) -> TruthKind:
+        """Tell numbers of classes from those of instances, by those of other ground truths too."""
+        return kind_of_numbers(
+            {*self.numbers_elsewhere, *numbers}, self.count, self.spec.ignore_label
+        )
 
-        Numbers beyond the classes are instances where there are many of them and 0 for
-        background: a few are rather void, or classes of another network. A network of few classes
-        is one of background, objects and perhaps their border.
-        """
-        ids = {*self.seen, *ids} - {VOID, self.spec.ignore_label}
-        beyond = {i for i in ids if i >= self.count}
-        few = self.count <= 3
-        mask = few and beyond == {255} and ids <= {0, 255}
-        many = 0 in ids and len(beyond) > (1 if few else self.count)
-        return "instances" if mask or many else "classes"
-
-    def _of_one(
-        self, truth: np.ndarray | PaletteImage, space: int
-    ) -> tuple[np.ndarray, TruthKind, list[str]]:
+    def _of_values(self, truth: np.ndarray | PaletteImage, space: int) -> _Labelled:
         if isinstance(truth, PaletteImage):
             return self._of_palette(truth, space)
         if truth.ndim == space + 1 and truth.shape[-1] in (1, 2):
@@ -172,21 +154,16 @@ class TruthReader:
             )
         return self._of_numbers(truth)
 
-    def _of_palette(
-        self, truth: PaletteImage, space: int
-    ) -> tuple[np.ndarray, TruthKind, list[str]]:
+    def _of_palette(self, truth: PaletteImage, space: int) -> _Labelled:
         if self.kind == "colours":
-            return self._of_one(truth.colours, space)
-        if self.kind == "auto":
-            used = {_packed(colour) for colour in truth.palette[np.unique(truth.indices)]}
-            own = {_packed(c.colour) for c in self.spec.classes if c.colour is not None}
-            if used <= own | {_packed(colour) for colour in self.void_colours}:
-                labels, kind, notes = self._of_one(truth.colours, space)
-                return labels, kind, ["its palette has the classes' colours", *notes]
-        labels, kind, notes = self._of_one(truth.indices, space)
+            return self._of_values(truth.colours, space)
+        if self.kind == "auto" and self._colours.state(truth.palette[np.unique(truth.indices)]):
+            labels, kind, notes = self._of_values(truth.colours, space)
+            return labels, kind, ["its palette has the classes' colours", *notes]
+        labels, kind, notes = self._of_values(truth.indices, space)
         return labels, kind, ["the numbers of its palette's colours were taken", *notes]
 
-    def _of_channels(self, truth: np.ndarray) -> tuple[np.ndarray, TruthKind, list[str]]:
+    def _of_channels(self, truth: np.ndarray) -> _Labelled:
         gray = bool(
             (truth[..., 0] == truth[..., 1]).all() and (truth[..., 1] == truth[..., 2]).all()
         )
@@ -196,49 +173,15 @@ class TruthReader:
                     f"The ground truth is coloured, its shape is {truth.shape}; read it as "
                     f"colours, or give a number for each pixel."
                 )
-            if self.kind != "auto" or not self._all_coloured(truth):
+            if self.kind != "auto" or not self._colours.hold(truth):
                 labels, kind, notes = self._of_numbers(truth[..., 0])
                 return labels, kind, ["its three channels are equal: one was taken", *notes]
-        return self._of_colours(truth)
-
-    def _all_coloured(self, truth: np.ndarray) -> bool:
-        known = {*self._colours, *map(_packed, self.void_colours)}
-        return set(np.unique(_packed_pixels(truth)).tolist()) <= known
+        labels, notes = self._colours.labels(truth)
+        return labels, "colours", notes
 
     # --- how it is read ---------------------------------------------------------------------------
 
-    def _of_colours(self, truth: np.ndarray) -> tuple[np.ndarray, TruthKind, list[str]]:
-        notes = ["read as the classes' colours"]
-        present, where = np.unique(_packed_pixels(truth), return_inverse=True)
-        void = set(map(_packed, self.void_colours))
-        of_colour = [VOID if c in void else self._colours.get(c, -2) for c in present.tolist()]
-        labels = np.array(of_colour, np.int32)[where].reshape(truth.shape[:-1])
-        if truth.shape[-1] == 4 and not (opaque := truth[..., 3] != 0).all():
-            labels[~opaque] = VOID
-            notes.append(f"{np.count_nonzero(~opaque):,} transparent pixels are void")
-        if (unknown := labels == -2).any():
-            raise NeuroscopeError(self._strange_colours(truth[..., :3][unknown]))
-        if self.spec.ignore_label is not None:
-            labels[labels == self.spec.ignore_label] = VOID
-        return labels, "colours", notes
-
-    def _strange_colours(self, pixels: np.ndarray) -> str:
-        colours, counts = np.unique(pixels, axis=0, return_counts=True)
-        order = np.argsort(-counts, kind="stable")
-        first = tuple(colours[order[0]].tolist())
-        more = f" and {len(colours) - 1:,} more" if len(colours) > 1 else ""
-        many = len(colours) > _MOST_COLOURS
-        hint = (
-            "such many colours are rather a photo or a mask saved as JPEG: save it as PNG"
-            if many
-            else "give the classes their colours, or say that it is void"
-        )
-        return (
-            f"The ground truth has colours of no class: {first} in {counts[order[0]]:,} "
-            f"pixels{more}, {len(pixels):,} pixels in all; {hint}."
-        )
-
-    def _of_numbers(self, truth: np.ndarray) -> tuple[np.ndarray, TruthKind, list[str]]:
+    def _of_numbers(self, truth: np.ndarray) -> _Labelled:
         kind, mask = self.kind, truth.dtype == bool
         truth = truth.astype(np.uint8) if mask else truth
         if kind == "auto" and (mask or self.kind_of(()) == "instances"):
@@ -258,9 +201,9 @@ class TruthReader:
         if truth.dtype.itemsize <= 2:
             labels = truth.astype(np.int32)
         else:
-            known = (truth >= VOID) & (truth < self.count)
+            of_class = (truth >= VOID) & (truth < self.count)
             labels = np.full(truth.shape, -2, np.int32)
-            np.copyto(labels, truth, where=known, casting="unsafe")
+            np.copyto(labels, truth, where=of_class, casting="unsafe")
         if self.spec.ignore_label is not None:
             np.copyto(labels, VOID, where=truth == self.spec.ignore_label)
         return labels if labels.min() >= VOID and labels.max() < self.count else None
@@ -279,14 +222,14 @@ class TruthReader:
             f"ignore_label to {first}; if they are instances, read it as instances."
         )
 
-    def _of_instances(self, truth: np.ndarray) -> tuple[np.ndarray, TruthKind, list[str]]:
+    def _of_instances(self, truth: np.ndarray) -> _Labelled:
         foreground = self._foreground()
         void = truth == self.spec.ignore_label if self.spec.ignore_label is not None else None
         labels = np.where(truth != 0, foreground, 0).astype(np.int32)
         ids = np.unique(truth)
         name = self.spec.class_name(foreground)
-        one = len(ids[ids != 0]) <= 1
-        notes = [f"read as {'a mask' if one else 'instances'} of “{name}”, 0 as "
+        is_mask = len(ids[ids != 0]) <= 1
+        notes = [f"read as {'a mask' if is_mask else 'instances'} of “{name}”, 0 as "
                  f"“{self.spec.class_name(0)}”"]  # fmt: skip
         if self.border_class is not None:
             from skimage.segmentation import find_boundaries
@@ -310,7 +253,7 @@ class TruthReader:
 
     def _of_masks(
         self, truth: Mapping[str | int, Any] | Sequence[Any], shape: tuple[int, ...]
-    ) -> tuple[np.ndarray, TruthKind, list[str]]:
+    ) -> _Labelled:
         given = list(truth.items() if isinstance(truth, Mapping) else enumerate(truth))
         if not given:
             raise NeuroscopeError("The ground truth has no mask; give one for each class.")
@@ -353,9 +296,8 @@ class TruthReader:
     def _resized(
         self, labels: np.ndarray, kind: TruthKind, notes: list[str], shape: tuple[int, ...]
     ) -> LabelledTruth:
-        found = LabelledTruth(labels, kind, tuple(notes))
         if labels.shape == shape:
-            return found
+            return LabelledTruth(labels, kind, tuple(notes))
         sizes = f"{_by(labels.shape)}, but the image {_by(shape)}"
         if labels.size == 0 or not self.resize:
             raise NeuroscopeError(
@@ -365,16 +307,13 @@ class TruthReader:
             raise NeuroscopeError(f"The ground truth is {sizes}: it lies on its side; turn it.")
         image = Grid.of_image(shape)
         resized = resample_nearest(labels, image.divided(labels.shape), image)
-        return replace(
-            found,
-            labels=np.ascontiguousarray(resized),
-            notes=(*notes, f"it is {sizes}: it was resized by nearest neighbour"),
-        )
+        notes = [*notes, f"it is {sizes}: it was resized by nearest neighbour"]
+        return LabelledTruth(np.ascontiguousarray(resized), kind, tuple(notes))
 
 
 def class_labels(
     truth: Any,
-    network: Network | ModelSpec,
+    network: SpecifiedNetwork | ModelSpec,
     shape: Sequence[int],
     kind: TruthKind = "auto",
     *,
@@ -421,44 +360,6 @@ def class_labels(
     return reader.labels(truth, shape)
 
 
-def as_truth(truth: Any) -> np.ndarray:
-    """Return a ground truth as an array of whole numbers, or of bools.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where it is no array, empty, or has other values.
-    """
-    try:
-        values = np.asarray(truth.detach().cpu() if hasattr(truth, "detach") else truth)
-    except (NeuroscopeError, Cancelled):
-        raise
-    except Exception as error:
-        raise NeuroscopeError(f"The ground truth is no array: {reason_of(error)}.") from error
-    if (
-        isinstance(truth, np.ma.MaskedArray)
-        and values.dtype.kind in "iu"
-        and np.ma.is_masked(truth)
-    ):
-        # What is masked is of no class.
-        values = np.where(np.ma.getmaskarray(truth), VOID, values.astype(np.int64))
-    if values.size == 0:
-        raise NeuroscopeError(f"The ground truth is empty: its shape is {values.shape}.")
-    if values.dtype.kind == "f":
-        whole = np.isfinite(values) & (values == np.rint(np.where(np.isfinite(values), values, 0)))
-        if not whole.all():
-            raise NeuroscopeError(
-                f"The ground truth has {np.count_nonzero(~whole):,} values that are no whole "
-                f"numbers; give numbers of classes or instances, not probabilities."
-            )
-        return values.astype(np.int64)
-    if values.dtype.kind not in "biu":
-        raise NeuroscopeError(
-            f"The ground truth's type is {values.dtype}; whole numbers are needed."
-        )
-    return values
-
-
 def _as_mask(mask: Any, space: int) -> np.ndarray:
     values = as_truth(mask.indices if isinstance(mask, PaletteImage) else mask)
     if values.ndim == space + 1 and values.shape[-1] in (1, 2, 3, 4):
@@ -468,18 +369,8 @@ def _as_mask(mask: Any, space: int) -> np.ndarray:
         raise NeuroscopeError(
             f"A mask of the ground truth has shape {values.shape}, but the image {space} axes."
         )
-    return values != 0
-
-
-def _packed(colour: Any) -> int:
-    red, green, blue = (int(value) for value in colour)
-    return red << 32 | green << 16 | blue
-
-
-def _packed_pixels(truth: np.ndarray) -> np.ndarray:
-    # Wider values are no class's colour, and must not become one.
-    parts = np.clip(truth[..., :3], 0, 65535).astype(np.int64)
-    return parts[..., 0] << 32 | parts[..., 1] << 16 | parts[..., 2]
+    covered: np.ndarray = values != 0
+    return covered
 
 
 def _by(shape: Sequence[int]) -> str:
