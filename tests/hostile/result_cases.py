@@ -17,6 +17,7 @@ import zarr
 
 from hostile.watch import Opener, case, marker
 from napari_neuroscope.engine.explain.recipe import recipe_in
+from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.results.save import is_result, read_result, save
@@ -237,7 +238,7 @@ def names_of_control_characters(folder: Path) -> Opener:
     target = {"class": strange, "region": "everywhere", "value": 1.0}
     made = replace(
         made, labels={"class": (strange, "b")}, classes=((strange, (1, 2, 3)),),
-        provenance={**made.provenance, "targets": [target], "notes": [strange]},
+        record=Record.from_json({**made.provenance, "targets": [target], "notes": [strange]}),
     )  # fmt: skip
     paths = [folder / f"map{kind}" for kind in (".tif", ".npy", ".ome.zarr")]
     for path in paths:

@@ -16,6 +16,7 @@ import napari_neuroscope as ns
 from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine.explain import whole as explaining
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record import Record, Unfinished
 from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.results.save import save
@@ -232,11 +233,11 @@ def limits_while_refining(viewer, maxima: list[float], last: float) -> list[tupl
     shower, found = Shower(viewer), []
     grid = Grid.of_image((2, 2))
     for number, most in enumerate([*maxima, last]):
-        about = {} if number == len(maxima) else {"unfinished": {"done": number, "total": 99}}
+        unfinished = None if number == len(maxima) else Unfinished(number, 99)
         made = Explanation(
             values=np.array([[0, 0], [0, most]], np.float32), axes=("y", "x"), labels={},
             grid=grid, image=grid, signed=most < 0, unit="",
-            provenance={"method": "rise", "title": "RISE", "targets": [], "layers": [], **about},
+            record=Record(method="rise", title="RISE", unfinished=unfinished),
         )  # fmt: skip
         (layer,) = shower.show(layer_data(made), ("a", "map"))
         found.append(tuple(layer.contrast_limits))

@@ -68,8 +68,8 @@ class ClickQuestion:
         asked = replace(question, targets=(Target(index, region, self.score),))
         explanation = asked.answer(progress, offer)
         if note:
-            explanation.provenance["notes"].append(note)
-        value = next((t["value"] for t in explanation.provenance["targets"]), None)
+            explanation = explanation.with_notes(note)
+        value = next((target.value for target in explanation.record.targets), None)
         return explanation, {
             "class": network.spec.class_name(index),
             "score": math.nan if value is None else value,

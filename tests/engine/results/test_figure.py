@@ -11,6 +11,7 @@ from PIL import Image
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.colormaps import coloured
+from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.figure import round_length
@@ -153,7 +154,7 @@ def test_without_lengths_there_is_no_scale_bar(tmp_path: Path) -> None:
 
 def test_an_unfinished_map_says_so_in_its_title(tmp_path: Path) -> None:
     made = explanation_of(("y", "x"), (5, 4))
-    made.provenance["unfinished"] = {"done": 3, "total": 2000}
+    made = replace(made, record=replace(made.record, unfinished=Unfinished(3, 2000)))
     save(made, None, tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as file:
         assert "(3 of 2,000)" in file.text["Title"]  # type: ignore[attr-defined]
@@ -174,7 +175,7 @@ def test_a_large_picture_is_thinned_out() -> None:
 
 def test_what_the_network_sees_is_shown_as_it_is() -> None:
     made = explanation_of(("channel", "y", "x"), (3, 5, 4))
-    made.provenance["method"] = "input"
+    made = replace(made, record=replace(made.record, method="input"))
     made.values[...] = np.random.default_rng(0).uniform(size=(3, 5, 4))
     (panel,) = panels_of(made, None)
     np.testing.assert_allclose(panel.picture, np.moveaxis(made.values, 0, -1))

@@ -35,26 +35,24 @@ def planes_of(
     explanation: Explanation, stack: Stack
 ) -> Iterator[tuple[tuple[int, ...], Explanation]]:
     """Yield the explanation of each plane of a stack that has one, and the plane's index."""
-    record = explanation.provenance
+    record = explanation.record
     if not stack.axes:
         yield (), explanation
         return
-    of_planes, count = record["planes"], len(stack.axes)
-    for number, steps in enumerate(of_planes["indices"]):
+    planes, count = record.planes, len(stack.axes)
+    assert planes is not None
+    for steps, classes, values in zip(
+        planes.indices or (), planes.classes or (), planes.values or (), strict=True
+    ):
         index = tuple(steps)
         place = tuple(
             (n - first) // step
-            for n, first, step in zip(index, of_planes["first"], of_planes["step"], strict=True)
+            for n, first, step in zip(index, planes.first or (), planes.step or (), strict=True)
         )
-        targets = [
-            {**target, "index": which, "class": explanation.classes[which][0], "value": value}
-            for target, which, value in zip(
-                record["targets"],
-                of_planes["classes"][number],
-                of_planes["values"][number],
-                strict=True,
-            )
-        ]
+        targets = tuple(
+            replace(target, index=which, class_=explanation.classes[which][0], value=value)
+            for target, which, value in zip(record.targets, classes, values, strict=True)
+        )
         before = 0 if explanation.is_table else len(explanation.leading)
         axes = explanation.axes[:before] + explanation.axes[before + count :]
         yield (
@@ -66,7 +64,7 @@ def planes_of(
                 grid=_of_plane(explanation.grid, count),
                 image=_of_plane(explanation.image, count),
                 companions={},
-                provenance={**record, "targets": targets},
+                record=replace(record, targets=targets),
             ),
         )
 

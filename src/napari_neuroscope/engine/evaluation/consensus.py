@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record import Record, TargetRecord
 from napari_neuroscope.engine.images.grid import Grid, resample
 
 
@@ -58,12 +59,12 @@ def consensus(explanations: Sequence[Explanation]) -> Consensus:
         raise NeuroscopeError("A consensus needs at least two maps; choose some.")
     first = explanations[0]
     for explanation in explanations:
-        title = explanation.provenance["title"]
+        title = explanation.record.title
         if explanation.is_table or "channel" in explanation.axes:
             raise NeuroscopeError(
                 f"{title} has not one value a position, so it has no part in a consensus."
             )
-        if explanation.provenance["image"]["digest"] != first.provenance["image"]["digest"]:
+        if explanation.record.image_digest != first.record.image_digest:
             raise NeuroscopeError(f"{title} is of another image; explain one image by all methods.")
     onto = min(
         (explanation.grid for explanation in explanations), key=lambda grid: math.prod(grid.scale)
@@ -98,7 +99,7 @@ def _made(
 ) -> Explanation:
     first = explanations[0]
     classes = dict.fromkeys(
-        t["class"] for explanation in explanations for t in explanation.provenance["targets"]
+        target.class_ for explanation in explanations for target in explanation.record.targets
     )
     notes = [] if len(classes) < 2 else [f"of different classes: {', '.join(classes)}"]
     return Explanation(
@@ -110,17 +111,16 @@ def _made(
         signed=False,
         unit=unit,
         classes=first.classes,
-        provenance={
-            "method": title.lower(),
-            "title": title,
-            "reference": "",
-            "options": {},
-            "layers": [],
-            "targets": [{"class": name} for name in classes],
-            "network": first.provenance["network"],
-            "image": first.provenance["image"],
-            "versions": first.provenance["versions"],
-            "notes": notes,
-            "of": [explanation.provenance for explanation in explanations],
-        },
+        record=Record(
+            method=title.lower(),
+            title=title,
+            reference="",
+            options={},
+            targets=tuple(TargetRecord(name) for name in classes),
+            network=first.record.network,
+            image=first.record.image,
+            versions=first.record.versions,
+            notes=tuple(notes),
+            of=tuple(explanation.record for explanation in explanations),
+        ),
     )

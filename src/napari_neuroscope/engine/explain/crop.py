@@ -130,10 +130,9 @@ def explain_crop(
         grid = moved_by(found.grid, crop)
         words = " × ".join(f"{first} to {stop}" for first, stop in crop)
         note = f"the pixels {words} were explained as an image of their own"
-        record = {**found.provenance, "crop": [list(ends) for ends in crop]}
-        record["notes"] = [*record["notes"], note]
+        record = replace(found.record, crop=[list(ends) for ends in crop]).with_notes(note)
         # Asked so of the whole image, the answer would be another.
-        return replace(found, grid=grid, image=Grid.of_image(sides), provenance=record, asked=None)
+        return replace(found, grid=grid, image=Grid.of_image(sides), record=record, asked=None)
 
     found = explain(
         network,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.map_notes import count_not_finite, not_finite_notes
+from napari_neuroscope.engine.explanation.record import Record, TargetRecord
 from napari_neuroscope.engine.images.grid import resample
 
 Scale = Literal["raw", "largest"]
@@ -54,8 +55,7 @@ def difference(first: Explanation, second: Explanation, scale: Scale = "raw") ->
     onto = min(first.grid, second.grid, key=lambda grid: math.prod(grid.scale))
     a = resample(torch.from_numpy(values), first.grid, onto)
     b = resample(torch.from_numpy(others), second.grid, onto)
-    record = _record(first, second, scale)
-    record["notes"] += _of_values(first, second, b - a)
+    record = _record(first, second, scale).with_notes(*_of_values(first, second, b - a))
     return Explanation(
         values=(b - a).numpy(),
         axes=first.axes,
@@ -64,7 +64,7 @@ def difference(first: Explanation, second: Explanation, scale: Scale = "raw") ->
         image=first.image,
         signed=True,
         unit=f"difference of {first.unit}",
-        provenance=record,
+        record=record,
     )
 
 
@@ -80,15 +80,15 @@ def _of_values(first: Explanation, second: Explanation, values: Tensor) -> list[
 
 
 def _check(first: Explanation, second: Explanation) -> None:
-    a, b = first.provenance, second.provenance
-    if a["image"]["digest"] != b["image"]["digest"] or first.image != second.image:
+    a, b = first.record, second.record
+    if a.image_digest != b.image_digest or first.image != second.image:
         raise NeuroscopeError("The two explanations are of different images; explain one image.")
-    if a["method"] != b["method"]:
+    if a.method != b.method:
         raise NeuroscopeError(
-            f"The first is {a['title']}, the second {b['title']}; explain both by one method."
+            f"The first is {a.title}, the second {b.title}; explain both by one method."
         )
     if first.is_table or second.is_table:
-        raise NeuroscopeError(f"{a['title']} has no place on the image, so there is no difference.")
+        raise NeuroscopeError(f"{a.title} has no place on the image, so there is no difference.")
     if first.axes != second.axes:
         raise NeuroscopeError(
             f"The first has the axes {', '.join(first.axes)}, the second "
@@ -131,28 +131,28 @@ def _of_largest(values: np.ndarray, space: int) -> np.ndarray:
     return values / np.where(largest > 0, largest, 1)
 
 
-def _record(first: Explanation, second: Explanation, scale: Scale) -> dict[str, Any]:
-    a, b = first.provenance, second.provenance
-    layers = a["layers"]
-    if sorted(layers) != sorted(b["layers"]):
-        pairs = zip(layers, b["layers"], strict=False)
-        layers = [f"{later} − {earlier}" for earlier, later in pairs]
+def _record(first: Explanation, second: Explanation, scale: Scale) -> Record:
+    a, b = first.record, second.record
+    layers = a.layers
+    if sorted(layers) != sorted(b.layers):
+        pairs = zip(layers, b.layers, strict=False)
+        layers = tuple(f"{later} − {earlier}" for earlier, later in pairs)
     notes = []
-    if a["options"] != b["options"]:
+    if a.options != b.options:
         notes.append("the options of the two differ")
     for part in ("region", "score", "reduce"):
-        if [t[part] for t in a["targets"]] != [t[part] for t in b["targets"]]:
+        if [getattr(t, part) for t in a.targets] != [getattr(t, part) for t in b.targets]:
             notes.append(f"the {part} of the two differs")
-    return {
-        "method": "difference",
-        "title": f"Difference: {a['title']}",
-        "reference": a["reference"],
-        "options": {"scale": scale},
-        "layers": layers,
-        "targets": [{"class": target["class"]} for target in a["targets"]],
-        "image": a["image"],
-        "versions": a["versions"],
-        "notes": notes,
-        "first": a,
-        "second": b,
-    }
+    return Record(
+        method="difference",
+        title=f"Difference: {a.title}",
+        reference=a.reference,
+        options={"scale": scale},
+        layers=layers,
+        targets=tuple(TargetRecord(target.class_) for target in a.targets),
+        image=a.image,
+        versions=a.versions,
+        notes=tuple(notes),
+        first=a,
+        second=b,
+    )

@@ -37,6 +37,7 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.explain.stacked_planes import explain_stack
 from napari_neuroscope.engine.explain.whole import versions
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.engine.files.code.factory import FileFactory, version_of
@@ -280,8 +281,8 @@ class Recipe(_Strict):
             Where it is made of other explanations, or hangs on what a recipe can't hold: a drawn
             region, an image as an option.
         """
-        asked, record = explanation.asked, explanation.provenance
-        title = record["title"]
+        asked, record = explanation.asked, explanation.record
+        title = record.title
         if asked is None:
             raise NeuroscopeError(
                 f"“{title}” was not asked for by itself; make recipes of the explanations that it "
@@ -293,12 +294,14 @@ class Recipe(_Strict):
                 f"image."
             )
         _refuse_options(title, asked.options)
-        network = RecipeNetwork.of(record["network"], hashed=hashed)
-        spec = ModelSpec.parse(record["spec"])
+        network = RecipeNetwork.of(
+            {} if record.network is None else record.network.to_json(), hashed=hashed
+        )
+        spec = ModelSpec.parse(dict(record.spec or {}))
         return cls(
             network=network,
             spec=spec,
-            method=record["method"],
+            method=record.method,
             options=dict(asked.options),
             targets=tuple(RecipeTarget.of(target, spec) for target in asked.targets),
             several=asked.several,
@@ -306,7 +309,7 @@ class Recipe(_Strict):
             planes=asked.planes,
             tiling=asked.tiling,
             outputs=tuple(outputs),
-            versions=record["versions"],
+            versions=dict(record.versions or {}),
         )
 
     @classmethod
@@ -620,12 +623,11 @@ class Recipe(_Strict):
             partial=partial,
             **self._checked_options(),
         )
-        self.note(found, notes)
-        return found
+        return self.noted(found, notes)
 
-    def note(self, found: Explanation, notes: Sequence[str] = ()) -> None:
-        """Note in the record of what was made what is another than where the recipe was made."""
-        found.provenance["notes"] += [*notes, *self._differences(found.provenance)]
+    def noted(self, found: Explanation, notes: Sequence[str] = ()) -> Explanation:
+        """Return what was made with notes on what is another than where the recipe was made."""
+        return found.with_notes(*notes, *self._differences(found.record))
 
     def is_of(self, network: Network) -> bool:
         """Whether a network has the weights that the recipe was made with, as far as it says."""
@@ -660,9 +662,9 @@ class Recipe(_Strict):
             warnings.warn(f"{note[0].upper()}{note[1:]}.", NeuroscopeWarning, stacklevel=3)
         return notes
 
-    def _differences(self, record: Mapping[str, Any]) -> list[str]:
+    def _differences(self, record: Record) -> list[str]:
         """Say what is another here than where the recipe was made."""
-        here = {**record["versions"], "device": record["network"]["device"]}
+        here = {**(record.versions or {}), "device": str(record.network and record.network.device)}
         there = {**self.versions, "device": self.network.device or here["device"]}
         return [
             f"made with {_named(name, here[name])}, the recipe with {_named(name, there[name])}"

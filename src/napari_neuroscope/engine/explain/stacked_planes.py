@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial as partially
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -22,6 +22,12 @@ from napari_neuroscope.engine.errors import (
 from napari_neuroscope.engine.explain.tiled import explain_tiled
 from napari_neuroscope.engine.explain.whole import explain
 from napari_neuroscope.engine.explanation.explanation import Explanation, Request
+from napari_neuroscope.engine.explanation.record import (
+    PlanesRecord,
+    Record,
+    TargetRecord,
+    Unfinished,
+)
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.stack import Planes, Stack
 from napari_neuroscope.engine.methods.registry import methods
@@ -235,18 +241,18 @@ class _Found:
             self._put(self.companions[name], place, labels)
         self.signed = self.signed or plane.signed
         self.channels.add(plane.labels.get("channel", ()))
-        record = plane.provenance
+        record = plane.record
         self.indices.append(list(index))
-        self.classes.append([target["index"] for target in record["targets"]])
-        self.scores.append([target["value"] for target in record["targets"]])
-        self.sums = self.sums or [_Sum() for _ in record["targets"]]
+        self.classes.append([cast(int, target.index) for target in record.targets])
+        self.scores.append([target.value for target in record.targets])
+        self.sums = self.sums or [_Sum() for _ in record.targets]
         for one, which, score in zip(self.sums, self.classes[-1], self.scores[-1], strict=True):
             one.add(which, score)
-        if "probability" in record.get("table", {}):
-            self.probabilities = self.probabilities + np.array(record["table"]["probability"])
-        for note in record["notes"]:
+        if (probabilities := (record.table or {}).get("probability")) is not None:
+            self.probabilities = self.probabilities + np.array(probabilities)
+        for note in record.notes:
             self.notes.setdefault(note, []).append(index)
-        self.digest.update(record["image"]["digest"].encode())
+        self.digest.update(str(record.image_digest).encode())
 
     def leave_out(
         self, place: tuple[int, ...], index: tuple[int, ...], error: EmptyRegionError
@@ -302,14 +308,14 @@ class _Found:
             raise self.left_out[0][2]
         record = self._record(first)
         if done is not None:
-            record["unfinished"] = {"done": done, "total": total, "of": "planes"}
+            record = replace(record, unfinished=Unfinished(done, total, "planes"))
         axes = self.stack.axes
         labels = dict(first.labels)
         if len(self.channels) > 1:
             labels["channel"] = tuple(f"rank {n + 1}" for n in range(len(labels["channel"])))
         for axis in ("class", "target"):
-            if axis in labels and len(record["targets"]) == len(labels[axis]):
-                labels[axis] = tuple(target["class"] for target in record["targets"])
+            if axis in labels and len(record.targets) == len(labels[axis]):
+                labels[axis] = tuple(target.class_ for target in record.targets)
         return replace(
             first,
             values=self.values,
@@ -319,7 +325,7 @@ class _Found:
             image=self._of_stack(first.image),
             signed=self.signed,
             companions=dict(self.companions),
-            provenance=record,
+            record=record,
             asked=self._asked(first, ground_truth),
         )
 
@@ -342,35 +348,35 @@ class _Found:
         planes = self.stack.in_words(self.chosen) if self.stack.axes else None
         return replace(first.asked, targets=tuple(asked), ground_truth=ground_truth, planes=planes)
 
-    def _record(self, first: Explanation) -> dict[str, Any]:
-        record = {name: held for name, held in first.provenance.items() if name != "table"}
-        record["image"] = {
-            **record["image"],
-            "shape": list(map(int, self.stack.image.shape)),
-            "digest": self.digest.copy().hexdigest()
-            if self.stack.axes
-            else record["image"]["digest"],
-        }
+    def _record(self, first: Explanation) -> Record:
+        record = first.record
+        assert record.image is not None
+        shape = list(map(int, self.stack.image.shape))
         if not self.stack.axes:
-            return {**first.provenance, "image": record["image"]}
-        record["targets"] = [
-            {**target, **one.record(target["class"])}
-            for target, one in zip(record["targets"], self.sums, strict=True)
-        ]
-        record["planes"] = {
-            "axes": list(self.stack.axes),
-            "first": [steps.start for steps in self.chosen],
-            "count": [len(steps) for steps in self.chosen],
-            "step": [steps.step for steps in self.chosen],
-            "indices": list(self.indices),
-            "classes": list(self.classes),
-            "values": list(self.scores),
-        }
+            return replace(record, image=replace(record.image, shape=shape))
+        table = None
         if self.probabilities.size > 1:
             mean = (self.probabilities / len(self.indices)).tolist()
-            record["table"] = {"class": first.provenance["table"]["class"], "probability": mean}
-        record["notes"] = self._notes()
-        return record
+            table = {"class": (record.table or {})["class"], "probability": mean}
+        return replace(
+            record,
+            image=replace(record.image, shape=shape, digest=self.digest.copy().hexdigest()),
+            targets=tuple(
+                of_planes.of_all(target)
+                for target, of_planes in zip(record.targets, self.sums, strict=True)
+            ),
+            planes=PlanesRecord(
+                list(self.stack.axes),
+                [steps.start for steps in self.chosen],
+                [len(steps) for steps in self.chosen],
+                [steps.step for steps in self.chosen],
+                list(self.indices),
+                list(self.classes),
+                list(self.scores),
+            ),
+            table=table,
+            notes=tuple(self._notes()),
+        )
 
     def _notes(self) -> list[str]:
         named, count = self.stack.named, len(self.indices)
@@ -403,12 +409,12 @@ class _Sum:
         if score is not None:
             self.total, self.count = self.total + score, self.count + 1
 
-    def record(self, name: str) -> dict[str, Any]:
-        """Return what is told of all planes, where the class of the first has a name."""
+    def of_all(self, first: TargetRecord) -> TargetRecord:
+        """Return the target of all planes, from that of the first."""
         value = self.total / self.count if self.count else None
         if len(self.classes) > 1:
-            return {"class": EACH, "index": None, "value": value}
-        return {"class": name, "value": value}
+            return replace(first, class_=EACH, index=None, value=value)
+        return replace(first, value=value)
 
 
 def _with(shape: Sequence[int], counts: Sequence[int], before: int) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ from napari_neuroscope.engine.explain.whole import (
     layer_notes,
     maps_of,
     passing_errors,
-    provenance,
+    record_of_maps,
     stacked,
 )
 from napari_neuroscope.engine.explanation.explanation import Explanation, Request
@@ -41,6 +41,7 @@ from napari_neuroscope.engine.explanation.map_notes import (
     not_finite_notes,
     zero_notes,
 )
+from napari_neuroscope.engine.explanation.record import ImageRecord, Unfinished
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.spacing import Spacing
@@ -577,8 +578,8 @@ class _Job:
             if self.partial is None or time.monotonic() < next_offer:
                 return
             found = self._assembled(tiles, notes)
-            found.provenance["unfinished"] = {"done": done, "total": total, "of": "tiles"}
-            self.partial(found)
+            unfinished = Unfinished(done, total, "tiles")
+            self.partial(replace(found, record=replace(found.record, unfinished=unfinished)))
             next_offer = time.monotonic() + _OFFER_EVERY_S
 
         return offer
@@ -622,18 +623,18 @@ class _Job:
             tiling["window"] = [list(ends) for ends in self.window]
             if self.weighing is not None:
                 notes.append("the channels' weights are of the window alone")
-        record = provenance(
+        record = record_of_maps(
             network,
             self.chosen,
             self.options,
             self.layers,
             [(t.found, t.value * t.scale) for t in tallies if t.found is not None],
-            dict(self.input.record),
-            list(dict.fromkeys(notes)),
+            ImageRecord.from_json(self.input.record),
+            notes,
             digest=network.digest(),
             layer_shapes=self.layer_shapes,
         )
-        record["tiling"] = tiling
+        record = replace(record, tiling=tiling)
         return Explanation(
             values=values,
             axes=(*made.axes, *spec.input.space),
@@ -645,7 +646,7 @@ class _Job:
             companions=self.canvas.companions,
             ordered=made.ordered,
             classes=tuple(zip(network.class_names, network.class_colours, strict=True)),
-            provenance=record,
+            record=record,
             asked=self._asked(),
         )
 

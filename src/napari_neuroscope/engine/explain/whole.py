@@ -34,6 +34,13 @@ from napari_neuroscope.engine.explanation.map_notes import (
     not_finite_notes,
     zero_notes,
 )
+from napari_neuroscope.engine.explanation.record import (
+    ImageRecord,
+    NetworkRecord,
+    Record,
+    TargetRecord,
+    Unfinished,
+)
 from napari_neuroscope.engine.frameworks.base import OtherLayersError
 from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.grid import Grid, resample
@@ -193,9 +200,10 @@ def _explain(
 
         def offer(maps: list[list[Map]], done: int, total: int) -> None:
             assert partial is not None
-            found = assembled(maps)
-            found.provenance["unfinished"] = {"done": done, "total": total}
-            partial(found)
+            so_far = assembled(maps)
+            partial(
+                replace(so_far, record=replace(so_far.record, unfinished=Unfinished(done, total)))
+            )
 
         maps = maps_of(
             trace, chosen, targets, names or [None], checked, progress,
@@ -571,19 +579,19 @@ def _assemble(
         *not_finite_notes(count_not_finite(values), values.size),
     ]
     notes = list(dict.fromkeys(notes))
-    record = provenance(
+    record = record_of_maps(
         network,
         chosen,
         options,
         layers,
         [(t, trace.value(t)) for t in targets if t is not None],
-        {"shape": list(image.shape), "dtype": str(image.dtype), "digest": trace.image_digest},
+        ImageRecord(list(image.shape), str(image.dtype), trace.image_digest),
         notes,
         digest=trace.network_digest,
         layer_shapes=[list(trace.activation(name).shape) for name in layers],
     )
     if first.table:
-        record["table"] = {"class": network.class_names, **first.table}
+        record = replace(record, table={"class": network.class_names, **first.table})
     return Explanation(
         values=values,
         axes=(*made.axes, *network.spec.input.space) if made.placed else made.axes,
@@ -597,7 +605,7 @@ def _assemble(
         },
         ordered=made.ordered,
         classes=tuple(zip(network.class_names, network.class_colours, strict=True)),
-        provenance=record,
+        record=record,
         asked=asked,
     )
 
@@ -648,59 +656,47 @@ def _companions(maps: list[list[Map]], *, class_axis: bool, layer_axis: bool) ->
     return found
 
 
-def provenance(
+def record_of_maps(
     network: Network,
     chosen: Method,
     options: dict[str, Any],
     layers: Sequence[str],
     targets: Sequence[tuple[ResolvedTarget, float]],
-    image: dict[str, Any],
-    notes: list[str],
+    image: ImageRecord,
+    notes: Sequence[str],
     *,
     digest: str,
     layer_shapes: Sequence[Sequence[int]],
-) -> dict[str, Any]:
-    """Return all that is needed to make an explanation again, as plain JSON.
-
-    `targets` come with their T, `image` is what is said of the image.
-    """
-    return {
-        "method": chosen.name,
-        "title": chosen.title,
-        "reference": chosen.reference,
-        "options": {name: _plain(value) for name, value in options.items()},
-        "layers": list(layers),
-        "layer_shapes": [list(shape) for shape in layer_shapes],
-        "targets": [
-            {
-                "class": network.spec.class_name(t.index),
-                "index": t.index,
-                "region": t.region,
-                "score": t.score,
-                "reduce": t.reduce,
-                "value": _finite(value),
-            }
+) -> Record:
+    """Return how maps were made; `targets` come with their T."""
+    choice = network.output_choice
+    return Record(
+        method=chosen.name,
+        title=chosen.title,
+        reference=chosen.reference,
+        options={name: _plain(value) for name, value in options.items()},
+        layers=tuple(layers),
+        layer_shapes=[list(shape) for shape in layer_shapes],
+        targets=tuple(
+            TargetRecord(
+                network.spec.class_name(t.index), t.index, t.region, t.score, t.reduce,
+                _finite(value),
+            )
             for t, value in targets
-        ],
-        "network": {
+        ),
+        network=NetworkRecord.from_json({
             "name": network.name,
             "framework": network.framework,
             "digest": digest,
             "device": str(network.device),
             **network.origin,
-        },
-        **output_record(network),
-        "spec": network.spec.model_dump(mode="json", exclude_defaults=True),
-        "image": image,
-        "versions": versions(),
-        "notes": notes,
-    }
-
-
-def output_record(network: Network) -> dict[str, Any]:
-    """Return which of several outputs is explained, where it was not stated."""
-    choice = network.output_choice
-    return {} if choice is None else {"output": choice.as_record()}
+        }),
+        output=None if choice is None else choice.as_record(),
+        spec=network.spec.model_dump(mode="json", exclude_defaults=True),
+        image=image,
+        versions=versions(),
+        notes=tuple(dict.fromkeys(notes)),
+    )  # fmt: skip
 
 
 def versions() -> dict[str, str]:

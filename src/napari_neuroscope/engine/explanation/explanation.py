@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from napari_neuroscope.engine.errors import in_digits
+from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
 from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.engine.tiles.geometry import Tiling, Window
@@ -80,8 +81,8 @@ class Explanation:
     classes
         The names and colours (red, green, blue of 0..255) of the network's classes, which the
         label maps count.
-    provenance
-        All that is needed to make it again, as plain JSON.
+    record
+        How it was made: all that is needed to make it again.
     asked
         The same as it was given, with regions and images in memory; None where it was not made
         in this session.
@@ -94,7 +95,7 @@ class Explanation:
     image: Grid
     signed: bool
     unit: str
-    provenance: dict[str, Any]
+    record: Record
     companions: Mapping[str, np.ndarray] = field(default_factory=dict)
     ordered: frozenset[str] = frozenset()
     classes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
@@ -103,17 +104,26 @@ class Explanation:
     @property
     def method(self) -> str:
         """The name of the method."""
-        return self.provenance["method"]
+        return self.record.method
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """All that is needed to make it again, as plain JSON: a copy of its record."""
+        return self.record.to_json()
+
+    def with_notes(self, *notes: str) -> Explanation:
+        """Return it with more notes in its record."""
+        return replace(self, record=self.record.with_notes(*notes))
 
     @property
     def unfinished(self) -> str:
         """How far it came, such as “312 of 2,000 passes”; empty where it is finished."""
-        return unfinished_in_words(self.provenance)
+        return "" if self.record.unfinished is None else self.record.unfinished.in_words()
 
     @property
     def is_part(self) -> bool:
         """Whether it is of a part of the image alone."""
-        return "crop" in self.provenance or "window" in self.provenance.get("tiling", {})
+        return self.record.is_part
 
     @property
     def is_table(self) -> bool:
@@ -133,7 +143,7 @@ class Explanation:
 
     def table_in_words(self, most: int = 10) -> list[str]:
         """Return what its table says, a line each; nothing where it has none."""
-        table = self.provenance.get("table", {})
+        table = self.record.table or {}
         names = table.get("class", [])
         if "probability" in table:
             rows = sorted(zip(names, table["probability"], strict=True), key=lambda row: -row[1])
@@ -188,26 +198,3 @@ class Explanation:
         from napari_neuroscope.viewer.layers.layer_data import layer_data
 
         return layer_data(self, source)
-
-
-def unfinished_in_words(record: Mapping[str, Any]) -> str:
-    """Return how far what is recorded came, as `Explanation.unfinished` says it."""
-    reached = record.get("unfinished")
-    if not reached:
-        return ""
-    return f"{reached['done']:,} of {reached['total']:,} {reached.get('of', 'passes')}"
-
-
-def title_of(record: Mapping[str, Any]) -> str:
-    """Return what a record is of: the method, the class and the layer."""
-    parts = [str(record["title"])]
-    targets = list(dict.fromkeys(target["class"] for target in record["targets"]))
-    if targets:
-        parts.append(targets[0] if len(targets) == 1 else f"{len(targets)} classes")
-    layers = record["layers"]
-    if layers:
-        parts.append(layers[0] if len(layers) == 1 else f"{len(layers)} layers")
-    if (reached := record.get("unfinished")) is not None:
-        # Short, for the list of layers is narrow.
-        parts[-1] += f" ({reached['done']:,} of {reached['total']:,})"
-    return " · ".join(parts)

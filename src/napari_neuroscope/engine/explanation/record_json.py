@@ -9,6 +9,7 @@ from typing import Any
 
 from napari_neuroscope.engine.explain.recipe import recorded
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.spacing import Spacing
 
@@ -36,7 +37,7 @@ def record_of(
         Whether the recipe holds the hash of the network's file, which takes time.
     """
     record = {
-        **explanation.provenance,
+        **explanation.record.to_json(),
         "format": FORMAT,
         "axes": list(explanation.axes),
         "shape": list(explanation.values.shape),
@@ -94,9 +95,7 @@ def explanation_in(
     if int(record["format"]) > FORMAT:
         raise ValueError(f"its record is of format {record['format']}, newer than {FORMAT}")
     ordered = frozenset(name for name, one in record["companions"].items() if one["ordered"])
-    made = {name: value for name, value in record.items() if name not in _OF_VALUES}
-    for name in ("method", "title", "layers", "targets", "notes"):
-        made[name]
+    how_made = {name: value for name, value in record.items() if name not in _OF_VALUES}
     return Explanation(
         values=values,
         axes=tuple(map(str, record["axes"])),
@@ -105,7 +104,7 @@ def explanation_in(
         image=grid_in(record["image_grid"]),
         signed=bool(record["signed"]),
         unit=str(record["unit"]),
-        provenance=made,
+        record=Record.from_json(how_made),
         companions=companions,
         ordered=ordered & companions.keys(),
         classes=tuple((str(name), _rgb(colour)) for name, colour in record["classes"]),

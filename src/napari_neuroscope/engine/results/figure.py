@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_neuroscope.engine.explanation.colormaps import coloured
-from napari_neuroscope.engine.explanation.explanation import Explanation, title_of
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.panels import Panel, over, panels_of
 from napari_neuroscope.engine.results.units import Unit, unit_of
@@ -33,7 +33,7 @@ def save_figure(explanation: Explanation, image: Any, path: Path, spacing: Spaci
     from matplotlib.figure import Figure
 
     panels = panels_of(explanation, image)
-    title = title_of(explanation.provenance)
+    title = explanation.record.full_title
     place = _Places(panels)
     figure = Figure((place.width / _DPI, place.height / _DPI), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)

@@ -12,7 +12,8 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.colormaps import coloured, is_background, limits
-from napari_neuroscope.engine.explanation.explanation import Explanation, title_of
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.explanation.record_json import (
     KEY,
     grid_in,
@@ -186,8 +187,10 @@ class Store:
         record = {**self._record, "most": float(self._most.max())}
         if growing:
             record["growing"] = True
-        names = self._layout.channel_names(record["labels"]) or [title_of(record)]
-        title = title_of(record)
+        names = self._layout.channel_names(record["labels"]) or [
+            Record.from_json(record).full_title
+        ]
+        title = Record.from_json(record).full_title
         self._group.attrs.put({
             "ome": {
                 "version": VERSION,

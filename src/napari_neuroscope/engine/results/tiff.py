@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.explanation.explanation import Explanation, title_of
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record_json import (
     name_in_xml,
     record_in_words,
@@ -43,7 +43,7 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
     for said, array in zip(record["companions"].values(), arrays[1:], strict=True):
         said["shape"] = list(array.shape)
     layouts = layouts_of(record)
-    names = [name_in_xml(title_of(explanation.provenance)), *explanation.companions]
+    names = [name_in_xml(explanation.record.full_title), *explanation.companions]
     along = (spacing or Spacing.of_pixels(explanation.space)).along(explanation.space)
     if not explanation.is_table:
         # Of a stack not every plane may have been explained.

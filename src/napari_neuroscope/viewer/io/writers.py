@@ -45,7 +45,10 @@ def _write(path: str, layers: Sequence[LayerData], ending: str) -> list[str]:
     result = result_of(maps[0], [layer for layer in layers if layer[2] == "labels"])
     explanation = result.explanation
     explanation = replace(
-        explanation, provenance={**explanation.provenance, "look": dict(result.look)}
+        explanation,
+        record=replace(
+            explanation.record, more={**explanation.record.more, "look": dict(result.look)}
+        ),
     )
     # Only the last part of the ending tells the kind.
     kind = Path(ending).suffix

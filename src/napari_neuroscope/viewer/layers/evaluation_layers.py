@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def randomised(row: MapResults, sanity: Sanity) -> Explanation:
         for name, n in zip(sanity.stages, sanity.rank_correlation, strict=True)
     ]
     grid: Grid = made.grid.divided(sanity.maps.shape[1:])
-    classes = [target["class"] for target in made.provenance["targets"]]
+    classes = [target.class_ for target in made.record.targets]
     shown = row.class_map.labels.get("class")
     return Explanation(
         values=sanity.maps,
@@ -133,11 +134,11 @@ def randomised(row: MapResults, sanity: Sanity) -> Explanation:
         signed=made.signed,
         unit=made.unit,
         classes=made.classes,
-        provenance={
-            **made.provenance,
-            "title": f"{made.provenance['title']} randomised",
-            "randomised": list(sanity.stages),
-        },
+        record=replace(
+            made.record,
+            title=f"{made.record.title} randomised",
+            more={**made.record.more, "randomised": list(sanity.stages)},
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.explanation.colormaps import is_background, limits, stops
-from napari_neuroscope.engine.explanation.explanation import Explanation, title_of
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record_json import KEY, record_of
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.networks.network import Network
@@ -96,7 +96,7 @@ def _order_data(
 
 def title(explanation: Explanation) -> str:
     """Return a layer's name: what is shown of which class and layer."""
-    return title_of(explanation.provenance)
+    return explanation.record.full_title
 
 
 def place_of(explanation: Explanation, plane: Sequence[int] | Place) -> Place:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from napari_neuroscope.engine.explanation.colormaps import limits
-from napari_neuroscope.engine.explanation.explanation import unfinished_in_words
+from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.explanation.record_json import KEY
 from napari_neuroscope.viewer.layers.contrast import contrast_of
 from napari_neuroscope.viewer.plain_names import on_canvas
@@ -128,7 +129,7 @@ class StackFollower:
             shown = layer.metadata.get(KEY, {})
             if layer.visible and "warning" in shown:
                 below[f"⚠ {on_canvas(shown['title'])} fails the randomisation check"] = layer
-            if layer.visible and (reached := unfinished_in_words(shown)):
+            if layer.visible and (reached := _reached(shown)):
                 below[f"{on_canvas(shown['title'])}: {reached} so far"] = layer
             steps = steps_of(self._viewer, layer)
             if not steps or not layer.visible:
@@ -151,3 +152,9 @@ def _in_words(shown: dict[str, Any], steps: dict[str, int]) -> str:
         if axis == "layer" and (shapes := shown.get("layer_shapes", ())[step : step + 1]):
             parts.append(" × ".join(map(str, shapes[0])))
     return " · ".join(map(on_canvas, parts))
+
+
+def _reached(metadata: Mapping[str, Any]) -> str:
+    """Return how far the map of a layer came; "" where it is finished."""
+    unfinished = metadata.get("unfinished")
+    return Unfinished.from_json(unfinished).in_words() if unfinished else ""

@@ -234,9 +234,7 @@ class Replay:
             if isinstance(question.extent, Planes):
                 return question.extent.answer_by(explained, question, progress, offer)
             if isinstance(question.extent, Tiles):
-                explanation = question.answer(progress, offer)
-                recipe.note(explanation, attempt.notes)
-                return explanation
+                return recipe.noted(question.answer(progress, offer), attempt.notes)
             return explained(question.shown.image(network), progress=progress, partial=offer)
 
         words = f"Made as the recipe “{attempt.name}” says."
