@@ -189,7 +189,7 @@ def controls(case: Case) -> list[ns.Explanation]:
             like,
             values=values[name].astype(np.float32),
             grid=like.image,
-            provenance={**like.provenance, "method": name, "title": title, "layers": []},
+            record=replace(like.record, method=name, title=title, layers=()),
         )
         for name, title in CONTROLS.items()
     ]
