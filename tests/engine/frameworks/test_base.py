@@ -6,34 +6,19 @@ The package is ``tests/example_framework``; “make install” installs it.
 from __future__ import annotations
 
 import json
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy_networks import PixelNetwork
-from torch import nn
 
 import napari_neuroscope as ns
 from closeness import assert_close
 from napari_neuroscope.cli.main import main
-from napari_neuroscope.engine.frameworks import registry
-from networks import as_network, settled
+from networks import as_network
+from numpy_twins import twins
 
 LAYERS = {"conv": "0", "relu": "1", "head": "2"}
-
-
-def twins(*, softmax: bool = False) -> tuple[PixelNetwork, nn.Module]:
-    """Return the same network in NumPy and in PyTorch, in double precision."""
-    end = [nn.Softmax(1)] if softmax else []
-    module = settled(
-        nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 1), *end)
-    )
-    kernel, bias, weights, offset = (
-        p.detach().double().numpy().copy() for p in module.parameters()
-    )
-    return PixelNetwork(kernel, bias, weights[..., 0, 0], offset, softmax), module.double()
 
 
 @pytest.fixture
@@ -102,25 +87,6 @@ def test_weights_that_change_are_seen(image: np.ndarray) -> None:
     assert network.digest() != digest
 
 
-def test_its_files_are_opened(path: Path, image: np.ndarray) -> None:
-    network = ns.load(path, device="cpu")
-    assert (network.framework, network.name, network.spec.task) == (
-        "numpy",
-        "cells",
-        "segmentation",
-    )
-    wrapped = ns.wrap(twins(softmax=True)[0], network.spec)
-    np.testing.assert_array_equal(
-        ns.explain(network, image, "grad_cam", 1, "relu").values,
-        ns.explain(wrapped, image, "grad_cam", 1, "relu").values,
-    )
-    assert registry.kind_of(path) == "NumPy network"
-    assert ".npnet" in registry.suffixes()
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ns.NeuroscopeError, match="broken NumPy network"):
-        ns.load(path)
-
-
 def test_a_device_that_it_does_not_have() -> None:
     with pytest.raises(ns.NeuroscopeError, match="NumPy has no device “cuda”"):
         ns.wrap(twins()[0], device="cuda")
@@ -151,16 +117,3 @@ def test_work_can_be_followed_and_stopped(image: np.ndarray) -> None:
     with pytest.raises(ns.Cancelled):
         ns.explain(network, image, "saliency", 0, progress=stop)
     assert ns.explain(network, image, "saliency", 0).values.any()
-
-
-@pytest.mark.parametrize("broken", ["no_such_package:F", "json:NoSuchFramework"])
-def test_a_framework_that_is_broken_does_not_stop_the_others(
-    broken: str, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entries = registry.entry_points(group=registry.GROUP)
-    bad = EntryPoint("broken", broken, registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [bad, *entries])
-    with pytest.warns(ns.NeuroscopeWarning, match="The framework “broken” .* can't be used"):
-        assert ns.load(path).framework == "numpy"
-    with pytest.warns(ns.NeuroscopeWarning):
-        assert {"numpy", "torch"} <= {framework.name for framework in registry.frameworks()}

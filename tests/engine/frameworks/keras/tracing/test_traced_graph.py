@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from graphs import assert_graph
+from closeness import assert_close
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from keras_networks import Subclassed, nested, settled, unet, vgg
+from graphs import assert_graph
+from keras_networks import (
+    Subclassed,
+    as_network,
+    nested,
+    same_weights,
+    settled,
+    unet,
+    vgg,
+)
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> np.ndarray:
+    return rng.random((16, 16, 3), dtype=np.float32)
+
+
+def test_what_is_hidden_in_a_compiled_function_is_not_guided(image: np.ndarray) -> None:
+    compiled = tf.function(tf.nn.relu, jit_compile=True)
+    network = as_network(same_weights(Subclassed(compiled)))
+    plain = as_network(same_weights(Subclassed(tf.nn.relu)))
+    assert_close(
+        ns.explain(network, image, "saliency", 1).values,
+        ns.explain(plain, image, "saliency", 1).values,
+    )
+    with pytest.raises(ns.NeuroscopeError, match="can't see inside the function"):
+        ns.explain(network, image, "guided_backprop", 1)
+
 
 SIZE = (16, 16)
 
 
-def as_network(model: Any, task: str = "classification") -> ns.Network:
+def of_size(model: Any, task: str = "classification") -> ns.Network:
     spec = {"task": task, "input": {"value_range": (0, 1), "size": SIZE}}
     return ns.wrap(model, spec, device="cpu")
 
 
 def test_a_sequential_model() -> None:
     assert_graph(
-        as_network(vgg()).layers,
+        of_size(vgg()).layers,
         """
         conv1 <
         pool1 < conv1
@@ -48,7 +76,7 @@ def test_a_sequential_model() -> None:
 def test_a_functional_model_with_skips() -> None:
     keras.utils.clear_session()
     assert_graph(
-        as_network(unet(), "segmentation").layers,
+        of_size(unet(), "segmentation").layers,
         """
         enc1_conv1 <
         enc1_norm < enc1_conv1
@@ -88,7 +116,7 @@ def test_a_functional_model_with_skips() -> None:
 
 def test_models_in_a_model() -> None:
     assert_graph(
-        as_network(settled(nested())).layers,
+        of_size(settled(nested())).layers,
         """
           stem.conv1 <
         stem >
@@ -113,7 +141,7 @@ def test_models_in_models_in_a_model_with_a_skip_inside() -> None:
     x = layers.Conv2D(4, 1, name="first")(image)
     model = keras.Model(image, layers.Conv2D(2, 1, name="head")(middle(x)))
     assert_graph(
-        as_network(settled(model), "segmentation").layers,
+        of_size(settled(model), "segmentation").layers,
         """
         first <
             middle.inner.conv < first
@@ -145,7 +173,7 @@ def shared() -> Any:
 def test_shared_layers_and_models_are_nodes_each_time() -> None:
     """Keras runs layers by their depth: each of the two scales is the first somewhere."""
     assert_graph(
-        as_network(settled(shared()), "segmentation").layers,
+        of_size(settled(shared()), "segmentation").layers,
         """
         half <
         stem < half
@@ -179,7 +207,7 @@ def test_a_subclassed_model_with_a_model_and_operations_inside() -> None:
             return self.inside(y + tf.tanh(y))
 
     model = Outer()
-    graph = as_network(model).layers
+    graph = of_size(model).layers
     assert_graph(
         graph,
         """
@@ -198,9 +226,6 @@ def test_a_subclassed_model_with_a_model_and_operations_inside() -> None:
         subclassed >
         """.replace("subclassed", model.inside.name),
     )
-
-
-# --- the order of a stack ---
 
 
 @contextmanager
@@ -223,7 +248,7 @@ def recorded(called: list[str]) -> Iterator[None]:
 @pytest.mark.parametrize("build", [unet, shared], ids=["skips", "shared"])
 def test_a_stack_is_in_the_order_of_execution(build: Any, rng: np.random.Generator) -> None:
     model = settled(build())
-    network = as_network(model, "segmentation")
+    network = of_size(model, "segmentation")
     asked = [n for n in network.layers if network.layers[n].kind != "block"]
     stack = ns.explain(network, rng.random((*SIZE, 3)), "grad_cam", 1, sorted(asked, reverse=True))
     shown = list(stack.labels["layer"])
