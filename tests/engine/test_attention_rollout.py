@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
@@ -11,16 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.frameworks.torch.tracing.attention import fused_weights
 from networks import Vgg, as_network, settled
 from snapshot import Snapshot
 from token_networks import Attention, Kind, Swin, ViT
 
 IMAGE = np.random.default_rng(0).random((16, 24, 3), dtype=np.float32)
+
+
 KINDS: list[Kind] = ["fused", "module", "written", "einsum"]
-
-
-# --- by hand --------------------------------------------------------------------------------------
 
 
 class TwoTokens(nn.Module):
@@ -62,9 +58,6 @@ def test_two_tokens_and_two_blocks_by_hand(options: dict, expected: np.ndarray) 
     found = ns.explain(network, np.array([[0.3, 0.7]]), "attention_rollout", **options)
     np.testing.assert_allclose(found.values, [expected], rtol=1e-5)
     assert not found.signed
-
-
-# --- by a script ----------------------------------------------------------------------------------
 
 
 def weights_of(block: nn.Module, y: Tensor) -> Tensor:
@@ -179,38 +172,6 @@ def test_a_last_attention_that_gathers_all_tokens_is_where_it_begins() -> None:
     expected = sum(w * one for w, one in zip(gathered, one_by_one, strict=True))
     np.testing.assert_allclose(found.values, expected, rtol=1e-4)
     assert any("gathers all tokens" in note for note in found.provenance["notes"])
-
-
-# --- fused attention ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"scale": 0.7},
-        {"is_causal": True},
-        {"attn_mask": torch.linspace(-2, 2, 36).reshape(6, 6)},
-        {"attn_mask": torch.arange(36).reshape(6, 6) % 7 > 2},
-        {"enable_gqa": True},
-    ],
-    ids=["plain", "scale", "causal", "added", "masked", "grouped"],
-)
-def test_weights_that_fused_attention_does_not_show(options: dict) -> None:
-    torch.manual_seed(0)
-    q, k, v = torch.randn(3, 1, 4, 6, 5)
-    if "enable_gqa" in options:
-        k, v = k[:, :2], v[:, :2]
-    expected = functional.scaled_dot_product_attention(q, k, v, **options)
-    weights = fused_weights(q, k, v, **options)
-    repeated = v.repeat_interleave(4 // v.shape[1], 1)
-    torch.testing.assert_close(weights @ repeated, expected)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 4, 6))
-    parameters = inspect.signature(fused_weights).parameters
-    assert list(parameters)[:6] == ["query", "key", "value", "attn_mask", "dropout_p", "is_causal"]
-
-
-# --- what it is not for ---------------------------------------------------------------------------
 
 
 def test_windows_are_refused() -> None:

@@ -1,10 +1,8 @@
-"""Networks that answer with a dict, a tuple or a dataclass, or with axes in another order."""
+"""Outputs with their axes in another order, and names of their classes."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,94 +13,9 @@ from closeness import assert_close
 from networks import EndingIn, Pixelwise, as_network, settled
 
 
-@dataclass
-class Answer:
-    out: Tensor
-    aux: Tensor
-    loss: Tensor | None = None
-
-
-@dataclass
-class Logits:
-    loss: None
-    logits: Tensor
-
-
-@dataclass(slots=True)
-class Slotted:
-    logits: Tensor
-
-
-class ImportedName(NamedTuple):
-    aux: Tensor
-    out: Tensor
-
-
-def other(x: Tensor) -> Tensor:
-    return x.flip(1) * 3
-
-
 @pytest.fixture
 def image(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((9, 11, 3)).astype(np.float32)
-
-
-MEANT: dict[str, tuple[Any, Any]] = {
-    "out": (lambda x: {"out": x, "aux": other(x)}, None),
-    "out, though it comes last": (lambda x: OrderedDict(aux=other(x), out=x), None),
-    "logits": (lambda x: {"aux": other(x), "logits": x}, None),
-    "the first of a dict": (lambda x: {"scores": x, "aux": other(x)}, None),
-    "a key": (lambda x: {"aux": other(x), "scores": x}, "scores"),
-    "the first of a tuple": (lambda x: (x, other(x)), None),
-    "a number": (lambda x: [other(x), x], 1),
-    "the last": (lambda x: (other(x), x), -1),
-    "a dict in a tuple": (lambda x: (other(x), {"out": x}), 1),
-    "a dataclass": (lambda x: Answer(x, other(x)), None),
-    "a field": (lambda x: Answer(other(x), x), "aux"),
-    "a dataclass with an empty field": (lambda x: Logits(None, x), None),
-    "a dataclass with slots": (Slotted, None),
-    "a named tuple by number": (lambda x: ImportedName(other(x), x), 1),
-    "a named tuple by name": (lambda x: ImportedName(other(x), x), "out"),
-}
-
-
-@pytest.mark.parametrize(("end", "index"), MEANT.values(), ids=MEANT)
-def test_the_output_that_is_meant(end: Any, index: Any, image: np.ndarray) -> None:
-    network = as_network(
-        EndingIn(settled(Pixelwise(3)), end), "segmentation", output={"index": index}
-    )
-    plain = as_network(settled(Pixelwise(3)), "segmentation")
-    found = ns.explain(network, image, "saliency", 1)
-    assert_close(found.values, ns.explain(plain, image, "saliency", 1).values)
-    found = ns.explain(network, image, "grad_cam", 1, "body.conv1", relu=False)
-    expected = ns.explain(plain, image, "grad_cam", 1, "conv1", relu=False)
-    assert_close(found.values, expected.values)
-
-
-NO_SCORES: dict[str, tuple[Any, Any, str]] = {
-    "another key": (lambda x: {"out": x}, "logit", "“out”"),
-    "a number for a dict": (lambda x: {"out": x}, 0, "“out”"),
-    "a number too large": (lambda x: (x, x), 2, "2 outputs, 0..1"),
-    "a key for a tuple": (lambda x: (x, x), "out", "2 outputs, 0..1"),
-    "text": (lambda x: "a cat", None, "str"),
-    "nothing": (lambda x: None, None, "NoneType"),
-    "an empty tuple": (lambda x: (), None, "tuple"),
-    "an empty dict": (lambda x: {}, None, "output"),
-    "a dict without tensors": (lambda x: {"loss": 3}, None, "output"),
-    "one number": (lambda x: x.sum(), None, "shape"),
-    "labels": (lambda x: x.argmax(1), None, "whole numbers"),
-}
-
-
-@pytest.mark.parametrize(("end", "index", "says"), NO_SCORES.values(), ids=NO_SCORES)
-def test_outputs_that_hold_no_scores(end: Any, index: Any, says: str, image: np.ndarray) -> None:
-    network = as_network(
-        EndingIn(settled(Pixelwise(3)), end), "segmentation", output={"index": index}
-    )
-    with pytest.raises(ns.NeuroscopeError) as refusal:
-        ns.explain(network, image, "saliency", 1)
-    assert says in str(refusal.value)
-    assert "None" not in str(refusal.value).replace("NoneType", "")
 
 
 def test_a_map_of_scores_is_no_classifiers_answer(image: np.ndarray) -> None:

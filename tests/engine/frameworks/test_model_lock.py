@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 import napari_neuroscope as ns
 from every_method import maps, usable
@@ -142,59 +140,6 @@ def test_one_network_is_found_out_once_by_many_threads(rng: np.random.Generator)
     found = at_once(*[lambda: ns.explain(network, image, "grad_cam", 1)] * 6)
     assert all(one.values.tobytes() == alone.values.tobytes() for one in found)
     assert all(one.provenance == alone.provenance for one in found)
-
-
-# --- what passes change of themselves -------------------------------------------------------------
-
-
-class DrawnRegions(nn.Module):
-    """Draws random numbers and counts its passes, also in use."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = settled(UNet())
-        self.register_buffer("passes", torch.tensor(0))
-        self.register_buffer("last", torch.zeros(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.passes += 1
-        self.last = x.detach().mean().reshape(1)
-        np.random.rand()
-        return functional.dropout(self.body(x), 0.2, training=True)
-
-
-def test_random_numbers_and_buffers_are_as_before_a_pass(rng: np.random.Generator) -> None:
-    """Also where two threads draw at once."""
-    image = rng.random((16, 16, 3), dtype=np.float32)
-    models = [DrawnRegions(), DrawnRegions()]
-    before = [Snapshot(model) for model in models]
-    networks = [as_network(model, "segmentation") for model in models]
-    for _ in range(ROUNDS):
-        at_once(
-            *(
-                lambda n=n: [ns.explain(n, image, name, 1) for name in ("saliency", "score_map")]
-                for n in networks
-            )
-        )
-        for snapshot in before:
-            snapshot.assert_unchanged()
-    networks[0].predict(image)
-    before[0].assert_unchanged()
-
-
-def test_numbers_drawn_by_others_meanwhile_stay_drawn(rng: np.random.Generator) -> None:
-    network = as_network(settled(UNet()), "segmentation")
-    image = rng.random((16, 16, 3), dtype=np.float32)
-    assert network.layers
-    drawn: list[float] = []
-    ns.explain(
-        network, image, "saliency", 1, progress=lambda *_: drawn.append(float(torch.rand(())))
-    )
-    drawn.append(float(torch.rand(())))
-    assert len(set(drawn)) == len(drawn) > 2
-
-
-# --- the lock -------------------------------------------------------------------------------------
 
 
 def test_a_lock_waits_for_those_that_share_a_part_and_for_no_others() -> None:

@@ -1,4 +1,4 @@
-"""Networks of half and double precision, frozen ones, and modes of the caller."""
+"""Networks of half and double precision, frozen and lazy ones, and modes of the caller."""
 
 from __future__ import annotations
 
@@ -15,6 +15,25 @@ import napari_neuroscope as ns
 from closeness import assert_close
 from networks import EndingIn, GapLinear, Pixelwise, ResNet, UNet, as_network, settled
 from snapshot import Snapshot
+
+IMAGE = np.random.default_rng(0).random((16, 16, 3)).astype(np.float32)
+
+
+INPUT = torch.tensor(IMAGE.transpose(2, 0, 1)[None])
+
+
+def test_lazy_modules_take_their_shapes_from_a_first_pass() -> None:
+    model = nn.Sequential(
+        nn.LazyConv2d(8, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.LazyLinear(3),
+    ).eval()  # fmt: skip
+    made = ns.explain(ns.wrap(model, {"input": {"channels": 3}}), IMAGE, "grad_cam", 1, relu=False)
+    assert not any("random" in note for note in made.provenance["notes"])
+    activation = model[:3](INPUT)
+    (gradient,) = torch.autograd.grad(model[3:](activation)[0, 1], activation)
+    expected = (activation * gradient.mean((2, 3), keepdim=True)).sum(1)[0]
+    np.testing.assert_allclose(made.values, expected.detach(), rtol=1e-4, atol=1e-7)
+
 
 METHODS: list[tuple[str, dict[str, Any]]] = [
     ("input", {}),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 import napari_neuroscope as ns
 from networks import ResNet, UNet, as_network, settled
@@ -101,9 +105,6 @@ def test_the_model_still_learns(image: np.ndarray) -> None:
     assert all(torch.equal(a, b) for a, b in zip(*steps, strict=True))
 
 
-# --- after an error ---
-
-
 class Failing(nn.Module):
     """Fails on the way forth, or on the way back."""
 
@@ -161,9 +162,6 @@ def test_after_a_mistake(wrong: Callable, image: np.ndarray) -> None:
             wrong(network, image)
         before.assert_unchanged()
     assert ns.explain(network, image, "saliency", 1).values.any()
-
-
-# --- after being cancelled ---
 
 
 class Stop:
@@ -242,9 +240,6 @@ def test_a_progress_that_fails_is_not_swallowed(image: np.ndarray) -> None:
     before.assert_unchanged()
 
 
-# --- hooks of others ---
-
-
 def test_hooks_of_others_stay_and_are_called(image: np.ndarray) -> None:
     model = settled(UNet())
     calls: list[str] = []
@@ -319,3 +314,73 @@ def test_changing_what_was_returned_changes_no_later_answer(image: np.ndarray) -
     predicted = network.predict(image).scores.copy()
     network.predict(image).scores[...] = 7
     np.testing.assert_array_equal(network.predict(image).scores, predicted)
+
+
+ROUNDS = 2
+
+
+@pytest.fixture(autouse=True)
+def _threads_change_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def at_once(*work: Callable[[], Any]) -> list[Any]:
+    """Do all of it in threads that begin together; return what each answers."""
+    ready = threading.Barrier(len(work))
+
+    def begun(one: Callable[[], Any]) -> Any:
+        ready.wait()
+        return one()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        return [future.result() for future in [pool.submit(begun, one) for one in work]]
+
+
+class DrawnRegions(nn.Module):
+    """Draws random numbers and counts its passes, also in use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = settled(UNet())
+        self.register_buffer("passes", torch.tensor(0))
+        self.register_buffer("last", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        self.last = x.detach().mean().reshape(1)
+        np.random.rand()
+        return functional.dropout(self.body(x), 0.2, training=True)
+
+
+def test_random_numbers_and_buffers_are_as_before_a_pass(rng: np.random.Generator) -> None:
+    """Also where two threads draw at once."""
+    image = rng.random((16, 16, 3), dtype=np.float32)
+    models = [DrawnRegions(), DrawnRegions()]
+    before = [Snapshot(model) for model in models]
+    networks = [as_network(model, "segmentation") for model in models]
+    for _ in range(ROUNDS):
+        at_once(
+            *(
+                lambda n=n: [ns.explain(n, image, name, 1) for name in ("saliency", "score_map")]
+                for n in networks
+            )
+        )
+        for snapshot in before:
+            snapshot.assert_unchanged()
+    networks[0].predict(image)
+    before[0].assert_unchanged()
+
+
+def test_numbers_drawn_by_others_meanwhile_stay_drawn(rng: np.random.Generator) -> None:
+    network = as_network(settled(UNet()), "segmentation")
+    image = rng.random((16, 16, 3), dtype=np.float32)
+    assert network.layers
+    drawn: list[float] = []
+    ns.explain(
+        network, image, "saliency", 1, progress=lambda *_: drawn.append(float(torch.rand(())))
+    )
+    drawn.append(float(torch.rand(())))
+    assert len(set(drawn)) == len(drawn) > 2
