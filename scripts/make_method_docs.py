@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 import method_support
 import napari_neuroscope as ns
-from napari_neuroscope.engine.methods.registry import Option
+from napari_neuroscope.engine.methods.interface import Option
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- made by scripts/make_method_docs.py -->"
@@ -58,14 +58,15 @@ def readme_with(table: str, readme: str) -> str:
 def _overview() -> str:
     rows = [("method", "shows", "forward passes", "backward passes"), ("---",) * 4]
     for name, method in ns.methods.items():
-        told = dict(re.findall(r"(\w[\w ]*): ([^.]+)\.", method.cost))
-        forward, behind = told["Forward passes"], told.get("Passes behind the layer")
+        counts = method.passes.words if method.passes is not None else {}
+        forward = counts.get("Forward passes", "not known")
+        behind = counts.get("Passes behind the layer")
         rows.append(
             (
                 f"[{method.title}](methods/{name}.md)",
                 method.summary,
                 f"{forward}; behind the layer {behind}" if behind else forward,
-                told["Backward passes"],
+                counts.get("Backward passes", "not known"),
             )
         )
     return f"{HEAD}\n\n{_table(rows)}\n".replace("``", "`")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.images.formats.image_file import open_image
     from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
     from napari_neuroscope.engine.images.source import read_image
-    from napari_neuroscope.engine.methods.registry import Map, Method, Needs, method, methods
+    from napari_neuroscope.engine.methods.interface import Map, Method, Needs, method
+    from napari_neuroscope.engine.methods.registry import methods
     from napari_neuroscope.engine.networks.load import load
     from napari_neuroscope.engine.networks.network import Network, wrap
     from napari_neuroscope.engine.passes.prediction import Prediction
@@ -45,11 +46,11 @@ _PLACES = {
     "Evaluation": "evaluation.evaluation",
     "Explanation": "explanation.explanation",
     "Instance": "passes.target",
-    "Map": "methods.registry",
-    "Method": "methods.registry",
+    "Map": "methods.interface",
+    "Method": "methods.interface",
     "MetricResult": "evaluation.map_metric",
     "ModelSpec": "spec.model_spec",
-    "Needs": "methods.registry",
+    "Needs": "methods.interface",
     "Network": "networks.network",
     "NeuroscopeError": "errors",
     "NeuroscopeWarning": "errors",
@@ -65,7 +66,7 @@ _PLACES = {
     "explain_stack": "explain.stacked_planes",
     "explain_tiled": "explain.tiled",
     "load": "networks.load",
-    "method": "methods.registry",
+    "method": "methods.interface",
     "methods": "methods.registry",
     "metric": "evaluation.map_metric",
     "metrics": "evaluation.metric_registry",

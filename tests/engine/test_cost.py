@@ -1,4 +1,4 @@
-"""What a map takes is told from its card, before it is made."""
+"""What a map takes is told from what its method declares, before it is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.cost import Cost, cost_of, pace_of, share_behind
-from napari_neuroscope.engine.methods.registry import Step
+from napari_neuroscope.engine.methods.interface import Step
 
 SHAPE = (40, 50)
 
@@ -61,23 +61,33 @@ def test_passes_from_a_layer_on_are_a_share_of_a_pass(
     assert found.passes == 12
 
 
-def test_a_card_without_numbers_tells_nothing(network: ns.Network) -> None:
-    def bare(trace: ns.Trace, targets: list, layer: None):
-        """Something."""
-        yield Step(1, 1, list)
-
-    def odd(trace: ns.Trace, targets: list, layer: None):
+def test_a_method_that_declares_nothing_tells_nothing(network: ns.Network) -> None:
+    @ns.method("Undeclared")
+    def undeclared(trace: ns.Trace, targets: list, layer: None):
         """Something.
 
         Cost
         ----
-        Forward passes: ``masks`` ** 2. Backward passes: none.
+        Forward passes: 2. Backward passes: 0.
         """
         yield Step(1, 1, list)
 
-    for function in (bare, odd):
-        made = ns.method("Made")(function)
-        assert cost_of(made, {}, network.layers, SHAPE) is None
+    assert undeclared.cost == "Forward passes: 2. Backward passes: 0."
+    assert cost_of(undeclared, {}, network.layers, SHAPE) is None
+
+
+def test_what_depends_on_what_is_not_known_tells_nothing(network: ns.Network) -> None:
+    unknown = {"layers": ["no such layer"], "targets": 1}
+    assert cost_of(ns.methods["score_cam"], {}, network.layers, SHAPE, **unknown) is None
+    assert cost_of(ns.methods["rise"], {"masks": "many"}, network.layers, SHAPE) is None
+
+
+def test_options_that_take_passes_of_their_own(network: ns.Network, image: np.ndarray) -> None:
+    assert cost(network, "activation", ["1"]) == Cost(0, 0, 0, 0)
+    assert cost(network, "activation", ["1"], rank="relevance") == Cost(0, 0, 1, 2)
+    assert cost(network, "segmented_score_map") == Cost(0, 0, 0, 0)
+    assert cost(network, "segmented_score_map", base="saliency", targets=2) == Cost(0, 0, 2, 4)
+    assert cost(network, "similarity_map", ["1"], base="score_cam") == Cost(8, 0, 0, 8)
 
 
 def test_the_pace_is_that_of_a_pass(network: ns.Network, image: np.ndarray, monkeypatch) -> None:

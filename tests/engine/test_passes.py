@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import OutOfMemoryError
-from napari_neuroscope.engine.methods.registry import Map, Step
+from napari_neuroscope.engine.methods.interface import Map, Step
 from napari_neuroscope.engine.passes.target_value import target_value
 from napari_neuroscope.engine.passes.variants import Passes
 from snapshot import Snapshot

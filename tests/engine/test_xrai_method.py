@@ -12,7 +12,7 @@ from torch import nn
 import napari_neuroscope as ns
 from closeness import assert_close
 from napari_neuroscope.engine.images.segments import Segmentation, paint
-from napari_neuroscope.engine.methods.region_maps import segments_of
+from napari_neuroscope.engine.methods.regions.painting import segments_of
 from networks import Pixelwise, Scores, UNet, Vgg, as_network, settled
 from snapshot import Snapshot
 

@@ -138,7 +138,8 @@ def _measured(
     from napari_neuroscope.engine.evaluation.metric_registry import metrics
     from napari_neuroscope.engine.evaluation.one_image import truth_labels
     from napari_neuroscope.engine.explain.whole import explain
-    from napari_neuroscope.engine.methods.registry import Needs, methods
+    from napari_neuroscope.engine.methods.interface import Needs
+    from napari_neuroscope.engine.methods.registry import methods
     from napari_neuroscope.engine.passes.target import Target
 
     image = pair.image.in_memory()

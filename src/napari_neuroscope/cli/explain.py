@@ -75,7 +75,8 @@ def explain(parsed: argparse.Namespace) -> None:
     image = open_image(parsed.image)
 
     from napari_neuroscope.engine.explain.stacked_planes import explain_stack, grows
-    from napari_neuroscope.engine.methods.registry import Needs, methods
+    from napari_neuroscope.engine.methods.interface import Needs
+    from napari_neuroscope.engine.methods.registry import methods
     from napari_neuroscope.engine.passes.target import Target
     from napari_neuroscope.engine.tiles.geometry import Tiling
 

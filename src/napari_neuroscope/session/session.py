@@ -11,7 +11,8 @@ from psygnal import SignalGroupDescriptor
 
 from napari_neuroscope.engine.explain.cost import Cost, cost_of
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.methods.registry import Method, Needs, methods
+from napari_neuroscope.engine.methods.interface import Method, Needs
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.session.network_catalog import DEMO_TITLES, NetworkCatalog

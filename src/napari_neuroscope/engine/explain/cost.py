@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import math
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +12,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
-from napari_neuroscope.engine.methods.options import lengths
-from napari_neuroscope.engine.methods.registry import Method
+from napari_neuroscope.engine.methods.interface import Method, Workload
 from napari_neuroscope.engine.networks.network import Network
 
 # The first pass prepares things, so a second one is timed; but not where it is itself long.
@@ -24,8 +21,6 @@ _LONG_S = 5.0
 _BATCH_S, _BATCH_BYTES, _MOST = 0.5, 1 << 30, 64
 # A way back takes about two ways forward.
 _BACK = 2
-
-_KIND = re.compile(r"(Forward passes|Passes behind the layer|Backward passes): ([^.,;]+)[.,;]")
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ def cost_of(
     layers: Sequence[str] = (),
     targets: int = 1,
 ) -> Cost | None:
-    """Return what an explanation takes, from the method's card.
+    """Return what an explanation takes, as the method declares.
 
     Parameters
     ----------
@@ -124,64 +119,27 @@ def cost_of(
     Returns
     -------
     Cost or None
-        None where the card does not say it in numbers.
+        None where the method doesn't say, or what it depends on is not known.
     """
-    asked: Sequence[str | None] = layers or [None]
-    steps = steps or (1.0,) * len(shape)
-    found = [_of_layer(method, options, graph, shape, steps, layer) for layer in asked]
-    known = [one for one in found if one is not None]
-    if len(known) < len(found):
+    if method.passes is None:
         return None
-    forward, behind, backward = (sum(part) for part in zip(*known, strict=True))
-    work = forward + _BACK * backward * targets
-    for layer, (_, some, _) in zip(layers, known, strict=False):
-        work += some * share_behind(graph, layer)
-    return Cost(forward, behind, backward * targets, work)
-
-
-def _of_layer(
-    method: Method,
-    options: Mapping[str, Any],
-    graph: LayerGraph,
-    shape: Sequence[int],
-    steps: Sequence[float],
-    layer: str | None,
-) -> tuple[int, int, int] | None:
-    """Return the passes forward, behind the layer and backward of one target and layer."""
     try:
-        quantities = dict(method.check_options(options))
-        if layer is not None and graph[layer].output_shape:
-            quantities["channels"] = graph[layer].output_shape[0]
-        if {"window", "stride"} <= set(quantities):
-            sides, strides = (lengths(key, quantities[key], steps) for key in ("window", "stride"))
-            quantities["windows"] = math.prod(
-                math.ceil(max(size - side, 0) / stride) + 1
-                for size, side, stride in zip(shape, sides, strides, strict=True)
+        checked = method.check_options(options)
+        numbers = [
+            method.passes.numbers(
+                Workload(checked, graph, layer, shape, steps or (1.0,) * len(shape))
             )
-        said = {kind: _number(text, quantities) for kind, text in _KIND.findall(method.cost)}
-        return (
-            said["Forward passes"],
-            said.get("Passes behind the layer", 0),
-            said["Backward passes"],
-        )
-    except (KeyError, NeuroscopeError, SyntaxError, TypeError, ValueError):
+            for layer in layers or [None]
+        ]
+    except NeuroscopeError:
         return None
-
-
-def _number(text: str, quantities: Mapping[str, Any]) -> int:
-    """Return the value of a sum or product of quantities, as a card writes it."""
-
-    def value(node: ast.expr) -> int:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mult):
-            left, right = value(node.left), value(node.right)
-            return left + right if isinstance(node.op, ast.Add) else left * right
-        found = quantities[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
-        if not isinstance(found, int):
-            raise TypeError(f"“{text}” is no number of passes")
-        return found
-
-    written = text.replace("``", "").replace("·", "*")
-    return value(ast.parse(written, mode="eval").body)
+    forward = sum(number.forward for number in numbers)
+    behind = sum(number.behind for number in numbers)
+    backward = sum(number.backward for number in numbers) * targets
+    work = float(forward + _BACK * backward)
+    for layer, number in zip(layers, numbers, strict=False):
+        work += number.behind * share_behind(graph, layer)
+    return Cost(forward, behind, backward, work)
 
 
 def share_behind(graph: LayerGraph, layer: str) -> float:
@@ -193,8 +151,8 @@ def share_behind(graph: LayerGraph, layer: str) -> float:
         after |= new
         waiting += new
     work = {
-        name: math.prod(one.output_shape[1:]) * (one.output_shape[0] + one.parameters)
-        for name, one in graph.items()
-        if one.kind != "block" and one.output_shape
+        name: math.prod(entry.output_shape[1:]) * (entry.output_shape[0] + entry.parameters)
+        for name, entry in graph.items()
+        if entry.kind != "block" and entry.output_shape
     }
     return sum(work[name] for name in after & set(work)) / max(sum(work.values()), 1)

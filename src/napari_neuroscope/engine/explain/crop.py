@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
-from napari_neuroscope.engine.explain.tiled import TILED
 from napari_neuroscope.engine.explain.whole import explain
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.images.axes import image_axes_of, in_read_order
@@ -50,7 +49,7 @@ def why_not_tiled(network: Network, method: str, shape: Sequence[int]) -> str:
     spec = network.spec
     if spec.task != "segmentation":
         return "a classifier answers once for an image"
-    if method not in TILED:
+    if methods[method].tiles is None:
         return f"{methods[method].title} looks at an image as a whole"
     try:
         stride = Geometry.of(network.layers, spec).block

@@ -17,7 +17,8 @@ from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.grid import Grid, resample
 from napari_neuroscope.engine.images.preprocessing import as_array
-from napari_neuroscope.engine.methods.registry import Method, Needs, methods
+from napari_neuroscope.engine.methods.interface import Method, Needs
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Instance, ResolvedTarget, Score, Target
 from napari_neuroscope.engine.passes.trace import Trace

@@ -22,8 +22,7 @@ from napari_neuroscope.engine.errors import (
     Progress,
     no_progress,
 )
-from napari_neuroscope.engine.explain.tiled_cams import Visit, WeightedMaps
-from napari_neuroscope.engine.explain.tiled_weights import WEIGHINGS
+from napari_neuroscope.engine.explain.tiled_weights import Visit, WeightedMaps
 from napari_neuroscope.engine.explain.whole import (
     StackedMaps,
     as_asked,
@@ -45,7 +44,9 @@ from napari_neuroscope.engine.explanation.record import ImageRecord, Unfinished
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.methods.registry import Map, Method, Needs, methods
+from napari_neuroscope.engine.methods.interface import ChannelWeights, Map, Method, Needs
+from napari_neuroscope.engine.methods.interface.tiling import Positions
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.memory import give_back
 from napari_neuroscope.engine.passes.target import ResolvedTarget, Target
@@ -67,12 +68,6 @@ from napari_neuroscope.engine.tiles.geometry import (
 from napari_neuroscope.engine.tiles.reader import TiledInput
 from napari_neuroscope.engine.tiles.targets import TiledTargets, steps_of_output
 
-# Each position of these maps hangs on what is seen from there alone.
-_LOCAL = ("score_map", "fusion_score_map", "activation", "saliency", "input_x_gradient",
-         "guided_backprop", "hires_cam", "layer_cam")  # fmt: skip
-
-TILED = (*_LOCAL, *WEIGHINGS)
-"""The methods that can be run tile by tile."""
 # What is finished so far is handed out a few times a second at most.
 _OFFER_EVERY_S = 0.2
 
@@ -230,8 +225,8 @@ class _Job:
         self.network = network.with_spec(network.spec)
         self._refuse(chosen, options)
         self.chosen, self.options = chosen, chosen.check_options(options)
-        if self.options.get("rank", "index") != "index":
-            raise NeuroscopeError("Channels can't be ranked tile by tile; use rank=index.")
+        if refusal := chosen.why_not_on_tiles(self.options):
+            raise NeuroscopeError(refusal)
         graph = self.network.layers
         self._refuse(chosen, options)
         self.geometry = Geometry.of(graph, self.network.spec)
@@ -263,7 +258,8 @@ class _Job:
             )
         self.targets = TiledTargets(targets, self.geometry, self.input, ground_truth)
         self.window = None if window is None else self._window(window, targets)
-        self.weighing = WEIGHINGS.get(chosen.name) if how.weights == "global" else None
+        weighs = isinstance(chosen.tiles, ChannelWeights) and how.weights == "global"
+        self.weighing = chosen.tiles if weighs else None
         self.notes: list[str] = []
         self.made: StackedMaps | None = None
         self.map_notes: list[str] = []
@@ -359,9 +355,8 @@ class _Job:
     @property
     def _resamples(self) -> bool:
         """Whether maps are brought to a finer grid, for which their neighbours must be right."""
-        return (
-            len({self.geometry.steps[name] for name in self.layers}) > 1
-            or self.chosen.name == "guided_grad_cam"
+        return len({self.geometry.steps[name] for name in self.layers}) > 1 or (
+            bool(self.layers) and self._positions == "input"
         )
 
     def _explanation(self, tile: tuple[int, ...]) -> Explanation:
@@ -425,15 +420,15 @@ class _Job:
         if weighing is None:
             return [*passes, _Pass(far, "gradients" if self.pulled else "forward", self._map)]
         # Of a target that is counted, the first stage of a method that isn't linear has done so.
-        passes = passes if weighing.stages[0].gradients else []
+        passes = passes if weighing.sums[0].gradients else []
         weights = WeightedMaps(
             self.chosen, self.options, weighing, self.layers, self.geometry, self.input.shape,
             self.targets, keeps=self._kept(far), write=self.write,
         )  # fmt: skip
-        for stage in weighing.stages:
+        for stage in weighing.sums:
             kind: Kind = "gradients" if stage.gradients else "forward"
             passes.append(_Pass(far, kind, weights.stage(stage)))
-        if self.chosen.name == "guided_grad_cam":
+        if weighing.also:
             return [*passes, _Pass(far, "gradients", weights.map)]
         return [*passes, _Pass(far, "none" if weights.keeps else "forward", weights.map)]
 
@@ -453,7 +448,7 @@ class _Job:
         largest = [max(tile.shape[axis] for tile in tiles) for axis in range(len(tiles[0].shape))]
         one = torch.empty(self.network.channels, *largest, device="meta")
         least = min(self.network.bytes_of_pass(one), self.network.traces.limit)
-        return self.chosen.name != "guided_grad_cam" and 4 * numbers <= least
+        return not self.weighing.also and 4 * numbers <= least
 
     # --- maps ---
 
@@ -520,21 +515,19 @@ class _Job:
 
     def _steps(self, shape: Sequence[int], tile: Tile, rows: list[list[Map]]) -> tuple[Any, ...]:
         """Return how far apart the positions of the maps of a tile are."""
-        if self.layers and self._resamples:
+        if self._positions == "layer" and self._resamples:
             for name, one in zip(self.layers, rows[0], strict=True):
-                own = shape if self._on_input else one.values.shape[-len(shape) :]
+                own = one.values.shape[-len(shape) :]
                 steps = self.geometry.steps[name]
-                if not self._on_input and any(
-                    m * step != n for m, step, n in zip(own, steps, tile.shape, strict=True)
-                ):
+                if any(m * step != n for m, step, n in zip(own, steps, tile.shape, strict=True)):
                     raise NotByTilesError(
                         f"The units of the layer “{name}” don't divide the image evenly, so its map "
                         f"can't be brought to another grid tile by tile; ask for one layer."
                     )
-        if self.layers and not self._on_input:
+        if self._positions == "layer":
             each = (self.geometry.steps[name] for name in self.layers)
             return tuple(min(steps) for steps in zip(*each, strict=True))
-        if self.chosen.name in ("score_map", "fusion_score_map"):
+        if self._positions == "output":
             return steps_of_output(self.geometry, shape, tile.shape)
         return self.geometry.steps[""]
 
@@ -545,18 +538,19 @@ class _Job:
     def _whole_grid(self) -> Grid:
         """Return where the positions of the map of the whole lie."""
         grid, graph = self.input.whole_grid, self.network.layers
-        if self.layers and not self._on_input:
+        if self._positions == "layer":
             # Several layers are only taken together where they divide the image.
             layout = cells_of_layers(graph).get(self.layers[0]) if len(self.layers) == 1 else None
             return laid_out(layout, grid, self.whole)
-        if self.chosen.name in ("score_map", "fusion_score_map"):
+        if self._positions == "output":
             return self.network.grid_of_output(grid, self.whole)
         return grid.divided(self.whole)
 
     @property
-    def _on_input(self) -> bool:
-        """Whether a layer's map lies on the input's grid."""
-        return self.chosen.name == "guided_grad_cam"
+    def _positions(self) -> Positions:
+        """Where the positions of the map lie."""
+        assert self.chosen.tiles is not None
+        return self.chosen.tiles.positions or ("layer" if self.layers else "input")
 
     # --- the result ---
 
@@ -674,8 +668,9 @@ def refuse_method(chosen: Method) -> None:
     NeuroscopeError
         Which names those that can.
     """
-    if chosen.name not in TILED:
-        raise NeuroscopeError(f"{chosen.title} can't be made tile by tile; {', '.join(TILED)} can.")
+    if chosen.tiles is None:
+        able = ", ".join(name for name, method in methods.items() if method.tiles is not None)
+        raise NeuroscopeError(f"{chosen.title} can't be made tile by tile; {able} can.")
 
 
 def _by(shape: Sequence[int]) -> str:

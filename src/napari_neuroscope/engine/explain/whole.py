@@ -45,7 +45,8 @@ from napari_neuroscope.engine.frameworks.base import OtherLayersError
 from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.grid import Grid, resample
 from napari_neuroscope.engine.images.preprocessing import as_array
-from napari_neuroscope.engine.methods.registry import Map, Method, Needs, Step, methods
+from napari_neuroscope.engine.methods.interface import Map, Method, Needs, Step
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.networks.tiled_default import tiled_for
 from napari_neuroscope.engine.passes.target import ResolvedTarget, Target
@@ -119,10 +120,10 @@ def explain(
     image = in_read_order(image, network.spec, network.channels)
     tiled = network if by_tiles(network, image) else tiled_for(network, image)
     if tiled is not None:
-        from napari_neuroscope.engine.explain.tiled import TILED, explain_tiled
+        from napari_neuroscope.engine.explain.tiled import explain_tiled
 
         by_itself = tiled is not network
-        if not by_itself or method in TILED:
+        if not by_itself or methods[method].tiles is not None:
             with suppress(NotByTilesError) if by_itself else nullcontext():
                 return explain_tiled(
                     tiled, image, method, target, layer,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.methods.registry import Method, Needs
+from napari_neuroscope.engine.methods.interface import Method, Needs
 
 
 def count_not_finite(values: np.ndarray) -> int:

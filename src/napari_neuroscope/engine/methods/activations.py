@@ -9,20 +9,24 @@ from pydantic import Field
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.methods.registry import Map, Needs, method
+from napari_neuroscope.engine.methods.interface import (
+    Count,
+    Local,
+    Map,
+    Needs,
+    PassCount,
+    Workload,
+    method,
+)
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
 
-@method("Input")
+@method("Input", passes=PassCount())
 def input(trace: Trace, target: ResolvedTarget | None, layer: str | None) -> Map:
     """The image as the network gets it: resized, cropped or padded, with its own channels.
 
     Returns (channel, *space) on the input's grid, the normalisation undone, about 0..1.
-
-    Cost
-    ----
-    Forward passes: 0. Backward passes: 0.
 
     Misleads
     --------
@@ -36,15 +40,30 @@ def input(trace: Trace, target: ResolvedTarget | None, layer: str | None) -> Map
     )
 
 
-def _ranking(options: Mapping[str, Any]) -> Needs:
-    by_relevance = options.get("rank") == "relevance"
-    return Needs.TARGET | Needs.GRADIENTS if by_relevance else Needs.NOTHING
+def _by_relevance(options: Mapping[str, Any]) -> bool:
+    return bool(options.get("rank") == "relevance")
+
+
+def _needs_of_rank(options: Mapping[str, Any]) -> Needs:
+    return Needs.TARGET | Needs.GRADIENTS if _by_relevance(options) else Needs.NOTHING
+
+
+def _passes_of_rank(workload: Workload) -> int:
+    return int(_by_relevance(workload.options))
+
+
+def _why_not_ranked(options: Mapping[str, Any]) -> str | None:
+    # A channel's place would be that of its tile.
+    ranked = options.get("rank", "index") != "index"
+    return "Channels can't be ranked tile by tile; use rank=index." if ranked else None
 
 
 @method(
     "Activation",
     needs=Needs.LAYER | Needs.POSITIONS,
-    needs_more=_ranking,
+    needs_more=_needs_of_rank,
+    passes=PassCount(backward=Count("0, or 1 to rank by relevance", _passes_of_rank)),
+    tiles=Local(why_not=_why_not_ranked),
     signed=True,
     reference="Yosinski et al., ICML 2015 workshop, arXiv:1506.06579",
 )
@@ -73,10 +92,6 @@ def activation(
     A_k as it is. Channels are ranked by their index, mean, maximum, or ``relevance``: Σ_i g_k(i)
     A_k(i), a channel's share in the score to first order. Returns (channel, *space) on the layer's
     grid.
-
-    Cost
-    ----
-    Forward passes: 0. Backward passes: 0, or 1 to rank by relevance.
 
     Misleads
     --------

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from napari_neuroscope.engine.methods.registry import Method
+from napari_neuroscope.engine.methods.interface import Method
+from napari_neuroscope.engine.methods.interface.catalogue import methods
 from napari_neuroscope.engine.passes.model import Model
 
 
@@ -18,7 +19,7 @@ def why_not(model: Model, method: Method, options: Mapping[str, Any] | None = No
     reason = _reason_against(model, method, options)
     if reason is None:
         return None
-    near = method.nearest(lambda other: _reason_against(model, other) is None)
+    near = methods.nearest(method, lambda near: _reason_against(model, near) is None)
     if near is method:
         return f"{reason[:-1]}; without them it runs."
     return f"{reason[:-1]}; {near.title} comes nearest." if near else reason

@@ -13,7 +13,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.graph.layer_graph import Layer
 from napari_neuroscope.engine.graph.token_layout import TokenLayout
 from napari_neuroscope.engine.methods.applicability import why_not
-from napari_neuroscope.engine.methods.registry import Map, Needs, method
+from napari_neuroscope.engine.methods.interface import Map, Needs, PassCount, method
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
@@ -35,6 +35,7 @@ Residual = Annotated[
     needs=Needs.ATTENTION,
     reference="Abnar and Zuidema, ACL 2020, doi:10.18653/v1/2020.acl-main.385",
     instead=("grad_cam", "score_cam", "rise"),
+    passes=PassCount(forward=1),
 )
 def attention_rollout(
     trace: Trace,
@@ -56,7 +57,7 @@ def attention_rollout(
 
     Cost
     ----
-    Forward passes: 1. Backward passes: 0. It is kept, and serves all options.
+    It is kept, and serves all options.
 
     Misleads
     --------
@@ -67,8 +68,8 @@ def attention_rollout(
     steps = trace.once("attention", lambda: _steps_of(trace))
     fold, weights = steps.fold, steps.heads[heads]
     flow = steps.start
-    for own in reversed(weights):
-        flow = flow @ _with_residual(own, discard, residual)
+    for block in reversed(weights):
+        flow = flow @ _with_residual(block, discard, residual)
     return Map(flow[fold.cells.to(flow.device)].reshape(fold.grid), unit="attention",
                notes=(f"followed back from {steps.origin}",))  # fmt: skip
 
@@ -79,9 +80,9 @@ def _with_residual(weights: Tensor, discard: float, residual: float) -> Tensor:
         flat = weights.flatten()
         flat = flat.index_fill(0, flat.topk(lowest, largest=False).indices, 0)
         weights = flat.reshape(weights.shape)
-    own = (1 - residual) * weights + residual * torch.eye(len(weights), device=weights.device)
-    total = own.sum(1, keepdim=True)
-    return own / torch.where(total > 0, total, 1)
+    mixed = (1 - residual) * weights + residual * torch.eye(len(weights), device=weights.device)
+    total = mixed.sum(1, keepdim=True)
+    return mixed / torch.where(total > 0, total, 1)
 
 
 @dataclass(frozen=True)
@@ -111,34 +112,34 @@ class _Steps:
 
 
 def _steps_of(trace: Trace) -> _Steps:
-    found = [one.detach().float() for one in trace.network.attention(trace.prepared)]
-    if not found:
+    attention = [weights.detach().float() for weights in trace.network.attention(trace.prepared)]
+    if not attention:
         raise NeuroscopeError(
             why_not(trace.network, attention_rollout)
             or "Attention rollout saw no attention in this network, though its layers have some: it "
             "is written in a way that is not known here; grad_cam comes nearest."
         )
-    count = found[0].shape[-1]
+    count = attention[0].shape[-1]
     # The last may gather all tokens in a few: the way back begins with what those look at.
-    *blocks, last = found
+    *blocks, last = attention
     gathered = last if last.shape[-2] != count and blocks else None
-    blocks = blocks if gathered is not None else found
+    blocks = blocks if gathered is not None else attention
     tokens = _tokens(trace, count)
-    square = all(one.shape[-2:] == (count, count) for one in blocks)
-    apart = any(one.ndim > 3 and one.shape[0] > 1 for one in blocks)
+    square = all(block.shape[-2:] == (count, count) for block in blocks)
+    apart = any(block.ndim > 3 and block.shape[0] > 1 for block in blocks)
     if tokens is None or apart or not square or last.shape[-1] != count:
-        sizes = sorted({one.shape[-1] for one in found})
+        sizes = sorted({weights.shape[-1] for weights in attention})
         raise NeuroscopeError(
             f"Attention rollout multiplies the attention of all tokens to all, but in this network "
             f"{' or '.join(map(str, sizes))} of them look at each other at a time, as within "
             f"windows; grad_cam comes nearest."
         )
     assert isinstance(tokens.layout, TokenLayout)
-    flat = [one.reshape(-1, count, count) for one in blocks]
+    flat = [block.reshape(-1, count, count) for block in blocks]
     heads = {
-        "mean": [one.mean(0) for one in flat],
-        "max": [one.amax(0) for one in flat],
-        "min": [one.amin(0) for one in flat],
+        "mean": [block.mean(0) for block in flat],
+        "max": [block.amax(0) for block in flat],
+        "min": [block.amin(0) for block in flat],
     }
     start = flat[0].new_zeros(count)
     if gathered is not None:
@@ -157,14 +158,16 @@ def _steps_of(trace: Trace) -> _Steps:
 def _tokens(trace: Trace, count: int) -> Layer | None:
     """Return the last layer of tokens, if all from the first attention on are the same `count`."""
     layers = list(trace.layers_run.values())
-    attends = [one.kind == "attention" or one.operation.lower() == "softmax" for one in layers]
+    attends = [
+        layer.kind == "attention" or layer.operation.lower() == "softmax" for layer in layers
+    ]
     behind = layers[attends.index(True) :] if any(attends) else []
     tokens = [
-        (one, one.layout)
-        for one in behind
-        if one.kind in ("add", "normalisation")
-        and isinstance(one.layout, TokenLayout)
-        and len(one.layout.channels) == 1
+        (layer, layer.layout)
+        for layer in behind
+        if layer.kind in ("add", "normalisation")
+        and isinstance(layer.layout, TokenLayout)
+        and len(layer.layout.channels) == 1
     ]
     alike = all(
         fold.places == count and torch.equal(fold.cells, tokens[-1][1].cells) for _, fold in tokens

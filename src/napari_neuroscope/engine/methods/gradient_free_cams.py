@@ -10,8 +10,8 @@ from torch import Tensor
 
 from napari_neuroscope.engine.images.grid import resample
 from napari_neuroscope.engine.methods.cams import weighted
-from napari_neuroscope.engine.methods.options import Baseline, Batch, Relu
-from napari_neuroscope.engine.methods.registry import Map, Needs, Step, method
+from napari_neuroscope.engine.methods.interface import CHANNELS, Map, Needs, PassCount, Step, method
+from napari_neuroscope.engine.methods.interface.shared_options import Baseline, Batch, Relu
 from napari_neuroscope.engine.passes.baselines import baseline_of
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
@@ -29,6 +29,7 @@ _MOST_TIMES = 4
     needs=_CAM,
     reference="Wang et al., CVPR 2020 workshop, doi:10.1109/CVPRW50498.2020.00020",
     instead=("rise",),
+    passes=PassCount(forward=CHANNELS),
 )
 def score_cam(
     trace: Trace,
@@ -47,8 +48,7 @@ def score_cam(
 
     Cost
     ----
-    Forward passes: ``channels``. Backward passes: 0. They serve all targets. Channels that are the
-    same everywhere take none.
+    They serve all targets. Channels that are the same everywhere take none.
 
     Misleads
     --------
@@ -59,7 +59,7 @@ def score_cam(
     activation, grid = trace.activation(layer), trace.prepared.grid
     x = trace.input
     b = baseline_of(trace, baseline)
-    own = trace.grid_of_layer(layer)
+    layer_grid = trace.grid_of_layer(layer)
     flat = activation.flatten(1)
     channels = (flat.amax(1) > flat.amin(1)).nonzero()[:, 0]
     passes = Passes(trace, targets, batch)
@@ -69,22 +69,24 @@ def score_cam(
         # Without a channel to look through, nothing has weight.
         weights = scores.softmax(1) if scores.isfinite().any() else torch.zeros_like(scores)
         return [
-            Map(weighted(activation, one).relu(), notes=(*passes.notes, *_alone(one)))
-            for one in weights
+            Map(weighted(activation, of_target).relu(), notes=(*passes.notes, *_alone(of_target)))
+            for of_target in weights
         ]
 
     if not len(channels):
         yield Step(1, 1, maps)
 
     def through(start: int, stop: int) -> Tensor:
-        masks = resample(activation[channels[start:stop]], own, grid, outside=None).flatten(1)
+        masks = resample(activation[channels[start:stop]], layer_grid, grid, outside=None).flatten(
+            1
+        )
         low = masks.amin(1, keepdim=True)
         width = masks.amax(1, keepdim=True) - low
         masks = (masks - low) / torch.where(width > 0, width, 1)
         return passes.scores(b + masks.reshape(-1, 1, *grid.shape) * (x - b))
 
-    for start, stop, found in passes.each(len(channels), through):
-        scores[:, channels[start:stop]] = found.to(scores)
+    for start, stop, masked in passes.each(len(channels), through):
+        scores[:, channels[start:stop]] = masked.to(scores)
         yield Step(stop, len(channels), maps)
 
 
@@ -104,6 +106,7 @@ def _alone(weights: Tensor) -> tuple[str, ...]:
     reference="Desai and Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360",
     signed=lambda options: not options["relu"],
     instead=("score_cam", "rise"),
+    passes=PassCount(forward=1, behind=CHANNELS + 3),
 )
 def ablation_cam(
     trace: Trace,
@@ -122,9 +125,8 @@ def ablation_cam(
 
     Cost
     ----
-    Forward passes: 1. Passes behind the layer: ``channels`` + 3. Backward passes: 0. They serve all
-    targets. Channels that are zero everywhere take none. The pass forward and two behind the layer
-    check that the network can be gone on with from there.
+    They serve all targets. Channels that are zero everywhere take none. The pass forward and two
+    behind the layer check that the network can be gone on with from there.
 
     Misleads
     --------
@@ -140,8 +142,8 @@ def ablation_cam(
     weights = activation.new_zeros(len(targets), len(activation))
 
     def maps() -> list[Tensor | Map]:
-        found = (weighted(activation, one) for one in weights)
-        return [Map(one.relu() if relu else one, notes=passes.notes) for one in found]
+        cams = (weighted(activation, of_target) for of_target in weights)
+        return [Map(cam.relu() if relu else cam, notes=passes.notes) for cam in cams]
 
     # A channel that is zero already takes nothing away, nor does one that is not read.
     taken = activation.flatten(1).any(1) & (not trace.layers_run[layer].silent)
@@ -150,13 +152,13 @@ def ablation_cam(
         yield Step(1, 1, maps)
 
     def without(start: int, stop: int) -> Tensor:
-        some = channels[start:stop]
-        values = activation.expand(len(some), *activation.shape).clone()
-        values[torch.arange(len(some), device=some.device), some] = 0
+        ablated = channels[start:stop]
+        values = activation.expand(len(ablated), *activation.shape).clone()
+        values[torch.arange(len(ablated), device=ablated.device), ablated] = 0
         return passes.scores_behind(go_on, values)
 
-    for start, stop, found in passes.each(len(channels), without):
-        weights[:, channels[start:stop]] = (whole - found.to(whole)) / size
+    for start, stop, scores in passes.each(len(channels), without):
+        weights[:, channels[start:stop]] = (whole - scores.to(whole)) / size
         yield Step(stop, len(channels), maps)
 
 

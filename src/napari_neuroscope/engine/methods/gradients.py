@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeWarning
-from napari_neuroscope.engine.methods.options import Channels
-from napari_neuroscope.engine.methods.registry import Map, Needs, method
+from napari_neuroscope.engine.methods.interface import Local, Map, Needs, PassCount, method
+from napari_neuroscope.engine.methods.interface.shared_options import Channels
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
+from napari_neuroscope.engine.passes.variants import Passes
 
 CONTRIBUTION = "contribution"
 """The unit of maps whose values are shares of the score, and add up."""
@@ -52,6 +54,8 @@ def input_map(
 @method(
     "Saliency",
     needs=Needs.TARGET | Needs.GRADIENTS,
+    passes=PassCount(backward=1),
+    tiles=Local(),
     signed=is_signed,
     reference="Simonyan et al., ICLR 2014 workshop, arXiv:1312.6034",
 )
@@ -62,10 +66,6 @@ def saliency(
 
     ∂T/∂x by one backward pass, its channels joined as ``channels`` says. Returns (*space) on the
     input's grid, or (channel, *space) where they are kept.
-
-    Cost
-    ----
-    Forward passes: 0. Backward passes: 1.
 
     Misleads
     --------
@@ -78,6 +78,8 @@ def saliency(
 @method(
     "Input × gradient",
     needs=Needs.TARGET | Needs.GRADIENTS,
+    passes=PassCount(backward=1),
+    tiles=Local(),
     signed=is_signed,
     reference="Shrikumar et al., ICML 2017, arXiv:1704.02685; Shrikumar et al. 2016, "
     "arXiv:1605.01713",
@@ -91,10 +93,6 @@ def input_x_gradient(
     joined as ``channels`` says. Of a network of linear and ReLU layers without biases it adds up
     to T. Returns (*space) on the input's grid, or (channel, *space) where they are kept.
 
-    Cost
-    ----
-    Forward passes: 0. Backward passes: 1.
-
     Misleads
     --------
     What the network takes as zero gets nothing, however much it matters: with an image that is
@@ -102,6 +100,39 @@ def input_x_gradient(
     in itself.
     """
     return input_map(trace.input * trace.input_gradient(target), channels, unit=CONTRIBUTION)
+
+
+def mean_gradients(
+    passes: Passes, inputs: Callable[[int, int], Tensor], weights: np.ndarray
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield how many inputs are over, and the weighted mean of their gradients so far.
+
+    Parameters
+    ----------
+    passes
+        What asks the network.
+    inputs
+        Makes the inputs from start to stop: (input, channel, *space).
+    weights
+        Of each input, above zero: (input,).
+
+    Yields
+    ------
+    tuple
+        The number, and float32 (target, channel, *space).
+    """
+    x = passes.trace.input
+    each_weight = torch.as_tensor(weights, dtype=torch.float32, device=x.device)
+    covered = np.cumsum(weights)
+    total = torch.zeros(len(passes.targets), *x.shape, device=x.device)
+
+    def weighted(start: int, stop: int) -> Tensor:
+        gradients = passes.gradients(inputs(start, stop))[1]
+        return each_weight[start:stop] @ gradients.flatten(2)
+
+    for _, stop, part in passes.each(len(weights), weighted):
+        total += part.reshape(total.shape)
+        yield stop, total / float(covered[stop - 1])
 
 
 def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...]]:
@@ -122,6 +153,8 @@ def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...
 @method(
     "Guided backpropagation",
     needs=Needs.TARGET | Needs.GUIDED,
+    passes=PassCount(backward=1),
+    tiles=Local(),
     signed=is_signed,
     reference="Springenberg et al., ICLR 2015 workshop, arXiv:1412.6806",
     instead=("saliency", "occlusion"),
@@ -137,10 +170,6 @@ def guided_backprop(
     activation f. What may as well be other arithmetic (a clamp, a power, exp alone) or can't be
     looked into passes the plain gradient, and a note names it. Returns (*space) on the input's
     grid, or (channel, *space) where channels are kept.
-
-    Cost
-    ----
-    Forward passes: 0. Backward passes: 1.
 
     Misleads
     --------

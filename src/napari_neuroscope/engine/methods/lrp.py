@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.frameworks.base import RelevanceRule
-from napari_neuroscope.engine.methods.registry import Map, Needs, Step, method
+from napari_neuroscope.engine.methods.interface import Count, Map, Needs, PassCount, Step, method
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
@@ -43,6 +43,10 @@ Gamma = Annotated[
     reference="Bach et al., PLOS ONE 2015, doi:10.1371/journal.pone.0130140; Montavon et al., "
     "Explainable AI 2019, doi:10.1007/978-3-030-28954-6_10",
     instead=("integrated_gradients", "occlusion"),
+    passes=PassCount(
+        forward=1,
+        backward=Count("1, on which each layer is run again as its rule asks", lambda workload: 1),
+    ),
 )
 def lrp(
     trace: Trace,
@@ -76,8 +80,7 @@ def lrp(
 
     Cost
     ----
-    Forward passes: 1. Backward passes: 1, on which each layer is run again as its rule asks. They
-    serve all targets.
+    They serve all targets.
 
     Misleads
     --------
@@ -89,11 +92,11 @@ def lrp(
         "z_plus" if rule == "composite" else rule, rule == "composite", epsilon, gamma
     )
     x, spec, done = trace.prepared.input, trace.network.spec, 0
-    found = torch.zeros(len(targets), *x.shape, device=trace.outputs.raw.device)
-    begun = found.new_zeros(len(targets))
+    relevances = torch.zeros(len(targets), *x.shape, device=trace.outputs.raw.device)
+    begun = relevances.new_zeros(len(targets))
 
     def maps() -> list[Tensor | Map]:
-        sums = torch.stack([found.flatten(1).sum(1), begun], 1).tolist()
+        sums = torch.stack([relevances.flatten(1).sum(1), begun], 1).tolist()
         notes = [
             f"the relevance of “{spec.class_name(target.index)}” sums to {in_digits(arrived)} at "
             f"the input and to {in_digits(began)} at the scores: biases and rules keep or add the "
@@ -101,16 +104,16 @@ def lrp(
             for target, (arrived, began) in zip(targets, sums, strict=True)
         ]
         if channels == "sum":
-            together = zip(found.sum(1), notes, strict=True)
+            together = zip(relevances.sum(1), notes, strict=True)
             return [Map(values, unit="relevance", notes=(note,)) for values, note in together]
         labels = {"channel": tuple(str(number) for number in range(len(x)))}
         return [
             Map(values, ("channel",), labels, unit="relevance", notes=(note,))
-            for values, note in zip(found, notes, strict=True)
+            for values, note in zip(relevances, notes, strict=True)
         ]
 
     for relevance, began in trace.relevance(targets, sharing):
-        some = slice(done, done + len(relevance))
-        found[some], begun[some] = relevance, began
-        done = some.stop
+        group = slice(done, done + len(relevance))
+        relevances[group], begun[group] = relevance, began
+        done = group.stop
         yield Step(done, len(targets), maps)

@@ -11,14 +11,28 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.methods.cams import weighted
-from napari_neuroscope.engine.methods.registry import Map, Needs, method
+from napari_neuroscope.engine.methods.interface import (
+    Count,
+    Local,
+    Map,
+    Needs,
+    PassCount,
+    Workload,
+    method,
+)
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
+
+
+def _passes_of_cam(workload: Workload) -> int:
+    return int(pooled_layer(workload.graph) is not None)
 
 
 @method(
     "Score map",
     needs=Needs.TARGET,
+    passes=PassCount(backward=Count("0, or 1 for the CAM of a classifier", _passes_of_cam)),
+    tiles=Local("output"),
     reference="Schorr et al., Appl. Sci. 2021, doi:10.3390/app11052199; "
     "Zhou et al., CVPR 2016, doi:10.1109/CVPR.2016.319",
 )
@@ -28,10 +42,6 @@ def score_map(trace: Trace, target: ResolvedTarget, layer: str | None) -> Map:
     Segmentation: the class's logit or probability (the target's score) over the output grid.
     Classification: the scores of all classes as a table; where global average pooling and one
     linear layer follow a spatial one, also the map that they come from, CAM = Σ_k W_ck A_k.
-
-    Cost
-    ----
-    Forward passes: 0. Backward passes: 0, or 1 for the CAM of a classifier.
 
     Misleads
     --------
@@ -92,14 +102,14 @@ def pooled_layer(layers: LayerGraph) -> str | None:
         and calls[-1].name == layers.final_activation[0]
     ):
         calls.pop()
-    seen_dense = False
+    past_dense = False
     while calls:
         layer = calls.pop()
         if layer.altered:
             return None
-        if layer.kind == "dense" and not seen_dense:
-            seen_dense = True
-        elif layer.kind == "pooling" and seen_dense:
+        if layer.kind == "dense" and not past_dense:
+            past_dense = True
+        elif layer.kind == "pooling" and past_dense:
             name = layer.operation.lower()
             average = "avg" in name or "average" in name or name == "mean"
             everything = max(layer.output_shape[1:], default=1) == 1
@@ -119,6 +129,8 @@ def pooled_layer(layers: LayerGraph) -> str | None:
     tasks=("segmentation",),
     reference="Schorr et al., Appl. Sci. 2021, doi:10.3390/app11052199",
     instead=("score_map",),
+    passes=PassCount(),
+    tiles=Local("output"),
 )
 def fusion_score_map(
     trace: Trace,
@@ -134,10 +146,6 @@ def fusion_score_map(
 
     max_c π_c over ``classes`` (all by default), with the predicted classes as labels beside it.
     Returns (*space) on the output's grid.
-
-    Cost
-    ----
-    Forward passes: 0. Backward passes: 0.
 
     Misleads
     --------

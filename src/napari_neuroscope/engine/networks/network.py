@@ -16,7 +16,7 @@ from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.digest import image_digest
 from napari_neuroscope.engine.images.preprocessing import as_array
 from napari_neuroscope.engine.methods.applicability import why_not
-from napari_neuroscope.engine.methods.registry import Method
+from napari_neuroscope.engine.methods.interface import Method
 from napari_neuroscope.engine.networks.tiled_default import find_spec_of_tiles, tiled_for
 from napari_neuroscope.engine.passes.model import Model
 from napari_neuroscope.engine.passes.prediction import Prediction

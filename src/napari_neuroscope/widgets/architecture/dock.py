@@ -33,7 +33,7 @@ from napari_neuroscope.engine.graph.diagram import (
     write_table,
 )
 from napari_neuroscope.engine.graph.layer_graph import WITHOUT_GRADIENT, LayerGraph
-from napari_neuroscope.engine.methods.registry import Needs
+from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.layers.thumbnails import layer_maps
 from napari_neuroscope.widgets.architecture.layer_properties import LayerProperties

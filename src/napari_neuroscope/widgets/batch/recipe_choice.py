@@ -8,7 +8,8 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.crop import is_large, why_not_tiled
 from napari_neuroscope.engine.explain.recipe import Recipe
-from napari_neuroscope.engine.methods.registry import Needs, methods
+from napari_neuroscope.engine.methods.interface import Needs
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.engine.tiles.geometry import Tiling

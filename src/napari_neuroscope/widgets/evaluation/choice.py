@@ -23,7 +23,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.engine.methods.registry import Needs, methods
+from napari_neuroscope.engine.methods.interface import Needs
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.baselines import Baseline
 from napari_neuroscope.session.session import Session

@@ -12,7 +12,8 @@ from napari_neuroscope.engine.evaluation.comparability import why_not_comparable
 from napari_neuroscope.engine.evaluation.consensus import Consensus, consensus
 from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvaluation
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.methods.registry import Needs, methods
+from napari_neuroscope.engine.methods.interface import Needs
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import Shown

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.crop import is_large, why_not_tiled
-from napari_neuroscope.engine.explain.tiled_weights import WEIGHINGS
+from napari_neuroscope.engine.methods.interface import ChannelWeights
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.tiles.geometry import Window
 from napari_neuroscope.session.question import Question
@@ -131,7 +131,7 @@ class Extent(QWidget):
         if reason:
             return f"{words}, as an image of their own: {reason}.", False
         as_whole = "as in the map of the whole"
-        if self._session.method in WEIGHINGS:
+        if isinstance(self._session.chosen_method().tiles, ChannelWeights):
             as_whole += ", but for channels' weights, which are theirs alone"
         return f"{words}, {as_whole}.", is_large(network, own)
 

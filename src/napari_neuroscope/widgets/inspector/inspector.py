@@ -28,7 +28,8 @@ from superqt.utils import signals_blocked
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, in_digits
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.files.code.trust import UntrustedError
-from napari_neuroscope.engine.methods.registry import Needs, methods
+from napari_neuroscope.engine.methods.interface import Needs
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.spec.inference import unsaid
 from napari_neuroscope.session.network_summary import NetworkSummary

@@ -20,7 +20,8 @@ from napari_neuroscope.engine.explain.recipe import (
 )
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.files.code.trust import UntrustedError
-from napari_neuroscope.engine.methods.registry import Needs, methods
+from napari_neuroscope.engine.methods.interface import Needs
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.tiles.geometry import Tiling
 from napari_neuroscope.session.network_summary import NetworkSummary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from napari_neuroscope.engine.methods.registry import Method, Option
+from napari_neuroscope.engine.methods.interface import Method, Option
 from napari_neuroscope.widgets.parts.labels import in_html
 
 

@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QVBoxLay
 from superqt import QSearchableListWidget
 from superqt.utils import signals_blocked
 
-from napari_neuroscope.engine.methods.options import PerAxis
-from napari_neuroscope.engine.methods.registry import Method, Option
+from napari_neuroscope.engine.methods.interface import Method, Option
+from napari_neuroscope.engine.methods.interface.shared_options import PerAxis
 from napari_neuroscope.widgets.parts.labels import on_line
 from napari_neuroscope.widgets.parts.method_tips import option_tip
 

@@ -20,7 +20,8 @@ from napari_neuroscope.engine.evaluation.map_metric import (
 )
 from napari_neuroscope.engine.explain.whole import maps_of
 from napari_neuroscope.engine.frameworks.base import Capability
-from napari_neuroscope.engine.methods.registry import Map, methods
+from napari_neuroscope.engine.methods.interface import Map
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 
