@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from hypothesis import settings
 from installed_packages import install
 from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.frameworks.keras.tensorflow_import import keep_symbols_private
+from napari_neuroscope.engine.methods.interface import Method
+from napari_neuroscope.engine.methods.registry import methods
 from places import TESTS
 
 # Where tests run in the background, a shell has them and all that they start ignore ctrl-C.
@@ -51,3 +53,10 @@ def sparseness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
     yield "sparseness"
     monkeypatch.undo()
     metrics.refresh()
+
+
+@pytest.fixture
+def offer_method() -> Iterator[Callable[[Method], None]]:
+    """Offer a method of a test among those that are installed, for this test."""
+    yield methods.add
+    methods.refresh()

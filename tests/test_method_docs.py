@@ -85,12 +85,12 @@ def test_torchscript_explains_what_the_readme_says(task: str, tmp_path: Path) ->
         assert support.explains(network, name) == expected, name
 
 
-def test_a_method_that_shows_nothing_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_shows_nothing_is_not_counted(offer_method) -> None:
     @ns.method("Nothing")
     def nothing(trace, target, layer):  # type: ignore[no-untyped-def]
         return trace.prepared.input[0] * 0
 
-    monkeypatch.setitem(ns.methods._all(), "nothing", nothing)
+    offer_method(nothing)
     network = ns.wrap(next(support.in_torch("segmentation")), {"task": "segmentation"})
     with pytest.raises(AssertionError, match="shows nothing"):
         support.explains(network, "nothing")

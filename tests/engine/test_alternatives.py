@@ -143,13 +143,13 @@ def test_with_other_options_it_runs() -> None:
 
 
 def test_a_method_of_another_package_is_given_an_alternative(
-    monkeypatch: pytest.MonkeyPatch,
+    offer_method,
 ) -> None:
     @ns.method("Sensitive", needs=ns.Needs.TARGET | ns.Needs.GRADIENTS)
     def sensitive(trace: ns.Trace, target: object, layer: None) -> torch.Tensor:
         return trace.input_gradient(target)[0]
 
-    monkeypatch.setitem(ns.methods._all(), "sensitive", sensitive)
+    offer_method(sensitive)
     assert in_torch().why_not(sensitive) is None
     assert of_a_function().why_not(sensitive) == (
         "Sensitive needs gradients, and of a function nothing but its scores can be seen; "

@@ -227,7 +227,7 @@ def test_methods_describe_themselves() -> None:
     assert "Selvaraju" in ns.methods["grad_cam"].reference
 
 
-def test_a_method_of_ones_own(network: ns.Network, image: np.ndarray, monkeypatch: Any) -> None:
+def test_a_method_of_ones_own(network: ns.Network, image: np.ndarray, offer_method: Any) -> None:
     @ns.method("Mean activation", needs=ns.Needs.LAYER | ns.Needs.POSITIONS)
     def mean_activation(trace: ns.Trace, target: Any, layer: str, *, power: int = 1):  # type: ignore[no-untyped-def]
         """The mean of a layer's channels.
@@ -243,7 +243,7 @@ def test_a_method_of_ones_own(network: ns.Network, image: np.ndarray, monkeypatc
         "The mean of a layer's channels.",
         "Rarely.",
     )
-    monkeypatch.setitem(ns.methods._all(), "mean_activation", mean_activation)
+    offer_method(mean_activation)
     found = ns.explain(network, image, "mean_activation", layer=["enc1", "bottom"], power=2)
     assert found.axes == ("layer", "y", "x")
     each = ns.explain(network, image, "activation", layer="enc1").values

@@ -181,7 +181,7 @@ def test_batches_are_equal(image: np.ndarray) -> None:
 
 
 def test_a_method_of_many_passes_offers_what_it_has_so_far(
-    image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    image: np.ndarray, monkeypatch: pytest.MonkeyPatch, offer_method
 ) -> None:
     from napari_neuroscope.engine.explain import whole as module
 
@@ -194,7 +194,7 @@ def test_a_method_of_many_passes_offers_what_it_has_so_far(
                       for t in targets]  # fmt: skip
             yield Step(done, count, lambda values=values: [Map(one) for one in values])
 
-    monkeypatch.setitem(ns.methods._all(), "counting", counting)
+    offer_method(counting)
     offered: list[ns.Explanation] = []
     followed: list[tuple[int, int]] = []
     network = network_of(Forked())
@@ -221,9 +221,7 @@ def test_a_method_of_many_passes_offers_what_it_has_so_far(
     )
 
 
-def test_cancelling_stops_a_method_of_many_passes(
-    image: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cancelling_stops_a_method_of_many_passes(image: np.ndarray, offer_method) -> None:
     made = []
 
     @ns.method("Endless", needs=ns.Needs.TARGET)
@@ -232,7 +230,7 @@ def test_cancelling_stops_a_method_of_many_passes(
             made.append(done)
             yield Step(done, 1000, lambda: [torch.zeros(trace.prepared.input.shape[1:])])
 
-    monkeypatch.setitem(ns.methods._all(), "endless", endless)
+    offer_method(endless)
 
     def stop(done: int, total: int, what: str) -> None:
         if what == "Endless" and done == 5:
