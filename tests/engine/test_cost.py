@@ -92,8 +92,8 @@ def test_options_that_take_passes_of_their_own(network: ns.Network, image: np.nd
 
 def test_the_pace_is_that_of_a_pass(network: ns.Network, image: np.ndarray, monkeypatch) -> None:
     seen: list[int] = []
-    answers = network.answers
-    monkeypatch.setattr(network, "answers", lambda x: (seen.append(len(x)), answers(x))[1])
+    forward = network.forward
+    monkeypatch.setattr(network, "forward", lambda x: (seen.append(len(x)), forward(x))[1])
     pace = pace_of(network, image, 0.01)
     assert seen == [1]
     assert pace.seconds > 0

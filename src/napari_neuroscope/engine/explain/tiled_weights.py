@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.methods.interface import ChannelWeights, Map, Method, Sums
-from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.gradient_store import bytes_held
+from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.geometry import Geometry, Tile, kept
 from napari_neuroscope.engine.tiles.targets import TiledTargets
