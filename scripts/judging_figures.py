@@ -26,7 +26,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evaluation import MapResults
 from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.evaluation.metrics.sanity_check import MOST_LIKE
-from napari_neuroscope.engine.files.atomic_write import write_csv
+from napari_neuroscope.engine.files.csv_table import write_csv
 from paper_figures import bare, draw, figure_of, picture, save
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

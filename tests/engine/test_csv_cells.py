@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_neuroscope.engine.files.atomic_write import write_csv
+from napari_neuroscope.engine.files.csv_table import write_csv
 from napari_neuroscope.engine.files.reading.csv_cells import with_formula, without_formula
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 

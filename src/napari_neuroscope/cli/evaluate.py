@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_neuroscope.cli.arguments import load, note, progress_bar, say
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.reading.csv_file import CsvFile, refuse_unwritable
+from napari_neuroscope.engine.files.csv_table import CsvFile, refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.images.pairing.pair import Pair

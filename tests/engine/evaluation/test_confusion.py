@@ -21,7 +21,7 @@ from napari_neuroscope.engine.evaluation.confusion_metrics import (
     top_k,
     true_rank,
 )
-from napari_neuroscope.engine.files.atomic_write import write_csv
+from napari_neuroscope.engine.files.csv_table import write_csv
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

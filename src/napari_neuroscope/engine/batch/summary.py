@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.batch.folder import CSV, PARQUET, BatchFolder, Record
-from napari_neuroscope.engine.files.atomic_write import write_csv, write_whole
+from napari_neuroscope.engine.files.atomic_write import write_whole
+from napari_neuroscope.engine.files.csv_table import write_csv
 from napari_neuroscope.engine.images.pairing.image_search import natural_key
 
 _FIRST = ("image", "shape")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.atomic_write import write_csv
+from napari_neuroscope.engine.files.csv_table import write_csv
 
 Normalise = Literal["true", "predicted", "all"]
 

@@ -13,7 +13,7 @@ from napari_neuroscope.engine.evaluation.map_metric import MetricResult
 from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import Curve
 from napari_neuroscope.engine.evaluation.metrics.sanity_check import Sanity
-from napari_neuroscope.engine.files.atomic_write import write_csv
+from napari_neuroscope.engine.files.csv_table import write_csv
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from napari_neuroscope.engine.evaluation.evaluation import Evaluation, MapResult
 from napari_neuroscope.engine.evaluation.map_metric import MetricResult
 from napari_neuroscope.engine.evaluation.metric_registry import metrics as installed
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.files.atomic_write import write_csv
+from napari_neuroscope.engine.files.csv_table import write_csv
 from napari_neuroscope.engine.networks.network import Network
 
 

@@ -18,7 +18,7 @@ from napari_neuroscope.engine.evaluation.confusion_metrics import (
     metrics_of,
     true_rank,
 )
-from napari_neuroscope.engine.files.atomic_write import write_csv
+from napari_neuroscope.engine.files.csv_table import write_csv
 from napari_neuroscope.engine.images.ground_truth.kind import TruthKind
 from napari_neuroscope.engine.images.ground_truth.reader import TruthReader
 from napari_neuroscope.engine.images.pairing.pair import Pair, Pairs, SkippedFile

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.reading.csv_cells import without_formula
 
 _unfinished: set[Path] = set()
 """What is being written beside its place, by any thread."""
@@ -104,41 +102,10 @@ def write_whole_folder(path: Path, write: Callable[[Path], Any]) -> None:
     except OSError as error:
         raise NeuroscopeError(not_written(path, error)) from error
     finally:
-        for one in (part, old):
-            if one is not None:
-                shutil.rmtree(one, ignore_errors=True)
-                _unfinished.discard(one)
-
-
-def write_csv(path: str | Path, rows: Iterable[Sequence[Any]], *, overwrite: bool = False) -> None:
-    """Write a table as CSV in UTF-8, whole or not at all.
-
-    A text that a program for spreadsheets would run as a formula gets an apostrophe before it
-    (`without_formula`); what is no text in UTF-8, such as some names of files, is escaped.
-
-    Parameters
-    ----------
-    path
-        The file.
-    rows
-        Its rows, the header first.
-    overwrite
-        Write over a file that is there.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where the file is there and isn't to be overwritten, or can't be written.
-    """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise NeuroscopeError(f"{path} is there already; choose another name, or overwrite it.")
-
-    def write(part: Path) -> None:
-        with part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
-            csv.writer(file).writerows([without_formula(cell) for cell in row] for row in rows)
-
-    write_whole(path, write)
+        for folder in (part, old):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                _unfinished.discard(folder)
 
 
 def _umask() -> int:

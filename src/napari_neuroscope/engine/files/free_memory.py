@@ -7,4 +7,5 @@ def free_memory() -> int:
     """Return how many bytes of memory can be taken without anything being swapped out."""
     import psutil
 
-    return psutil.virtual_memory().available
+    free: int = psutil.virtual_memory().available
+    return free

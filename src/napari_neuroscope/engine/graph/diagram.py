@@ -10,7 +10,7 @@ from typing import Literal
 
 import fast_sugiyama
 
-from napari_neuroscope.engine.files.atomic_write import write_csv
+from napari_neuroscope.engine.files.csv_table import write_csv
 from napari_neuroscope.engine.graph.layer_graph import Kind, LayerGraph
 
 INPUT, OUTPUT = "<input>", "<output>"

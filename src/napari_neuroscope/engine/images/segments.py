@@ -76,7 +76,8 @@ class Incidence(NamedTuple):
         """Return where in `items` those of some owners are."""
         first, counts = self.starts[owners], self.starts[owners + 1] - self.starts[owners]
         before = np.cumsum(counts) - counts
-        return np.arange(counts.sum()) + np.repeat(first - before, counts)
+        places: np.ndarray = np.arange(counts.sum()) + np.repeat(first - before, counts)
+        return places
 
 
 class Candidates:
@@ -152,7 +153,7 @@ class Candidates:
         samples = np.zeros(shape, bool)
         samples.reshape(-1)[first] = True
         members = [atoms[box][mask & samples[box]] for box, mask in pieces]
-        segments = np.repeat(np.arange(len(pieces)), [len(found) for found in members])
+        segments = np.repeat(np.arange(len(pieces)), [len(inside) for inside in members])
         return cls(atoms, segments, np.concatenate(members), len(pieces))
 
     def joined_by(self, labels: np.ndarray) -> Candidates:
@@ -231,16 +232,16 @@ def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
     width = framed.shape[1]
     wide = int.from_bytes(np.packbits(framed).tobytes(), "big")
     bits = -(-framed.size // 8) * 8
-    found = reached = 0
+    grown_bits = reached = 0
     for away in range(radius, -1, -1):
         reach = isqrt(radius**2 - away**2)
         while reached < reach:
             step = min(reach - reached, 2 * reached + 1)
             wide |= wide << step | wide >> step
             reached += step
-        found |= wide << away * width | wide >> away * width
-    found &= (1 << bits) - 1
-    grown = np.unpackbits(np.frombuffer(found.to_bytes(bits // 8, "big"), np.uint8))
+        grown_bits |= wide << away * width | wide >> away * width
+    grown_bits &= (1 << bits) - 1
+    grown = np.unpackbits(np.frombuffer(grown_bits.to_bytes(bits // 8, "big"), np.uint8))
     inner = grown[: framed.size].reshape(framed.shape).view(bool)
     return inner[radius : radius + len(mask), radius : radius + mask.shape[1]]
 
@@ -298,12 +299,12 @@ class CandidateCache:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        found = find()
+        candidates = find()
         with self._lock:
-            self._kept[key] = found
+            self._kept[key] = candidates
             while self._kept and sum(kept.nbytes for kept in self._kept.values()) > self.limit:
                 self._kept.popitem(last=False)
-        return found
+        return candidates
 
     def clear(self) -> None:
         """Forget all."""

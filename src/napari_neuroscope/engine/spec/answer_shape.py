@@ -99,7 +99,7 @@ _TABLE = (
 def larger(pixels: Shape, spec: ModelSpec) -> list[tuple[int, ...]]:
     """Return shapes that a network may take too, one for each axis along which it is larger."""
     rule = spec.input.size
-    found: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
     if isinstance(rule, tuple):
         return []
     for axis, n in enumerate(pixels):
@@ -107,8 +107,8 @@ def larger(pixels: Shape, spec: ModelSpec) -> list[tuple[int, ...]]:
         if isinstance(rule, SizeRule):
             more = rule.smallest_at_least(more, axis)
         if more > n:
-            found.append((*pixels[:axis], more, *pixels[axis + 1 :]))
-    return found
+            shapes.append((*pixels[:axis], more, *pixels[axis + 1 :]))
+    return shapes
 
 
 def grid_of(length: int, pixels: Sequence[int]) -> Shape | None:
@@ -121,12 +121,12 @@ def grid_of(length: int, pixels: Sequence[int]) -> Shape | None:
     steps = [Fraction(1, round(1 / step))] if step < 1 else [
         Fraction(n) for n in range(max(1, math.floor(step * 0.8)), math.ceil(step * 1.25) + 1)
     ]  # fmt: skip
-    found = {
-        tuple(rounded(n / one) for n in pixels)
-        for one in steps
+    grids = {
+        tuple(rounded(n / side) for n in pixels)
+        for side in steps
         for rounded in (math.floor, math.ceil)
     }
-    fitting = [grid for grid in found if math.prod(grid) == length and min(grid) > 1]
+    fitting = [grid for grid in grids if math.prod(grid) == length and min(grid) > 1]
     return fitting[0] if len(fitting) == 1 else None
 
 
@@ -134,19 +134,23 @@ def _followed(answers: Sequence[Answer], batch: int) -> list[frozenset[int]] | N
     """Return which axes of the image each dimension follows; None where only one size is known."""
     first = answers[0]
     moved = [
-        (axis, other)
-        for other in answers[1:]
+        (axis, larger_answer)
+        for larger_answer in answers[1:]
         for axis in range(len(first.pixels))
-        if len(other.shape) == len(first.shape)
-        and [n == m for n, m in zip(first.pixels, other.pixels, strict=True)].count(False) == 1
-        and first.pixels[axis] != other.pixels[axis]
+        if len(larger_answer.shape) == len(first.shape)
+        and _differing(first.pixels, larger_answer.pixels) == [axis]
     ]
     if {axis for axis, _ in moved} != set(range(len(first.pixels))):
         return None
     return [
-        frozenset(axis for axis, other in moved if other.shape[place] != first.shape[place])
+        frozenset(axis for axis, answer in moved if answer.shape[place] != first.shape[place])
         for place in range(batch, len(first.shape))
     ]
+
+
+def _differing(pixels: Shape, others: Shape) -> list[int]:
+    """Return the axes along which two images are of other sizes."""
+    return [axis for axis, n in enumerate(pixels) if n != others[axis]]
 
 
 def _order(

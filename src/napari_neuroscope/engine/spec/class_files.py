@@ -56,7 +56,7 @@ def read_classes(path: str | Path) -> tuple[ClassSpec, ...]:
         text = read_text(path, limits.MOST_TEXT)
         suffix = path.suffix.lower()
         if suffix in (".yaml", ".yml", ".json"):
-            classes = _of_data(_parsed(text, suffix))
+            classes = _of_document(_parsed(text, suffix))
         else:
             classes = [_of_line(line) for line in _without_numbers(list(_lines(text)))]
         if not classes:
@@ -103,10 +103,10 @@ def _without_numbers(lines: list[str]) -> list[str]:
     """Return lines without the numbers of their classes, where each begins with its own."""
     matches = [_NUMBERED.fullmatch(line) for line in lines]
     names = [match["name"] for match in matches if match]
-    own = all(match and int(match["number"]) == n for n, match in enumerate(matches))
+    are_numbered = all(match and int(match["number"]) == n for n, match in enumerate(matches))
     # Numbers behind them are of colours.
     coloured = all(sum(part.isdecimal() for part in re.split(r"\W+", name)) > 1 for name in names)
-    return names if own and not coloured else lines
+    return names if are_numbered and not coloured else lines
 
 
 def _too_many() -> ValueError:
@@ -115,35 +115,35 @@ def _too_many() -> ValueError:
     )
 
 
-def _of_data(data: Any) -> list[_Entry]:
-    if isinstance(data, dict):
-        inner = next((data[key] for key in _KEYS if data.get(key)), None)
-        return _of_data(inner) if isinstance(inner, dict | list) else _of_numbers(data)
-    if isinstance(data, list):
-        if len(data) > limits.MOST_CLASSES:
+def _of_document(document: Any) -> list[_Entry]:
+    if isinstance(document, dict):
+        inner = next((document[key] for key in _KEYS if document.get(key)), None)
+        return _of_document(inner) if isinstance(inner, dict | list) else _of_numbers(document)
+    if isinstance(document, list):
+        if len(document) > limits.MOST_CLASSES:
             raise _too_many()
-        return [_of_item(item, f"entry {number + 1}") for number, item in enumerate(data)]
+        return [_of_item(item, f"entry {number + 1}") for number, item in enumerate(document)]
     raise ValueError("it is neither a list nor numbers with names")
 
 
-def _of_numbers(data: dict[Any, Any]) -> list[_Entry]:
-    if data and not any(str(key).strip().isdecimal() for key in data):
-        numbers = list(data.values())
+def _of_numbers(mapping: dict[Any, Any]) -> list[_Entry]:
+    if mapping and not any(str(key).strip().isdecimal() for key in mapping):
+        numbers = list(mapping.values())
         if all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
             if len(set(numbers)) < len(numbers):
                 raise ValueError("two of its names have one number")
-            data = {number: name for name, number in data.items()}
-    found: dict[int, _Entry] = {}
-    for key, item in data.items():
+            mapping = {number: name for name, number in mapping.items()}
+    entries: dict[int, _Entry] = {}
+    for key, item in mapping.items():
         text = key.strip() if isinstance(key, str) else str(key)
         if isinstance(key, bool) or not text.isdecimal() or not text.isascii():
             raise ValueError(f"“{shortened(text, 40)}” is no number of a class, 0, 1, 2, …")
         if len(text) > 6 or int(text) >= limits.MOST_CLASSES:
             raise ValueError(f"class {shortened(text, 40)} is more than any network tells apart")
-        if int(text) in found:
+        if int(text) in entries:
             raise ValueError(f"class {int(text)} is named twice")
-        found[int(text)] = _of_item(item, f"class {int(text)}")
-    return [found.get(n, (str(n), None, "")) for n in range(max(found, default=-1) + 1)]
+        entries[int(text)] = _of_item(item, f"class {int(text)}")
+    return [entries.get(n, (str(n), None, "")) for n in range(max(entries, default=-1) + 1)]
 
 
 def _of_item(item: Any, where: str) -> _Entry:

@@ -36,7 +36,7 @@ def classes_beside(path: Path, count: int) -> tuple[Path, tuple[ClassSpec, ...]]
         except (NeuroscopeError, OSError):
             # Of these names there are files of all kinds.
             continue
-        unnamed = all(_NO_NAME.fullmatch(one.name) for one in classes)
+        unnamed = all(_NO_NAME.fullmatch(c.name) for c in classes)
         if len(classes) == count and not unnamed:
             return file, classes
     return None

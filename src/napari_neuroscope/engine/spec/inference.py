@@ -78,8 +78,8 @@ def unsaid(stated: ModelSpec, spec: ModelSpec) -> dict[str, str]:
     lacks: dict[str, str] = {}
     if "classes" not in stated.model_fields_set:
         lacks["classes"] = "the names of the classes"
-    found = spec.input.normalization != stated.input.normalization
-    if "normalization" not in stated.input.model_fields_set and not found:
+    is_found_out = spec.input.normalization != stated.input.normalization
+    if "normalization" not in stated.input.model_fields_set and not is_found_out:
         lacks["normalization"] = "how images are normalised, if they are"
     sized = "size" in stated.input.model_fields_set or isinstance(spec.input.size, tuple)
     if spec.task == "classification" and not sized:
@@ -95,9 +95,9 @@ def read(ask: Ask, pixels: tuple[int, ...], spec: ModelSpec) -> OutputReading | 
     answers = [Answer(pixels, tuple(answer.shape))]
     if sum(n > 1 for n in answer.shape) > 1:
         for shape in larger(pixels, spec):
-            other = ask(shape)
-            if other is not None:
-                answers.append(Answer(shape, tuple(other.shape)))
+            larger_answer = ask(shape)
+            if larger_answer is not None:
+                answers.append(Answer(shape, tuple(larger_answer.shape)))
     return read_answers(answers, spec)
 
 

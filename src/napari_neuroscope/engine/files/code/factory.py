@@ -216,7 +216,8 @@ def _function(name: str) -> Callable[..., Any]:
     if not callable(target):
         kind = type(target).__name__
         raise NeuroscopeError(f"“{shortened(name)}” is a {kind}, no function or class.")
-    return target
+    function: Callable[..., Any] = target
+    return function
 
 
 def _code_of(package: PythonPackage) -> PackageCode:

@@ -72,8 +72,8 @@ def tried_class(name: str, arguments: Mapping[str, Any]) -> type:
     NeuroscopeError
         Where it can't be built with these arguments.
     """
-    found = _class(name)
-    if found is None or not _are_plain(arguments):
+    network_class = _class(name)
+    if network_class is None or not _are_plain(arguments):
         raise NotTriedError
     module = name.partition(":")[0]
     job = {"name": name, "arguments": dict(arguments)}
@@ -87,7 +87,7 @@ def tried_class(name: str, arguments: Mapping[str, Any]) -> type:
         raise NeuroscopeError(
             f"“{name}” can't be built with {in_words(arguments)}: {failed.rstrip('.')}."
         )
-    return found
+    return network_class
 
 
 def may_be_tried(name: str, arguments: Mapping[str, Any]) -> bool:

@@ -33,7 +33,7 @@ class _Items(list[Any]):
     """A list, or the keys of a dictionary or a set, all of which may still grow."""
 
 
-class _Made(_Items):
+class _CallResult(_Items):
     """What a call made, with what it was made of."""
 
 
@@ -214,8 +214,8 @@ class PickleProgram:
     # --- what is imported and called
 
     def _import(self, module: Any, name: Any) -> None:
-        known = isinstance(module, str) and isinstance(name, str)
-        full = f"{module}.{name}" if known else HIDDEN
+        is_told = isinstance(module, str) and isinstance(name, str)
+        full = f"{module}.{name}" if is_told else HIDDEN
         self.names[full] = None
         self._stack.append(ImportedName(full))
 
@@ -256,7 +256,7 @@ class PickleProgram:
             self._charge(len(arguments[0]) // _CHARACTERS)
             self._stack.append(EncodedText(arguments[0]))
             return
-        made = _Made()
+        made = _CallResult()
         for argument in arguments:
             self._charge(_work_of_argument(argument))
             if isinstance(argument, _Items | _Tuple):
@@ -299,7 +299,7 @@ def _work_of_key(key: Any) -> int:
     if isinstance(key, _Tuple):
         # Tuples, unlike texts, are gone through at each look, and different ones may be mixed up.
         return _TUPLE_AS_KEY + key.size
-    if isinstance(key, _Made):
+    if isinstance(key, _CallResult):
         return _TUPLE_AS_KEY + len(key)
     if isinstance(key, int) and abs(key) >= 1 << 60:
         raise LongPickleError("a pickle with keys that take long to be looked up")
@@ -316,7 +316,7 @@ def _work_of_argument(argument: Any) -> int:
     work = 0
     for item in argument if isinstance(argument, _Items) else argument.items:
         work += 1
-        if isinstance(item, _Tuple | _Made | int):
+        if isinstance(item, _Tuple | _CallResult | int):
             work += _work_of_key(item)
         elif isinstance(item, _Items):
             # Such as the pairs of a dictionary.

@@ -140,7 +140,8 @@ class _Process:
             progress,
             f"it ran for more than {job['seconds']:g} seconds",
         )
-        return json.loads(said)
+        answer: dict[str, Any] = json.loads(said)
+        return answer
 
     def _line(self, seconds: float, memory: int | None, progress: Progress, late: str) -> bytes:
         end, before = time.monotonic() + seconds, self._resident()
@@ -165,8 +166,8 @@ class _Process:
 
         total = 0
         with contextlib.suppress(psutil.Error):
-            one = psutil.Process(self.process.pid)
-            for process in (one, *one.children(recursive=True)):
+            trial = psutil.Process(self.process.pid)
+            for process in (trial, *trial.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     total = max(total, process.memory_info().rss)
         return total
@@ -176,8 +177,8 @@ class _Process:
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            one = psutil.Process(self.process.pid)
-            for process in (*one.children(recursive=True), one):
+            trial = psutil.Process(self.process.pid)
+            for process in (*trial.children(recursive=True), trial):
                 with contextlib.suppress(psutil.Error):
                     process.kill()
         self.process.kill()

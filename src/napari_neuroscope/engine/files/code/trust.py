@@ -92,7 +92,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _files_in(folder: Path) -> list[Path]:
     """Return the files of a folder, sorted; what lies elsewhere is none of them."""
-    found: list[Path] = []
+    files: list[Path] = []
     waiting, count = [folder], 0
     while waiting:
         inside = waiting.pop()
@@ -111,10 +111,10 @@ def _files_in(folder: Path) -> list[Path]:
                         f"“{shortened(path.name, 100)}” in “{shortened(folder.name, 100)}” is a link "
                         f"to elsewhere; put the file itself there."
                     )
-                (waiting if path.is_dir() else found).append(path)
+                (waiting if path.is_dir() else files).append(path)
         except (OSError, RuntimeError) as error:
             raise cant_be_read(inside, error) from error
-    return sorted(found)
+    return sorted(files)
 
 
 class TrustStore:
@@ -137,12 +137,12 @@ class TrustStore:
 
     def _read(self) -> dict[str, str]:
         try:
-            known = json.loads(read_bytes(self.path, limits.MOST_TEXT))
+            trusted = json.loads(read_bytes(self.path, limits.MOST_TEXT))
         except (NeuroscopeError, ValueError, RecursionError):
             return {}
-        if not isinstance(known, dict):
+        if not isinstance(trusted, dict):
             return {}
-        return {sha256: name for sha256, name in known.items() if isinstance(name, str)}
+        return {sha256: name for sha256, name in trusted.items() if isinstance(name, str)}
 
     def __contains__(self, sha256: str) -> bool:
         return granted.answer(sha256, stored=sha256 in self._read())
@@ -156,7 +156,7 @@ class TrustStore:
             Where it can't be written down.
         """
         with self._writing:
-            known = {**self._read(), sha256: visible(name, _LONGEST_NAME)}
+            trusted = {**self._read(), sha256: visible(name, _LONGEST_NAME)}
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -164,7 +164,7 @@ class TrustStore:
                     f"{self.path} can't be written, so that trust isn't remembered: "
                     f"{error.strerror or error}."
                 ) from error
-            text = json.dumps(known, indent=2)
+            text = json.dumps(trusted, indent=2)
             write_whole(self.path, lambda part: part.write_text(text, "utf-8"), private=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
+from napari_neuroscope.engine.files.free_memory import free_memory
 
 # Less is not worth asking the system how much is free.
 _ALWAYS_FREE = 64 * limits.MB
@@ -62,7 +63,7 @@ def refuse_large_image(
         Where it is.
     """
     if nbytes > limits.ALWAYS_IMAGE:
-        packed = size_on_disk(path) + sum(size_on_disk(one) for one in files)
+        packed = size_on_disk(path) + sum(map(size_on_disk, files))
         # What lies in the file as in memory is no more than it takes there.
         if nbytes > max(packed, min(limits.MOST_IMAGE, limits.MOST_IMAGE_GROWTH * packed)):
             raise NeuroscopeError(
@@ -82,10 +83,7 @@ def refuse_without_memory(nbytes: int, name: str, instead: str = _BY_PARTS) -> N
     """
     if nbytes <= _ALWAYS_FREE:
         return
-    import psutil
-
-    free = psutil.virtual_memory().available
-    if nbytes > free:
+    if nbytes > (free := free_memory()):
         raise NeuroscopeError(
             f"“{shortened(name, 200)}” would take {nbytes:,} bytes of memory, of which {free:,} "
             f"are free; {instead}."

@@ -24,7 +24,7 @@ def is_safetensors(path: Path, head: bytes) -> bool:
     """Whether a file is of this format, or was before it was cut off, by its first bytes."""
     if len(head) < 10 or head[8:9] != b"{":
         return False
-    (length,) = struct.unpack("<Q", head[:8])
+    length = int.from_bytes(head[:8], "little")
     if path.suffix == ".safetensors":
         return True
     return 2 <= length <= min(MOST_HEADER, path.stat().st_size - 8)

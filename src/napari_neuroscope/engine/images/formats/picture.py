@@ -53,7 +53,7 @@ def open_picture(path: Path) -> Iterator[Image]:
     PIL.UnidentifiedImageError
         Where it is no picture of a kind that is read.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     Image.init()
     with open_regular(path) as file:
@@ -61,14 +61,14 @@ def open_picture(path: Path) -> Iterator[Image]:
             with warnings.catch_warnings():
                 # How large it may be is told by its bytes, below.
                 warnings.simplefilter("ignore")
-                known = [kind for kind in _FORMATS if kind in Image.OPEN]
-                picture = Image.open(file, formats=known)
+                formats = [kind for kind in _FORMATS if kind in Image.OPEN]
+                picture = Image.open(file, formats=formats)
         except Image.DecompressionBombError as error:
             raise NeuroscopeError(
                 f"“{shortened(path.name, 200)}” has more pixels than a picture is decoded of; "
                 f"{_INSTEAD}."
             ) from error
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise NeuroscopeError(
                 f"The image {shortened(str(path), 300)} can't be read: it is damaged, or no picture "
                 f"of a kind that is read here (PNG, JPEG, GIF, BMP, WebP and such)."
@@ -129,10 +129,10 @@ def read_palette(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         refuse_large_image(_nbytes(picture), path, instead=_INSTEAD)
         orientation = _orientation(picture)
         indices = np.ascontiguousarray(turned_upright(np.array(picture), orientation))
-        known = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        colours = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
     # A palette may be shorter than the numbers go.
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(known)] = known
+    palette[: len(colours)] = colours
     return indices, palette
 
 
@@ -142,10 +142,10 @@ def _orientation(picture: Image) -> int:
         # Pillow would decode all of it to look behind it.
         return UPRIGHT
     try:
-        found = picture.getexif().get(_ORIENTATION, UPRIGHT)
+        orientation = picture.getexif().get(_ORIENTATION, UPRIGHT)
     except (SyntaxError, ValueError, TypeError, OSError, struct.error):
         return UPRIGHT
-    return found if is_turned(found) else UPRIGHT
+    return orientation if is_turned(orientation) else UPRIGHT
 
 
 def _has_exif(picture: Image) -> bool:

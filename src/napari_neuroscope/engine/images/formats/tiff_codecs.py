@@ -97,12 +97,12 @@ def bound_decoding(page: TiffPage, nbytes: int, name: str) -> None:
         return
     most = max(2 * nbytes, _ALWAYS_UNPACKED)
 
-    def bounded(data: bytes | None, index: int, /, **how: Any) -> Any:
-        if data is not None:
-            largest = min(most, most_of_chunk(len(data)))
-            parts = (data, how.get("jpegtables"), how.get("jpegheader"))
+    def bounded(packed: bytes | None, index: int, /, **how: Any) -> Any:
+        if packed is not None:
+            largest = min(most, most_of_chunk(len(packed)))
+            parts = (packed, how.get("jpegtables"), how.get("jpegheader"))
             if stream is not None:
-                too_large = exceeds(stream, data, largest)
+                too_large = exceeds(stream, packed, largest)
             else:
                 assert picture is not None
                 too_large = _is_larger(picture, [part for part in parts if part], largest)
@@ -111,7 +111,7 @@ def bound_decoding(page: TiffPage, nbytes: int, name: str) -> None:
                     f"“{shortened(name, 200)}” holds a tile that unpacks to more than it may, so it "
                     f"is not read; save it anew."
                 )
-        return decode(data, index, **how)
+        return decode(packed, index, **how)
 
     bounded.bounded = True  # type: ignore[attr-defined]
     page.__dict__["decode"] = bounded

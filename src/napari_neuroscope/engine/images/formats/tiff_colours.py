@@ -72,7 +72,7 @@ class TiffColours:
         return turned_upright(values, self._orientation, axes.index("Y"), axes.index("X")), axes
 
     def _conversion(self) -> Any:
-        extra = tuple(int(one) for one in self._page.extrasamples or ())
+        extra = tuple(map(int, self._page.extrasamples or ()))
         inks = _number(self._page, "InkSet") or _INKS_OF_CMYK
         if self._kind == _WHITE_IS_ZERO and self._samples == 1:
             return self._from_white_is_zero
@@ -90,7 +90,8 @@ class TiffColours:
 
     def _from_white_is_zero(self, values: np.ndarray) -> np.ndarray:
         bits = int(self._page.bitspersample)
-        return ((1 << bits) - 1 - values).astype(values.dtype)
+        inverted: np.ndarray = ((1 << bits) - 1 - values).astype(values.dtype)
+        return inverted
 
     def _without_alpha(self, values: np.ndarray) -> np.ndarray:
         return values[..., 0]
@@ -98,7 +99,8 @@ class TiffColours:
     def _from_palette(self, values: np.ndarray) -> np.ndarray:
         colours = self.palette
         assert colours is not None
-        return colours[np.minimum(values, len(colours) - 1)]
+        seen: np.ndarray = colours[np.minimum(values, len(colours) - 1)]
+        return seen
 
     def _from_cmyk(self, values: np.ndarray) -> np.ndarray:
         most = float(np.iinfo(values.dtype).max)
@@ -108,7 +110,7 @@ class TiffColours:
     def _from_ycbcr(self, values: np.ndarray) -> np.ndarray:
         most = float(np.iinfo(values.dtype).max)
         luma, *chroma = np.moveaxis(values[..., :3].astype(np.float64), -1, 0)
-        blue, red = (one - (most + 1) / 2 for one in chroma)
+        blue, red = (part - (most + 1) / 2 for part in chroma)
         tag = self._page.tags.get("YCbCrCoefficients")
         parts = [float(part) for part in np.ravel(tag.value)] if tag is not None else []
         if len(parts) == 6 and all(parts[1::2]):
@@ -133,12 +135,13 @@ class TiffColours:
 
 
 def _rounded(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+    rounded: np.ndarray = np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+    return rounded
 
 
 def _number(page: Any, tag: str) -> int:
-    found = page.tags.get(tag)
+    stored = page.tags.get(tag)
     try:
-        return int(found.value) if found is not None else 0
+        return int(stored.value) if stored is not None else 0
     except (TypeError, ValueError):
         return 0

@@ -45,7 +45,7 @@ _RARE = ("lsm", "mmstack", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qp
 # A ground truth's numbers are of one byte.
 _MOST_COLOURS = 256
 
-Known = Mapping[str, tuple[float, str]]
+AxisSteps = Mapping[str, tuple[float, str]]
 """The step and unit along each axis of which these are known."""
 
 
@@ -63,11 +63,11 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing, Callable[[], None]]
     try:
         series = first_series(file)
         levels, axes = _levels_and_axes(path, file, series)
-        known = _known_of_ome(file) if file.is_ome else _known_of_imagej(file)
+        axis_steps = _steps_of_ome(file) if file.is_ome else _steps_of_imagej(file)
     except BaseException:
         file.close()
         raise
-    return levels, _spacing(axes, known), file.close
+    return levels, _spacing(axes, axis_steps), file.close
 
 
 def read_tiff(path: Path) -> np.ndarray:
@@ -240,13 +240,13 @@ def _axes(letters: str, shape: Sequence[int]) -> tuple[str, ...]:
     return tuple(names) if distinct else unnamed
 
 
-def _known_of_ome(file: TiffFile) -> Known:
+def _steps_of_ome(file: TiffFile) -> AxisSteps:
     """Return the steps of the first image of OME-XML; what can't be read is not known."""
     try:
         root = parse_xml(file.ome_metadata or "")
     except PlainDataError:
         return {}
-    pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
+    pixels = next((e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels"), None)
     if pixels is None:
         return {}
     return {
@@ -256,20 +256,20 @@ def _known_of_ome(file: TiffFile) -> Known:
     }
 
 
-def _known_of_imagej(file: TiffFile) -> Known:
+def _steps_of_imagej(file: TiffFile) -> AxisSteps:
     """Return the steps that ImageJ wrote; a resolution without its unit says nothing."""
     said = file.imagej_metadata
     if not said:
         return {}
     unit = str(said.get("unit", "")).replace("\\u00B5", "µ")
-    known = {"t": (_number(said.get("finterval")), str(said.get("tunit", "s")))}
-    known["z"] = (_number(said.get("spacing")), unit)
+    axis_steps = {"t": (_number(said.get("finterval")), str(said.get("tunit", "s")))}
+    axis_steps["z"] = (_number(said.get("spacing")), unit)
     tags = file.pages.first.tags
     for axis, name in (("y", "YResolution"), ("x", "XResolution")):
         value = tags[name].value if name in tags else None
         if isinstance(value, tuple) and len(value) == 2 and all(value):
-            known[axis] = (value[1] / value[0], unit)
-    return known
+            axis_steps[axis] = (value[1] / value[0], unit)
+    return axis_steps
 
 
 def _number(text: Any) -> float:
@@ -279,13 +279,13 @@ def _number(text: Any) -> float:
         return math.nan
 
 
-def _spacing(axes: Sequence[str], known: Known) -> Spacing:
-    found = Spacing.of_pixels(axes)
-    steps, units = list(found.steps), list(found.units)
+def _spacing(axes: Sequence[str], axis_steps: AxisSteps) -> Spacing:
+    pixels = Spacing.of_pixels(axes)
+    steps, units = list(pixels.steps), list(pixels.units)
     for n, axis in enumerate(axes):
-        step, said = known.get(axis, (math.nan, ""))
+        step, said = axis_steps.get(axis, (math.nan, ""))
         unit = _UNITS.get(said.strip().casefold())
         # Files of microscopes often say 0, or a size without a unit: then it is not known.
         if unit is not None and math.isfinite(step) and step > 0:
             steps[n], units[n] = step, unit
-    return Spacing(found.axes, tuple(steps), found.origin, tuple(units))
+    return Spacing(pixels.axes, tuple(steps), pixels.origin, tuple(units))

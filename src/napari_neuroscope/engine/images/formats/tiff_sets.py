@@ -40,9 +40,9 @@ def check_set(file: TiffFile, path: Path) -> tuple[Path, ...]:
     except (ValueError, OverflowError, ZeroDivisionError) as error:
         raise _damaged(path, f"it holds a number that can't be ({str(error)[:80]})") from error
     names = dict.fromkeys(
-        one.get("FileName", "")
-        for one in root.iter()
-        if _tag(one) == "UUID" and one.get("FileName")
+        element.get("FileName", "")
+        for element in root.iter()
+        if _tag(element) == "UUID" and element.get("FileName")
     )
     if len(names) > limits.MOST_SET:
         raise _damaged(path, f"it names more than {limits.MOST_SET:,} files")
@@ -70,8 +70,8 @@ def check_neighbours(file: TiffFile, path: Path) -> None:
         Where one does.
     """
     if getattr(file, "is_mmstack", False):
-        for one in path.parent.glob("*_MMStack*.tif"):
-            refuse_outside(one, path.parent)
+        for neighbour in path.parent.glob("*_MMStack*.tif"):
+            refuse_outside(neighbour, path.parent)
     if getattr(file, "is_ndtiff", False):
         from tifffile.tifffile import read_ndtiff_index
 
@@ -89,16 +89,17 @@ def check_neighbours(file: TiffFile, path: Path) -> None:
 
 def _refuse_many_planes(root: ElementTree.Element, pages: int, path: Path) -> None:
     total = 0
-    for pixels in (one for one in root.iter() if _tag(one) == "Pixels"):
+    for pixels in (element for element in root.iter() if _tag(element) == "Pixels"):
         sides = [int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT"]
         planes = math.prod(sides)
         if min(sides) < 0 or planes > limits.MOST_PAGES:
             raise _damaged(path, f"it tells of {planes:,} planes")
-        for data in (one for one in pixels if _tag(one) == "TiffData"):
-            told = data.get("PlaneCount", data.get("NumPlanes", 1 if "IFD" in data.keys() else 0))  # noqa: SIM118
+        for element in (inner for inner in pixels if _tag(inner) == "TiffData"):
+            default = 1 if "IFD" in element.keys() else 0  # noqa: SIM118  an element is no mapping
+            told = element.get("PlaneCount", element.get("NumPlanes", default))
             count = int(told) or pages
             total += abs(count)
-            if count < 0 or int(data.get("IFD", 0)) < 0:
+            if count < 0 or int(element.get("IFD", 0)) < 0:
                 raise _damaged(path, "it counts planes below zero")
             # Each is looked for among the pages.
             if count > limits.MOST_PAGES or total > 8 * limits.MOST_PAGES:
@@ -110,9 +111,9 @@ def _refuse_many_planes(root: ElementTree.Element, pages: int, path: Path) -> No
 
 def _labels(root: ElementTree.Element) -> Iterator[float]:
     """Yield how many steps further axes have."""
-    for one in root.iter():
-        if _tag(one)[:-1].endswith("Along") and "Start" in one.keys():  # noqa: SIM118
-            start, end, step = (float(one.get(n, 1)) for n in ("Start", "End", "Step"))
+    for element in root.iter():
+        if _tag(element)[:-1].endswith("Along") and "Start" in element.keys():  # noqa: SIM118
+            start, end, step = (float(element.get(n, 1)) for n in ("Start", "End", "Step"))
             yield abs((end - start) / step) + 1
 
 

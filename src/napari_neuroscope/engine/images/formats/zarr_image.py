@@ -75,9 +75,9 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing]:
         return (node,), Spacing.of_pixels(_axes_of(node))
     said = _ome(dict(node.attrs))
     if "multiscales" not in said:
-        found = images_of(path)
-        if found and found != [path]:
-            names = ", ".join(str(one.relative_to(path)) for one in found[:3])
+        images = images_of(path)
+        if images and images != [path]:
+            names = ", ".join(str(inner.relative_to(path)) for inner in images[:3])
             raise NeuroscopeError(f"{path} holds several images; choose one, such as {names}.")
         # There may be very many.
         arrays = sorted(name for name, _ in itertools.islice(node.arrays(), 1000))
@@ -87,7 +87,7 @@ def levels_of(path: Path) -> tuple[tuple[Any, ...], Spacing]:
     datasets = _list(image, "datasets", path)
     if len(datasets) > _MOST_LEVELS:
         raise _wrong(path, f"it names {len(datasets):,} resolutions")
-    paths = [str(_of(one, "path", path)) for one in datasets]
+    paths = [str(_of(dataset, "path", path)) for dataset in datasets]
     levels = tuple(level_of(node, name, path) for name in paths)
     return levels, _spacing(image, len(levels[0].shape), path)
 
@@ -105,8 +105,8 @@ def _said(path: Path) -> dict[str, Any]:
 
 def _ome(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return what a group says as OME-Zarr, which from 0.5 on stands under “ome”."""
-    own = attributes.get("ome")
-    return own if isinstance(own, dict) else attributes
+    ome = attributes.get("ome")
+    return ome if isinstance(ome, dict) else attributes
 
 
 def _wrong(path: Path, what: str) -> NeuroscopeError:
@@ -150,7 +150,7 @@ def _fields(plate: Path, well: Path) -> list[Path]:
     images = _list(_of(_said(well), "well", well), "images", well)
     if len(images) > limits.MOST_SET:
         raise _wrong(well, f"it names {len(images):,} images")
-    return [within(well, _of(one, "path", well)) for one in images]
+    return [within(well, _of(image, "path", well)) for image in images]
 
 
 def _series(path: Path) -> list[Path]:
@@ -160,7 +160,7 @@ def _series(path: Path) -> list[Path]:
             raise _wrong(path, f"it names {len(named):,} images")
         return [within(path, name) for name in named]
     numbered = (p for p in path.iterdir() if p.name.isdecimal() and len(p.name) < 20)
-    return [within(path, one.name) for one in sorted(numbered, key=lambda p: int(p.name))]
+    return [within(path, p.name) for p in sorted(numbered, key=lambda p: int(p.name))]
 
 
 def within(path: Path, name: Any) -> Path:
@@ -175,17 +175,17 @@ def within(path: Path, name: Any) -> Path:
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if not parts or len(text) > 1000 or text.startswith("/") or not all(map(is_plain_name, parts)):
         raise _wrong(path, f"“{shortened(text, 100)}” is no folder in it")
-    found = path.joinpath(*parts)
-    refuse_outside(found, path)
-    return found
+    inner = path.joinpath(*parts)
+    refuse_outside(inner, path)
+    return inner
 
 
 def _spacing(image: Any, ndim: int, path: Path) -> Spacing:
     said = image.get("axes")
-    axes = _OLD_AXES[-ndim:] if said is None else tuple(_axis_name(one, path) for one in said)
+    axes = _OLD_AXES[-ndim:] if said is None else tuple(_axis_name(axis, path) for axis in said)
     if len(axes) != ndim or len(set(axes)) != ndim:
         raise _wrong(path, f"it names the axes {', '.join(axes)} of an image of {ndim}")
-    units = [one.get("unit") if isinstance(one, Mapping) else None for one in said or axes]
+    units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in said or axes]
     steps, origin = [1.0] * ndim, [0.0] * ndim
     first = _list(image, "datasets", path)[0]
     # What holds for all levels comes after what holds for one.
@@ -237,17 +237,17 @@ def level_of(group: Any, name: str, path: Path) -> Any:
     from napari_neuroscope.engine.images.formats.zarr_store import bounded_array
 
     within(path, name)
-    found = group.get(name)
-    if not isinstance(found, zarr.Array):
+    array = group.get(name)
+    if not isinstance(array, zarr.Array):
         raise _wrong(path, f"it names the array “{shortened(name, 100)}”, which is not there")
-    return bounded_array(found, path)
+    return bounded_array(array, path)
 
 
 def _axes_of(array: Any) -> Sequence[str]:
     """Return the names of the axes of a plain array, where it tells them."""
     said = getattr(array.metadata, "dimension_names", None)
     said = said or array.attrs.get("_ARRAY_DIMENSIONS")
-    good = isinstance(said, list | tuple) and all(isinstance(one, str) and one for one in said)
+    good = isinstance(said, list | tuple) and all(isinstance(name, str) and name for name in said)
     if good and len(said) == len(set(said)) == array.ndim:
         return tuple(said)
     return unnamed_axes(array.shape)

@@ -142,7 +142,7 @@ def bounded_array(array: zarr.Array[Any], path: Path) -> zarr.Array[Any]:
             described,
             compressor=_bounded_numcodec(described.compressor, nbytes, path.name),
             filters=tuple(
-                _bounded_numcodec(one, nbytes, path.name) for one in described.filters or ()
+                _bounded_numcodec(codec, nbytes, path.name) for codec in described.filters or ()
             )
             or None,
         )
@@ -152,15 +152,16 @@ def bounded_array(array: zarr.Array[Any], path: Path) -> zarr.Array[Any]:
 
 def _codec_names(described: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of all codecs, those inside of others too, without “numcodecs.”."""
-    one: Any
-    for one in (described.get("compressor"), *(described.get("filters") or ())):
-        if one is not None:
-            yield str(one.get("id") if isinstance(one, Mapping) else getattr(one, "codec_id", one))
+    codec: Any
+    for codec in (described.get("compressor"), *(described.get("filters") or ())):
+        if codec is not None:
+            is_told = isinstance(codec, Mapping)
+            yield str(codec.get("id") if is_told else getattr(codec, "codec_id", codec))
     waiting = list(described.get("codecs") or ())
     while waiting:
-        one = waiting.pop()
-        yield str(one.get("name")).removeprefix("numcodecs.")
-        told = one.get("configuration") or {}
+        codec = waiting.pop()
+        yield str(codec.get("name")).removeprefix("numcodecs.")
+        told = codec.get("configuration") or {}
         waiting += [*(told.get("codecs") or ()), *(told.get("index_codecs") or ())]
 
 
@@ -226,7 +227,7 @@ def _bounded_numcodec(codec: Any, nbytes: int, name: str) -> Any:
     return _BoundedNumcodec(codec, kind, nbytes, name) if kind in _PACKING else codec
 
 
-class _BoundedNumcodec(Numcodec):
+class _BoundedNumcodec(Numcodec):  # type: ignore[misc]  # numcodecs has no types
     """A codec of Zarr 2 that looks at the bytes before it unpacks them."""
 
     # Zarr asks the class for it.

@@ -1,4 +1,4 @@
-"""Tables as CSV that are in their file row by row, as they come."""
+"""Tables as CSV: written whole, or row by row as they come."""
 
 from __future__ import annotations
 
@@ -9,8 +9,39 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.atomic_write import not_written
+from napari_neuroscope.engine.files.atomic_write import not_written, write_whole
 from napari_neuroscope.engine.files.reading.csv_cells import without_formula
+
+
+def write_csv(path: str | Path, rows: Iterable[Sequence[Any]], *, overwrite: bool = False) -> None:
+    """Write a table as CSV in UTF-8, whole or not at all.
+
+    A text that a program for spreadsheets would run as a formula gets an apostrophe before it
+    (`without_formula`); what is no text in UTF-8, such as some names of files, is escaped.
+
+    Parameters
+    ----------
+    path
+        The file.
+    rows
+        Its rows, the header first.
+    overwrite
+        Write over a file that is there.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where the file is there and isn't to be overwritten, or can't be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise NeuroscopeError(f"{path} is there already; choose another name, or overwrite it.")
+
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+            csv.writer(file).writerows([without_formula(cell) for cell in row] for row in rows)
+
+    write_whole(path, write)
 
 
 class CsvFile:
