@@ -21,10 +21,10 @@ from skimage.data import chelsea
 from skimage.io import imsave
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.explanation.colormaps import class_colours
 from napari_neuroscope.engine.results.save import save
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.io.samples import blood_cells, nuclei
-from napari_neuroscope.viewer.layers.layer_data import class_colours
 from napari_neuroscope.widgets.app.demo import build_demo, settle, wait_for
 from networks import VisionTransformer
 

@@ -19,18 +19,18 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from napari.utils import Colormap
 
 import napari_neuroscope as ns
 import street_network as streets
-from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.engine.explanation.colormaps import limits, map_colormap
 from napari_neuroscope.viewer.io.samples import blood_cells, nuclei
-from napari_neuroscope.viewer.layers.layer_data import heat
 
 ROOT = Path(__file__).resolve().parent.parent
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"
 METHODS = ("saliency", "guided_backprop", "grad_cam", "guided_grad_cam")
 LEAST_IOU = 0.3
-HEAT = ListedColormap(heat(signed=False).map(np.linspace(0, 1, 256)))
+HEAT = ListedColormap(Colormap(**map_colormap(signed=False)).map(np.linspace(0, 1, 256)))
 
 
 def draw(axes: Any, image: np.ndarray, explanation: ns.Explanation, values: np.ndarray) -> None:

@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 import torch
 from napari.layers import Image, Labels, Layer
+from napari.utils import Colormap
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.colormaps import limits
-from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.viewer.layers.layer_data import (
-    class_colours,
-    layer_data,
-    prediction_data,
-)
+from napari_neuroscope.engine.explanation.colormaps import class_colours, limits
+from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
 
 
 class Halving(nn.Module):
@@ -122,7 +119,7 @@ def test_a_map_of_one_plane_lies_on_that_plane(rng: np.random.Generator) -> None
     stack = rng.random((5, 16, 16)).astype(np.float32)
     source = Image(stack, scale=(2.0, 0.5, 0.5), translate=(10, 0, 0))
     explanation = ns.explain(halving(), stack[3], "grad_cam", "cell", ["down", "up"])
-    ((data, attributes, kind),) = layer_data(explanation, source, plane=(3,))
+    ((data, attributes, kind),) = explanation.to_layer_data(source, plane=(3,))
     made = Layer.create(data, attributes, kind)
     assert made.data.shape == (2, 1, 16, 16)
     corner = np.asarray(made.data_to_world((0, 0, -0.5, -0.5)))
@@ -138,7 +135,7 @@ def test_maps_from_zero_and_about_zero_look_different(rng: np.random.Generator) 
         most = np.abs(explanation.values).max()
         expected = (low if low == 0 else -most, most)
         assert attributes["contrast_limits"] == pytest.approx(expected)
-        middle = attributes["colormap"].map(np.array([0.0 if low == 0 else 0.5]))
+        middle = Colormap(**attributes["colormap"]).map(np.array([0.0 if low == 0 else 0.5]))
         assert middle[0, 3] == 0, "where a map says nothing, the image is seen"
         assert data is explanation.values or np.shares_memory(data, explanation.values)
 
@@ -166,9 +163,9 @@ def test_predictions_are_labels_with_names_and_colours(rng: np.random.Generator)
 
 def test_only_a_background_is_clear() -> None:
     colours = class_colours([("sky", (0, 0, 255)), ("Background", (9, 9, 9))])
-    assert colours.color_dict[0] == pytest.approx([0, 0, 1, 1])
-    assert colours.color_dict[1][3] == 0
-    assert None in colours.color_dict
+    assert colours[0] == pytest.approx([0, 0, 1, 1])
+    assert colours[1][3] == 0
+    assert colours[None][3] == 0, "so is what is no class"
 
 
 def test_the_record_is_plain_json_and_says_how_it_was_made(rng: np.random.Generator) -> None:
@@ -212,7 +209,7 @@ def test_a_stack_s_map_lies_where_its_planes_do() -> None:
     found = ns.explain_stack(network, film, "fusion_score_map", axes="tcyx", planes="t=1:5:2")
     source = {"scale": (3, 1, 0.5, 0.5), "translate": (10, 0, 1, 2), "units": ("s", "pixel", "um", "um"),
               "axis_labels": ("time", "channel", "y", "x")}  # fmt: skip
-    layers = layer_data(found, source, (1,))
+    layers = found.to_layer_data(source, (1,))
     assert [kind for *_, kind in layers] == ["image", "labels"]
     for data, attributes, _ in layers:
         assert data.shape == (2, 1, 8, 9)
@@ -220,7 +217,7 @@ def test_a_stack_s_map_lies_where_its_planes_do() -> None:
         np.testing.assert_allclose(attributes["translate"], (13, 1, 1, 2))
         assert attributes["axis_labels"] == ("time", "channel", "y", "x")
         assert attributes["units"] == ("s", "pixel", "um", "um")
-    bare = layer_data(found, None, (1,))[0][1]
+    bare = found.to_layer_data(None, (1,))[0][1]
     assert bare["axis_labels"] == ("t", "axis 1", "y", "x")
 
 

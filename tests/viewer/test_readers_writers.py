@@ -15,12 +15,11 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Unfinished
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.results.save import read_result, save
 from napari_neuroscope.viewer.io import saved_layers
 from napari_neuroscope.viewer.io.readers import result_reader
 from napari_neuroscope.viewer.io.writers import write_npy, write_picture, write_tiff, write_zarr
-from napari_neuroscope.viewer.layers.layer_data import layer_data
 from results import explanation_of, of_stack, with_regions
 
 WRITERS = {".neuroscope.tif": write_tiff, ".ome.zarr": write_zarr, ".neuroscope.npy": write_npy}
@@ -29,7 +28,7 @@ LOOK = ("name", "opacity", "blending", "visible")
 
 
 def layers_over(made: Explanation, source: Any = None, plane: tuple[int, ...] = ()) -> list[Layer]:
-    return [Layer.create(*one) for one in layer_data(made, source, plane)]
+    return [Layer.create(*one) for one in made.to_layer_data(source, plane)]
 
 
 def tuples(layers: list[Layer]) -> list[tuple]:

@@ -7,12 +7,12 @@ import pytest
 from napari.components import ViewerModel
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.overlays.label_maps import labels_data
+from napari_neuroscope.engine.explanation.overlays.placement import Placement
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.samples import architectures
-from napari_neuroscope.viewer.layers.layer_data import labels_data, layer_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
-from napari_neuroscope.viewer.layers.placement import Placement
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 
 SLOT = ("network", "image", "grad_cam")
 PLACE = ("scale", "translate", "rotate", "shear", "units", "axis_labels")
@@ -42,10 +42,12 @@ def names_of(network: ns.Network, count: int) -> list[str]:
     return [names[i] for i in np.linspace(0, len(names) - 1, count).astype(int)]
 
 
-def show(viewer: ViewerModel, shower: Shower, network: ns.Network, image, target, layer):
+def show(
+    viewer: ViewerModel, layer_manager: LayerManager, network: ns.Network, image, target, layer
+):
     made = ns.explain(network, image, "grad_cam", target, layer=layer)
-    data = layer_data(made, viewer.layers["photo"])
-    return shower.show(data, SLOT)[0], data[0]
+    data = made.to_layer_data(viewer.layers["photo"])
+    return layer_manager.show(data, SLOT)[0], data[0]
 
 
 def assert_shows(viewer: ViewerModel, layer, data) -> None:
@@ -68,12 +70,12 @@ def assert_shows(viewer: ViewerModel, layer, data) -> None:
 
 
 def test_another_number_of_axes_keeps_the_layer(viewer, network, image) -> None:
-    shower = Shower(viewer)
+    layer_manager = LayerManager(viewer)
     few, many = names_of(network, 2), names_of(network, 4)
     asked = [(1, few[0]), (1, many), ([0, 1, 2], many), ([0, 1], few[1]), (2, few[1]), (1, few[0])]
     first = None
     for target, layers in asked:
-        layer, data = show(viewer, shower, network, image, target, layers)
+        layer, data = show(viewer, layer_manager, network, image, target, layers)
         first = first or layer
         assert layer is first
         assert_shows(viewer, layer, data)
@@ -89,26 +91,26 @@ def test_another_number_of_axes_keeps_the_layer(viewer, network, image) -> None:
 
 
 def test_how_it_looks_is_the_users(viewer, network, image) -> None:
-    shower = Shower(viewer)
+    layer_manager = LayerManager(viewer)
     few, many = names_of(network, 2), names_of(network, 4)
-    layer, _ = show(viewer, shower, network, image, 1, few[0])
+    layer, _ = show(viewer, layer_manager, network, image, 1, few[0])
     layer.opacity, layer.blending, layer.visible = 0.3, "additive", False
     layer.colormap, layer.contrast_limits = "green", (0.1, 0.2)
-    layer, _ = show(viewer, shower, network, image, 1, many)
+    layer, _ = show(viewer, layer_manager, network, image, 1, many)
     assert (layer.opacity, str(layer.blending), layer.visible) == (0.3, "additive", False)
     assert layer.colormap.name == "green"
     assert layer.contrast_limits == [0.1, 0.2]
 
 
 def test_who_follows_a_layers_place_is_told(viewer, network, image) -> None:
-    shower = Shower(viewer)
+    layer_manager = LayerManager(viewer)
     fine, coarse = names_of(network, 3)[0], names_of(network, 3)[1]
-    layer, _ = show(viewer, shower, network, image, 1, fine)
+    layer, _ = show(viewer, layer_manager, network, image, 1, fine)
     told: list[str] = []
     for name in ("scale", "translate", "data", "rotate"):
         getattr(layer.events, name).connect(lambda event: told.append(event.type))
     scale = tuple(layer.scale)
-    layer, _ = show(viewer, shower, network, image, 1, coarse)
+    layer, _ = show(viewer, layer_manager, network, image, 1, coarse)
     assert tuple(layer.scale) != scale
     assert sorted(told) == ["data", "scale", "translate"], "of each once, and of no other"
 
@@ -123,7 +125,7 @@ def test_label_maps_of_volumes_are_added_in_3d(rng: np.random.Generator) -> None
     labels = rng.integers(0, 2, (4, 8, 8))
     placement = Placement.of(image, "zyx")
     data = labels_data(labels, Grid.of_image(labels.shape), placement, "Prediction", classes, {})
-    (layer,) = Shower(viewer).show([data], SLOT)
+    (layer,) = LayerManager(viewer).show([data], SLOT)
     assert viewer.layers.selection.active is layer
     np.testing.assert_array_equal(layer.scale, image.scale)
     viewer.update_status_from_cursor()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.image.image_pixels import Pixels, shown_index
-from napari_neuroscope.viewer.image.shown_image import Shown
-from napari_neuroscope.viewer.layers.placement import Placement
+from napari_neuroscope.viewer.image.shown_image import ShownImage
 
 
 def test_a_layer_with_more_axes_than_its_viewer_begins_at_its_own_origin(viewer, rng) -> None:
@@ -37,7 +37,7 @@ def test_an_image_that_was_given_other_axes_is_said(viewer, rng) -> None:
     layer.data = rng.random((16, 16))
     with pytest.raises(NeuroscopeError, match="other axes now"):
         Placement.of(layer, "yx", (1,))
-    assert Shown.of(layer, viewer).steps
+    assert ShownImage.of(layer, viewer).steps
 
 
 def test_clearing_the_viewer_leaves_no_image_chosen(viewer, opened, qtbot, rng) -> None:

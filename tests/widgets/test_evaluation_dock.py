@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.passes.baselines import baseline_of
-from napari_neuroscope.viewer.layer_origin import explained_by
 from napari_neuroscope.viewer.layers.stack_follower import text_overlay
-from napari_neuroscope.viewer.randomisation_warnings import MARK
+from napari_neuroscope.viewer.state.layer_origin import explained_by
+from napari_neuroscope.viewer.state.randomisation_warnings import MARK
 from napari_neuroscope.widgets.evaluation.dock import EvaluationDock
 from napari_neuroscope.widgets.evaluation.metric_table import titles_of
 

@@ -18,11 +18,11 @@ import napari_neuroscope as ns
 from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explain import tiled as tiling
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.tiles import geometry as tiles
-from napari_neuroscope.viewer.layer_origin import explained_by
 from napari_neuroscope.viewer.layers import multiscale_map as growing
+from napari_neuroscope.viewer.state.layer_origin import explained_by
 
 SPEC = {"task": "segmentation", "classes": ["sky", "car", "road"], "input": {"channels": 1}}
 SIDES = (152, 200)

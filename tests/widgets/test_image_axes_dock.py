@@ -16,7 +16,8 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evolution import Evolution
 from napari_neuroscope.engine.explain import crop as parts
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.overlays.place import Place
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.tiles import geometry as tiles
@@ -26,8 +27,6 @@ from napari_neuroscope.viewer.image.shown_image import axes_of_layer
 from napari_neuroscope.viewer.io.readers import read
 from napari_neuroscope.viewer.io.writers import write_tiff
 from napari_neuroscope.viewer.layers import multiscale_map as growing
-from napari_neuroscope.viewer.layers.layer_data import layer_data
-from napari_neuroscope.viewer.layers.place import Place
 
 SIZES = {"t": 3, "z": 8, "y": 16, "x": 20}
 
@@ -234,7 +233,7 @@ def test_files_of_the_images_dock_keep_their_axes(viewer, qtbot, tmp_path: Path)
 def test_a_map_from_outside_takes_an_index_on_the_first_axes(rng: np.random.Generator) -> None:
     explanation = ns.explain(network_of(1), rng.random((16, 20)), "saliency", 1)
     source = Image(np.zeros((5, 16, 20)), scale=(2, 1, 1))
-    ((data, attributes, _),) = layer_data(explanation, source, (3,))
+    ((data, attributes, _),) = explanation.to_layer_data(source, (3,))
     assert data.shape == (1, 16, 20)
     assert attributes["translate"].tolist() == [6, 0, 0]
     assert explanation.grid == Grid.of_image((16, 20))

@@ -9,7 +9,7 @@ import pytest
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.graph.receptive_field import box, receptive_field
-from napari_neuroscope.viewer.image.receptive_field_box import TITLE
+from napari_neuroscope.viewer.layers.receptive_field_box import TITLE
 from napari_neuroscope.viewer.layers.thumbnails import layer_maps
 from napari_neuroscope.widgets.architecture.dock import Architecture
 

@@ -17,12 +17,11 @@ from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine.explain import whole as explaining
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Record, Unfinished
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.results.save import save
-from napari_neuroscope.viewer.layer_origin import explained_by
-from napari_neuroscope.viewer.layers.layer_data import layer_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.long_work import TimeLeft, duration
 
@@ -230,7 +229,7 @@ def test_how_it_looks_is_the_users(bench: Bench) -> None:
 
 def limits_while_refining(viewer, maxima: list[float], last: float) -> list[tuple[float, float]]:
     """Show maps of these maxima as they refine, then the finished one; return each contrast."""
-    shower, found = Shower(viewer), []
+    layer_manager, found = LayerManager(viewer), []
     grid = Grid.of_image((2, 2))
     for number, most in enumerate([*maxima, last]):
         unfinished = None if number == len(maxima) else Unfinished(number, 99)
@@ -239,10 +238,10 @@ def limits_while_refining(viewer, maxima: list[float], last: float) -> list[tupl
             grid=grid, image=grid, signed=most < 0, unit="",
             record=Record(method="rise", title="RISE", unfinished=unfinished),
         )  # fmt: skip
-        (layer,) = shower.show(layer_data(made), ("a", "map"))
+        (layer,) = layer_manager.show(made.to_layer_data(), ("a", "map"))
         found.append(tuple(layer.contrast_limits))
     assert len(viewer.layers) == 1
-    shower.close()
+    layer_manager.close()
     return found
 
 

@@ -12,9 +12,8 @@ from qtpy.QtWidgets import QFileDialog
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.results.save import is_result, read_result, save
-from napari_neuroscope.viewer.layers.layer_data import layer_data
 from napari_neuroscope.widgets.app.open_saved import open_saved
 from results import explanation_of
 
@@ -22,7 +21,7 @@ from results import explanation_of
 @pytest.mark.parametrize("ending", [".neuroscope.tif", ".ome.zarr", ".neuroscope.npy"])
 def test_a_layer_is_saved_and_opened(viewer, tmp_path: Path, ending: str) -> None:
     made = explanation_of(("class", "y", "x"), (2, 5, 4))
-    ((data, attributes, _),) = layer_data(made, {"scale": (2.0, 3.0), "units": ("um", "um")})
+    ((data, attributes, _),) = made.to_layer_data({"scale": (2.0, 3.0), "units": ("um", "um")})
     layer = viewer.add_image(data, **attributes)
     path = tmp_path / f"größe 1{ending}"
     assert viewer.layers.save(str(path), selected=True) == [str(path)]

@@ -18,9 +18,9 @@ from torch import nn
 from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.session.stack_extent import stack_of
-from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 
 FILM = np.random.default_rng(0).random((4, 3, 16, 24)).astype(np.float32)
@@ -258,7 +258,7 @@ def test_layers_of_any_kind_are_read_slice_by_slice(
     monkeypatch.setattr(LocalStore, "get", counted)
     finest = layer.data[0] if kind == "multiscale" else layer.data
     network = wrapped(Gated())
-    stack = stack_of(Shown("film", finest, False, (0, 0, 0, 0)), layer, network)
+    stack = stack_of(ShownImage("film", finest, False, (0, 0, 0, 0)), layer, network)
     assert (stack.axes, stack.shape) == (("t", "z"), (4, 3))
     found = ns.explain_stack(network, stack, "grad_cam", 1, "begin", planes="t=3, z=:2")
     assert sorted(key for key in read if "c/" in key) == ["c/3/0/0/0", "c/3/1/0/0"]

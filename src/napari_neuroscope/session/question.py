@@ -9,13 +9,17 @@ from typing import Any, ClassVar
 from napari_neuroscope.engine.errors import Progress
 from napari_neuroscope.engine.explain.whole import explain
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
-from napari_neuroscope.viewer.image.layer_regions import DrawnRegions, PaintedRegions, Truth
-from napari_neuroscope.viewer.image.shown_image import Shown
-from napari_neuroscope.viewer.layer_origin import LayerOrigin
-from napari_neuroscope.viewer.layers.layer_data import LayerData, layer_data
-from napari_neuroscope.viewer.layers.place import Place
+from napari_neuroscope.viewer.image.layer_regions import (
+    DrawnRegions,
+    PaintedRegions,
+    TrueClassLabels,
+)
+from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.viewer.state.layer_origin import LayerOrigin
 
 Offer = Callable[[Explanation], None]
 """Takes a map that is not yet finished."""
@@ -62,7 +66,7 @@ class Extent:
 
     def layer_data(self, question: Question, explanation: Explanation) -> list[LayerData]:
         """Return a map, or what there is of it so far, as layer data."""
-        return layer_data(explanation, question.source, self.place(question))
+        return explanation.to_layer_data(question.source, self.place(question))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +86,7 @@ class Question:
     """
 
     network: Network
-    shown: Shown
+    shown: ShownImage
     source: Any
     method: str
     options: dict[str, Any]
@@ -137,7 +141,7 @@ class Question:
 def _with_mask(target: Target, network: Network) -> Target:
     """Return a target whose region, taken from a layer, is brought to the image's pixels."""
     region = target.region
-    if isinstance(region, Truth):
+    if isinstance(region, TrueClassLabels):
         region = region.mask(int(target.class_ or 0), network.class_names)
     elif isinstance(region, DrawnRegions | PaintedRegions):
         region = region.mask

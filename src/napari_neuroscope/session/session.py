@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from weakref import WeakKeyDictionary
 
 from psygnal import SignalGroupDescriptor
 
@@ -18,8 +17,9 @@ from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.session.network_catalog import DEMO_TITLES, NetworkCatalog
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.image.layer_regions import LayerRegion, Truth
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels
 from napari_neuroscope.viewer.image.shown_image import axes_of_layer
+from napari_neuroscope.viewer.state.viewer_state import state_of
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.evaluation.scoring import Scores
@@ -148,7 +148,7 @@ class Session:
         if isinstance(region, LayerRegion):
             region = region.take(self.pixels(network, viewer), viewer)
         elif region == "ground_truth" and self.labels is not None:
-            region = Truth.of(self.labels, self.pixels(network, viewer), viewer)
+            region = TrueClassLabels.of(self.labels, self.pixels(network, viewer), viewer)
         return tuple(Target(index, region, self.score) for index in self.classes)  # type: ignore[arg-type]
 
     def pixels(self, network: Network, viewer: Any) -> Pixels:
@@ -186,14 +186,15 @@ class Session:
         return None
 
 
-_sessions: WeakKeyDictionary[Any, tuple[Session, Session]] = WeakKeyDictionary()
+class _ViewerSessions:
+    """The session of a viewer's network, and that of the second network."""
+
+    def __init__(self) -> None:
+        self.first = Session()
+        self.second = self.first.beside()
 
 
 def session_of(viewer: Any, which: Literal["first", "second"] = "first") -> Session:
     """Return the session that a viewer's docks share, or that of the second network."""
-    # A plugin is given a proxy of the viewer, a new one each time.
-    viewer = getattr(viewer, "__wrapped__", viewer)
-    if viewer not in _sessions:
-        first = Session()
-        _sessions[viewer] = (first, first.beside())
-    return _sessions[viewer][which == "second"]
+    sessions = state_of(viewer, _ViewerSessions)
+    return sessions.second if which == "second" else sessions.first

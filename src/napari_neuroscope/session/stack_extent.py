@@ -13,12 +13,12 @@ import numpy as np
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.explain.stacked_planes import explain_stack
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.images.stack import Stack
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.question import Extent, Offer, Question
-from napari_neuroscope.viewer.image.shown_image import Shown, is_named, labels_of
-from napari_neuroscope.viewer.layers.layer_data import LayerData
-from napari_neuroscope.viewer.layers.place import Place
+from napari_neuroscope.viewer.image.shown_image import ShownImage, is_named, labels_of
 
 # So often the map that grows is drawn anew.
 _OFFER_EVERY_S = 0.3
@@ -103,7 +103,7 @@ class Planes(Extent):
         return layers
 
 
-def stack_of(shown: Shown, layer: Any, network: Network) -> Stack:
+def stack_of(shown: ShownImage, layer: Any, network: Network) -> Stack:
     """Return an image layer as a stack along the axes that a network does not take.
 
     Raises

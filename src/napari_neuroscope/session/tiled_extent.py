@@ -13,11 +13,11 @@ from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.explain.crop import explain_crop, is_large, why_not_tiled
 from napari_neuroscope.engine.explain.tiled import explain_tiled
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.images.pyramid import Part, Pyramid
 from napari_neuroscope.engine.tiles.geometry import Geometry, Tiling, Window
 from napari_neuroscope.engine.tiles.reader import TiledInput
 from napari_neuroscope.session.question import Extent, Offer, Question
-from napari_neuroscope.viewer.layers.layer_data import LayerData
 from napari_neuroscope.viewer.layers.multiscale_map import grown_data, make_room
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,22 @@ def stops(*, signed: bool) -> np.ndarray:
     They are evenly spaced: over maps from zero, or maps about zero.
     """
     return np.array(_SIGNED if signed else _POSITIVE)
+
+
+def map_colormap(*, signed: bool) -> dict[str, Any]:
+    """Return the colour map of maps from zero, or of maps about zero, as napari takes it."""
+    name, display = ("neuroscope signed", "signed") if signed else ("neuroscope heat", "evidence")
+    return {"colors": stops(signed=signed), "name": name, "display_name": display}
+
+
+def class_colours(
+    classes: Sequence[tuple[str, Sequence[int]]],
+) -> dict[int | None, tuple[float, ...]]:
+    """Return the colour of each label of classes, as napari takes it; a background is left clear."""
+    colours: dict[int | None, tuple[float, ...]] = {None: (0, 0, 0, 0)}
+    for index, (name, colour) in enumerate(classes):
+        colours[index] = (0, 0, 0, 0) if is_background(name) else (*(c / 255 for c in colour), 1)
+    return colours
 
 
 def limits(values: np.ndarray, *, signed: bool) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,10 @@ import numpy as np
 import torch
 
 from napari_neuroscope.engine.errors import in_digits
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData, OverlaySource
+from napari_neuroscope.engine.explanation.overlays.place import Place
+from napari_neuroscope.engine.explanation.overlays.placement import Placement
+from napari_neuroscope.engine.explanation.overlays.registry import layers_of
 from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
 from napari_neuroscope.engine.passes.target import Target
@@ -185,7 +189,33 @@ class Explanation:
             np.asarray(self.companions[name]), self.grid, self.image, outside=-1
         )
 
-    def to_layer_data(self, source: Any = None) -> list[tuple[Any, dict[str, Any], str]]:
+    def overlay_source(
+        self, source: Any = None, plane: Sequence[int] | Place = ()
+    ) -> OverlaySource:
+        """Return what its overlays are made of, over an image's layer; not of a table.
+
+        Parameters
+        ----------
+        source, plane
+            As `to_layer_data` takes them.
+        """
+        from napari_neuroscope.engine.explanation.record_json import record_of
+
+        stack = len(self.record.stack_axes)
+        place = Place.of(plane, len(self.space) - stack, stack)
+        return OverlaySource(
+            title=self.record.full_title,
+            values=self.values,
+            leading=self.leading,
+            grid=self.grid,
+            record=place.turned(record_of(self, hashed=False)),
+            placement=Placement.of(source, self.space, place),
+            companions=self.companions,
+        )
+
+    def to_layer_data(
+        self, source: Any = None, plane: Sequence[int] | Place = ()
+    ) -> list[LayerData]:
         """Return napari layer data, (data, attributes, type), that lies exactly over the image.
 
         Parameters
@@ -193,8 +223,13 @@ class Explanation:
         source
             The image's napari layer (or the attributes of one as a mapping), whose transform,
             units and axis labels the new layers take over; None for an image as it is.
-        """
-        # The public API has this method here, though layers are the viewer's business.
-        from napari_neuroscope.viewer.layers.layer_data import layer_data
+        plane
+            Where on the source's axes the map lies; or the index on each axis of the source before
+            those that the network looks along, and after those of a stack.
 
-        return layer_data(self, source)
+        Returns
+        -------
+        list of (data, attributes, type)
+            The first is the topmost. Empty for a table, which has no place on the image.
+        """
+        return [] if self.is_table else layers_of(self.overlay_source(source, plane))

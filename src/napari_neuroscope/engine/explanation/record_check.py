@@ -187,9 +187,10 @@ _LOOK: dict[str, Test] = {
 def _look(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return False
-    of_others = value.get("companions", {})
-    known = all(test(value[name]) for name, test in _LOOK.items() if name in value)
-    return known and isinstance(of_others, Mapping) and all(map(_look, of_others.values()))
+    if not all(test(value[name]) for name, test in _LOOK.items() if name in value):
+        return False
+    beside = [value.get(name, {}) for name in ("companions", "overlays")]
+    return all(isinstance(looks, Mapping) and all(map(_look, looks.values())) for looks in beside)
 
 
 _FIELDS: dict[str, Test] = {

@@ -13,8 +13,6 @@ from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.spacing import Spacing
 
-KEY = "neuroscope"
-"""Under what name files and layers keep the record."""
 FORMAT = 1
 """The newest form of records that is understood here."""
 # What is said of the values; the rest of a record is how they were made.

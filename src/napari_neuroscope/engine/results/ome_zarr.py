@@ -14,12 +14,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.colormaps import coloured, is_background, limits
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Record
-from napari_neuroscope.engine.explanation.record_json import (
-    KEY,
-    grid_in,
-    record_of,
-    spacing_in,
-)
+from napari_neuroscope.engine.explanation.record_json import grid_in, record_of, spacing_in
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.pyramid import Part, coarsen, level_shapes
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.layout import Layout, RearrangedArray, layouts_of

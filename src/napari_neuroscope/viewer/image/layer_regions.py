@@ -59,7 +59,7 @@ class LayerRegion:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class TrueClassLabels:
     """Where each class truly is, as a layer of labels says.
 
     Attributes
@@ -74,7 +74,7 @@ class Truth:
     known: Mapping[int, str]
 
     @classmethod
-    def of(cls, layer: Any, pixels: Pixels, viewer: Any) -> Truth:
+    def of(cls, layer: Any, pixels: Pixels, viewer: Any) -> TrueClassLabels:
         """Take the labels of a layer as they are now."""
         features = layer.features
         known = {}

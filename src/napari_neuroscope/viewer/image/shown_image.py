@@ -11,19 +11,19 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.crop import cut_of, is_large, middle, sides_of
+from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.images.array_view import ArrayView
 from napari_neuroscope.engine.images.axes import ImageAxes, axes_of, names_of
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.tiles.geometry import Window
 from napari_neuroscope.viewer.image.image_pixels import shown_index
-from napari_neuroscope.viewer.layers.place import Place
 
 # Of more pixels no segmenter's pass fits a memory.
 _MOST = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownImage:
     """An image layer and where the sliders stand on it, taken at one moment.
 
     Attributes
@@ -46,7 +46,7 @@ class Shown:
     drawn: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, layer: Any, viewer: Any) -> Shown:
+    def of(cls, layer: Any, viewer: Any) -> ShownImage:
         """Take what a viewer shows of a layer."""
         # Steps are counted over all layers, so where they stand in this one is asked of the world.
         steps, before = shown_index(layer, viewer), viewer.dims.ndim - layer.ndim
@@ -147,7 +147,7 @@ class Shown:
 
 
 def axes_of_layer(layer: Any, network: Network) -> ImageAxes:
-    """Return which of an image layer's axes is which to a network; raises as `Shown.axes`."""
+    """Return which of an image layer's axes is which to a network; raises as `ShownImage.axes`."""
     return _without_steps(layer).axes(network)
 
 
@@ -156,8 +156,8 @@ def names_of_layer(layer: Any) -> tuple[str, ...]:
     return _without_steps(layer).names or ()
 
 
-def _without_steps(layer: Any) -> Shown:
-    return Shown(layer.name, finest(layer), bool(layer.rgb), (), labels_of(layer))
+def _without_steps(layer: Any) -> ShownImage:
+    return ShownImage(layer.name, finest(layer), bool(layer.rgb), (), labels_of(layer))
 
 
 def labels_of(layer: Any) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.files.told import told_in_a_sentence
 from napari_neuroscope.engine.results.save import is_result, read_result
 from napari_neuroscope.viewer.io.saved_layers import layers_of
-from napari_neuroscope.viewer.layers.layer_data import LayerData
 
 Paths = str | Sequence[str]
 

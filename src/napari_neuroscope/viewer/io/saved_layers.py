@@ -12,80 +12,59 @@ import numpy as np
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record_json import KEY, explanation_in
+from napari_neuroscope.engine.explanation.overlays.kind import OVERLAY, LayerData
+from napari_neuroscope.engine.explanation.overlays.place import (
+    ONE_STEP,
+    Place,
+    in_order,
+    one_step_axes,
+)
+from napari_neuroscope.engine.explanation.overlays.placement import Placement
+from napari_neuroscope.engine.explanation.overlays.registry import is_map, kind_of
+from napari_neuroscope.engine.explanation.overlays.registry import layers_of as overlay_layers
+from napari_neuroscope.engine.explanation.record_json import explanation_in
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.results.read import Result
-from napari_neuroscope.viewer.layers.layer_data import LayerData, layer_data
-from napari_neuroscope.viewer.layers.place import ONE_STEP, Place, in_order, one_step_axes
-from napari_neuroscope.viewer.layers.placement import Placement
+from napari_neuroscope.viewer.io.layer_look import look_of, with_look
 
-_LOOKS = {
-    "image": ("name", "visible", "opacity", "blending", "contrast_limits", "gamma",
-              "interpolation2d"),
-    "labels": ("name", "visible", "opacity", "blending"),
-}  # fmt: skip
-# What napari knows; another word in a file would be an error of it.
-_WORDS = {
-    "blending": ("translucent", "translucent_no_depth", "additive", "minimum", "opaque",
-                 "multiplicative"),
-    "interpolation2d": ("bessel", "cubic", "linear", "blackman", "catrom", "gaussian", "hamming",
-                        "hanning", "hermite", "kaiser", "lanczos", "mitchell", "nearest",
-                        "spline16", "spline36"),
-}  # fmt: skip
+# What a layer's record says of the layer alone.
+_OF_LAYERS = (ONE_STEP, OVERLAY)
 _TURNED = ("rotate", "shear", "affine")
 # A larger map is read piece by piece, as it is looked at.
 _IN_MEMORY_BYTES = 500_000_000
-_LONGEST_NAME = 300
 
 
-def is_map(layer: LayerData) -> bool:
-    """Whether layer data are the map of an explanation."""
-    _, attributes, kind = layer
-    record = attributes.get("metadata", {}).get(KEY, {})
-    return kind == "image" and {"axes", "grid", "image_grid"} <= record.keys()
-
-
-def result_of(layer: LayerData, labels: Sequence[LayerData] = ()) -> Result:
+def result_of(layer: LayerData, beside: Sequence[LayerData] = ()) -> Result:
     """Return what a layer shows as an explanation, with how the layer looks.
 
     Parameters
     ----------
     layer
-        The layer data of a map (`is_map`).
-    labels
-        Those of its label maps.
+        The layer data of a map.
+    beside
+        Those of its label maps, and of other overlays that are made of it.
 
     Raises
     ------
     NeuroscopeError
-        Where the layer's data are no longer those of its record, or a label map isn't of it.
+        Where the layer's data are no longer those of its record, or another layer isn't of it.
     """
-    data, attributes, _ = layer
-    record = dict(attributes["metadata"][KEY])
-    values = data[0] if attributes.get("multiscale", isinstance(data, list | tuple)) else data
+    array, attributes, _ = layer
+    record = {n: v for n, v in attributes["metadata"][KEY].items() if n not in _OF_LAYERS}
+    values = array[0] if attributes.get("multiscale", isinstance(array, list | tuple)) else array
     rgb = bool(attributes.get("rgb", False))
-    first = len(record["axes"]) - len(record["space"])
+    leading = len(record["axes"]) - len(record["space"])
     if rgb:
         values = np.moveaxis(np.asarray(values), -1, 0)
-    single = one_step_axes(record, values.ndim)
-    record.pop(ONE_STEP, None)
-    names = _names_of(single, record, attributes, 0 if rgb else first)
+    single = one_step_axes(attributes["metadata"][KEY], values.ndim)
+    names = _names_of(single, record, attributes, 0 if rgb else leading)
     record = _with_single(record, single, names)
-    grid = record["grid"]["shape"]
-    if list(values.shape[first:]) != grid:
+    if list(values.shape[leading:]) != record["grid"]["shape"]:
         raise NeuroscopeError(
             f"The layer “{attributes['name']}” no longer holds what was explained; explain it anew."
         )
-    companions, looks = {}, {}
-    for one in labels:
-        name = one[1].get("metadata", {}).get(KEY, {}).get("companion")
-        if name not in record["companions"] or list(one[0].shape[-len(grid) :]) != grid:
-            raise NeuroscopeError(
-                f"The labels “{one[1]['name']}” don't belong to “{attributes['name']}”; select the "
-                f"map alone, or with its own label maps."
-            )
-        companions[name], looks[name] = np.asarray(one[0]), _look(one)
+    companions, looks_beside = _taken_beside(layer, record, beside)
     record["companions"] = {name: record["companions"][name] for name in companions}
     source = _source(attributes, record)
     spacing = Spacing(
@@ -96,15 +75,42 @@ def result_of(layer: LayerData, labels: Sequence[LayerData] = ()) -> Result:
         for name in _TURNED
         if not np.array_equal(getattr(source, name), np.eye(len(getattr(source, name))))
     }
-    look = {**_look(layer), **turned, "axis_labels": list(source.axis_labels), "companions": looks}
+    look = {**look_of(layer), **turned, "axis_labels": list(source.axis_labels), **looks_beside}
     order = _order_in_file(record, single)
     if order != tuple(range(len(order))):
         # The axes of space are a file's last; how they came in the layer is told.
         look["axis_order"] = list(order)
         record, values = in_order(record, order), _last_in_order(values, order)
-        companions = {name: _last_in_order(one, order) for name, one in companions.items()}
+        companions = {name: _last_in_order(labels, order) for name, labels in companions.items()}
         spacing = spacing.along(record["space"])
     return Result(explanation_in(record, values, companions), spacing, look)
+
+
+def _taken_beside(
+    layer: LayerData, record: Mapping[str, Any], beside: Sequence[LayerData]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the label maps among layers beside a map, by name, and how all of them look."""
+    grid = record["grid"]["shape"]
+    companions, looks, overlay_looks = {}, {}, {}
+    for other_layer in beside:
+        array, attributes, layer_type = other_layer
+        said = attributes.get("metadata", {}).get(KEY, {})
+        kind = kind_of(attributes.get("metadata", {}))
+        if layer_type != "labels" and kind is not None and said["method"] == record["method"]:
+            # It is made of the values again when they are read.
+            overlay_looks[kind.name] = look_of(other_layer)
+            continue
+        name = said.get("companion")
+        if name not in record["companions"] or list(array.shape[-len(grid) :]) != grid:
+            raise NeuroscopeError(
+                f"The {layer_type} “{attributes['name']}” don't belong to “{layer[1]['name']}”; "
+                f"select the map alone, or with its own label maps."
+            )
+        companions[name], looks[name] = np.asarray(array), look_of(other_layer)
+    return companions, {
+        "companions": looks,
+        **({"overlays": overlay_looks} if overlay_looks else {}),
+    }
 
 
 def layers_of(result: Result) -> list[LayerData]:
@@ -119,45 +125,58 @@ def layers_of(result: Result) -> list[LayerData]:
         "units": [spacing.units[n] for n in back],
         **{name: look.pop(name) for name in (*_TURNED, "axis_labels") if name in look},
     }
-    companions = look.pop("companions", {})
     large = 4 * math.prod(explanation.values.shape) > _IN_MEMORY_BYTES
-    if large:
-        # How a map looks hangs on its axes and its record, not on its values.
-        shown = np.zeros((1,) * len(explanation.axes), np.float32)
-    else:
-        shown = np.asarray(explanation.values)
-    labels = {name: np.asarray(one) for name, one in explanation.companions.items()}
-    layers = layer_data(replace(explanation, values=shown, companions=labels), source, place)
-    values, attributes, kind = layers[0]
+    # How a map looks hangs on its axes and its record, not on its values.
+    pixel = np.zeros((1,) * len(explanation.axes), np.float32)
+    overlay = replace(
+        explanation.overlay_source(source, place),
+        values=pixel if large else np.asarray(explanation.values),
+        companions={name: np.asarray(labels) for name, labels in explanation.companions.items()},
+    )
+    overlay_looks = {} if large else look.get("overlays", {})
+    layers = []
+    for array, attributes, layer_type in overlay_layers(overlay):
+        metadata = attributes["metadata"]
+        kind, companion = kind_of(metadata), metadata[KEY].get("companion")
+        if kind is None:
+            continue
+        if is_map(metadata):
+            array, more = _whole_map(result, place, array, large=large)  # noqa: PLW2901
+            layers.append((array, with_look({**attributes, **more}, kind, look), layer_type))
+        elif companion is not None:
+            saved = look.get("companions", {}).get(companion, {})
+            layers.append((array, with_look(attributes, kind, saved), layer_type))
+        elif kind.name in overlay_looks:
+            saved = overlay_looks[kind.name]
+            layers.append((array, with_look(attributes, kind, saved), layer_type))
+    return layers
+
+
+def _whole_map(
+    result: Result, place: Place, array: Any, *, large: bool
+) -> tuple[Any, dict[str, Any]]:
+    """Return a map as it is shown, and its attributes: of a large one levels that aren't read yet."""
+    explanation = result.explanation
+    attributes: dict[str, Any] = {}
     if large:
         several = len(result.levels) > 1
+        levels = [place.laid(level, len(explanation.leading))
+                  for level in (result.levels if several else [explanation.values])]  # fmt: skip
         attributes["multiscale"] = several
-        levels = [place.laid(one, len(explanation.leading))
-                  for one in (result.levels if several else [explanation.values])]  # fmt: skip
-        layers[0] = (levels if several else levels[0], attributes, kind)
     if explanation.method != "input" and (large or explanation.leading):
         # One contrast for all maps of a stack: nothing follows the sliders here.
-        most = np.array([result.most]) if large else values
+        most = np.array([result.most]) if large else array
         attributes["contrast_limits"] = limits(most, signed=explanation.signed)
-    for _, attributes, kind in layers:
-        name = attributes["metadata"][KEY].get("companion")
-        saved = look if kind == "image" else companions.get(name, {})
-        known = (one for one in _LOOKS[kind] if one in saved)
-        attributes.update(
-            {one: saved[one] for one in known if one not in _WORDS or saved[one] in _WORDS[one]}
-        )
-        if kind == "image" and "colormap" in saved and not attributes["rgb"]:
-            attributes["colormap"] = _colours(saved["colormap"])
-        # It is a file's word.
-        attributes["name"] = visible(str(attributes["name"]), _LONGEST_NAME)
-    return layers
+    if large:
+        array = levels if several else levels[0]
+    return array, attributes
 
 
 def _names_of(
     single: Sequence[int], record: Mapping[str, Any], attributes: Mapping[str, Any], first: int
 ) -> list[str]:
     """Return the names of a layer's axes that its map has one step of: on which plane it lies."""
-    labels = [str(one) for one in attributes.get("axis_labels") or ()]
+    labels = [str(label) for label in attributes.get("axis_labels") or ()]
     names = [labels[first + n] for n in single if first + n < len(labels)]
     distinct = len(set(names)) == len(single) and not set(names) & set(record["axes"])
     free = (f"axis {n}" for n in range(len(record["axes"]) + len(single)))
@@ -177,8 +196,8 @@ def _with_single(
         axes.insert(first + at, name)
         space.insert(at, name)
         for grid in grids.values():
-            for said, one in (("shape", 1), ("scale", 1.0), ("offset", 0.0)):
-                grid[said].insert(at, one)
+            for quantity, of_one_step in (("shape", 1), ("scale", 1.0), ("offset", 0.0)):
+                grid[quantity].insert(at, of_one_step)
     return {**record, "axes": axes, "space": space, **grids}
 
 
@@ -230,35 +249,4 @@ def _source(attributes: Mapping[str, Any], record: Mapping[str, Any]) -> Placeme
         affine=whole.affine[corner, corner],
         units=whole.units[last],
         axis_labels=whole.axis_labels[last],
-    )
-
-
-def _look(layer: LayerData) -> dict[str, Any]:
-    """Return how a layer looks, as plain JSON."""
-    _, attributes, kind = layer
-    found = {name: _plain(attributes[name]) for name in _LOOKS[kind] if name in attributes}
-    if kind == "image" and isinstance(colours := attributes.get("colormap"), Mapping):
-        found["colormap"] = {
-            "name": str(colours["name"]),
-            "colors": np.asarray(colours["colors"], float).tolist(),
-            "controls": np.asarray(colours["controls"], float).tolist(),
-            "interpolation": str(_plain(colours["interpolation"])),
-        }
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple | np.ndarray):
-        return [float(one) for one in value]
-    return value.item() if isinstance(value, np.generic) else getattr(value, "value", value)
-
-
-def _colours(said: Mapping[str, Any]) -> Any:
-    from napari.utils import Colormap
-
-    return Colormap(
-        said["colors"],
-        name=str(said["name"]),
-        controls=said["controls"],
-        interpolation=said["interpolation"],
     )

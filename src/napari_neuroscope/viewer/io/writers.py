@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.overlays.registry import is_map, kind_of
 from napari_neuroscope.engine.results.save import SUFFIXES, save
-from napari_neuroscope.viewer.io.saved_layers import is_map, result_of
-from napari_neuroscope.viewer.layer_origin import image_under
-from napari_neuroscope.viewer.layers.layer_data import LayerData
+from napari_neuroscope.viewer.io.saved_layers import result_of
+from napari_neuroscope.viewer.state.layer_origin import image_under
 
 
 def write_tiff(path: str, layers: Sequence[LayerData]) -> list[str]:
@@ -34,15 +35,20 @@ def write_picture(path: str, layers: Sequence[LayerData]) -> list[str]:
 
 
 def _write(path: str, layers: Sequence[LayerData], ending: str) -> list[str]:
-    maps = [layer for layer in layers if is_map(layer)]
-    for other in layers:
-        if other[2] == "image" and not is_map(other):
+    maps, beside = [], []
+    for layer in layers:
+        metadata = layer[1].get("metadata", {})
+        if is_map(metadata):
+            maps.append(layer)
+        elif layer[2] == "labels" or kind_of(metadata) is not None:
+            beside.append(layer)
+        else:
             raise NeuroscopeError(
-                f"“{other[1]['name']}” is no explanation; save it as another kind of file."
+                f"“{layer[1]['name']}” is no explanation; save it as another kind of file."
             )
     if len(maps) != 1:
         raise NeuroscopeError("Select one explanation to save, and with it its label maps if any.")
-    result = result_of(maps[0], [layer for layer in layers if layer[2] == "labels"])
+    result = result_of(maps[0], beside)
     explanation = result.explanation
     explanation = replace(
         explanation,

@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.overlays.label_maps import labels_data
+from napari_neuroscope.engine.explanation.overlays.place import Place
+from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
-from napari_neuroscope.viewer.layers.layer_data import LayerData, labels_data
-from napari_neuroscope.viewer.layers.place import Place
-from napari_neuroscope.viewer.layers.placement import Placement
 
 Part = Literal["errors", "intersection", "union", "difference"]
 PARTS: dict[Part, str] = {

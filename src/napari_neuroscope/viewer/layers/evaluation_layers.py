@@ -18,12 +18,12 @@ from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import (
 )
 from napari_neuroscope.engine.evaluation.metrics.sanity_check import Sanity
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.overlays.place import Place
+from napari_neuroscope.engine.explanation.overlays.placement import Placement
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.viewer.layers.layer_data import LayerData
-from napari_neuroscope.viewer.layers.place import Place
-from napari_neuroscope.viewer.layers.placement import Placement
 
 _MOST_BYTES = 1 << 28
 _WORDS: dict[Way, tuple[str, str]] = {
@@ -32,7 +32,7 @@ _WORDS: dict[Way, tuple[str, str]] = {
 }
 
 
-class Pictures:
+class CurvePictures:
     """The image as pixels are removed or restored in the order of a map.
 
     Attributes

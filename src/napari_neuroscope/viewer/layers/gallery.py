@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.explanation.overlays.label_maps import labels_data
+from napari_neuroscope.engine.explanation.overlays.place import Place
+from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.images.axes import has_colours_last
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.viewer.layers.layer_data import labels_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
-from napari_neuroscope.viewer.layers.place import Place
-from napari_neuroscope.viewer.layers.placement import Placement
-from napari_neuroscope.viewer.plain_names import plain_name
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.plain_names import plain_name
 
 _THUMBNAIL = 48
 
@@ -28,12 +28,12 @@ class Gallery:
     ----------
     viewer
         The viewer.
-    shower
+    layer_manager
         Shows the ground truth.
     """
 
-    def __init__(self, viewer: Any, shower: Shower) -> None:
-        self._viewer, self._shower = viewer, shower
+    def __init__(self, viewer: Any, layer_manager: LayerManager) -> None:
+        self._viewer, self._layer_manager = viewer, layer_manager
         self._layer: Any = None
 
     @property
@@ -76,13 +76,13 @@ class Gallery:
         """Show the true classes over the image; hide the last ones where there are none."""
         slot = ("ground truth",)
         if truth is None:
-            if (layer := self._shower.layer((*slot, "0"))) is not None:
+            if (layer := self._layer_manager.layer((*slot, "0"))) is not None:
                 layer.visible = False
             return
         classes = list(zip(network.class_names, network.class_colours, strict=True))
         placement = Placement.of(source, network.spec.input.space, plane)
-        hidden = self._shower.layer((*slot, "0"))
-        (layer,) = self._shower.show(
+        hidden = self._layer_manager.layer((*slot, "0"))
+        (layer,) = self._layer_manager.show(
             [labels_data(truth, Grid.of_image(truth.shape), placement, "Ground truth", classes,
                          {"method": "ground truth"})],
             slot,

@@ -7,20 +7,22 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
+from napari.layers import Image, Labels
 
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.colormaps import map_colormap
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
-from napari_neuroscope.viewer.layers.layer_data import LayerData, heat
 from napari_neuroscope.viewer.layers.multiscale_map import goes_on
-from napari_neuroscope.viewer.layers.stack_follower import StackFollower, steps_of
-from napari_neuroscope.viewer.plain_names import named
+from napari_neuroscope.viewer.layers.plain_names import named
+from napari_neuroscope.viewer.layers.stack_follower import StackFollower, sizes_of, steps_of
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _USERS = ("visible", "opacity", "blending")
 
 
-class Shower:
+class LayerManager:
     """Shows layer data in a viewer, one layer a slot.
 
     A slot names what a layer is for. Showing to a slot again changes its layer in place: how it
@@ -43,7 +45,9 @@ class Shower:
 
     def _forget(self, event: Any) -> None:
         """Let go of a layer that is removed, and with it of its arrays."""
-        self._slots = {slot: one for slot, one in self._slots.items() if one in self._viewer.layers}
+        self._slots = {
+            slot: layer for slot, layer in self._slots.items() if layer in self._viewer.layers
+        }
 
     def release(self) -> int:
         """Leave the layers shown so far as they are; return how many they are."""
@@ -58,11 +62,11 @@ class Shower:
 
     def give_way(self, covered: tuple[str, ...], slot: tuple[str, ...]) -> None:
         """Hide the layers of a slot that those of another lie over; show these, if they gave way."""
-        for own, layer in self._slots.items():
-            if own[:-1] == covered and layer.visible:
+        for numbered_slot, layer in self._slots.items():
+            if numbered_slot[:-1] == covered and layer.visible:
                 layer.visible = False
                 self._gave_way.add(layer.unique_id)
-            elif own[:-1] == slot and layer.unique_id in self._gave_way:
+            elif numbered_slot[:-1] == slot and layer.unique_id in self._gave_way:
                 layer.visible = True
                 self._gave_way.discard(layer.unique_id)
 
@@ -76,45 +80,49 @@ class Shower:
         """Show layer data, the first the topmost; return the layers."""
         shown = []
         _say_where_the_camera_looks(self._viewer)
-        for number, (data, attributes, kind) in reversed(list(enumerate(layers))):
-            shown.append(self._show_one(data, named(attributes), kind, (*slot, str(number))))
+        for number, (array, attributes, layer_type) in reversed(list(enumerate(layers))):
+            shown.append(
+                self._show_layer(array, named(attributes), layer_type, (*slot, str(number)))
+            )
+        self._follower.update()
         return shown[::-1]
 
-    def _show_one(
-        self, data: Any, attributes: dict[str, Any], kind: str, slot: tuple[str, ...]
+    def _show_layer(
+        self, array: Any, attributes: dict[str, Any], layer_type: str, slot: tuple[str, ...]
     ) -> Any:
         layer = self.layer(slot)
         place = len(self._viewer.layers)
         if layer is not None:
-            if self._fits(layer, attributes):
-                self._update(layer, data, attributes)
+            if self._fits(layer, attributes, layer_type):
+                self._update(layer, array, attributes)
                 return layer
-            # A picture is another kind of layer; the user's view of it goes on.
+            # It is another type of layer; the user's view of it goes on.
             attributes = {**attributes, **{name: getattr(layer, name) for name in _USERS}}
             place = self._viewer.layers.index(layer)
             self._viewer.layers.remove(layer)
-        layer = getattr(self._viewer, f"add_{kind}")(data, **attributes)
+        layer = getattr(self._viewer, f"add_{layer_type}")(array, **attributes)
         if place < len(self._viewer.layers) - 1:
             self._viewer.layers.move(self._viewer.layers.index(layer), place)
         self._slots[slot] = layer
         self._start_at_the_end(layer)
-        if kind == "image" and not layer.rgb:
+        if layer_type == "image" and not layer.rgb:
             self._follower.follow(layer)
         return layer
 
     @staticmethod
-    def _fits(layer: Any, attributes: dict[str, Any]) -> bool:
-        return all(
+    def _fits(layer: Any, attributes: dict[str, Any], layer_type: str) -> bool:
+        """Whether a layer can show other data in place: points and shapes have looks of their own."""
+        return isinstance(layer, {"image": Image, "labels": Labels}.get(layer_type, ())) and all(
             getattr(layer, name, False) == attributes.get(name, False)
             for name in ("rgb", "multiscale")
         )
 
-    def _update(self, layer: Any, data: Any, attributes: dict[str, Any]) -> None:
+    def _update(self, layer: Any, array: Any, attributes: dict[str, Any]) -> None:
         before = layer.metadata[KEY]
         layer.metadata = attributes["metadata"]
         if layer.name != attributes["name"]:
             layer.name = attributes["name"]
-        self._put(layer, data, attributes)
+        self._put(layer, array, attributes)
         if "features" in attributes:
             layer.features = attributes["features"]
         if before.get("axes") != attributes["metadata"][KEY].get("axes"):
@@ -125,21 +133,21 @@ class Shower:
             self._follower.refit(layer, attributes["contrast_limits"])
 
     @staticmethod
-    def _put(layer: Any, data: Any, attributes: dict[str, Any]) -> None:
-        """Give a layer data, of any number of axes, and its place: told once, when all is set."""
+    def _put(layer: Any, array: Any, attributes: dict[str, Any]) -> None:
+        """Give a layer an array, of any number of axes, and its place: told once, when all is set."""
         moved = []
         with ExitStack() as untold:
             for name in ("data", *_PLACE):
                 untold.enter_context(getattr(layer.events, name).blocker())
-            if not goes_on(layer, data):
-                layer.data = data
+            if not goes_on(layer, array):
+                layer.data = array
             for name in _PLACE:
                 if not _is_equal(getattr(layer, name), attributes[name]):
                     setattr(layer, name, attributes[name])
                     moved.append(name)
         for name in moved:
             getattr(layer.events, name)()
-        if goes_on(layer, data):
+        if goes_on(layer, array):
             layer.refresh(extent=False, highlight=False)
         else:
             layer.events.data(value=layer.data)
@@ -148,7 +156,7 @@ class Shower:
         """Move the sliders of new stack axes to the last step: napari begins in the middle."""
         steps = steps_of(self._viewer, layer)
         for number, axis in enumerate(steps):
-            last = layer.data.shape[number] - 1 if axis == "layer" else 0
+            last = sizes_of(layer)[number] - 1 if axis == "layer" else 0
             go_to_step(layer, number, last, self._viewer)
 
 
@@ -166,7 +174,7 @@ def _say_where_the_camera_looks(viewer: Any) -> None:
 
 def _recolour(layer: Any, colours: Any) -> None:
     """Give a map the colours of its new kind, unless the user has chosen its colours."""
-    if layer.colormap.name in {heat(signed=signed).name for signed in (False, True)}:
+    if layer.colormap.name in {map_colormap(signed=signed)["name"] for signed in (False, True)}:
         layer.colormap = colours
 
 

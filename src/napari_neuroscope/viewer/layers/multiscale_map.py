@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.overlays.place import Place
+from napari_neuroscope.engine.explanation.overlays.registry import map_layer
 from napari_neuroscope.engine.images.pyramid import Pyramid
-from napari_neuroscope.viewer.layers.layer_data import LayerData, layer_data, place_of
-from napari_neuroscope.viewer.layers.place import Place
+from napari_neuroscope.viewer.state.viewer_state import without_proxy
 
 # Larger maps are kept on the disk.
 _IN_MEMORY_BYTES = 500_000_000
@@ -75,10 +77,10 @@ class Level:
             key = (*key[:at], *(slice(None),) * (self.ndim - len(key) + 1), *key[at + 1 :])
         key = (*key, *(slice(None),) * (self.ndim - len(key)))
         first, place = self._leading, self._place
-        own = [*range(first), *(first + n for n in (*place.stack, *place.space))]
-        values = np.asarray(self._array[tuple(key[n] for n in own)])
+        map_axes = [*range(first), *(first + n for n in (*place.stack, *place.space))]
+        values = np.asarray(self._array[tuple(key[n] for n in map_axes)])
         # An axis is there or not, as it is sliced or indexed.
-        kept = [n for n in own if isinstance(key[n], slice)]
+        kept = [n for n in map_axes if isinstance(key[n], slice)]
         values = values.transpose([kept.index(n) for n in sorted(kept)])
         sliced = [n for n in range(self.ndim) if isinstance(key[n], slice)]
         single = [n for n, axis in enumerate(sliced) if axis not in kept]
@@ -86,7 +88,8 @@ class Level:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         # Of a level in memory not a copy: napari keeps the coarsest, which goes on growing.
-        return self._place.laid(np.asarray(self._array, dtype), self._leading)
+        laid: np.ndarray = self._place.laid(np.asarray(self._array, dtype), self._leading)
+        return laid
 
     def limits(self, steps: Sequence[int], *, signed: bool) -> tuple[float, float]:
         """Return the contrast limits of some steps of its first axes, by what was written so far."""
@@ -100,28 +103,29 @@ def grown_data(
     source: Any = None,
     plane: Sequence[int] | Place = (),
 ) -> list[LayerData]:
-    """Return an explanation whose values a pyramid holds as layer data, as `layer_data` does.
+    """Return an explanation whose values a pyramid holds as layer data.
 
     Nothing of the map is read. What is small enough to be seen at once is no multiscale layer.
     """
     if len(pyramid.levels) == 1:
-        return layer_data(explanation, source, plane)
+        return explanation.to_layer_data(source, plane)
     leading = len(explanation.leading)
     # How a map looks hangs on its axes and its record, not on its values.
-    small = np.zeros((1,) * len(explanation.axes), np.float32)
-    ((_, attributes, kind),) = layer_data(replace(explanation, values=small), source, plane)
-    place = place_of(explanation, plane)
+    pixel = np.zeros((1,) * len(explanation.axes), np.float32)
+    overlay = replace(explanation.overlay_source(source, plane), values=pixel)
+    _, attributes, layer_type = map_layer(overlay)
+    place = overlay.placement.place
     levels = [Level(pyramid, n, leading, place) for n in range(len(pyramid.levels))]
     attributes["multiscale"] = True
     attributes["contrast_limits"] = levels[0].limits((), signed=explanation.signed)
-    return [(levels, attributes, kind)]
+    return [(levels, attributes, layer_type)]
 
 
-def goes_on(layer: Any, data: Any) -> bool:
-    """Whether a layer already shows the map that new data are of, and need only be drawn anew."""
-    if not getattr(layer, "multiscale", False) or not isinstance(data, list):
+def goes_on(layer: Any, levels: Any) -> bool:
+    """Whether a layer already shows the map that new levels are of, and need only be drawn anew."""
+    if not getattr(layer, "multiscale", False) or not isinstance(levels, list):
         return False
-    old, new = (getattr(one, "__wrapped__", one) for one in (layer.data[0], data[0]))
+    old, new = without_proxy(layer.data[0]), without_proxy(levels[0])
     return (
         isinstance(old, Level)
         and isinstance(new, Level)

@@ -10,14 +10,13 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.explanation.colormaps import limits
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
+from napari_neuroscope.engine.explanation.overlays.registry import kind_of
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.grid import Grid, resample
 from napari_neuroscope.viewer.image.image_pixels import Pixels, plane_axes, shown_index
-from napari_neuroscope.viewer.layers.layer_data import heat
 from napari_neuroscope.viewer.layers.mosaic import arranged
-from napari_neuroscope.viewer.layers.place import spatial_axes
-from napari_neuroscope.viewer.plain_names import named, on_canvas
+from napari_neuroscope.viewer.layers.plain_names import named, on_canvas
 
 MOST = 48
 """More tiles than these are too small to see."""
@@ -68,9 +67,13 @@ class SideBySide:
         if not common:
             most = np.nanmax(np.abs(fine), axis=(1, 2), keepdims=True)
             fine = fine / np.where(most > 0, most, 1)
-        signed = bool(stack.metadata[KEY]["signed"])
         shape = np.array(fine.shape[1:])
         maps, corners = arranged(fine)
+        kind = kind_of(stack.metadata)
+        signed = bool(stack.metadata[KEY]["signed"])
+        look = None if kind is None else kind.tile_look(maps, signed=signed)
+        if look is None:
+            raise NeuroscopeError(f"The layers of “{stack.name}” can't be laid side by side.")
         pixels = Pixels.of(stack, space[-2:], self._viewer)
         under = _sampled(image, pixels, values.shape[1:], tuple(shape), self._viewer)
         pictures, _ = arranged(np.repeat(under[None], len(fine), 0))
@@ -82,8 +85,7 @@ class SideBySide:
         })  # fmt: skip
         self._put("maps", maps, "image", {
             "name": f"Side by side: {stack.metadata[KEY]['title']}", "rgb": False,
-            "colormap": heat(signed=signed), "contrast_limits": limits(maps, signed=signed),
-            "blending": "translucent_no_depth", **place,
+            "blending": "translucent_no_depth", **look, **place,
         })  # fmt: skip
         at = np.array(corners, float) + shape * (0.11, 0.03)
         self._put("names", at, "points", {

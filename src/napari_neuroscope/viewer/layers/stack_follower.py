@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from napari.layers import Image, Labels
 
 from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.engine.explanation.overlays.registry import kind_of
 from napari_neuroscope.engine.explanation.record import Unfinished
-from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.viewer.layers.contrast import contrast_of
-from napari_neuroscope.viewer.plain_names import on_canvas
-from napari_neuroscope.viewer.randomisation_warnings import doubts_of
+from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.viewer.layers.multiscale_map import Level
+from napari_neuroscope.viewer.layers.plain_names import on_canvas
+from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks
+from napari_neuroscope.viewer.state.stack_contrast import StackContrast
+from napari_neuroscope.viewer.state.viewer_state import state_of
 
 # Between these shares of its contrast, the largest value of a map that refines changes nothing.
 _STEADY = (0.6, 1.05)
+Limits = tuple[float, float]
 STACK_AXES = ("class", "layer", "channel", "removed", "restored", "randomised")
 
 
@@ -35,16 +40,21 @@ def steps_of(viewer: Any, layer: Any) -> dict[str, int]:
     if len(axes) > layer.ndim:
         # The user has given it other data.
         return {}
-    first, sizes, shown_steps = (
-        viewer.dims.ndim - layer.ndim,
-        layer.data.shape,
-        viewer.dims.current_step,
-    )
+    first, sizes = viewer.dims.ndim - layer.ndim, sizes_of(layer)
+    shown_steps = viewer.dims.current_step
     return {
         # The viewer may not know of all axes yet.
         axis: min(max(int(shown_steps[first + i]), 0), sizes[i] - 1) if first + i >= 0 else 0
         for i, axis in enumerate(axes)
     }
+
+
+def sizes_of(layer: Any) -> Sequence[int]:
+    """Return how many steps a layer's axes have; those of points and shapes are their record's."""
+    if isinstance(layer, Image | Labels):
+        sizes: tuple[int, ...] = layer.data.shape
+        return sizes
+    return tuple(layer.metadata[KEY]["shape"])
 
 
 class StackFollower:
@@ -55,15 +65,16 @@ class StackFollower:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
-        self._set: dict[Any, tuple[float, float]] = {}
+        self._fitted_limits: dict[Any, Limits] = {}
         self._closed = False
         viewer.dims.events.current_step.connect(self.update)
         viewer.layers.selection.events.active.connect(self.update)
-        self._contrast = contrast_of(viewer)
+        self._contrast = state_of(viewer, StackContrast)
         self._contrast.changed.connect(self.update)
-        self._doubts = doubts_of(viewer)
-        self._doubts.changed.connect(self.update)
-        self._whole: dict[tuple[Any, int], tuple[Any, tuple[float, float]]] = {}
+        self._failed_checks = state_of(viewer, FailedChecks)
+        self._failed_checks.changed.connect(self.update)
+        # Of a layer and a class: the values, held weakly, and the limits of all of them.
+        self._class_limits: dict[tuple[Any, int], tuple[weakref.ref[Any], Limits]] = {}
 
     def close(self) -> None:
         """Follow no longer."""
@@ -73,25 +84,25 @@ class StackFollower:
         self._viewer.dims.events.current_step.disconnect(self.update)
         self._viewer.layers.selection.events.active.disconnect(self.update)
         self._contrast.changed.disconnect(self.update)
-        self._doubts.changed.disconnect(self.update)
+        self._failed_checks.changed.disconnect(self.update)
 
     def follow(self, layer: Any) -> None:
         """Fit a layer's contrast from now on."""
-        self._set[layer.unique_id] = tuple(layer.contrast_limits)
+        self._fitted_limits[layer.unique_id] = tuple(layer.contrast_limits)
         layer.events.visible.connect(self.update)
         self.update()
 
-    def refit(self, layer: Any, fitting: tuple[float, float]) -> None:
+    def refit(self, layer: Any, fitting: Limits) -> None:
         """Fit the contrast of a layer that has new values, unless the user has set it."""
-        if self._is_ours(layer) and not steps_of(self._viewer, layer):
+        if self._is_fitted(layer) and not steps_of(self._viewer, layer):
             self._fit(layer, fitting)
         self.update()
 
-    def _is_ours(self, layer: Any) -> bool:
-        own = self._set.get(layer.unique_id)
-        return own is not None and np.allclose(layer.contrast_limits, own, rtol=1e-6, atol=0)
+    def _is_fitted(self, layer: Any) -> bool:
+        fitted = self._fitted_limits.get(layer.unique_id)
+        return fitted is not None and np.allclose(layer.contrast_limits, fitted, rtol=1e-6, atol=0)
 
-    def _fit(self, layer: Any, fitting: tuple[float, float]) -> None:
+    def _fit(self, layer: Any, fitting: Limits) -> None:
         """Fit a layer's contrast; that of a map that refines only where it is far off."""
         low, high = layer.contrast_limits
         same_kind = (low < 0) == (fitting[0] < 0)
@@ -99,30 +110,32 @@ class StackFollower:
         if not (refines and same_kind and _STEADY[0] <= fitting[1] / high <= _STEADY[1]):
             self._set_limits(layer, fitting)
 
-    def _set_limits(self, layer: Any, fitting: tuple[float, float]) -> None:
+    def _set_limits(self, layer: Any, fitting: Limits) -> None:
         layer.contrast_limits_range = fitting
         layer.contrast_limits = fitting
-        self._set[layer.unique_id] = tuple(layer.contrast_limits)
+        self._fitted_limits[layer.unique_id] = tuple(layer.contrast_limits)
 
-    def _fitting(self, layer: Any, steps: dict[str, int]) -> tuple[float, float]:
+    def _fitting(self, layer: Any, steps: dict[str, int]) -> Limits:
         """Return the contrast of the step that is shown, or of all layers of its class."""
         signed = layer.metadata[KEY]["signed"]
         if layer.multiscale:
-            return layer.data[0].limits(tuple(steps.values()), signed=signed)
+            level: Level = layer.data[0]
+            return level.limits(tuple(steps.values()), signed=signed)
         if "layer" not in steps or not self._contrast.common:
             return limits(np.asarray(layer.data[tuple(steps.values())]), signed=signed)
         key = layer.unique_id, steps.get("class", 0)
-        held = self._whole.get(key)
-        if held is None or held[0]() is not layer.data:
+        of_class = self._class_limits.get(key)
+        if of_class is None or of_class[0]() is not layer.data:
             # The layers of one class: classes are of different sizes.
             which = tuple(step if axis == "class" else slice(None) for axis, step in steps.items())
             values = np.asarray(layer.data[which])
             # Held weakly: a layer that is removed takes its values with it.
-            held = self._whole[key] = weakref.ref(layer.data), limits(values, signed=signed)
-        return held[1]
+            of_class = weakref.ref(layer.data), limits(values, signed=signed)
+            self._class_limits[key] = of_class
+        return of_class[1]
 
     def update(self, event: Any = None) -> None:
-        """Show the names of the steps that the sliders are at."""
+        """Fit the layers to the steps that the sliders are at, and show the steps' names."""
         # A dict, since what is said of several layers is said once.
         words, below = "", {}
         for layer in self._viewer.layers:
@@ -135,7 +148,9 @@ class StackFollower:
             if not steps or not layer.visible:
                 continue
             words = _in_words(shown, steps)
-            if self._is_ours(layer):
+            if (kind := kind_of(layer.metadata)) is not None:
+                kind.follow(layer, steps)
+            if self._is_fitted(layer):
                 self._fit(layer, self._fitting(layer, steps))
         words = "\n".join([*([words] if words else []), *below])
         overlay = text_overlay(self._viewer)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from napari.utils import Colormap
 
-from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.engine.explanation.colormaps import limits, map_colormap
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.viewer.layers.layer_data import heat
 
 _SIDE = 72
 
@@ -23,7 +23,7 @@ def layer_maps(explanation: Explanation) -> dict[str, np.ndarray]:
     stacked = explanation.values[None]
     if "layer" in explanation.axes:
         stacked = np.moveaxis(explanation.values, explanation.axes.index("layer"), 0)
-    colours = heat(signed=explanation.signed)
+    colours = Colormap(**map_colormap(signed=explanation.signed))
     maps = {}
     for name, values in zip(layers, stacked, strict=True):
         axes = [a for a in explanation.axes if a != "layer"]

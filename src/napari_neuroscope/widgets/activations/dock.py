@@ -22,13 +22,13 @@ from napari_neuroscope.engine.evaluation.channel_statistics import (
     ChannelStatistics,
     channel_statistics,
 )
+from napari_neuroscope.engine.explanation.colormaps import stops
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
-from napari_neuroscope.viewer.image.shown_image import Shown
-from napari_neuroscope.viewer.layers.layer_data import heat, layer_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.viewer.layers.mosaic import Mosaic
 from napari_neuroscope.widgets.activations.channel_table import ChannelTable
 from napari_neuroscope.widgets.parts.dock import Dock
@@ -57,7 +57,7 @@ class ActivationBrowser(Dock):
         self.mosaic: Mosaic | None = None
         # Measuring anew must not stop what is being added, nor the mosaic the measuring.
         self.tiling, self.adding = Jobs(), Jobs()
-        self._shower = Shower(napari_viewer)
+        self._layer_manager = LayerManager(napari_viewer)
         self._asked: Question | None = None
         self._measured: Question | None = None
         self._tiled: tuple[int, ...] = ()
@@ -73,7 +73,7 @@ class ActivationBrowser(Dock):
             self.follow(signal, self._changed)
         self.follow(self._viewer.dims.events.current_step, self._plane_changed)
         self.follow(self._viewer.events.theme, self._draw)
-        for part in (self._shower, self.tiling, self.adding):
+        for part in (self._layer_manager, self.tiling, self.adding):
             self.at_end(part.close)
         self._measure()
 
@@ -148,7 +148,7 @@ class ActivationBrowser(Dock):
             raise NeuroscopeError(problem)
         session = self.session
         assert session.network is not None
-        shown = Shown.of(session.image, self._viewer)
+        shown = ShownImage.of(session.image, self._viewer)
         layers = session.layers[:1]
         return Question(session.network, shown, session.image, "activation", {}, layers, ())
 
@@ -160,7 +160,7 @@ class ActivationBrowser(Dock):
         asked = self._asked
         if self.closed or asked is None or asked.source not in self._viewer.layers:
             return
-        shown, network = Shown.of(asked.source, self._viewer), asked.network
+        shown, network = ShownImage.of(asked.source, self._viewer), asked.network
         try:
             other = shown.plane(network) != asked.plane()
             deeper = shown.depth(network) != self._tiled
@@ -174,7 +174,7 @@ class ActivationBrowser(Dock):
 
     def _seen_plane(self, question: Question) -> tuple[int, ...]:
         """Return where in a volume the sliders stand, on its axes before the last two."""
-        return Shown.of(question.source, self._viewer).depth(question.network)
+        return ShownImage.of(question.source, self._viewer).depth(question.network)
 
     def _measure(self) -> None:
         if self.closed:
@@ -272,7 +272,8 @@ class ActivationBrowser(Dock):
             # The maps' colours are clear at zero, for images; here black lies behind.
             black = np.isfinite(mosaic.values).astype(float)
             axes.imshow(np.zeros((*black.shape, 3)), alpha=black, interpolation="nearest")
-            colours = heat(signed=mosaic.signed).colors
+            # As napari keeps them, so that tiles and layers have the same colours.
+            colours = np.float32(stops(signed=mosaic.signed))
             look = LinearSegmentedColormap.from_list("", colours).with_extremes(bad=(0, 0, 0, 0))
             low = -1 if mosaic.signed else 0
             axes.imshow(mosaic.values, look, vmin=low, vmax=1, interpolation="nearest")
@@ -347,7 +348,7 @@ class ActivationBrowser(Dock):
             self._answer.setText("The image was removed while its channels were computed.")
             return
         slot = (question.network.name, str(question.source.unique_id), "channels")
-        self._shower.show(layer_data(answer, question.source, question.place()), slot)
+        self._layer_manager.show(answer.to_layer_data(question.source, question.place()), slot)
         self._answer.clear()
 
     def _fail(self, error: Exception) -> None:

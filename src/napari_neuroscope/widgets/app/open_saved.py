@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.viewer.io.readers import read
-from napari_neuroscope.viewer.plain_names import named
+from napari_neuroscope.viewer.layers.plain_names import named
 
 # Folders are dropped on the window.
 _KINDS = "Saved explanations (*.tif *.tiff *.npy)"

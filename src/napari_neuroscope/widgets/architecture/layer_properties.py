@@ -17,8 +17,8 @@ from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.clicks import Clicks
-from napari_neuroscope.viewer.image.receptive_field_box import FieldBox
-from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.viewer.layers.receptive_field_box import ReceptiveFieldBox
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.labels import HeadedLabel, note
 from napari_neuroscope.widgets.parts.plots import canvas, draw_histogram
@@ -50,7 +50,7 @@ class LayerProperties(QWidget):
         super().__init__()
         self._viewer, self._session = viewer, session
         self.jobs = Jobs()
-        self.box = FieldBox(viewer)
+        self.box = ReceptiveFieldBox(viewer)
         self.seen: Seen | None = None
         self._graph: LayerGraph | None = None
         self._name = ""
@@ -125,7 +125,7 @@ class LayerProperties(QWidget):
         if network is None or image is None or graph is None or not graph.has_positions(name):
             return
         try:
-            shown = Shown.of(image, self._viewer)
+            shown = ShownImage.of(image, self._viewer)
         except NeuroscopeError:
             return
         self.jobs.submit(

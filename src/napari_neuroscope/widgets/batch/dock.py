@@ -13,11 +13,11 @@ from qtpy.QtGui import QDesktopServices
 from napari_neuroscope.engine.batch.folder import MAPS, REPORT
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.recipe import Recipe
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.session.settings import configured
-from napari_neuroscope.viewer.layers.batch_layers import results_data
-from napari_neuroscope.viewer.layers.layer_data import LayerData
-from napari_neuroscope.viewer.plain_names import named
+from napari_neuroscope.viewer.io.batch_layers import results_data
+from napari_neuroscope.viewer.layers.plain_names import named
 from napari_neuroscope.widgets.batch.batch_table import BatchTable
 from napari_neuroscope.widgets.batch.form import BatchForm
 from napari_neuroscope.widgets.batch.inputs import BatchInputs

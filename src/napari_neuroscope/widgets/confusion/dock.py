@@ -12,7 +12,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.layers.error_layers import cell_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.widgets.confusion.plot import Cell, ConfusionPlot
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import button, choice, row
@@ -54,7 +54,7 @@ class ConfusionMatrix(Dock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        self._shower = self.owned(Shower(napari_viewer))
+        self._layer_manager = self.owned(LayerManager(napari_viewer))
         self._build()
         events = self.session.events
         self.follow(events.scores, self._take_scores)
@@ -142,14 +142,14 @@ class ConfusionMatrix(Dock):
             return
         if comparison.prediction.grid is None or comparison.source not in self._viewer.layers:
             return
-        if self._shower.layer(("cell", "0")) is None:
+        if self._layer_manager.layer(("cell", "0")) is None:
             # Just these pixels are to be seen; the user may show the others again.
-            self._shower.hide_others("prediction", "comparison")
-        (layer,) = self._shower.show(cell_data(comparison, *cell), ("cell",))
+            self._layer_manager.hide_others("prediction", "comparison")
+        (layer,) = self._layer_manager.show(cell_data(comparison, *cell), ("cell",))
         layer.visible, layer.opacity = True, 0.8
 
     def _hide_pixels(self) -> None:
-        layer = self._shower.layer(("cell", "0"))
+        layer = self._layer_manager.layer(("cell", "0"))
         if layer is not None:
             layer.visible = False
 

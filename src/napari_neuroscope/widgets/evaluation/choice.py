@@ -22,16 +22,16 @@ from superqt import QCollapsible
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.baselines import Baseline
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.image.layer_regions import LayerRegion, Truth, kind_of
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels, kind_of
 from napari_neuroscope.viewer.image.shown_image import axes_of_layer
-from napari_neuroscope.viewer.layer_origin import explained_by
+from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.evaluation.metric_jobs import TruthOf
 from napari_neuroscope.widgets.evaluation.metric_table import tip_of
 from napari_neuroscope.widgets.parts.boxes import fill, narrow
@@ -193,7 +193,7 @@ class EvaluationChoice(QWidget):
         if isinstance(chosen, LayerRegion):
             region = chosen.take(pixels, self._viewer)
             return lambda _: region.mask.values
-        truth, names = Truth.of(chosen.layer, pixels, self._viewer), network.class_names
+        truth, names = TrueClassLabels.of(chosen.layer, pixels, self._viewer), network.class_names
         return lambda explanation: _class_numbers(truth, names, explanation)
 
     # --- what is offered ---
@@ -271,7 +271,9 @@ def _in_words(made: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _class_numbers(truth: Truth, names: Sequence[str], explanation: Explanation) -> np.ndarray:
+def _class_numbers(
+    truth: TrueClassLabels, names: Sequence[str], explanation: Explanation
+) -> np.ndarray:
     """Return the true class of each pixel, as far as the explanation asks for it; else −1."""
     numbers = np.full(explanation.image.shape, -1, np.int32)
     for target in explanation.provenance["targets"]:

@@ -16,11 +16,11 @@ from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
-from napari_neuroscope.viewer.image.shown_image import Shown
-from napari_neuroscope.viewer.layer_origin import explained_by
-from napari_neuroscope.viewer.layers.layer_data import layer_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
-from napari_neuroscope.viewer.randomisation_warnings import doubts_of
+from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.state.layer_origin import explained_by
+from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks
+from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.evaluation.choice import EvaluationChoice
 from napari_neuroscope.widgets.evaluation.metric_jobs import Case, MetricJobs, weights_of
 from napari_neuroscope.widgets.evaluation.metric_table import titles_of
@@ -55,12 +55,12 @@ class EvaluationDock(Dock):
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
         self.judging = MetricJobs()
-        self._shower = Shower(napari_viewer)
-        self._doubts = doubts_of(napari_viewer)
+        self._layer_manager = LayerManager(napari_viewer)
+        self._doubts = state_of(napari_viewer, FailedChecks)
         self._build()
         self._list_soon = self.debounced(self._list, _DELAY_MS)
         self._follow_all()
-        for part in (self._shower, self.judging):
+        for part in (self._layer_manager, self.judging):
             self.at_end(part.close)
         self._list()
         self.choice.layer_list.choose(self.choice.layer_list.values()[:1])
@@ -70,7 +70,7 @@ class EvaluationDock(Dock):
         self._estimate, self._note = note(), note(selectable=True)
         self.choice = EvaluationChoice(self._viewer, self.session)
         self.results = EvaluationResults(
-            self._viewer, self.judging, self._shower, self.jobs, self._note.setText,
+            self._viewer, self.judging, self._layer_manager, self.jobs, self._note.setText,
             self._show_failure,
         )  # fmt: skip
         self._measure = QPushButton("Measure")
@@ -220,7 +220,7 @@ class EvaluationDock(Dock):
             )
         if not session.classes:
             raise NeuroscopeError("Choose at least one class in the dock “Neuroscope”.")
-        targets, shown = session.targets(network, self._viewer), Shown.of(image, self._viewer)
+        targets, shown = session.targets(network, self._viewer), ShownImage.of(image, self._viewer)
         found = []
         for name in names:
             options = dict(session.options) if name == session.method else {}
@@ -280,8 +280,8 @@ class EvaluationDock(Dock):
             return
         for part in (found.disagreement, found.mean):
             slot = ("consensus", part.method, str(case.source.unique_id))
-            new = self._shower.layer((*slot, "0")) is None
-            (layer,) = self._shower.show(layer_data(part, case.source, case.place), slot)
+            new = self._layer_manager.layer((*slot, "0")) is None
+            (layer,) = self._layer_manager.show(part.to_layer_data(case.source, case.place), slot)
             if new and part is found.disagreement:
                 # One map at a time is to be seen; this one waits.
                 layer.visible = False

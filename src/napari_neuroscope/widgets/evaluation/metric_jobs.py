@@ -19,11 +19,11 @@ from napari_neuroscope.engine.evaluation.partial_evaluation import (
 )
 from napari_neuroscope.engine.explain.cost import cost_of
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.question import Question
-from napari_neuroscope.viewer.image.shown_image import Shown
-from napari_neuroscope.viewer.layers.place import Place
+from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.long_work import TimeLeft
 
@@ -54,7 +54,7 @@ class Case:
     """
 
     network: Network
-    shown: Shown
+    shown: ShownImage
     source: Any
     place: Place
     candidates: tuple[Explanation | Question, ...]

@@ -21,15 +21,16 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.evaluation import MapResults
 from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import Way
 from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvaluation
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
-from napari_neuroscope.viewer.layer_origin import LayerOrigin, explained_by, remember
-from napari_neuroscope.viewer.layers.evaluation_layers import Pictures, randomised
-from napari_neuroscope.viewer.layers.layer_data import LayerData, layer_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.viewer.layers.evaluation_layers import CurvePictures, randomised
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.viewer.layers.stack_follower import steps_of
-from napari_neuroscope.viewer.randomisation_warnings import doubts_of, with_warning
+from napari_neuroscope.viewer.state.layer_origin import LayerOrigin, explained_by, remember
+from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
+from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.evaluation.metric_jobs import Case, MetricJobs
 from napari_neuroscope.widgets.evaluation.metric_table import FigureTable, titles_of
 from napari_neuroscope.widgets.evaluation.plot import colours_of, draw_curves
@@ -50,7 +51,7 @@ class EvaluationResults(QWidget):
         The viewer.
     judging
         What is measured.
-    shower
+    layer_manager
         Shows layers.
     jobs
         Makes pictures.
@@ -64,15 +65,20 @@ class EvaluationResults(QWidget):
         self,
         viewer: Any,
         judging: MetricJobs,
-        shower: Shower,
+        layer_manager: LayerManager,
         jobs: Jobs,
         say: Callable[[str], None],
         fail: Callable[[Exception], None],
     ) -> None:
         super().__init__()
-        self._viewer, self._judging, self._shower, self._jobs = viewer, judging, shower, jobs
+        self._viewer, self._judging, self._layer_manager, self._jobs = (
+            viewer,
+            judging,
+            layer_manager,
+            jobs,
+        )
         self._say, self._fail = say, fail
-        self._doubts = doubts_of(viewer)
+        self._doubts = state_of(viewer, FailedChecks)
         self.axes: dict[str, Any] = {}
         self._markers: dict[str, Any] = {}
         self.table = FigureTable()
@@ -192,7 +198,7 @@ class EvaluationResults(QWidget):
 
     def _place_of(self, part: str) -> float | None:
         """Return where on its curve the slider of a stack stands; None where it is not shown."""
-        layer = self._shower.layer(("stack", _STACKS[part], "0"))
+        layer = self._layer_manager.layer(("stack", _STACKS[part], "0"))
         if layer is None or not layer.visible:
             return None
         (step,) = steps_of(self._viewer, layer).values()
@@ -201,7 +207,7 @@ class EvaluationResults(QWidget):
     def _clicked(self, event: Any) -> None:
         """Move the slider of a stack to where its curve is clicked."""
         part = next((name for name, axes in self.axes.items() if event.inaxes is axes), None)
-        layer = None if part is None else self._shower.layer(("stack", _STACKS[part], "0"))
+        layer = None if part is None else self._layer_manager.layer(("stack", _STACKS[part], "0"))
         if layer is None:
             return
         count = layer.data.shape[0]
@@ -229,9 +235,9 @@ class EvaluationResults(QWidget):
                 self._viewer.layers.selection.active = shown
                 return
         if self._is_there(case):
-            data = layer_data(explanation, case.source, case.place)
+            data = explanation.to_layer_data(case.source, case.place)
             data = with_warning(data, self._doubts.about(explanation.provenance))
-            layers = self._shower.show(data, ("map", titles_of(self.judgement.rows)[number]))
+            layers = self._layer_manager.show(data, ("map", titles_of(self.judgement.rows)[number]))
             of = LayerOrigin(explanation, case.network, case.shown, case.source, case.place)
             remember(layers[:1], of)
 
@@ -243,7 +249,7 @@ class EvaluationResults(QWidget):
         baseline = case.options.get("baseline", "blur")
         self._jobs.submit(
             "Making the pictures",
-            lambda progress: Pictures(
+            lambda progress: CurvePictures(
                 case.network, case.image(), row, way, baseline=baseline, progress=progress
             ),
             lambda found: self._show_stack(case, found.layer_data(case.source, case.place), way),
@@ -254,12 +260,12 @@ class EvaluationResults(QWidget):
         """Show the maps of the chosen row as the network becomes random."""
         case, row = self._judging.case, self._chosen()
         if case is not None and row is not None and row.sanity is not None:
-            data = layer_data(randomised(row, row.sanity), case.source, case.place)
+            data = randomised(row, row.sanity).to_layer_data(case.source, case.place)
             self._show_stack(case, data, "randomised")
 
     def _show_stack(self, case: Case, data: list[LayerData], what: str) -> None:
         if self._is_there(case):
-            (layer,) = self._shower.show(data[:1], ("stack", what))
+            (layer,) = self._layer_manager.show(data[:1], ("stack", what))
             layer.visible = True
             self.mark()
 

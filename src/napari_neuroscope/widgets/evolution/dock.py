@@ -19,14 +19,15 @@ from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.evaluation.evolution import Evolution
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.passes.target import Mask
 from napari_neuroscope.viewer.image.image_pixels import Pixels, go_to_step, shown_index
-from napari_neuroscope.viewer.image.layer_regions import LayerRegion, Truth, kind_of
-from napari_neuroscope.viewer.layers.contrast import contrast_of
-from napari_neuroscope.viewer.layers.place import spatial_axes
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels, kind_of
 from napari_neuroscope.viewer.layers.side_by_side import SideBySide
 from napari_neuroscope.viewer.layers.stack_follower import steps_of
+from napari_neuroscope.viewer.state.stack_contrast import StackContrast
+from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.labels import note, on_line
 from napari_neuroscope.widgets.parts.notices import tell, tell_error
@@ -76,7 +77,7 @@ class EvolutionPlot(Dock):
         self._shown: tuple[Any, ...] = ()
         self._axes: list[Any] = []
         self._markers: list[Any] = []
-        self._contrast = contrast_of(napari_viewer)
+        self._contrast = state_of(napari_viewer, StackContrast)
         self._tiles = SideBySide(napari_viewer)
         self._build()
         self._soon = self.debounced(self._measure, _DELAY_MS)
@@ -245,7 +246,7 @@ class EvolutionPlot(Dock):
         names = network.class_names if network is not None else [shown]
         if shown not in names:
             raise NeuroscopeError(f"The network has no class “{shown}”; explain the image anew.")
-        truth = Truth.of(region.layer, pixels, self._viewer)
+        truth = TrueClassLabels.of(region.layer, pixels, self._viewer)
         return truth.mask(names.index(shown), names)
 
     # --- contrast, and side by side ---

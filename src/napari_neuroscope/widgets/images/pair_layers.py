@@ -10,18 +10,18 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.evaluation.one_image import truth_labels
+from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
 from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
-from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.error_layers import Comparison, error_data
 from napari_neuroscope.viewer.layers.gallery import Gallery
-from napari_neuroscope.viewer.layers.layer_data import prediction_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
-from napari_neuroscope.viewer.layers.place import Place
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
 
 
 class PairLayers:
@@ -40,12 +40,12 @@ class PairLayers:
 
     def __init__(self, viewer: Any, session: Session) -> None:
         self._viewer, self._session = viewer, session
-        self._shower = Shower(viewer)
-        self.gallery = Gallery(viewer, self._shower)
+        self._layer_manager = LayerManager(viewer)
+        self.gallery = Gallery(viewer, self._layer_manager)
 
     def close(self) -> None:
         """Follow the layers no longer."""
-        self._shower.close()
+        self._layer_manager.close()
 
     def show(
         self,
@@ -82,7 +82,7 @@ class PairLayers:
             place = self._place(layer, plane, network)
             if prediction.grid is not None:
                 self.gallery.show_truth(labels, network, layer, place)
-                self._shower.show(
+                self._layer_manager.show(
                     prediction_data(network, prediction, layer, place), ("prediction",)
                 )
             else:
@@ -96,7 +96,7 @@ class PairLayers:
 
     def _place(self, layer: Any, plane: Sequence[int | None], network: Network) -> Place:
         """Return where on the axes of a layer a plane of it lies, wherever the sliders stand."""
-        shown = Shown.of(layer, self._viewer)
+        shown = ShownImage.of(layer, self._viewer)
         steps = [*plane, *(None,) * (len(shown.steps) - len(plane))]
         sliders = zip(shown.steps, steps, strict=False)
         steps_of_plane = (slider if step is None else step for slider, step in sliders)
@@ -117,9 +117,9 @@ class PairLayers:
             raise NeuroscopeError("A classifier says one class for the whole image.")
         slot = ("errors", kind)
         layers = error_data(comparison, class_index, kind)
-        if self._shower.layer((*slot, "0")) is None:
-            self._shower.hide_others("prediction", "comparison")
-        self._shower.show(layers, slot)[0].visible = True
+        if self._layer_manager.layer((*slot, "0")) is None:
+            self._layer_manager.hide_others("prediction", "comparison")
+        self._layer_manager.show(layers, slot)[0].visible = True
 
 
 def answer_to(

@@ -13,14 +13,14 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.session.click_question import AllInstances, ClickQuestion
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
-from napari_neuroscope.viewer.image.asked_points import Questions
 from napari_neuroscope.viewer.image.clicks import Clicks
 from napari_neuroscope.viewer.image.layer_regions import PaintedRegions
-from napari_neuroscope.viewer.layer_origin import remember
+from napari_neuroscope.viewer.layers.asked_points import AskedPoints
 from napari_neuroscope.viewer.layers.instance_table import add_table
-from napari_neuroscope.viewer.layers.layer_data import layer_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
-from napari_neuroscope.viewer.randomisation_warnings import doubts_of, with_warning
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.state.layer_origin import remember
+from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
+from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.progressive_answer import ProgressiveAnswer
 
@@ -33,7 +33,7 @@ class AskTool(QWidget):
 
     Parameters
     ----------
-    viewer, session, jobs, shower, refining
+    viewer, session, jobs, layer_manager, refining
         The inspector's.
     question
         Returns what is asked but for the target, or raises with what is missing.
@@ -48,18 +48,23 @@ class AskTool(QWidget):
         viewer: Any,
         session: Session,
         jobs: Jobs,
-        shower: Shower,
+        layer_manager: LayerManager,
         refining: ProgressiveAnswer,
         question: Callable[[], Question],
         say: Callable[[Explanation | str], None],
         fail: Callable[[Exception], None],
     ) -> None:
         super().__init__()
-        self._viewer, self._session, self._jobs, self._shower = viewer, session, jobs, shower
+        self._viewer, self._session, self._jobs, self._layer_manager = (
+            viewer,
+            session,
+            jobs,
+            layer_manager,
+        )
         self._refining = refining
         self._question, self._say, self._fail = question, say, fail
         self._clicks = Clicks(viewer, self.ask_at)
-        self._questions = Questions(viewer)
+        self._questions = AskedPoints(viewer)
         self.ask = QPushButton("Ask by clicking")
         self.ask.setCheckable(True)
         self.ask.toggled.connect(self._switch)
@@ -146,9 +151,9 @@ class AskTool(QWidget):
         if image not in self._viewer.layers:
             self._say("The image was removed while its explanation was computed.")
             return
-        layers = layer_data(answer, image, question.place())
-        layers = with_warning(layers, doubts_of(self._viewer).about(answer.provenance))
-        remember(self._shower.show(layers, _slot(question))[:1], question.origin(answer))
+        layers = answer.to_layer_data(image, question.place())
+        layers = with_warning(layers, state_of(self._viewer, FailedChecks).about(answer.provenance))
+        remember(self._layer_manager.show(layers, _slot(question))[:1], question.origin(answer))
         axes = tuple(question.network.spec.input.space)
         self._questions.add(image, axes, clicked.pixels, clicked.pixel, row)
         self._say(answer)
@@ -182,5 +187,5 @@ class AskTool(QWidget):
 
 
 def _slot(question: Question) -> tuple[str, ...]:
-    """Return where the shower shows the last answer to a click on an image."""
+    """Return where the layer_manager shows the last answer to a click on an image."""
     return ("asked", str(question.source.unique_id))

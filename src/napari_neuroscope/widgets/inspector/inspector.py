@@ -38,11 +38,12 @@ from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.viewer.image.pixel_size import size_note
-from napari_neuroscope.viewer.image.shown_image import Shown
-from napari_neuroscope.viewer.layer_origin import remember
-from napari_neuroscope.viewer.layers.layer_data import prediction_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
-from napari_neuroscope.viewer.randomisation_warnings import doubts_of, with_warning
+from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
+from napari_neuroscope.viewer.state.layer_origin import remember
+from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
+from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.inspector.ask_tool import AskTool
 from napari_neuroscope.widgets.inspector.extent_form import Extent
 from napari_neuroscope.widgets.inspector.recipe_menu import RecipeMenu
@@ -91,10 +92,12 @@ class Inspector(Dock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        self._shower = self._make_shower()
-        self._refining = ProgressiveAnswer(self._viewer, self.jobs, self._shower, self.cancel)
+        self._layer_manager = self._make_layer_manager()
+        self._refining = ProgressiveAnswer(
+            self._viewer, self.jobs, self._layer_manager, self.cancel
+        )
         self._inspected: tuple[Any, ...] = ()
-        self._doubts = doubts_of(self._viewer)
+        self._doubts = state_of(self._viewer, FailedChecks)
         self._digests = ("", "")
         self._listed = Needs.NOTHING
         self._trouble = ""
@@ -111,8 +114,8 @@ class Inspector(Dock):
         self._choose_method()
         self._take_findings(self.session.network_summary)
 
-    def _make_shower(self) -> Shower:
-        return Shower(self._viewer)
+    def _make_layer_manager(self) -> LayerManager:
+        return LayerManager(self._viewer)
 
     # --- what it looks like ---
 
@@ -177,7 +180,7 @@ class Inspector(Dock):
             self._viewer,
             self.session,
             self.jobs,
-            self._shower,
+            self._layer_manager,
             self._refining,
             lambda: self.question(with_target=False),
             self._say,
@@ -296,7 +299,7 @@ class Inspector(Dock):
         camera = camera_of(self._viewer).events
         for event in (camera.center, camera.zoom):
             self.follow(event, self._view_changes)
-        self.at_end(self._shower.close)
+        self.at_end(self._layer_manager.close)
         for part in (self._target_part, self.ask_tool, self.recipe_menu):
             self.at_end(weakref.WeakMethod(part.close_work))
 
@@ -635,7 +638,7 @@ class Inspector(Dock):
         if layer is None or self.session.network is None or not self.session.live:
             return
         try:
-            plane = Shown.of(layer, self._viewer).plane(self.session.network)
+            plane = ShownImage.of(layer, self._viewer).plane(self.session.network)
         except NeuroscopeError:
             # It has just been given other axes, of which the next look tells.
             return
@@ -655,7 +658,7 @@ class Inspector(Dock):
     def _inspect(self) -> None:
         """Load the network and look at the image with it, in the compute thread."""
         title, layer = self._network_box.currentText(), self.image_layer()
-        shown = None if layer is None else Shown.of(layer, self._viewer)
+        shown = None if layer is None else ShownImage.of(layer, self._viewer)
         self.session.network_summary, self._trouble = None, ""
 
         def work(progress: Any) -> NetworkSummary:
@@ -725,7 +728,7 @@ class Inspector(Dock):
         problem = self.session.problem(layer, with_target=with_target)
         if problem or layer is None or network is None:
             raise NeuroscopeError(problem or "Choose a network and an image.")
-        shown = Shown.of(layer, self._viewer)
+        shown = ShownImage.of(layer, self._viewer)
         method = self.session.chosen_method()
         options = dict(self.session.options)
         needs = method.needs_with(options)
@@ -753,7 +756,7 @@ class Inspector(Dock):
         except NeuroscopeError as error:
             self._show_failure(error)
             return
-        self._shower.give_way(question.covered, question.slot)
+        self._layer_manager.give_way(question.covered, question.slot)
         self.have_answered(question, question.answer, lambda answer: self._show(question, answer))
 
     def have_answered(
@@ -805,7 +808,7 @@ class Inspector(Dock):
             return
         record = answer.provenance
         layers = with_warning(question.layer_data(answer), self._doubts.about(record))
-        shown = self._shower.show(layers, question.slot)
+        shown = self._layer_manager.show(layers, question.slot)
         remember(shown[:1], question.origin(answer))
         self._digests = (record["network"]["digest"], record["image"].get("digest", ""))
         self._mark_methods()
@@ -831,14 +834,14 @@ class Inspector(Dock):
             or self.session.network_summary.prediction is None
         ):
             raise NeuroscopeError("Choose a network and an image first.")
-        plane = Shown.of(layer, self._viewer).place(network)
-        self._shower.show(
+        plane = ShownImage.of(layer, self._viewer).place(network)
+        self._layer_manager.show(
             prediction_data(network, self.session.network_summary.prediction, layer, plane),
             (network.name, str(layer.unique_id), "prediction"),
         )
 
     def _keep_maps(self) -> None:
-        kept = self._shower.release()
+        kept = self._layer_manager.release()
         self._refining.forget()
         self._answer.setText(
             f"{kept} layers are kept as they are." if kept else "There is no map to keep yet."

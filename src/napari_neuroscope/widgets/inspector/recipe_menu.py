@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.recipe import SUFFIX, Recipe
 from napari_neuroscope.session.session import Session
-from napari_neuroscope.viewer.latest_explanation import Chosen
+from napari_neuroscope.viewer.state.latest_explanation import ChosenExplanation
 from napari_neuroscope.widgets.parts.dialogs import agrees
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.work_thread import WorkThread
@@ -78,7 +78,7 @@ class RecipeMenu(QPushButton):
     def refresh(self) -> None:
         """Offer what can be made of the chosen map, and say why the rest can't."""
         try:
-            chosen = Chosen.of(self._viewer, self._session.explanation)
+            chosen = ChosenExplanation.of(self._viewer, self._session.explanation)
             recipe = chosen.recipe(hashed=False)
         except NeuroscopeError as error:
             for action in (self.save, self.python, self.command):
@@ -102,7 +102,7 @@ class RecipeMenu(QPushButton):
     def ask_where(self) -> None:
         """Ask for a file, and save the recipe there."""
         try:
-            chosen = Chosen.of(self._viewer, self._session.explanation)
+            chosen = ChosenExplanation.of(self._viewer, self._session.explanation)
             recipe = chosen.recipe(hashed=False)
         except NeuroscopeError as error:
             self._fail(error)
@@ -138,7 +138,7 @@ class RecipeMenu(QPushButton):
 
     def _copy(self, what: str, text_of: Callable[[Recipe, dict[str, Path]], str]) -> None:
         try:
-            chosen = Chosen.of(self._viewer, self._session.explanation)
+            chosen = ChosenExplanation.of(self._viewer, self._session.explanation)
         except NeuroscopeError as error:
             self._fail(error)
             return

@@ -30,9 +30,9 @@ from napari_neuroscope.session.session import Session
 from napari_neuroscope.session.settings import configured
 from napari_neuroscope.session.stack_extent import Planes, stack_of
 from napari_neuroscope.session.tiled_extent import Tiles
-from napari_neuroscope.viewer.image.layer_regions import Truth
-from napari_neuroscope.viewer.image.shown_image import Shown
-from napari_neuroscope.viewer.layer_origin import explained_by
+from napari_neuroscope.viewer.image.layer_regions import TrueClassLabels
+from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.parts.dialogs import agrees, question_box
 from napari_neuroscope.widgets.parts.labels import on_button
 from napari_neuroscope.widgets.parts.open_network import (
@@ -52,7 +52,7 @@ class _Attempt:
     recipe: Recipe
     name: str
     layer: Any
-    shown: Shown
+    shown: ShownImage
     network: Network | None = None
     allow_changed: bool = False
     notes: list[str] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Replay:
                 )
             )
             return
-        self._try(_Attempt(recipe, name, layer, Shown.of(layer, self._viewer)))
+        self._try(_Attempt(recipe, name, layer, ShownImage.of(layer, self._viewer)))
 
     def _current_image(self) -> Any:
         """Return the image layer that is selected, or that the selected map is of, or is chosen."""
@@ -320,7 +320,9 @@ class Replay:
                 "The recipe asks where its class truly is: choose the labels that say so, under "
                 "Target, and open the recipe again."
             )
-        truth = Truth.of(session.labels, session.pixels(network, self._viewer), self._viewer)
+        truth = TrueClassLabels.of(
+            session.labels, session.pixels(network, self._viewer), self._viewer
+        )
         names = network.class_names
         indices = {network.spec.class_index(target.class_, len(names))
                    for target in recipe.targets

@@ -12,13 +12,12 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QWidget
 from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explain.difference import difference
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session, session_of
-from napari_neuroscope.viewer.layers.layer_data import layer_data
-from napari_neuroscope.viewer.layers.layer_manager import Shower
-from napari_neuroscope.viewer.layers.named_layers import PrefixedShower
-from napari_neuroscope.viewer.layers.place import Place
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.prefixed_layers import PrefixedLayerManager
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.labels import note
@@ -58,7 +57,7 @@ class SecondNetwork(Inspector):
         self._hidden: Any = None
         self._taken: Any = lambda: None
         super().__init__(napari_viewer, session or session_of(napari_viewer, "second"))
-        self._differences = Shower(napari_viewer)
+        self._differences = LayerManager(napari_viewer)
         self.at_end(self._differences.close)
         self.at_end(self.comparing.close)
         self._catch_up_soon = self.debounced(self._catch_up, 0)
@@ -66,8 +65,8 @@ class SecondNetwork(Inspector):
         self._follow_first()
         self._take_all()
 
-    def _make_shower(self) -> Shower:
-        return PrefixedShower(self._viewer, "Second: ")
+    def _make_layer_manager(self) -> LayerManager:
+        return PrefixedLayerManager(self._viewer, "Second: ")
 
     def _build(self) -> None:
         super()._build()
@@ -244,7 +243,7 @@ class SecondNetwork(Inspector):
             self._show_no_difference("The image was removed.")
             return
         slot = ("difference", str(source.unique_id))
-        layers = layer_data(found, source, place)
+        layers = found.to_layer_data(source, place)
         if self._differences.layer((*slot, "0")) is None:
             # Just what differs is to be seen at first; the user may show the maps again.
             self._differences.hide_others(found.provenance["first"]["method"])

@@ -16,7 +16,7 @@ from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.session.stack_extent import Planes, stack_of
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
-from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.widgets.parts.jobs.long_work import duration
 from napari_neuroscope.widgets.parts.labels import PlainLabel, note, plain_tooltip
 
@@ -168,7 +168,7 @@ class StackPart(QWidget):
         if layer is None or network is None or layer not in self._viewer.layers:
             return None
         try:
-            stack = stack_of(Shown.of(layer, self._viewer), layer, network)
+            stack = stack_of(ShownImage.of(layer, self._viewer), layer, network)
         except NeuroscopeError:
             # The image has too few axes, which the dock says by itself.
             return None

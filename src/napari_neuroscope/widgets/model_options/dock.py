@@ -26,7 +26,7 @@ from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.preview import Preview
-from napari_neuroscope.viewer.image.shown_image import Shown
+from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.widgets.model_options.class_table import ClassTable
 from napari_neuroscope.widgets.model_options.resizing_fields import RESIZING, ResizingFields
 from napari_neuroscope.widgets.model_options.spec_fields import SpecField, SpecFields, or_none
@@ -431,9 +431,9 @@ class ModelOptions(Dock):
             self._fail,
         )
 
-    def _image(self, network: Network) -> Shown | None:
+    def _image(self, network: Network) -> ShownImage | None:
         layer = self.session.image
-        return None if layer is None else Shown.of(layer, self._viewer)
+        return None if layer is None else ShownImage.of(layer, self._viewer)
 
     def _fail(self, error: Exception) -> None:
         self._trouble.setText(in_a_sentence(error))

@@ -7,8 +7,8 @@ from typing import Any
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.session.question import Offer, Question
-from napari_neuroscope.viewer.layer_origin import remember
-from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.state.layer_origin import remember
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 
 Answer = Callable[[Any, Offer], Any]
@@ -22,14 +22,21 @@ class ProgressiveAnswer:
 
     Parameters
     ----------
-    viewer, jobs, shower
+    viewer, jobs, layer_manager
         The dock's.
     stop
         Stops what is computed.
     """
 
-    def __init__(self, viewer: Any, jobs: Jobs, shower: Shower, stop: Callable[[], None]) -> None:
-        self._viewer, self._jobs, self._shower, self._stop = viewer, jobs, shower, stop
+    def __init__(
+        self, viewer: Any, jobs: Jobs, layer_manager: LayerManager, stop: Callable[[], None]
+    ) -> None:
+        self._viewer, self._jobs, self._layer_manager, self._stop = (
+            viewer,
+            jobs,
+            layer_manager,
+            stop,
+        )
         self._layers: list[Any] = []
 
     def submit(
@@ -52,7 +59,7 @@ class ProgressiveAnswer:
         answer
             Called in the compute thread with the progress, and with what takes maps so far.
         slot
-            Where the shower shows the answer.
+            Where the layer_manager shows the answer.
         done, failed
             As `Jobs.submit` takes them.
         """
@@ -60,9 +67,9 @@ class ProgressiveAnswer:
 
         def show(found: Explanation) -> None:
             if question.source in self._viewer.layers:
-                # What the shower itself removes stops nothing.
+                # What the layer_manager itself removes stops nothing.
                 self.forget()
-                self._layers = self._shower.show(question.layer_data(found), slot)
+                self._layers = self._layer_manager.show(question.layer_data(found), slot)
                 remember(self._layers[:1], question.origin(found))
 
         def finish(found: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.viewer.layers.place import Place
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.recipe import Recipe, recipe_in
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.viewer.layer_origin import explained_by
-from napari_neuroscope.viewer.layers.layer_data import title
+from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.viewer.state.layer_origin import explained_by
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class ChosenExplanation:
     """An explanation that a recipe is asked of.
 
     Attributes
@@ -37,7 +36,7 @@ class Chosen:
     image: Path | None = None
 
     @classmethod
-    def of(cls, viewer: Any, last: Explanation | None) -> Chosen:
+    def of(cls, viewer: Any, last: Explanation | None) -> ChosenExplanation:
         """Return what is chosen in a viewer.
 
         Raises
@@ -51,7 +50,7 @@ class Chosen:
                 raise NeuroscopeError("Explain something first, or select the layer of a map.")
             layer = next((one for one in viewer.layers if _shows(one, last)), None)
             if layer is None:
-                return cls(title(last), last.provenance, last)
+                return cls(last.record.full_title, last.provenance, last)
         shown = explained_by(layer)
         if shown is None:
             return cls(layer.name, layer.metadata[KEY])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.viewer.layer_origin import explained_by
-from napari_neuroscope.viewer.layers.layer_data import LayerData
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.viewer.state.layer_origin import explained_by
 
 if TYPE_CHECKING:
     from napari_neuroscope.engine.evaluation.evaluation import MapResults
@@ -30,7 +29,7 @@ def asked_of(record: Mapping[str, Any]) -> Request:
     return (record["network"]["digest"], record["image"]["digest"], record["method"], options)
 
 
-class Doubts:
+class FailedChecks:
     """What failed the randomisation check, by network, image, method and options.
 
     A check that is passed later takes the doubt back.
@@ -128,12 +127,3 @@ def _warn(layer: Any, words: str) -> None:
     layer.metadata = {**layer.metadata, KEY: made}
     plain = layer.name.replace(MARK, "")
     layer.name = MARK + plain if words else plain
-
-
-_doubts: WeakKeyDictionary[Any, Doubts] = WeakKeyDictionary()
-
-
-def doubts_of(viewer: Any) -> Doubts:
-    """Return what is doubted in a viewer."""
-    # A plugin is given a proxy of the viewer, a new one each time.
-    return _doubts.setdefault(getattr(viewer, "__wrapped__", viewer), Doubts())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from napari_neuroscope.engine.explanation.record_json import KEY
-from napari_neuroscope.viewer.layers.layer_data import LayerData
-from napari_neuroscope.viewer.layers.layer_manager import Shower
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 
 
-class PrefixedShower(Shower):
+class PrefixedLayerManager(LayerManager):
     """Shows layer data under names that begin alike, also in the text on the canvas.
 
     Parameters

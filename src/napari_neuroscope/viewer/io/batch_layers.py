@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.images.formats.image_file import open_image
 from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
 from napari_neuroscope.engine.results.save import read_result
 from napari_neuroscope.viewer.io.saved_layers import layers_of
-from napari_neuroscope.viewer.layers.layer_data import LayerData
 
 # The first of these that was written is shown: with most of what is known of a map.
 _MAPS = (".zarr", ".tif", ".npy")

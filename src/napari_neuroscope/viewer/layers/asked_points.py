@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.explanation.record_json import KEY
+from napari_neuroscope.engine.explanation.overlays.place import Place
+from napari_neuroscope.engine.explanation.overlays.placement import Placement
+from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.layers.place import Place
-from napari_neuroscope.viewer.layers.placement import Placement
-from napari_neuroscope.viewer.plain_names import on_canvas
+from napari_neuroscope.viewer.layers.plain_names import on_canvas
 
 NAME = "Questions"
 COLUMNS = ("class", "score", "layer", "method", "time")
@@ -22,7 +22,7 @@ def _plain(value: Any) -> Any:
     return on_canvas(value) if isinstance(value, str) else value
 
 
-class Questions:
+class AskedPoints:
     """Keeps the questions asked of each image as points, in one layer an image."""
 
     def __init__(self, viewer: Any) -> None:
