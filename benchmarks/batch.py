@@ -32,7 +32,7 @@ import napari_neuroscope as ns
 import timing
 from napari_neuroscope.engine.batch.run import BatchEvent, run_batch
 from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
-from napari_neuroscope.engine.explain.recipe import SUFFIX
+from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.engine.images.source import read_image
 from napari_neuroscope.engine.results.save import file_name, save
 from rows import Row, hand_over

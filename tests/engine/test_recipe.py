@@ -25,13 +25,11 @@ import napari_neuroscope as ns
 from napari_neuroscope.cli.main import main
 from napari_neuroscope.engine.explain.difference import difference
 from napari_neuroscope.engine.explain.recipe import (
-    FORMAT,
-    SUFFIX,
     ChangedNetworkError,
     MissingNetworkError,
     recipe_in,
-    recorded,
 )
+from napari_neuroscope.engine.explanation.recipe_document import FORMAT, SUFFIX, recorded
 from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError, digest_of
 
 NUCLEI = Path(str(files("napari_neuroscope.samples"))) / "nuclei"

@@ -13,7 +13,8 @@ import yaml
 from torch import nn
 
 from hostile.watch import Opener, case, marker
-from napari_neuroscope.engine.explain.recipe import SUFFIX, Recipe, recipe_in
+from napari_neuroscope.engine.explain.recipe import Recipe, recipe_in
+from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.networks.load import load
 from napari_neuroscope.engine.spec.class_files import read_classes

@@ -69,7 +69,7 @@ def explain(parsed: argparse.Namespace) -> None:
 
     _refuse_out(parsed.out, force=parsed.force)
     if parsed.save_recipe is not None:
-        from napari_neuroscope.engine.explain.recipe import refuse_path
+        from napari_neuroscope.engine.explanation.recipe_document import refuse_path
 
         refuse_path(parsed.save_recipe, overwrite=parsed.force)
     image = open_image(parsed.image)

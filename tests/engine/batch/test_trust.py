@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 import napari_neuroscope as ns
 from batches import SPEC, Bright, recipe_in
 from napari_neuroscope.engine.batch.work import Work
-from napari_neuroscope.engine.explain.recipe import SUFFIX, Recipe
+from napari_neuroscope.engine.explain.recipe import Recipe
+from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.engine.files.code.granted import granting
 from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError, digest_of
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from functools import partial as with_arguments
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +38,7 @@ from napari_neuroscope.engine.explanation.record import (
     TargetRecord,
     Unfinished,
 )
+from napari_neuroscope.engine.explanation.versions import versions
 from napari_neuroscope.engine.frameworks.base import OtherLayersError
 from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.grid import Grid, resample
@@ -700,15 +698,6 @@ def record_of_maps(
     )  # fmt: skip
 
 
-def versions() -> dict[str, str]:
-    """Return with what an explanation is made here."""
-    return {
-        "napari-neuroscope": _version("napari-neuroscope"),
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-    }
-
-
 def _finite(value: float) -> float | None:
     # JSON knows no infinity.
     return value if math.isfinite(value) else None
@@ -719,11 +708,3 @@ def _plain(value: Any) -> Any:
         values = np.ascontiguousarray(value)
         return f"image {hashlib.blake2b(values.data, digest_size=16).hexdigest()}"
     return list(value) if isinstance(value, tuple) else value
-
-
-@cache
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.explain.recipe import SUFFIX
+from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 
 Read = Callable[..., list[tuple[None]]]
 

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
-from napari_neuroscope.engine.explain.recipe import SUFFIX
+from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.widgets.parts.boxes import narrow
 from napari_neuroscope.widgets.parts.form import button, choice, form, number_box, row, section
 from napari_neuroscope.widgets.parts.labels import note, on_line, plain_tooltip

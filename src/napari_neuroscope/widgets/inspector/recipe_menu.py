@@ -10,7 +10,8 @@ from qtpy.QtGui import QAction, QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.explain.recipe import SUFFIX, Recipe
+from napari_neuroscope.engine.explain.recipe import Recipe
+from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.state.latest_explanation import ChosenExplanation
 from napari_neuroscope.widgets.parts.dialogs import agrees

@@ -12,13 +12,9 @@ import numpy as np
 from qtpy.QtWidgets import QMessageBox
 
 from napari_neuroscope.engine.errors import FactoryNeededError, NeuroscopeError, Progress, shortened
-from napari_neuroscope.engine.explain.recipe import (
-    SUFFIX,
-    ChangedNetworkError,
-    MissingNetworkError,
-    Recipe,
-)
+from napari_neuroscope.engine.explain.recipe import ChangedNetworkError, MissingNetworkError, Recipe
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.engine.files.code.trust import UntrustedError
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
