@@ -21,7 +21,7 @@ from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
 from napari_neuroscope.engine.networks.bioimageio.description import Description, read
 from napari_neuroscope.engine.networks.bioimageio.package import Package
 from napari_neuroscope.engine.networks.bioimageio.package_spec import spec_of
-from napari_neuroscope.engine.networks.bioimageio.published import check_published
+from napari_neuroscope.engine.networks.check_published import check_published
 from napari_neuroscope.engine.networks.load import spec_path
 
 

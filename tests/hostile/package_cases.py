@@ -21,7 +21,7 @@ from torch import nn
 
 from hostile.watch import Opener, case, marker
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.networks.bioimageio.published import check_published
+from napari_neuroscope.engine.networks.check_published import check_published
 from napari_neuroscope.engine.networks.load import load
 from napari_neuroscope.samples.architectures import CellClassifier
 

@@ -64,12 +64,11 @@ def say_answer(network: Network, path: Path, out: Path | None) -> None:
         Where the image can't be read, or doesn't fit the network.
     """
     from napari_neuroscope.engine.images.formats.image_file import open_image
-    from napari_neuroscope.engine.networks.tiled_default import tiled_for
     from napari_neuroscope.engine.tiles.geometry import by_tiles
 
     with open_image(path) as image:
         answer = network.predict(image)
-        tiled = by_tiles(network, image) or tiled_for(network, image) is not None
+        tiled = by_tiles(network, image) or network.tiled_for(image) is not None
         prepared = None if tiled else network.prepare(image)
         whole = tuple(image.shape)
         values = None if prepared is None else np.asarray(image[...])

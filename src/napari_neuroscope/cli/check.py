@@ -124,7 +124,7 @@ def _remembers(path: Path) -> bool:
 
 
 def _check_published(network: Network) -> None:
-    from napari_neuroscope.engine.networks.bioimageio.published import check_published
+    from napari_neuroscope.engine.networks.check_published import check_published
 
     agreement = check_published(network)
     allowed = agreement.tolerance

@@ -46,7 +46,6 @@ from napari_neuroscope.engine.images.preprocessing import as_array
 from napari_neuroscope.engine.methods.interface import Map, Method, Needs, Step
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.engine.networks.tiled_default import tiled_for
 from napari_neuroscope.engine.passes.target import ResolvedTarget, Target
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.geometry import by_tiles
@@ -116,7 +115,7 @@ def explain(
         Where something asked for does not exist or does not go together: one sentence.
     """
     image = in_read_order(image, network.spec, network.channels)
-    tiled = network if by_tiles(network, image) else tiled_for(network, image)
+    tiled = network if by_tiles(network, image) else network.tiled_for(image)
     if tiled is not None:
         from napari_neuroscope.engine.explain.tiled import explain_tiled
 

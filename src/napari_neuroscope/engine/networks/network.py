@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from torch import Tensor
@@ -17,19 +17,16 @@ from napari_neuroscope.engine.images.digest import image_digest
 from napari_neuroscope.engine.images.preprocessing import as_array
 from napari_neuroscope.engine.methods.applicability import why_not
 from napari_neuroscope.engine.methods.interface import Method
-from napari_neuroscope.engine.networks.tiled_default import find_spec_of_tiles, tiled_for
+from napari_neuroscope.engine.networks.bioimageio.published import PublishedTest
 from napari_neuroscope.engine.passes.model import Model
 from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.engine.passes.spec_inference import complete_task
 from napari_neuroscope.engine.passes.trace import Trace, TraceKey
 from napari_neuroscope.engine.passes.trace_cache import TraceCache
-from napari_neuroscope.engine.spec.input_spec import InputSpec
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.engine.tiles.geometry import by_tiles
+from napari_neuroscope.engine.tiles.one_size import find_spec_of_tiles, is_larger, leaves_size_open
 from napari_neuroscope.engine.tiles.prediction import predict_tiled
-
-if TYPE_CHECKING:
-    from napari_neuroscope.engine.networks.bioimageio.published import PublishedTest
 
 DEFAULT_CACHE_BYTES = 1 << 30
 
@@ -91,14 +88,6 @@ class Network(Model):
         """Return why a method can't be used with the network, as `applicability.why_not`."""
         return why_not(self, method, options)
 
-    @property
-    def takes_one_size(self) -> bool:
-        """Whether images of one size alone fit the model itself, whatever the spec says."""
-        if "size" not in self.stated.input.model_fields_set:
-            return isinstance(self.spec.input.size, tuple)
-        told = self.adapter.completed(ModelSpec(input=InputSpec(axes=self.spec.input.axes)))
-        return isinstance(told.input.size, tuple) or self.adapter.example_shape() is not None
-
     @cached_property
     def spec_of_tiles(self) -> ModelSpec | None:
         """By which spec a segmenter of one size is run tile by tile on larger images.
@@ -106,12 +95,20 @@ class Network(Model):
         None where it can't be, or its own spec says what is done with them.
         """
         self.layers  # noqa: B018  they complete the spec
-        return find_spec_of_tiles(self)
+        return find_spec_of_tiles(self, is_published=self.published is not None)
 
     @cached_property
     def tiled(self) -> Network | None:
         """The same network by that spec, whose layers are found once."""
         return None if self.spec_of_tiles is None else self.with_spec(self.spec_of_tiles)
+
+    def tiled_for(self, image: Any) -> Network | None:
+        """Return the network as it is run tile by tile, for an image larger than its one size.
+
+        None where the image is not larger, its spec says what to do, or it is not convolutional.
+        """
+        is_open = leaves_size_open(self, is_published=self.published is not None)
+        return self.tiled if is_open and is_larger(self.spec, image, self.channels) else None
 
     def digests(self, image: Any) -> tuple[str, str]:
         """Return the digests of the network and of an image, as the record of a map has them."""
@@ -145,7 +142,7 @@ class Network(Model):
         image = in_read_order(image, self.spec, self.channels)
         if by_tiles(self, image):
             return predict_tiled(self, image)
-        if (tiled := tiled_for(self, image)) is not None:
+        if (tiled := self.tiled_for(image)) is not None:
             return predict_tiled(tiled, image)
         array = as_array(image)
         with self.frozen():

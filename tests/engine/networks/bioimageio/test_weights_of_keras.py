@@ -12,7 +12,7 @@ import pytest
 import napari_neuroscope as ns
 import packages
 from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
-from napari_neuroscope.engine.networks.bioimageio.published import check_published
+from napari_neuroscope.engine.networks.check_published import check_published
 
 keras = pytest.importorskip("keras", reason="needs the extra “tensorflow”")
 pytest.importorskip("tensorflow", reason="needs the extra “tensorflow”")

@@ -9,7 +9,7 @@ import torch
 
 import napari_neuroscope as ns
 import packages
-from napari_neuroscope.engine.networks.bioimageio.published import check_published
+from napari_neuroscope.engine.networks.check_published import check_published
 
 onnx = pytest.importorskip("onnx", reason="needs the extra “onnx”")
 pytest.importorskip("onnxruntime", reason="needs the extra “onnx”")

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.axes import image_axes_of
+from napari_neuroscope.engine.passes.model import Model
+from napari_neuroscope.engine.spec.input_spec import InputSpec
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.engine.tiles.check import check_by_noise
 from napari_neuroscope.engine.tiles.geometry import Geometry, Tiling
 
-if TYPE_CHECKING:
-    from napari_neuroscope.engine.networks.network import Network
 
+def find_spec_of_tiles(network: Model, *, is_published: bool) -> ModelSpec | None:
+    """Return the spec by which a network of one size is run tile by tile; None if it can't be.
 
-def tiled_for(network: Network, image: Any) -> Network | None:
-    """Return the network as it is run tile by tile, for an image larger than its one size.
-
-    None where the image is not larger, its spec says what to do, or it is not convolutional.
+    Parameters
+    ----------
+    network
+        The network.
+    is_published
+        Whether its package says its size, and how images are brought to it is left to who runs it.
     """
-    if not _is_open(network) or not is_larger(network.spec, image, network.channels):
-        return None
-    return network.tiled
-
-
-def find_spec_of_tiles(network: Network) -> ModelSpec | None:
-    """Return the spec by which a network of one size is run tile by tile; None if it can't be."""
-    if not _is_open(network):
+    if not leaves_size_open(network, is_published=is_published):
         return None
     size = network.spec.input.size
     assert isinstance(size, tuple)
@@ -52,15 +49,23 @@ def find_spec_of_tiles(network: Network) -> ModelSpec | None:
     return None
 
 
-def _is_open(network: Network) -> bool:
+def leaves_size_open(network: Model, *, is_published: bool) -> bool:
     """Whether a network takes one size alone, and nobody said what is done with others."""
     spec = network.spec
     if spec.task != "segmentation" or not isinstance(spec.input.size, tuple):
         return False
-    # A package says its size; how images are brought to it is left to who runs it.
-    implied = network.published is not None and spec.input.resize == "fit"
-    said = "resize" in network.stated.input.model_fields_set
-    return implied or (not said and network.takes_one_size)
+    is_implied = is_published and spec.input.resize == "fit"
+    is_stated = "resize" in network.stated.input.model_fields_set
+    return is_implied or (not is_stated and _takes_one_size(network))
+
+
+def _takes_one_size(network: Model) -> bool:
+    """Whether images of one size alone fit the model itself, whatever the spec says."""
+    if "size" not in network.stated.input.model_fields_set:
+        return isinstance(network.spec.input.size, tuple)
+    axes_alone = ModelSpec(input=InputSpec(axes=network.spec.input.axes))
+    size = network.adapter.completed(axes_alone).input.size
+    return isinstance(size, tuple) or network.adapter.example_shape() is not None
 
 
 def is_larger(spec: ModelSpec, image: Any, channels: int) -> bool:
