@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "fixtures"))
 
 import napari_neuroscope as ns
 from batches import images_in, recipe_in, written
-from napari_neuroscope.engine.batch.folder import records_in
+from napari_neuroscope.engine.batch.journal import records_in
 
 _EACH = 10  # images a kill, so that the batch outlasts them
 _AT_START, _SECONDS = 0.2, 0.05

@@ -14,7 +14,7 @@ from skimage.io import imread
 
 import timing
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS
+from napari_neuroscope.engine.evaluation.confusion_metrics import CONFUSION_METRICS
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores
 from napari_neuroscope.engine.images.ground_truth.reader import TruthReader
 from napari_neuroscope.engine.images.pairing.pair import Pair
@@ -51,7 +51,7 @@ def main() -> list[Row]:
         results = [ImageScore("", pair, Confusion.of(t, p, NAMES))
                    for t, p in zip(labels, answers, strict=True)]  # fmt: skip
         scores = Scores("segmentation", NAMES, results)
-        for name in METRICS:
+        for name in CONFUSION_METRICS:
             scores.each(name)
         scores.metrics  # noqa: B018
         return scores

@@ -31,7 +31,9 @@ import zarr
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.batch import cluster
-from napari_neuroscope.engine.batch.folder import OWN, BatchFolder, Record
+from napari_neuroscope.engine.batch.folder import BatchFolder
+from napari_neuroscope.engine.batch.journal import FOLDER as OWN_FOLDER
+from napari_neuroscope.engine.batch.journal import ImageRecord
 from napari_neuroscope.engine.batch.run import recipe_key, run_batch
 from napari_neuroscope.engine.batch.work import Job, Work, stamp_of
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
@@ -86,7 +88,7 @@ def of_images(folder: Path) -> Figures:
     seconds = [b - a for a, b in itertools.pairwise(moments[1:-1])]
     maps = out / "maps"
     zarrs = [path for path in maps.rglob("*") if path.is_file() and path.suffix != ".tif"]
-    journal = (out / OWN / "journal.jsonl").stat().st_size
+    journal = (out / OWN_FOLDER / "journal.jsonl").stat().st_size
     return {
         "image seconds": statistics.median(seconds),
         "load seconds": loading[0],
@@ -116,12 +118,12 @@ def _mean_size(paths: Iterator[Path]) -> float:
 class Idle(Work):
     """Says of each image what was said of one, without any work."""
 
-    record: Record | None = None
+    record: ImageRecord | None = None
 
     def fitted(self) -> Any:
         return None, []
 
-    def done(self, job: Job, *_: Any) -> Record:
+    def done(self, job: Job, *_: Any) -> ImageRecord:
         assert self.record is not None
         return replace(self.record, path=job.path)
 
@@ -198,7 +200,7 @@ def _pretend(folder: Path, batch: Path, count: int) -> None:
                 os.link(path, file)
             sizes = {f.relative_to(out).as_posix(): f.stat().st_size for f in files[1:]}
             stamp = stamp_of(Pair(name, Source(name, files[0])))
-            begun.journal.add(Record(str(files[0]), stamp, name, sizes, rows))
+            begun.journal.add(ImageRecord(str(files[0]), stamp, name, sizes, rows))
 
 
 def _resumed(folder: Path, batch: Path) -> Figures:

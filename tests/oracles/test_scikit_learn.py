@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn
 
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, top_k
+from napari_neuroscope.engine.evaluation.confusion_metrics import CONFUSION_METRICS, top_k
 
 COUNT = 4
 # Few pixels of many classes: some are in neither, some in one alone, and all may be void.
@@ -31,7 +31,7 @@ def test_counts_shares_and_figures(labels: np.ndarray) -> None:
     every = np.arange(COUNT)
     if not seen.any():
         assert ours.total == 0
-        assert all(np.isnan(metric(ours)).all() for metric in METRICS.values())
+        assert all(np.isnan(metric(ours)).all() for metric in CONFUSION_METRICS.values())
         return
     t, p = truth[seen], predicted[seen]
     with warnings.catch_warnings():
@@ -49,19 +49,19 @@ def test_counts_shares_and_figures(labels: np.ndarray) -> None:
         )
         jaccard = sklearn.jaccard_score(t, p, labels=every, average=None, zero_division=0)
     absent = theirs.sum(0) + theirs.sum(1) == 0
-    close(METRICS["precision"](ours), precision)
-    close(METRICS["recall"](ours), recall)
-    close(METRICS["f1"](ours), np.where(absent, np.nan, f1))
-    close(METRICS["dice"](ours), np.where(absent, np.nan, f1))
-    close(METRICS["iou"](ours), np.where(absent, np.nan, jaccard))
-    close(METRICS["accuracy"](ours), sklearn.accuracy_score(t, p))
-    close(METRICS["mean_iou"](ours), jaccard[~absent].mean())
-    close(METRICS["mean_dice"](ours), f1[~absent].mean())
-    close(METRICS["mean_f1"](ours), f1[~absent].mean())
-    close(METRICS["mean_precision"](ours), np.nanmean(precision))
+    close(CONFUSION_METRICS["precision"](ours), precision)
+    close(CONFUSION_METRICS["recall"](ours), recall)
+    close(CONFUSION_METRICS["f1"](ours), np.where(absent, np.nan, f1))
+    close(CONFUSION_METRICS["dice"](ours), np.where(absent, np.nan, f1))
+    close(CONFUSION_METRICS["iou"](ours), np.where(absent, np.nan, jaccard))
+    close(CONFUSION_METRICS["accuracy"](ours), sklearn.accuracy_score(t, p))
+    close(CONFUSION_METRICS["mean_iou"](ours), jaccard[~absent].mean())
+    close(CONFUSION_METRICS["mean_dice"](ours), f1[~absent].mean())
+    close(CONFUSION_METRICS["mean_f1"](ours), f1[~absent].mean())
+    close(CONFUSION_METRICS["mean_precision"](ours), np.nanmean(precision))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        close(METRICS["mean_recall"](ours), sklearn.balanced_accuracy_score(t, p))
+        close(CONFUSION_METRICS["mean_recall"](ours), sklearn.balanced_accuracy_score(t, p))
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])

@@ -46,7 +46,7 @@ def run(parsed: argparse.Namespace) -> None:
     """
     from napari_neuroscope.engine.evaluation.evaluation import table_header
     from napari_neuroscope.engine.evaluation.metric_registry import metrics
-    from napari_neuroscope.engine.evaluation.one_image import expanded
+    from napari_neuroscope.engine.evaluation.plane_pairs import plane_pairs
     from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 
     out: Path = parsed.out
@@ -61,7 +61,7 @@ def run(parsed: argparse.Namespace) -> None:
         note(f"{skipped.name}: {skipped.reason}")
     header = ["image", *table_header(names), "problem"]
     with progress_bar() as progress:
-        images = expanded(pairs, network)
+        images = plane_pairs(pairs, network)
         table = _Table(out, header)
         with table:
             for number, pair in enumerate(images):
@@ -136,7 +136,7 @@ def _measured(
 ) -> list[list[Any]]:
     from napari_neuroscope.engine.evaluation.evaluate import evaluate
     from napari_neuroscope.engine.evaluation.metric_registry import metrics
-    from napari_neuroscope.engine.evaluation.one_image import truth_labels
+    from napari_neuroscope.engine.evaluation.plane_pairs import truth_labels
     from napari_neuroscope.engine.explain.whole import explain
     from napari_neuroscope.engine.methods.interface import Needs
     from napari_neuroscope.engine.methods.registry import methods

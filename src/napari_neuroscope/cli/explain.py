@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_neuroscope.cli.arguments import (
+    add_device_and_trust,
     load,
     options,
     progress_bar,
@@ -22,6 +23,76 @@ from napari_neuroscope.engine.files import limits
 if TYPE_CHECKING:
     from napari_neuroscope.engine.explanation.explanation import Explanation
     from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what `explain` reads; the network's own arguments are there already."""
+    _add_image(command)
+    command.add_argument("--method", default="grad_cam", help="default: %(default)s")
+    command.add_argument("--layer", action="append", metavar="LAYER",
+                         help="a name, a pattern such as 'enc*', or all; may be repeated")  # fmt: skip
+    command.add_argument("--class", dest="classes", action="append", metavar="CLASS",
+                         help="a name or an index; may be repeated")  # fmt: skip
+    command.add_argument("--region", default="everywhere", choices=["everywhere", "predicted"])
+    command.add_argument(
+        "--score", default="logit", choices=["logit", "probability", "log_probability"]
+    )
+    command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
+                         help="an option of the method; may be repeated")  # fmt: skip
+    command.add_argument("--tile", type=_at_least(1), metavar="PIXELS",
+                         help="run tile by tile, with tiles of so many pixels at most; to .ome.zarr "
+                         "the map is written as it grows")  # fmt: skip
+    command.add_argument("--overlap", type=_at_least(0), metavar="PIXELS",
+                         help="how many pixels of each side of a tile are thrown away; default: as "
+                         "many as make the result that of the whole, or the spec's halo")  # fmt: skip
+    command.add_argument("--weights", choices=["global", "tile"],
+                         help="whether channels are weighted by the whole image (default) or by "
+                         "each tile")  # fmt: skip
+    command.add_argument("--save-recipe", type=Path, metavar="RECIPE",
+                         help="save how it was made, too, for napari-neuroscope run")  # fmt: skip
+    _add_out(command)
+
+
+def add_arguments_of_run(command: argparse.ArgumentParser) -> None:
+    """Add what `run` reads."""
+    command.add_argument(
+        "recipe", metavar="RECIPE", help="a .neuroscope-recipe.yaml; -: what is piped"
+    )
+    _add_image(command)
+    command.add_argument("--ground-truth", type=Path, metavar="FILE",
+                         help="classes of the image's pixels, where the recipe asks for them")  # fmt: skip
+    add_device_and_trust(command)
+    command.add_argument(
+        "--allow-changed", action="store_true", help="go on where the network has changed"
+    )
+    _add_out(command, "; a folder: what the recipe says, named as the image")
+
+
+def _add_image(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "image", type=Path, metavar="IMAGE", help="TIFF, OME-Zarr, PNG, JPEG or .npy"
+    )
+    command.add_argument("--planes", metavar="PLANES",
+                         help="of a stack: all, 0:10 or 't=0:10:2, z=3'; counted from 0, without "
+                         "the last")  # fmt: skip
+
+
+def _add_out(command: argparse.ArgumentParser, more: str = "") -> None:
+    command.add_argument("--force", action="store_true", help="write over existing files")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT",
+                         help=".tif: OME-TIFF; .zarr: OME-Zarr; .npy: NumPy; .png: a picture with "
+                         f"its bars{more}")  # fmt: skip
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+        return number
+
+    # What argparse calls a value that is none.
+    number.__name__ = "whole number"
+    return number
 
 
 def _refuse_out(out: Path, *, force: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from napari_neuroscope.cli import answer as cli_answer
@@ -68,86 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="open napari with a real image and its explanations")
-    demo.add_argument(
-        "--screenshot",
-        type=Path,
-        metavar="FILE",
-        help="save a picture of the window there, and close it",
-    )
+    demo.add_argument("--screenshot", type=Path, metavar="FILE",
+                      help="save a picture of the window there, and close it")  # fmt: skip
     demo.set_defaults(run=_demo)
 
     explain = commands.add_parser(
         "explain", help="explain what a network says about an image, and save the map"
     )
     add_network(explain)
-    _add_image(explain)
-    explain.add_argument("--method", default="grad_cam", help="default: %(default)s")
-    explain.add_argument(
-        "--layer",
-        action="append",
-        metavar="LAYER",
-        help="a name, a pattern such as 'enc*', or all; may be repeated",
-    )
-    explain.add_argument(
-        "--class",
-        dest="classes",
-        action="append",
-        metavar="CLASS",
-        help="a name or an index; may be repeated",
-    )
-    explain.add_argument("--region", default="everywhere", choices=["everywhere", "predicted"])
-    explain.add_argument(
-        "--score", default="logit", choices=["logit", "probability", "log_probability"]
-    )
-    explain.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of the method; may be repeated",
-    )
-    explain.add_argument(
-        "--tile",
-        type=_at_least(1),
-        metavar="PIXELS",
-        help="run tile by tile, with tiles of so many pixels at most; to .ome.zarr the map is "
-        "written as it grows",
-    )
-    explain.add_argument(
-        "--overlap",
-        type=_at_least(0),
-        metavar="PIXELS",
-        help="how many pixels of each side of a tile are thrown away; default: as many as make the "
-        "result that of the whole, or the spec's halo",
-    )
-    explain.add_argument(
-        "--weights",
-        choices=["global", "tile"],
-        help="whether channels are weighted by the whole image (default) or by each tile",
-    )
-    explain.add_argument(
-        "--save-recipe",
-        type=Path,
-        metavar="RECIPE",
-        help="save how it was made, too, for napari-neuroscope run",
-    )
-    _add_out(explain)
+    cli_explain.add_arguments(explain)
     explain.set_defaults(run=cli_explain.explain)
 
     run = commands.add_parser("run", help="explain an image as a recipe says, and save the map")
-    run.add_argument("recipe", metavar="RECIPE", help="a .neuroscope-recipe.yaml; -: what is piped")
-    _add_image(run)
-    run.add_argument(
-        "--ground-truth",
-        type=Path,
-        metavar="FILE",
-        help="classes of the image's pixels, where the recipe asks for them",
-    )
-    add_device_and_trust(run)
-    run.add_argument(
-        "--allow-changed", action="store_true", help="go on where the network has changed"
-    )
-    _add_out(run, "; a folder: what the recipe says, named as the image")
+    cli_explain.add_arguments_of_run(run)
     run.set_defaults(run=cli_explain.run)
 
     batch = commands.add_parser("batch", help="explain many images as a recipe says")
@@ -174,39 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     cli_answer.add_image(check)
     check.set_defaults(run=cli_check.check)
     return parser
-
-
-def _add_image(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "image", type=Path, metavar="IMAGE", help="TIFF, OME-Zarr, PNG, JPEG or .npy"
-    )
-    command.add_argument(
-        "--planes",
-        metavar="PLANES",
-        help="of a stack: all, 0:10 or 't=0:10:2, z=3'; counted from 0, without the last",
-    )
-
-
-def _add_out(command: argparse.ArgumentParser, more: str = "") -> None:
-    command.add_argument("--force", action="store_true", help="write over existing files")
-    command.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help=f".tif: OME-TIFF; .zarr: OME-Zarr; .npy: NumPy; .png: a picture with its bars{more}",
-    )
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if (number := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
-        return number
-
-    number.__name__ = "whole number"
-    return number
 
 
 def _demo(parsed: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 import napari_neuroscope as ns
 from batches import images_in, recipe_in, written
-from napari_neuroscope.engine.batch.folder import OutputError
+from napari_neuroscope.engine.batch.output_error import OutputError
 from places import FIXTURES
 
 

@@ -16,7 +16,8 @@ from skimage.io import imread, imsave
 
 import napari_neuroscope as ns
 from batches import images_in, recipe_in, written
-from napari_neuroscope.engine.batch.folder import BatchFolder, OutputError
+from napari_neuroscope.engine.batch.folder import BatchFolder
+from napari_neuroscope.engine.batch.output_error import OutputError
 from napari_neuroscope.engine.explain.recipe import ChangedNetworkError
 
 
@@ -277,28 +278,6 @@ def test_the_journal_forgets_a_line_that_was_cut_off(
         assert (result.kept, result.done) == (4, 1)
         assert journal.read_bytes().count(b"\n") == 5
     assert written(tmp_path) == written(whole)
-
-
-def test_a_full_disk_leaves_the_journal_whole(tmp_path: Path) -> None:
-    class Full:
-        def write(self, line: bytes) -> int:
-            file.write(line[:10])
-            return 10
-
-        def truncate(self, size: int) -> None:
-            file.truncate(size)
-
-    from napari_neuroscope.engine.batch.folder import Journal, Record
-
-    journal = Journal(tmp_path / "journal")
-    journal.add(Record("a", "1", "a"))
-    before = (tmp_path / "journal").read_bytes()
-    with (tmp_path / "journal").open("ab", buffering=0) as file:
-        journal._writing = Full()  # type: ignore[assignment]
-        with pytest.raises(OutputError, match="full"):
-            journal.add(Record("b", "1", "b"))
-    assert (tmp_path / "journal").read_bytes() == before
-    assert "b" not in journal
 
 
 def test_a_folder_is_let_go_when_it_can_not_be_opened(tmp_path: Path) -> None:

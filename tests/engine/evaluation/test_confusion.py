@@ -16,8 +16,8 @@ from hypothesis.extra.numpy import arrays
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.confusion_metrics import (
-    METRICS,
-    metrics_of,
+    CONFUSION_METRICS,
+    metrics_for_task,
     top_k,
     true_rank,
 )
@@ -71,7 +71,7 @@ def test_shares_of_nothing_are_not_applicable() -> None:
 
 
 def test_figures_by_hand() -> None:
-    found = {name: metric(example()) for name, metric in METRICS.items()}
+    found = {name: metric(example()) for name, metric in CONFUSION_METRICS.items()}
     nan = np.nan
     expected = {
         "iou": [2 / 4, 2 / 5, 0, nan],
@@ -89,22 +89,22 @@ def test_figures_by_hand() -> None:
     assert set(found) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-12, err_msg=name)
-        assert METRICS[name].per_class == (np.ndim(value) == 1)
+        assert CONFUSION_METRICS[name].per_class == (np.ndim(value) == 1)
 
 
 def test_an_image_of_void_has_no_figures() -> None:
     nothing = Confusion.of(np.full((3, 3), -1), ANSWER, NAMES)
     assert nothing.total == 0
     assert np.isnan(nothing.normalised("all")).all()
-    assert all(np.isnan(metric(nothing)).all() for metric in METRICS.values())
+    assert all(np.isnan(metric(nothing)).all() for metric in CONFUSION_METRICS.values())
     assert Confusion.of(np.zeros((0, 3), int), np.zeros((0, 3), int), NAMES).total == 0
 
 
 def test_figures_of_each_task() -> None:
-    assert "mean_iou" in metrics_of("segmentation")
-    assert "mean_iou" not in metrics_of("classification")
-    assert "f1" in metrics_of("classification")
-    assert "f1" not in metrics_of("segmentation")
+    assert "mean_iou" in metrics_for_task("segmentation")
+    assert "mean_iou" not in metrics_for_task("classification")
+    assert "f1" in metrics_for_task("classification")
+    assert "f1" not in metrics_for_task("segmentation")
 
 
 _labels = arrays(np.int16, (3, 2, 8), elements=st.integers(-1, 3))
@@ -120,14 +120,16 @@ def test_images_add_up_to_all_of_them(labels: np.ndarray) -> None:
     # Taking the one for the other turns the matrix over, and precision into recall.
     turned = Confusion.of(labels[:, 1], labels[:, 0], NAMES)
     np.testing.assert_array_equal(turned.counts, together.counts.T)
-    np.testing.assert_array_equal(METRICS["precision"](turned), METRICS["recall"](together))
+    np.testing.assert_array_equal(
+        CONFUSION_METRICS["precision"](turned), CONFUSION_METRICS["recall"](together)
+    )
 
 
 @given(_labels)
 def test_a_stack_of_matrices_is_each_of_them(labels: np.ndarray) -> None:
     each = [Confusion.of(truth, answer, NAMES) for truth, answer in labels]
     stack = np.stack([one.counts for one in each])
-    for metric in METRICS.values():
+    for metric in CONFUSION_METRICS.values():
         np.testing.assert_array_equal(metric(stack), [metric(one) for one in each])
 
 

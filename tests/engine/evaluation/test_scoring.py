@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, top_k
+from napari_neuroscope.engine.evaluation.confusion_metrics import CONFUSION_METRICS, top_k
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores, score_images
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.images.pairing.pair import Pair
@@ -79,7 +79,7 @@ def test_each_image_and_all_together() -> None:
     np.testing.assert_allclose(scores.metrics["iou"], [2 / 5, 1 / 5, 2 / 3])
     assert np.isnan(scores.results[2].metrics["mean_iou"])
     assert scores.results[0].notes == ("read as numbers of classes",)
-    for name, metric in METRICS.items():
+    for name, metric in CONFUSION_METRICS.items():
         rows = [result.metrics[name] for result in scores.results]
         np.testing.assert_array_equal(scores.each(name), rows)
         np.testing.assert_array_equal(scores.metrics[name], metric(scores.total))
@@ -110,7 +110,7 @@ def test_images_by_a_figure() -> None:
     assert [result.name for result in scores.ranked("iou", "road")] == ["one", "two", "void"]
     with pytest.raises(ns.NeuroscopeError, match="say which class"):
         scores.ranked("iou")
-    with pytest.raises(ns.NeuroscopeError, match="no figure “iuo”"):
+    with pytest.raises(ns.NeuroscopeError, match="no metric “iuo”"):
         scores.ranked("iuo")
 
 

@@ -11,13 +11,14 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from distributed import Client, Future, KilledWorker, WorkerPlugin
 from distributed.worker import get_worker
 
-from napari_neuroscope.engine.batch.folder import OWN, Record
+from napari_neuroscope.engine.batch.journal import FOLDER as OWN_FOLDER
+from napari_neuroscope.engine.batch.journal import ImageRecord
 from napari_neuroscope.engine.batch.local_cluster import begun, local_cluster
 from napari_neuroscope.engine.batch.work import Job, Work, failed
 from napari_neuroscope.engine.errors import NeuroscopeError
@@ -81,7 +82,7 @@ class _Worker(WorkerPlugin):
     def __getstate__(self) -> dict[str, Any]:
         return {name: vars(self)[name] for name in ("work", "threads", "versions")}
 
-    def done(self, job: Job) -> Record:
+    def done(self, job: Job) -> ImageRecord:
         """Do the work on an image; the first loads the network."""
         # A worker of a cluster may have several threads.
         with self.lock, granting(self.work.let_run):
@@ -99,7 +100,7 @@ class _Worker(WorkerPlugin):
                     f"{here} has {name} {installed}, but this machine {wanted}; install the same, so "
                     f"that it makes the same maps."
                 )
-        for path in (self.work.out / OWN, Path(job.path)):
+        for path in (self.work.out / OWN_FOLDER, Path(job.path)):
             if not path.exists():
                 raise NeuroscopeError(
                     f"{here} does not see {path}; images, network and output must lie where all "
@@ -107,9 +108,8 @@ class _Worker(WorkerPlugin):
                 )
 
 
-def _done(job: Job) -> Record:
-    plugin: _Worker = get_worker().plugins[_PLUGIN]
-    return plugin.done(job)
+def _done(job: Job) -> ImageRecord:
+    return cast(_Worker, get_worker().plugins[_PLUGIN]).done(job)
 
 
 # --- on this machine ------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def records(
     jobs: Sequence[Job],
     threads: int | None,
     cancel: threading.Event | None,
-) -> Iterator[Record]:
+) -> Iterator[ImageRecord]:
     """Do the work on a cluster, and yield what became of each image as it comes.
 
     An image with which a worker dies is tried again at the end, by itself: another one may have
@@ -163,14 +163,14 @@ _KILLED = (
 
 def _results(
     client: Client, jobs: Iterable[Job], cancel: threading.Event | None
-) -> Iterator[tuple[Job, Record | None]]:
+) -> Iterator[tuple[Job, ImageRecord | None]]:
     """Yield each image with what became of it; None where workers died of it.
 
     The scheduler knows of a few images at a time, however many there are.
     """
     left = iter(jobs)
-    waiting: dict[Future, Job] = {}
-    ready: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    waiting: dict[Future[ImageRecord], Job] = {}
+    ready: queue.SimpleQueue[Future[ImageRecord]] = queue.SimpleQueue()
     most, counted = 0, -_COUNT_WORKERS_EVERY_S
     try:
         while True:
@@ -194,10 +194,10 @@ def _results(
             future.cancel()
 
 
-def _result(future: Future) -> Record | None:
+def _result(future: Future[ImageRecord]) -> ImageRecord | None:
     # A result may be lost with its worker before it is here, and be another then.
     try:
-        return future.result()
+        return cast(ImageRecord, future.result())
     except KilledWorker:
         return None
     except CancelledError as error:

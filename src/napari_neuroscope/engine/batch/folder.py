@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from napari_neuroscope.engine.batch.journal import FOLDER as OWN_FOLDER
+from napari_neuroscope.engine.batch.journal import JOURNAL, ImageRecord, Journal
+from napari_neuroscope.engine.batch.output_error import OutputError
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files.atomic_write import not_written, write_whole
 from napari_neuroscope.engine.results.save import file_name
 
-MAPS, THUMBNAILS, OWN = "maps", "thumbnails", ".batch"
+MAPS, THUMBNAILS = "maps", "thumbnails"
 RECIPE = "recipe.neuroscope-recipe.yaml"
 CSV, PARQUET, REPORT = "summary.csv", "summary.parquet", "report.html"
 _FORMAT = 1
@@ -25,158 +25,6 @@ _UNFINISHED = re.compile(
     rf"\.({'|'.join(re.escape(Path(name).stem) for name in (CSV, REPORT, RECIPE, 'batch.json'))})"
     r"-\w{8}\.(csv|parquet|html|yaml|json)"
 )
-# What is wrong with one name or one file alone; all else is wrong with the place.
-_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOMEM, errno.EFBIG)
-
-
-class OutputError(NeuroscopeError):
-    """Nothing can be written any more, so that the whole batch stops."""
-
-
-def stops_the_batch(error: BaseException) -> bool:
-    """Whether an error of writing is the place's, such as a full disk, and not of one file."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError):
-            return cause.errno not in _OF_ONE_FILE
-        cause = cause.__cause__ or cause.__context__
-    return False
-
-
-@dataclass
-class Record:
-    """What became of one image.
-
-    Attributes
-    ----------
-    path
-        The image's.
-    stamp
-        What it was made of, as `stamp_of` tells it; another one is out of date.
-    name
-        What its outputs are called.
-    outputs
-        The sizes in bytes of the files that were written, by their place in the folder.
-    rows
-        Its rows of the summary, figures by name; one for each plane of a stack.
-    problem
-        Why it could not be done; empty where it was.
-    """
-
-    path: str
-    stamp: str
-    name: str
-    outputs: dict[str, int] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    problem: str = ""
-
-    def as_line(self) -> bytes:
-        """Return it as a line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=True, allow_nan=False).encode() + b"\n"
-
-    @classmethod
-    def of_line(cls, line: bytes) -> Self:
-        """Return what `as_line` wrote."""
-        return cls(**json.loads(line))
-
-
-class Journal:
-    """What became of the images, a line each, in a file that only grows.
-
-    The newest line of an image counts. A line that was cut off by an interruption is none.
-
-    Parameters
-    ----------
-    path
-        The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._places: dict[str, int] = {}
-        self._names: dict[str, str] = {}
-        end = 0
-        with path.open("a+b") as file:
-            file.seek(0)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                with suppress(ValueError, TypeError):
-                    self._note(Record.of_line(line), end)
-                end += len(line)
-            file.truncate(end)
-        # Both stay open: a batch may have a million images.
-        self._reading = path.open("rb")
-        self._writing = path.open("ab", buffering=0)
-
-    def _note(self, record: Record, place: int) -> None:
-        self._places[record.path] = place
-        self._names[record.path] = record.name
-
-    @property
-    def names(self) -> Mapping[str, str]:
-        """What the outputs of each image are called, by its path."""
-        return self._names
-
-    def __getitem__(self, path: str) -> Record:
-        self._reading.seek(self._places[path])
-        return Record.of_line(self._reading.readline())
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._places
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def add(self, record: Record) -> None:
-        """Write down what became of an image.
-
-        Raises
-        ------
-        OutputError
-            Where it can't be written.
-        """
-        line = record.as_line()
-        try:
-            # Where the folder has vanished, the open file would take it all the same.
-            place = self._path.stat().st_size
-        except OSError as error:
-            raise self._not_written(error) from error
-        try:
-            written = self._writing.write(line)
-            if written != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            with suppress(OSError):
-                self._writing.truncate(place)
-            raise self._not_written(error) from error
-        self._note(record, place)
-
-    def _not_written(self, error: OSError) -> OutputError:
-        return OutputError(f"{self._path} can't be written: {error.strerror}.")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._reading.close()
-        self._writing.close()
-
-
-def records_in(out: Path) -> list[Record]:
-    """Return what has become of a batch's images so far; its folder is only read.
-
-    There are none where the folder holds no batch.
-    """
-    records: dict[str, Record] = {}
-    try:
-        lines = (out / OWN / "journal.jsonl").read_bytes().splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        # One may be cut off, or just being written.
-        with suppress(ValueError, TypeError):
-            record = Record.of_line(line)
-            records[record.path] = record
-    return list(records.values())
 
 
 class BatchFolder:
@@ -209,15 +57,15 @@ class BatchFolder:
     def __init__(self, path: Path, recipe: str, root: Path, *, force: bool = False) -> None:
         from filelock import FileLock, Timeout
 
-        self.path, self._journal = path, path / OWN / "journal.jsonl"
+        self.path, self._journal = path, path / OWN_FOLDER / JOURNAL
         # It is there while a batch runs, and after one that could not come to its end.
-        self._running = path / OWN / "running"
-        state = path / OWN / "batch.json"
+        self._running = path / OWN_FOLDER / "running"
+        state = path / OWN_FOLDER / "batch.json"
         if not force and not state.exists():
             self._refuse_others()
         try:
-            (path / OWN).mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / OWN / "lock", timeout=0)
+            (path / OWN_FOLDER).mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path / OWN_FOLDER / "lock", timeout=0)
             self._lock.acquire()
         except Timeout as error:
             raise NeuroscopeError(
@@ -298,13 +146,13 @@ class BatchFolder:
         if self._running.exists():
             for part in (MAPS, THUMBNAILS):
                 _remove_hidden(self.path / part)
-            for place in (self.path, self.path / OWN):
+            for place in (self.path, self.path / OWN_FOLDER):
                 for path in list(place.iterdir()):
                     if _UNFINISHED.fullmatch(path.name):
                         remove(path)
         self._running.touch()
 
-    def is_complete(self, record: Record, stamp: str, kinds: tuple[str, ...]) -> bool:
+    def is_complete(self, record: ImageRecord, stamp: str, kinds: tuple[str, ...]) -> bool:
         """Whether all that is asked for of an image is there, of this very image."""
         wanted = {f"{MAPS}/{file_name(record.name, kind)}" for kind in kinds}
         return (

@@ -25,6 +25,23 @@ from tornado.ioloop import IOLoop
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 
+# An image waits at the scheduler and not at a worker, with which it might be taken for dead.
+_SETTINGS = {
+    "distributed.scheduler.worker-saturation": 1.0,
+    # What the dashboard needs, and no way on to other places.
+    "distributed.scheduler.http.routes": [
+        f"distributed.http.{name}" for name in ("scheduler.info", "health", "statics")
+    ],
+    "distributed.worker.http.routes": [],
+    # Dask has memory given back at once. Tensors come and go: each would be mapped anew, which
+    # takes longer than the work.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    # The current folder, which may be a stranger's, is no place for modules.
+    "distributed.nanny.pre-spawn-environ.PYTHONSAFEPATH": "1",
+    # Looking at what Python is at, each 10 ms, takes a part of it.
+    "distributed.worker.profile.enabled": False,
+}
+
 Resource = TypeVar("Resource", Client, SpecCluster)
 
 DEATHS = 2
@@ -56,7 +73,7 @@ def local_cluster(
         "dashboard": False,
         "dashboard_address": f"{_HERE}:0",
         "silence_logs": logging.CRITICAL,
-        "plugins": [_Deaf()],
+        "plugins": [_InterruptIgnorer()],
     }
     scheduler = {
         "cls": Scheduler,
@@ -67,26 +84,10 @@ def local_cluster(
             "allowed_failures": DEATHS - 1,
         },
     }
-    # An image waits at the scheduler and not at a worker, with which it might be taken for dead.
-    settings = {
-        "distributed.scheduler.worker-saturation": 1.0,
-        # What the dashboard needs, and no way on to other places.
-        "distributed.scheduler.http.routes": [
-            f"distributed.http.{name}" for name in ("scheduler.info", "health", "statics")
-        ],
-        "distributed.worker.http.routes": [],
-        # Dask has memory given back at once. Tensors come and go: each would be mapped anew, which
-        # takes longer than the work.
-        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
-        # The current folder, which may be a stranger's, is no place for modules.
-        "distributed.nanny.pre-spawn-environ.PYTHONSAFEPATH": "1",
-        # Looking at what Python is at, each 10 ms, takes a part of it.
-        "distributed.worker.profile.enabled": False,
-    }
     with (
         _silent_logs(),
         _same_environment(),
-        dask.config.set(settings),
+        dask.config.set(_SETTINGS),
         _loop() as loop,
         begun(
             lambda: SpecCluster(
@@ -106,7 +107,8 @@ def local_cluster(
 def _wait_for(cluster: SpecCluster, workers: int, cancel: threading.Event) -> None:
     """Wait until the workers have started; what interrupts that cuts nothing of it in half."""
     end = time.monotonic() + _STARTING_SECONDS
-    while len(cluster.scheduler.workers) < workers:
+    scheduler: Any = cluster.scheduler
+    while len(scheduler.workers) < workers:
         if time.monotonic() > end:
             raise NeuroscopeError(
                 f"{workers} workers did not start within {_STARTING_SECONDS:.0f} seconds; try fewer, "
@@ -134,7 +136,7 @@ def _silent_logs() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Leave Ctrl-C for afterwards, in this thread and in what it begins."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -150,7 +152,7 @@ def _deaf() -> Iterator[None]:
 def begun(begin: Callable[[], Resource]) -> Iterator[Resource]:
     """Open what can't be closed again where its beginning was interrupted."""
     with ExitStack() as stack:
-        with _deaf():
+        with _interrupts_blocked():
             opened = stack.enter_context(begin())
         yield opened
 
@@ -176,7 +178,7 @@ def _loop() -> Iterator[IOLoop]:
     runner = LoopRunner(asynchronous=False)
     if sys.platform != "win32":
         _begin_tracker()
-    with _deaf():
+    with _interrupts_blocked():
         runner.start()
     try:
         yield runner.loop
@@ -213,7 +215,7 @@ def environment(number: int, device: str) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
 
 
-class _Deaf(WorkerPlugin):
+class _InterruptIgnorer(WorkerPlugin):
     """Leaves Ctrl-C, which a terminal sends to all processes, to the one that ends the others."""
 
     def setup(self, worker: Any) -> None:

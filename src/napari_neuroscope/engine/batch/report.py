@@ -20,8 +20,8 @@ from napari_neuroscope.engine.batch.folder import (
     REPORT,
     THUMBNAILS,
     BatchFolder,
-    Record,
 )
+from napari_neuroscope.engine.batch.journal import ImageRecord
 from napari_neuroscope.engine.batch.report_style import SCRIPT, STYLE
 from napari_neuroscope.engine.batch.summary import Summary
 from napari_neuroscope.engine.errors import in_digits
@@ -207,7 +207,7 @@ def _images(
     yield "</tbody></table></div>\n"
 
 
-def _picture(record: Record) -> str:
+def _picture(record: ImageRecord) -> str:
     small = f"{THUMBNAILS}/{record.name}.jpg"
     if small not in record.outputs:
         return ""
@@ -216,7 +216,7 @@ def _picture(record: Record) -> str:
     return f'<a href="{quote(target)}"><img loading=lazy alt="" src="{quote(small)}"></a>'
 
 
-def _links(record: Record) -> str:
+def _links(record: ImageRecord) -> str:
     maps = [place for place in record.outputs if place.startswith(f"{MAPS}/")]
     links = (f'<a href="{quote(place)}">{escape(Path(place).suffix)}</a>' for place in maps)
     return f"<small>{' '.join(links)}</small>"

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_neuroscope.engine.batch.folder import CSV, RECIPE, REPORT, BatchFolder, remove
+from napari_neuroscope.engine.batch.journal import ImageRecord
 from napari_neuroscope.engine.batch.naming import common_folder, output_names
 from napari_neuroscope.engine.batch.report import write_report
 from napari_neuroscope.engine.batch.summary import Summary
-from napari_neuroscope.engine.batch.work import Job, Record, Work, stamp_of
+from napari_neuroscope.engine.batch.work import Job, Work, stamp_of
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, nearest_names
 from napari_neuroscope.engine.evaluation.scoring import truth_reader
 from napari_neuroscope.engine.explain.recipe import Recipe
@@ -123,9 +124,8 @@ def run_batch(
 ) -> BatchResult:
     """Explain many images as a recipe says.
 
-    A batch that was interrupted goes on when it is run again: images that are done and have not
-    changed are left as they are. An image that can't be done is told of in the summary, and the
-    others are done; it is tried anew each time.
+    Run again it goes on: images that are done and have not changed are left as they are. An image
+    that can't be done is told of in the summary, and is tried anew each time.
 
     Parameters
     ----------
@@ -143,9 +143,8 @@ def run_batch(
         How many processes work on this machine, each on an image at a time; 1: this one. A script
         that asks for more runs it below ``if __name__ == "__main__":``.
     threads
-        How many threads a worker computes with; None: the cores are shared among them, and those of
-        a cluster have as many as they were started with. Sums over many pixels are rounded another
-        way with another number of threads: with the same, the numbers are the same bit for bit.
+        How many threads a worker computes with; None: the cores are shared. With the same number,
+        the numbers are the same bit for bit.
     scheduler
         The address of a Dask cluster, such as ``"tcp://10.0.0.1:8786"``, that works in their place.
     device, trust, allow_changed
@@ -156,10 +155,6 @@ def run_batch(
         Is told what happens.
     cancel
         Stops the batch once it is set.
-
-    Returns
-    -------
-    BatchResult
 
     Raises
     ------
@@ -174,41 +169,74 @@ def run_batch(
     methods[recipe.method].check_options(recipe.options)
     out = Path(os.path.abspath(out))
     pairs = _without(pairs_of(images, truths), out)
-    paths = [_path(pair.image.path) for pair in pairs]
-    with BatchFolder(out, recipe_key(recipe), common_folder(paths), force=force) as folder:
-        work = Work(recipe, out, kinds, device=device, trust=trust, allow_changed=allow_changed)
-        alone = workers == 1 and scheduler is None
-        notes: list[str] = []
-        if alone:
-            network, notes = work.fitted()
-        else:
-            # To see that it can be loaded, and is the recipe's.
-            network, work = work.for_others()
-        if truths is not None:
-            network.layers  # noqa: B018  the classes are known with them
-            work = replace(work, reader=truth_reader(network, pairs))
-        recipe.save(out / RECIPE, overwrite=True)
-        names = output_names(paths, folder.root, folder.journal.names)
-        jobs = [
-            Job(pair, str(path), name, stamp_of(pair))
-            for pair, path, name in zip(pairs, paths, names, strict=True)
-        ]
-        todo = [job for job in jobs if not _is_complete(folder, job, kinds)]
-        run = _Run(folder, pairs, len(jobs), len(jobs) - len(todo), progress)
-        if alone or not todo:
-            run.tell("started")
-            run.follow(_here(work, todo, network, notes, threads, cancel))
-            return run.finished(recipe)
-        del network
-        from napari_neuroscope.engine.batch import cluster
-        from napari_neuroscope.engine.batch.local_cluster import threads_each
+    work = Work(recipe, out, kinds, device=device, trust=trust, allow_changed=allow_changed)
+    who = _Workers(workers, threads, scheduler, cancel)
+    root = common_folder([_path(pair.image.path) for pair in pairs])
+    with BatchFolder(out, recipe_key(recipe), root, force=force) as folder:
+        return _work_off(folder, work, pairs, who, progress, with_truth=truths is not None)
 
-        with cluster.connected(scheduler, workers, device, cancel) as client:
-            run.tell("started", dashboard=client.dashboard_link or "")
-            here = threads_each(workers) if scheduler is None else None
-            run.follow(cluster.records(client, work, todo, threads or here, cancel))
-            # Before the workers have ended, which takes a while.
-            return run.finished(recipe)
+
+@dataclass(frozen=True)
+class _Workers:
+    """Who does the work, and what stops them, as `run_batch` takes them."""
+
+    count: int
+    threads: int | None
+    scheduler: str | None
+    cancel: threading.Event | None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is this process."""
+        return self.count == 1 and self.scheduler is None
+
+
+def _work_off(
+    folder: BatchFolder,
+    work: Work,
+    pairs: Pairs,
+    who: _Workers,
+    progress: Callable[[BatchEvent], None] | None,
+    *,
+    with_truth: bool,
+) -> BatchResult:
+    """Do what is left to do of a batch whose folder is held."""
+    notes: list[str] = []
+    if who.alone:
+        network, notes = work.fitted()
+    else:
+        # To see that it can be loaded, and is the recipe's.
+        network, work = work.for_others()
+    if with_truth:
+        network.layers  # noqa: B018  the classes are known with them
+        work = replace(work, reader=truth_reader(network, pairs))
+    work.recipe.save(folder.path / RECIPE, overwrite=True)
+    jobs = _jobs(folder, pairs)
+    todo = [job for job in jobs if not _is_complete(folder, job, work.kinds)]
+    run = _RunLog(folder, pairs, len(jobs), len(jobs) - len(todo), progress)
+    if who.alone or not todo:
+        run.tell("started")
+        run.follow(_here(work, todo, network, notes, who.threads, who.cancel))
+        return run.finished(work.recipe)
+    del network
+    from napari_neuroscope.engine.batch import cluster
+    from napari_neuroscope.engine.batch.local_cluster import threads_each
+
+    with cluster.connected(who.scheduler, who.count, work.device, who.cancel) as client:
+        run.tell("started", dashboard=client.dashboard_link or "")
+        each = threads_each(who.count) if who.scheduler is None else None
+        run.follow(cluster.records(client, work, todo, who.threads or each, who.cancel))
+        # Before the workers have ended, which takes a while.
+        return run.finished(work.recipe)
+
+
+def _jobs(folder: BatchFolder, pairs: Pairs) -> list[Job]:
+    paths = [_path(pair.image.path) for pair in pairs]
+    names = output_names(paths, folder.root, folder.journal.names)
+    return [
+        Job(pair, str(path), name, stamp_of(pair))
+        for pair, path, name in zip(pairs, paths, names, strict=True)
+    ]
 
 
 def recipe_key(recipe: Recipe) -> str:
@@ -266,7 +294,7 @@ def _here(
     notes: list[str],
     threads: int | None,
     cancel: threading.Event | None,
-) -> Iterator[Record]:
+) -> Iterator[ImageRecord]:
     """Do the work in this process."""
     import torch
 
@@ -286,7 +314,7 @@ def _here(
         torch.set_num_threads(before)
 
 
-class _Run:
+class _RunLog:
     """Writes down what comes of the images, and tells of it."""
 
     def __init__(
@@ -309,7 +337,7 @@ class _Run:
                 BatchEvent(kind, self._total, self._kept, self._done, len(self._failed), **more)
             )
 
-    def follow(self, records: Iterator[Record]) -> None:
+    def follow(self, records: Iterator[ImageRecord]) -> None:
         """Take each record as it comes."""
         for record in records:
             self._folder.journal.add(self._joined(record))
@@ -320,7 +348,7 @@ class _Run:
             written = tuple(str(self._folder.path / place) for place in record.outputs)
             self.tell("image", image=record.path, problem=record.problem, outputs=written)
 
-    def _joined(self, record: Record) -> Record:
+    def _joined(self, record: ImageRecord) -> ImageRecord:
         """Keep what was written of the very image before, and remove what is of another."""
         if record.path not in self._folder.journal:
             return record

@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from napari_neuroscope.engine.batch.folder import CSV, PARQUET, BatchFolder, Record
+from napari_neuroscope.engine.batch.folder import CSV, PARQUET, BatchFolder
+from napari_neuroscope.engine.batch.journal import ImageRecord
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.engine.files.csv_table import write_csv
 from napari_neuroscope.engine.images.pairing.image_search import natural_key
@@ -47,7 +48,7 @@ class Summary:
             for name in (*_FIRST, *middle, *_LAST)
         }
 
-    def rows(self) -> Iterator[tuple[Record, dict[str, Any]]]:
+    def rows(self) -> Iterator[tuple[ImageRecord, dict[str, Any]]]:
         """Yield each row, figures by name, and the record that it is of."""
         # By text: there may be a million, and this goes through them several times.
         root = os.path.join(self._folder.root, "")

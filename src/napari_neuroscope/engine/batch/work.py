@@ -12,17 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.batch.figures import figures_of
-from napari_neuroscope.engine.batch.folder import (
-    MAPS,
-    OWN,
-    THUMBNAILS,
-    OutputError,
-    Record,
-    size_of,
-    stops_the_batch,
-)
+from napari_neuroscope.engine.batch.folder import MAPS, THUMBNAILS, size_of
+from napari_neuroscope.engine.batch.journal import FOLDER as OWN_FOLDER
+from napari_neuroscope.engine.batch.journal import ImageRecord
+from napari_neuroscope.engine.batch.output_error import OutputError, stops_the_batch
 from napari_neuroscope.engine.batch.planes import opened, planes_of
+from napari_neuroscope.engine.batch.summary_row import summary_row
 from napari_neuroscope.engine.batch.thumbnail import write_thumbnail
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.evaluation.scoring import read_truth_of
@@ -130,7 +125,7 @@ class Work:
 
     def done(
         self, job: Job, network: Network, notes: list[str], progress: Progress = no_progress
-    ) -> Record:
+    ) -> ImageRecord:
         """Do the work on one image, and return what became of it.
 
         Raises
@@ -153,7 +148,7 @@ class Work:
 
     def _done(
         self, job: Job, network: Network, notes: list[str], progress: Progress, begun: float
-    ) -> Record:
+    ) -> ImageRecord:
         with opened(job.pair.image, network) as stack:
             truth, more = self._truth(job, network, stack)
             # Each image is asked once, so that nothing is kept for other questions.
@@ -169,7 +164,7 @@ class Work:
             {**row, "notes": said, "device": str(network.device), "seconds": seconds}
             for row in rows
         ]
-        return Record(job.path, job.stamp, job.name, outputs, rows)
+        return ImageRecord(job.path, job.stamp, job.name, outputs, rows)
 
     def _truth(self, job: Job, network: Network, stack: Stack) -> tuple[Any, list[str]]:
         """Return the true classes of an image, and what is to be noted of them."""
@@ -199,7 +194,7 @@ class Work:
     ) -> dict[str, int]:
         """Write the image's files, and return their sizes by their place."""
         outputs: dict[str, int] = {}
-        if not (self.out / OWN).is_dir():
+        if not (self.out / OWN_FOLDER).is_dir():
             raise OutputError(
                 f"The batch's folder {self.out} is not there any more; put it back, or run the batch "
                 f"again to begin anew."
@@ -230,7 +225,7 @@ class Work:
         prediction = network.predict(stack.read(index))
         named = {"plane": stack.named(index)} if index else {}
         shape = " × ".join(map(str, stack.image.shape))
-        figures = figures_of(self.recipe, network, plane, prediction, truth)
+        figures = summary_row(self.recipe, network, plane, prediction, truth)
         return {"shape": shape, **named, **figures}
 
 
@@ -251,9 +246,9 @@ def _planes_of_truth(truth: Source | Sequence[Source], stack: Stack) -> Iterator
             yield [replace(source, plane=(*source.plane, *index)) for source in truth]
 
 
-def failed(job: Job, problem: str) -> Record:
+def failed(job: Job, problem: str) -> ImageRecord:
     """Return the record of an image that could not be done."""
-    return Record(job.path, job.stamp, job.name, problem=problem)
+    return ImageRecord(job.path, job.stamp, job.name, problem=problem)
 
 
 def in_a_sentence(error: Exception) -> str:

@@ -98,7 +98,8 @@ class Confusion:
             )
         whole = self.counts.sum(axis[by], keepdims=True)
         shares = np.full(self.counts.shape, np.nan)
-        return np.divide(self.counts, whole, out=shares, where=whole > 0)
+        np.divide(self.counts, whole, out=shares, where=whole > 0)
+        return shares
 
     def to_csv(
         self, path: str | Path, by: Normalise | None = None, *, overwrite: bool = False
@@ -119,7 +120,7 @@ def _from_void(labels: np.ndarray, count: int, what: str) -> np.ndarray:
     wide = labels.dtype.itemsize > (2 if labels.dtype.kind == "u" else 4)
     shifted = np.add(labels, 1, dtype=np.int64 if wide else np.int32, casting="unsafe")
     # Seen without its sign, what is below void is as far beyond the classes.
-    unsigned = shifted.view(f"u{shifted.itemsize}")
+    unsigned: np.ndarray = shifted.view(f"u{shifted.itemsize}")
     if labels.size and unsigned.max() > count:
         low, high = labels.min(), labels.max()
         raise NeuroscopeError(

@@ -1,6 +1,6 @@
-"""Figures of a confusion matrix, of pixels or of images.
+"""Metrics of a confusion matrix, of pixels or of images: how good a network is.
 
-A figure with nothing to divide by is NaN, not applicable: a class that is neither there nor
+A metric with nothing to divide by is NaN, not applicable: a class that is neither there nor
 predicted has no IoU. Means leave such classes out.
 """
 
@@ -17,8 +17,8 @@ from napari_neuroscope.engine.evaluation.confusion import Confusion
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A figure of a confusion matrix.
+class ConfusionMetric:
+    """A metric of a confusion matrix.
 
     Attributes
     ----------
@@ -31,22 +31,27 @@ class Metric:
         Whether each class has its own.
     tasks
         For which it is usual.
+    in_summary
+        Whether the summary of a batch of segmentations has it.
     """
 
     title: str
     function: Callable[[np.ndarray], np.ndarray]
     per_class: bool
     tasks: tuple[str, ...] = ("segmentation", "classification")
+    in_summary: bool = False
 
     def __call__(self, confusion: Confusion | np.ndarray) -> Any:
-        """Return the figure of a confusion, or of a stack of counts: a number, or one a class."""
+        """Return the value for a confusion, or of a stack of counts: a number, or one a class."""
         counts = confusion.counts if isinstance(confusion, Confusion) else confusion
         values = self.function(counts)
         return float(values) if values.ndim == 0 else values
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    shares = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
 
 
 def _hits(counts: np.ndarray) -> np.ndarray:
@@ -91,25 +96,25 @@ def _mean_of(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarr
 
 _PIXELS, _IMAGES = ("segmentation",), ("classification",)
 
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric("Accuracy", accuracy, False),
-    "mean_iou": Metric("Mean IoU", _mean_of(iou), False, _PIXELS),
-    "mean_dice": Metric("Mean Dice", _mean_of(dice), False, _PIXELS),
-    "mean_precision": Metric("Mean precision", _mean_of(precision), False),
-    "mean_recall": Metric("Mean recall", _mean_of(recall), False),
-    "mean_f1": Metric("Mean F1", _mean_of(dice), False, _IMAGES),
-    "iou": Metric("IoU", iou, True, _PIXELS),
-    "dice": Metric("Dice", dice, True, _PIXELS),
-    "precision": Metric("Precision", precision, True),
-    "recall": Metric("Recall", recall, True),
-    "f1": Metric("F1", dice, True, _IMAGES),
+CONFUSION_METRICS: dict[str, ConfusionMetric] = {
+    "accuracy": ConfusionMetric("Accuracy", accuracy, False, in_summary=True),
+    "mean_iou": ConfusionMetric("Mean IoU", _mean_of(iou), False, _PIXELS, in_summary=True),
+    "mean_dice": ConfusionMetric("Mean Dice", _mean_of(dice), False, _PIXELS, in_summary=True),
+    "mean_precision": ConfusionMetric("Mean precision", _mean_of(precision), False),
+    "mean_recall": ConfusionMetric("Mean recall", _mean_of(recall), False),
+    "mean_f1": ConfusionMetric("Mean F1", _mean_of(dice), False, _IMAGES),
+    "iou": ConfusionMetric("IoU", iou, True, _PIXELS, in_summary=True),
+    "dice": ConfusionMetric("Dice", dice, True, _PIXELS),
+    "precision": ConfusionMetric("Precision", precision, True),
+    "recall": ConfusionMetric("Recall", recall, True),
+    "f1": ConfusionMetric("F1", dice, True, _IMAGES),
 }
-"""The figures by name: first those of all classes together, then those of each class."""
+"""The metrics by name: first those of all classes together, then those of each class."""
 
 
-def metrics_of(task: str) -> dict[str, Metric]:
-    """Return the figures that are usual for a task."""
-    return {name: metric for name, metric in METRICS.items() if task in metric.tasks}
+def metrics_for_task(task: str) -> dict[str, ConfusionMetric]:
+    """Return the metrics that are usual for a task."""
+    return {name: metric for name, metric in CONFUSION_METRICS.items() if task in metric.tasks}
 
 
 def true_rank(scores: Any, truth: Any) -> np.ndarray:
@@ -130,7 +135,7 @@ def true_rank(scores: Any, truth: Any) -> np.ndarray:
     scores, truth = np.asarray(scores), np.asarray(truth)
     true_score = np.take_along_axis(scores, truth[..., None], -1)
     before = np.arange(scores.shape[-1]) < truth[..., None]
-    return 1 + ((scores > true_score) | ((scores == true_score) & before)).sum(-1)
+    return np.asarray(1 + ((scores > true_score) | ((scores == true_score) & before)).sum(-1))
 
 
 def top_k(scores: Any, truth: Any, k: int = 5) -> float:

@@ -17,6 +17,7 @@ from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.preprocessing import as_array
 from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.trace import Trace
 
 
 def evaluate(
@@ -41,13 +42,12 @@ def evaluate(
     network, image
         What was explained.
     explanation
-        One explanation, or a list to compare, each made by `explain` in this session. Each of its
-        classes and layers is measured as a map of its own.
+        One or a list to compare, each made by `explain` in this session. Each of its classes and
+        layers is measured as a map of its own.
     metrics
         What is measured: names in `napari_neuroscope.metrics`.
     ground_truth
-        Classes of the image's pixels, or where the class is (bool), for ``pointing_game`` and
-        ``energy_in_mask``.
+        Classes of the image's pixels, or where the class is (bool), for metrics that need it.
     steps
         In how many parts deletion and insertion change the image.
     baseline
@@ -63,10 +63,6 @@ def evaluate(
     progress
         Follows the work, and may stop it.
 
-    Returns
-    -------
-    Evaluation
-
     Raises
     ------
     NeuroscopeError
@@ -74,34 +70,48 @@ def evaluate(
     """
     explanations = [explanation] if isinstance(explanation, Explanation) else list(explanation)
     _check(metrics, ground_truth)
-    array = as_array(in_read_order(image, network.spec, network.channels))
     options: dict[str, Any] = {
         "steps": steps, "baseline": baseline, "stages": stages, "seed": seed, "batch": batch,
         **({"samples": samples} if samples else {}),
     }  # fmt: skip
     with torch.inference_mode(False), torch.no_grad(), network.frozen():
-        # No more than is measured: a pass that is kept of the image serves where there is one.
-        network.discover(array, progress)
-        needed = {
-            layer: None
-            for explained in explanations
-            for layer in network.layers.or_last(explained.provenance["layers"])
-        }
-        trace = network.trace(array, list(needed), keep="asked", progress=progress)
+        trace = _trace(network, image, explanations, progress)
         given = MetricInput(network, trace, ground_truth, progress)
-        # What takes all maps of an explanation comes first: it refuses what can't be made again.
-        at_once = [name for name in installed if name in metrics and installed[name].of_all_maps]
-        each = [name for name in installed if name in metrics and not installed[name].of_all_maps]
-        rows: list[MapResults] = []
-        for explained in explanations:
-            maps = list(class_maps(explained, trace))
-            rows += map(MapResults, maps, _results(at_once, maps, given, options))
-        rows = [
-            replace(row, results={**row.results, **more})
-            for row in rows
-            for more in _results(each, [row.class_map], given, options)
-        ]
-    return Evaluation(tuple(metrics), tuple(rows))
+        return Evaluation(tuple(metrics), tuple(_rows(explanations, metrics, given, options)))
+
+
+def _trace(
+    network: Network, image: Any, explanations: Sequence[Explanation], progress: Progress
+) -> Trace:
+    """Return a pass of the image that keeps no more than is measured; one that is kept serves."""
+    array = as_array(in_read_order(image, network.spec, network.channels))
+    network.discover(array, progress)
+    needed = {
+        layer: None
+        for explanation in explanations
+        for layer in network.layers.or_last(explanation.provenance["layers"])
+    }
+    return network.trace(array, list(needed), keep="asked", progress=progress)
+
+
+def _rows(
+    explanations: Sequence[Explanation],
+    names: Sequence[str],
+    given: MetricInput,
+    options: dict[str, Any],
+) -> list[MapResults]:
+    # What takes all maps of an explanation comes first: it refuses what can't be made again.
+    at_once = [name for name in installed if name in names and installed[name].of_all_maps]
+    each = [name for name in installed if name in names and not installed[name].of_all_maps]
+    rows: list[MapResults] = []
+    for explanation in explanations:
+        maps = list(class_maps(explanation, given.trace))
+        rows += map(MapResults, maps, _results(at_once, maps, given, options))
+    return [
+        replace(row, results={**row.results, **more})
+        for row in rows
+        for more in _results(each, [row.class_map], given, options)
+    ]
 
 
 def _results(

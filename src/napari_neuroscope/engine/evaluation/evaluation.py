@@ -12,7 +12,7 @@ from napari_neuroscope.engine.evaluation.class_maps import ClassMap
 from napari_neuroscope.engine.evaluation.map_metric import MetricResult
 from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import Curve
-from napari_neuroscope.engine.evaluation.metrics.sanity_check import Sanity
+from napari_neuroscope.engine.evaluation.metrics.sanity_check import SanityCheck
 from napari_neuroscope.engine.files.csv_table import write_csv
 
 
@@ -43,7 +43,7 @@ class MapResults:
         return {name: detail for name, detail in details.items() if isinstance(detail, Curve)}
 
     @property
-    def sanity(self) -> Sanity | None:
+    def sanity(self) -> SanityCheck | None:
         """Its maps and likeness with random weights, where the sanity check was asked for."""
         result = self.results.get("sanity_check")
         return result.detail if result is not None else None

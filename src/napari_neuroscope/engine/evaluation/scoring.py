@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ import numpy as np
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress, shortened
 from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.engine.evaluation.confusion_metrics import (
-    METRICS,
-    Metric,
-    metrics_of,
+    CONFUSION_METRICS,
+    ConfusionMetric,
+    metrics_for_task,
     true_rank,
 )
 from napari_neuroscope.engine.files.csv_table import write_csv
@@ -54,10 +54,15 @@ class ImageScore:
     rank: int | None = None
     labels: np.ndarray | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its labels."""
+        return 0 if self.labels is None else self.labels.nbytes
+
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """All figures by name: a number, or an array (class,); NaN where not applicable."""
-        return {name: metric(self.confusion) for name, metric in METRICS.items()}
+        """All metrics by name: a number, or an array (class,); NaN where not applicable."""
+        return {name: metric(self.confusion) for name, metric in CONFUSION_METRICS.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +93,9 @@ class Scores:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """All figures of all images together: a number, or an array (class,)."""
+        """All metrics of all images together: a number, or an array (class,)."""
         total = self.total
-        return {name: metric(total) for name, metric in METRICS.items()}
+        return {name: metric(total) for name, metric in CONFUSION_METRICS.items()}
 
     @property
     def _counts(self) -> np.ndarray:
@@ -100,16 +105,16 @@ class Scores:
         return np.stack(counts) if counts else np.zeros((0, side, side), np.int64)
 
     def each(self, metric: str) -> np.ndarray:
-        """Return a figure of each image: (image,), or (image, class)."""
-        return _metric(metric)(self._counts)
+        """Return a metric of each image: (image,), or (image, class)."""
+        return np.asarray(_metric(metric)(self._counts))
 
     def ranked(self, metric: str, which: str | int | None = None) -> list[ImageScore]:
-        """Return the images by a figure, the lowest first; those without it come last.
+        """Return the images by a metric, the lowest first; those without it come last.
 
         Parameters
         ----------
         metric
-            The name of a figure.
+            The name of a metric.
         which
             The class, where each has its own.
         """
@@ -144,7 +149,7 @@ class Scores:
         )
 
     def to_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the figures of each image and of all together as CSV.
+        """Write the metrics of each image and of all together as CSV.
 
         Parameters
         ----------
@@ -153,13 +158,13 @@ class Scores:
         overwrite
             Write over a file that is there.
         """
-        metrics = metrics_of(self.task)
+        metrics = metrics_for_task(self.task)
         header = ["image", "images" if self.task == "classification" else "pixels"]
         for metric in metrics.values():
             titles = [f"{metric.title}: {name}" for name in self.names]
             header += titles if metric.per_class else [metric.title]
         counts = self._counts
-        # The figures of all images at once.
+        # Of all images at once.
         table = np.column_stack([metric(counts) for metric in metrics.values()])
         total = np.hstack([metric(counts.sum(0)) for metric in metrics.values()])
         applicable = ~np.isnan(table)
@@ -186,12 +191,12 @@ def _cells(values: np.ndarray) -> list[Any]:
     return ["n/a" if np.isnan(value) else value for value in values.tolist()]
 
 
-def _metric(name: str) -> Metric:
-    if name not in METRICS:
+def _metric(name: str) -> ConfusionMetric:
+    if name not in CONFUSION_METRICS:
         raise NeuroscopeError(
-            f"There is no figure “{name!s:.60}”; choose from {', '.join(METRICS)}."
+            f"There is no metric “{name!s:.60}”; choose from {', '.join(CONFUSION_METRICS)}."
         )
-    return METRICS[name]
+    return CONFUSION_METRICS[name]
 
 
 def score_images(
@@ -210,8 +215,7 @@ def score_images(
 ) -> Scores:
     """Compare a network's answers with ground truth, image by image.
 
-    An image that can't be read, or whose ground truth does not fit, is listed with the reason
-    and the rest is done. No prediction is kept, but for what `keep_bytes` allows.
+    An image that can't be read, or whose ground truth does not fit, is listed with the reason.
 
     Parameters
     ----------
@@ -229,46 +233,47 @@ def score_images(
         Called with the result of each image as soon as it is there.
     keep_bytes
         How many bytes of predicted labels may be kept in the results: the first images'.
-
-    Returns
-    -------
-    Scores
     """
     all_pairs = list(pairs)
-    total, kept = len(all_pairs), 0
-    failed: list[SkippedFile] = []
-    results: list[ImageScore] = []
+
+    def shared_reader(plane: Pair) -> TruthReader:
+        nonlocal reader
+        if reader is None:
+            # The classes are known once the network has seen an image.
+            network.discover(plane.image.in_memory())
+            reader = truth_reader(
+                network, all_pairs, truth_kind=truth_kind, instance_class=instance_class,
+                border_class=border_class, resize=resize, progress=progress,
+                void_colours=tuple(tuple(colour) for colour in void_colours),
+            )  # fmt: skip
+        return reader
+
+    room, results, failed = keep_bytes, list[ImageScore](), list[SkippedFile]()
     for number, pair in enumerate(all_pairs):
-        progress(number, total, shortened(pair.name))
+        progress(number, len(all_pairs), shortened(pair.name))
         try:
-            for plane in pair.planes(network):
-                if plane.truth is None:
-                    raise NeuroscopeError(f"“{plane.name}” has no ground truth.")
-                if network.spec.task == "classification":
-                    result = _score_of_class(network, plane)
-                else:
-                    if reader is None:
-                        # The classes are known once the network has seen an image.
-                        network.discover(plane.image.in_memory())
-                        reader = truth_reader(
-                            network,
-                            all_pairs,
-                            truth_kind=truth_kind,
-                            instance_class=instance_class,
-                            border_class=border_class,
-                            void_colours=tuple(tuple(colour) for colour in void_colours),
-                            resize=resize,
-                            progress=progress,
-                        )
-                    result = _score_of_pixels(network, plane, reader, keep_bytes - kept)
-                kept += 0 if result.labels is None else result.labels.nbytes
+            for score in _scores_of_planes(network, pair, shared_reader):
+                result = score if score.nbytes <= room else replace(score, labels=None)
+                room -= result.nbytes
                 results.append(result)
                 if each is not None:
                     each(result)
         except NeuroscopeError as error:
             failed.append(SkippedFile(pair.name, str(error)))
-    progress(total, total, "")
+    progress(len(all_pairs), len(all_pairs), "")
     return Scores(network.spec.task, tuple(network.class_names), results, failed)
+
+
+def _scores_of_planes(
+    network: Network, pair: Pair, shared_reader: Callable[[Pair], TruthReader]
+) -> Iterator[ImageScore]:
+    for plane in pair.planes(network):
+        if plane.truth is None:
+            raise NeuroscopeError(f"“{plane.name}” has no ground truth.")
+        if network.spec.task == "classification":
+            yield _score_of_class(network, plane)
+        else:
+            yield _score_of_pixels(network, plane, shared_reader(plane))
 
 
 def truth_reader(
@@ -307,15 +312,14 @@ def truth_reader(
     return reader
 
 
-def _score_of_pixels(network: Network, pair: Pair, reader: TruthReader, room: int) -> ImageScore:
+def _score_of_pixels(network: Network, pair: Pair, reader: TruthReader) -> ImageScore:
     prediction = network.predict(pair.image.in_memory())
     prediction.outputs.refuse_nan()
     shape = prediction.image.shape
     truth = reader.labels(read_truth_of(pair, network.class_names), shape)
     labels = prediction.labels
     confusion = Confusion.of(truth.labels, labels, network.class_names)
-    kept = labels.astype(np.int16) if 2 * labels.size <= room else None
-    return ImageScore(pair.name, pair, confusion, truth.notes, labels=kept)
+    return ImageScore(pair.name, pair, confusion, truth.notes, labels=labels.astype(np.int16))
 
 
 def read_truth_of(pair: Pair, classes: Sequence[str]) -> Any:

@@ -137,7 +137,8 @@ def _seen_by_network(explanation: Explanation) -> list[Panel]:
 def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     """Return a picture (y, x, 3) below another of red, green, blue and alpha."""
     alpha = above[..., 3:]
-    return below * (1 - alpha) + above[..., :3] * alpha
+    mixed: np.ndarray = below * (1 - alpha) + above[..., :3] * alpha
+    return mixed
 
 
 # --- planes ---------------------------------------------------------------------------------------

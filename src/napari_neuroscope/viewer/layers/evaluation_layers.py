@@ -16,7 +16,7 @@ from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import (
     pictures_along,
     steps_of,
 )
-from napari_neuroscope.engine.evaluation.metrics.sanity_check import Sanity
+from napari_neuroscope.engine.evaluation.metrics.sanity_check import SanityCheck
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.explanation.overlays.place import Place
@@ -112,7 +112,7 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return low, max(high, low + 1e-12)
 
 
-def randomised(row: MapResults, sanity: Sanity) -> Explanation:
+def randomised(row: MapResults, sanity: SanityCheck) -> Explanation:
     """Return the maps of a sanity check as one explanation with an axis "randomised"."""
     made = row.class_map.explanation
     like = [

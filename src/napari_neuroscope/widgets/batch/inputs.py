@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_neuroscope.engine.batch.folder import Record, records_in
+from napari_neuroscope.engine.batch.journal import ImageRecord, records_in
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
@@ -38,7 +38,7 @@ class BatchInputs:
     skipped: tuple[str, ...]
     images_problem: str
     without_truth: int
-    records: tuple[Record, ...]
+    records: tuple[ImageRecord, ...]
 
     @classmethod
     def at(cls, file: str | None, images: list[str], truth: str, out: str) -> BatchInputs:

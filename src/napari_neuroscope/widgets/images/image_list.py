@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.evaluation.one_image import expanded
+from napari_neuroscope.engine.evaluation.plane_pairs import plane_pairs
 from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.images.pairing.pair import Pair, SkippedFile
@@ -150,7 +150,7 @@ class ImageList:
             self.pairs = {pair.name: pair for pair in planes}
             self.changed.emit()
 
-        self._do("Listing the images", lambda: expanded(given, network), done)
+        self._do("Listing the images", lambda: plane_pairs(given, network), done)
 
     def _do(self, what: str, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         self._waiting.append((what, work, done))

@@ -8,7 +8,10 @@ from typing import Any
 
 from qtpy.QtWidgets import QMenu, QToolButton
 
-from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, metrics_of
+from napari_neuroscope.engine.evaluation.confusion_metrics import (
+    CONFUSION_METRICS,
+    metrics_for_task,
+)
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.widgets.images.image_table import in_digits
 
@@ -63,7 +66,7 @@ class MetricColumns:
     def offer(self) -> None:
         """Offer the metrics of the network's task in the menu."""
         menu = QMenu(self._button)
-        for name, metric in metrics_of(self.task).items():
+        for name, metric in metrics_for_task(self.task).items():
             words = f"{metric.title} of each class" if metric.per_class else metric.title
             action = menu.addAction(words)
             if action is None:
@@ -76,7 +79,9 @@ class MetricColumns:
     def _toggle(self, name: str, on: bool) -> None:
         chosen = set(self._chosen[self.task])
         chosen = chosen | {name} if on else chosen - {name}
-        self._chosen[self.task] = tuple(name for name in metrics_of(self.task) if name in chosen)
+        self._chosen[self.task] = tuple(
+            name for name in metrics_for_task(self.task) if name in chosen
+        )
         self._changed()
 
     def columns(self) -> list[MetricColumn]:
@@ -84,8 +89,8 @@ class MetricColumns:
         network = self._session.network
         columns: list[MetricColumn] = []
         for name in self._chosen[self.task]:
-            title = METRICS[name].title
-            if not METRICS[name].per_class:
+            title = CONFUSION_METRICS[name].title
+            if not CONFUSION_METRICS[name].per_class:
                 columns.append(MetricColumn(name, title))
             elif network is not None:
                 columns += [MetricColumn(name, f"{title}: {label}", number)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
-from napari_neuroscope.engine.evaluation.one_image import truth_labels
+from napari_neuroscope.engine.evaluation.plane_pairs import truth_labels
 from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
 from napari_neuroscope.engine.images.pairing.pair import Pair

@@ -56,7 +56,8 @@ class Curve:
         image, blank = (first, last) if self.way == "deletion" else (last, first)
         if image == blank:
             return np.full(len(self.score), np.nan)
-        return (self.score - blank) / (image - blank)
+        relative: np.ndarray = (self.score - blank) / (image - blank)
+        return relative
 
     @property
     def auc(self) -> float:

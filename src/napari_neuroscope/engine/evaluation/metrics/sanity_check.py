@@ -1,4 +1,4 @@
-"""Sanity: whether a map changes when the network's weights are replaced by random ones."""
+"""Sanity check: whether a map changes when the network's weights are replaced by random ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_LIKE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Sanity:
+class SanityCheck:
     """A map beside those of the network with more and more of its layers randomised.
 
     Attributes
@@ -72,7 +72,7 @@ class Sanity:
         return None if math.isnan(self.similarity) else self.similarity <= MOST_LIKE
 
 
-def _likeness(sanity: Sanity) -> tuple[np.ndarray, np.ndarray]:
+def _likeness(sanity: SanityCheck) -> tuple[np.ndarray, np.ndarray]:
     # A map turned upside down shows what it showed before.
     likeness = np.abs(sanity.rank_correlation)
     return np.arange(len(likeness) + 1), np.concatenate([[1.0], likeness])
@@ -171,13 +171,13 @@ def _values(made: Map, title: str) -> np.ndarray:
     return made.values.detach().float().cpu().numpy().copy()
 
 
-def _compared(names: tuple[str, ...], maps: np.ndarray) -> Sanity:
+def _compared(names: tuple[str, ...], maps: np.ndarray) -> SanityCheck:
     magnitudes = np.abs(maps)
     # What is asked of the first map for every stage is worked out once.
     varying = [
         bool(np.isfinite(values).all() and values.max() > values.min()) for values in magnitudes
     ]
-    return Sanity(
+    return SanityCheck(
         names,
         maps,
         _with_first(magnitudes, varying, _standard_ranks, _rank_correlation),
@@ -208,7 +208,8 @@ def _standard_ranks(values: np.ndarray) -> np.ndarray:
     _, which, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
     # Equal values share the mean of their ranks.
     ranks: np.ndarray = (counts.cumsum() - (counts - 1) / 2)[which]
-    return (ranks - ranks.mean()) / ranks.std()
+    standard: np.ndarray = (ranks - ranks.mean()) / ranks.std()
+    return standard
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

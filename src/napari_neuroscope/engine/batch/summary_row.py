@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.confusion_metrics import METRICS, true_rank
+from napari_neuroscope.engine.evaluation.confusion_metrics import CONFUSION_METRICS, true_rank
 from napari_neuroscope.engine.evaluation.metrics.localisation import energy_inside
 from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
 
-# A summary of more is read by nobody; figures of single classes are left out then.
+# A summary of more is read by nobody; numbers of single classes are left out then.
 _MOST_CLASSES = 40
 _MOST_MAPS = 200
 
 
-def figures_of(
+def summary_row(
     recipe: Recipe, network: Network, explanation: Explanation, prediction: Prediction, truth: Any
 ) -> dict[str, Any]:
-    """Return the figures of an image, by the names of their columns.
+    """Return what the summary says of an image, by the names of its columns.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def figures_of(
     Returns
     -------
     dict
-        Text, whole numbers and finite floats; None where there is no such figure.
+        Text, whole numbers and finite floats; None where there is no such number.
     """
     columns: dict[str, Any] = {}
     columns |= _targets(recipe, explanation)
@@ -95,13 +95,18 @@ def _rightness(network: Network, prediction: Prediction, truth: Any) -> dict[str
             "rank of the true class": int(true_rank(prediction.scores, np.asarray(index))),
         }
     confusion = Confusion.of(truth, prediction.labels, names)
-    columns: dict[str, Any] = {
-        METRICS[name].title: METRICS[name](confusion)
-        for name in ("accuracy", "mean_iou", "mean_dice")
-    }
-    if len(names) <= _MOST_CLASSES:
-        each = METRICS["iou"](confusion)
-        columns |= {f"IoU: {name}": float(value) for name, value in zip(names, each, strict=True)}
+    columns: dict[str, Any] = {}
+    for metric in CONFUSION_METRICS.values():
+        if not metric.in_summary:
+            continue
+        value = metric(confusion)
+        if not metric.per_class:
+            columns[metric.title] = value
+        elif len(names) <= _MOST_CLASSES:
+            columns |= {
+                f"{metric.title}: {name}": float(share)
+                for name, share in zip(names, value, strict=True)
+            }
     return columns
 
 

@@ -17,7 +17,7 @@ from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
 
 
-def expanded(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:
+def plane_pairs(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:
     """Return the pairs with each plane of a stack as a pair of its own; nothing is read whole.
 
     Parameters
@@ -27,17 +27,17 @@ def expanded(pairs: Iterable[Pair], network: Network | None) -> list[Pair]:
     network
         What tells which axes are of a stack; None leaves all as they are.
     """
-    plane_pairs: list[Pair] = []
+    expanded: list[Pair] = []
     for pair in pairs:
         positions, stack = ((), ()) if network is None else _stack(pair.image, network)
         if not stack:
-            plane_pairs.append(pair)
+            expanded.append(pair)
             continue
         for plane in np.ndindex(*stack):
             name = f"{pair.name} [{', '.join(map(str, plane))}]"
             image = pair.image.at(positions, plane, name)
-            plane_pairs.append(Pair(name, image, _plane_of(pair.truth, plane)))
-    return plane_pairs
+            expanded.append(Pair(name, image, _plane_of(pair.truth, plane)))
+    return expanded
 
 
 def _stack(image: Source, network: Network) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -12,7 +12,7 @@ from skimage.io import imsave
 
 import napari_neuroscope as ns
 import networks
-from napari_neuroscope.engine.evaluation.one_image import expanded, truth_labels
+from napari_neuroscope.engine.evaluation.plane_pairs import plane_pairs, truth_labels
 from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.images.source import Source, read_image
 
@@ -43,7 +43,7 @@ def test_each_plane_of_a_stack_is_an_image(gray: ns.Network, rng: np.random.Gene
     stack, truth = rng.random((2, 3, 8, 8)), rng.integers(0, 2, (2, 3, 8, 8))
     lazy = Lazy(stack)
     pair = Pair("film", Source("film", lazy), Source("truth", truth))
-    found = expanded([pair], gray)
+    found = plane_pairs([pair], gray)
     assert [one.name for one in found] == [f"film [{t}, {z}]" for t in (0, 1) for z in (0, 1, 2)]
     assert lazy.read == []
     np.testing.assert_array_equal(found[4].image.read(), stack[1, 1])
@@ -55,8 +55,8 @@ def test_images_and_unknown_networks_are_left_as_they_are(gray: ns.Network) -> N
     flat = Pair("flat", Source("flat", np.zeros((8, 8))), None)
     film = Pair("film", Source("film", np.zeros((2, 8, 8))), "classed")
     missing = Pair("gone", Source.of("/nowhere/gone.tif"), None)
-    assert expanded([flat, film], None) == [flat, film]
-    found = expanded([flat, film, missing], gray)
+    assert plane_pairs([flat, film], None) == [flat, film]
+    found = plane_pairs([flat, film, missing], gray)
     assert found[0] is flat
     assert [one.truth for one in found[1:3]] == ["classed", "classed"]
     assert found[3] is missing
