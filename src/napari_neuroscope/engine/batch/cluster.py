@@ -197,7 +197,7 @@ def _results(
 def _result(future: Future[ImageRecord]) -> ImageRecord | None:
     # A result may be lost with its worker before it is here, and be another then.
     try:
-        return cast(ImageRecord, future.result())
+        return future.result()
     except KilledWorker:
         return None
     except CancelledError as error:
