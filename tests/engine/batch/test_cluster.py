@@ -18,7 +18,6 @@ from skimage.io import imread, imsave
 
 import napari_neuroscope as ns
 from batches import DEADLY, DEADLY_ONCE, images_in, recipe_in, written
-from napari_neuroscope.engine.batch.local_cluster import environment
 from places import FIXTURES
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by signals")
@@ -205,13 +204,3 @@ def test_an_address_where_no_scheduler_is(tmp_path: Path) -> None:
     images_in(tmp_path / "images", 1)
     with pytest.raises(ns.NeuroscopeError, match="No Dask scheduler answers at nowhere"):
         run(recipe, tmp_path / "images", tmp_path / "out", scheduler="nowhere")
-
-
-def test_each_worker_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [environment(n, "auto")["CUDA_VISIBLE_DEVICES"] for n in range(3)] == ["0", "1", "0"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [environment(n, "cuda")["CUDA_VISIBLE_DEVICES"] for n in range(2)] == ["5", "7"]
-    assert environment(0, "cpu") == {}
-    assert environment(0, "cuda:1") == {}

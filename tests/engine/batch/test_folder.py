@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 import napari_neuroscope as ns
 from batches import images_in, recipe_in, written
+from napari_neuroscope.engine.batch.folder import BatchFolder
 from napari_neuroscope.engine.batch.output_error import OutputError
 from places import FIXTURES
 
@@ -136,3 +137,11 @@ def test_a_disk_that_cannot_be_written(disk: Callable[[str], Path], tmp_path: Pa
     with pytest.raises(OutputError, match=r"can't be written: Read-only file system"):
         run(recipe, images, out.parent / "other")
     assert written(out) == before
+
+
+def test_a_folder_is_let_go_when_it_can_not_be_opened(tmp_path: Path) -> None:
+    BatchFolder(tmp_path, "one", tmp_path).close()
+    (tmp_path / ".batch" / "batch.json").write_text("nonsense")
+    for _ in range(2):
+        with pytest.raises(ns.NeuroscopeError, match="is damaged"):
+            BatchFolder(tmp_path, "one", tmp_path)

@@ -16,7 +16,6 @@ from skimage.io import imread, imsave
 
 import napari_neuroscope as ns
 from batches import images_in, recipe_in, written
-from napari_neuroscope.engine.batch.folder import BatchFolder
 from napari_neuroscope.engine.batch.output_error import OutputError
 from napari_neuroscope.engine.explain.recipe import ChangedNetworkError
 
@@ -166,9 +165,6 @@ def test_images_that_cannot_be_done_do_not_stop_the_others(recipe: Path, tmp_pat
     assert pandas.isna(table.loc["broken.png", "problem"])
 
 
-# --- whose folder it is ---------------------------------------------------------------------------
-
-
 def test_another_recipe_needs_another_folder(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(recipe_in(tmp_path / "a", layer="score"), images, out)
@@ -237,9 +233,6 @@ def test_a_changed_network_is_refused_before_anything_is_made(images: Path, tmp_
     assert notes.str.contains("weights are others").all()
 
 
-# --- where nothing can be written -----------------------------------------------------------------
-
-
 def test_a_full_disk_stops_the_batch_which_then_goes_on(
     recipe: Path, images: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,11 +271,3 @@ def test_the_journal_forgets_a_line_that_was_cut_off(
         assert (result.kept, result.done) == (4, 1)
         assert journal.read_bytes().count(b"\n") == 5
     assert written(tmp_path) == written(whole)
-
-
-def test_a_folder_is_let_go_when_it_can_not_be_opened(tmp_path: Path) -> None:
-    BatchFolder(tmp_path, "one", tmp_path).close()
-    (tmp_path / ".batch" / "batch.json").write_text("nonsense")
-    for _ in range(2):
-        with pytest.raises(ns.NeuroscopeError, match="is damaged"):
-            BatchFolder(tmp_path, "one", tmp_path)

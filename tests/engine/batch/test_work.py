@@ -14,7 +14,6 @@ from skimage.io import imread, imsave
 
 import napari_neuroscope as ns
 from batches import images_in, recipe_in
-from napari_neuroscope.engine.batch.naming import common_folder, output_names
 from napari_neuroscope.engine.evaluation.metrics.localisation import energy_inside
 from napari_neuroscope.engine.results.save import file_name, read_result
 
@@ -23,9 +22,6 @@ def run(recipe: Path, images: Any, out: Path, **more: Any) -> pandas.DataFrame:
     result = ns.run_batch(recipe, images, out, device="cpu", trust=True, **more)
     assert result.failed == ()
     return pandas.read_parquet(out / "summary.parquet")
-
-
-# --- stacks ---------------------------------------------------------------------------------------
 
 
 def test_a_stack_is_one_file_and_a_row_for_each_plane(tmp_path: Path) -> None:
@@ -61,9 +57,6 @@ def test_the_ground_truth_of_a_stack_is_a_stack(tmp_path: Path) -> None:
     right = [(network.predict(image).labels == true).mean()
              for image, true in zip(stack, truth, strict=True)]  # fmt: skip
     np.testing.assert_allclose(table["Accuracy"], right)
-
-
-# --- ground truth ---------------------------------------------------------------------------------
 
 
 def test_figures_against_the_ground_truth(tmp_path: Path) -> None:
@@ -131,9 +124,6 @@ def test_classes_of_a_classification(tmp_path: Path) -> None:
     assert table["rank of the true class"][0] == 1
 
 
-# --- names and kinds of output --------------------------------------------------------------------
-
-
 def test_outputs_are_named_as_their_images_whatever_these_are_called(tmp_path: Path) -> None:
     folder = tmp_path / "zwei Zellen"
     first, second, third = images_in(folder, 3)
@@ -148,37 +138,6 @@ def test_outputs_are_named_as_their_images_whatever_these_are_called(tmp_path: P
     report = (out / "report.html").read_text("utf-8")
     assert 'src="thumbnails/cell%20%232_%25.jpg"' in report
     assert "細胞" in report
-
-
-def test_no_two_images_share_a_name() -> None:
-    paths = [Path(f"/data/{name}") for name in
-             ("a/x.png", "a/x.tif", "A/X.png", "b/x.png", "x.png", "a/x_png.png", "nul.tif",
-              ".hidden/x.png")]  # fmt: skip
-    root = common_folder(paths)
-    names = output_names(paths, root)
-    assert root == Path("/data")
-    assert names == [
-        "a/x_png",
-        "a/x_tif",
-        "A/X_png-2",
-        "b/x",
-        "x",
-        "a/x_png-3",
-        "_nul",
-        "_.hidden/x",
-    ]
-    assert len({name.casefold() for name in names}) == len(names)
-    # They keep theirs, whatever comes later or is left out.
-    known = dict(zip(map(str, paths), names, strict=True))
-    more = [Path("/data/a/y.png"), Path("/elsewhere/x.png"), paths[1], Path("/data/x.gif")]
-    assert output_names(more, root, known) == ["a/y", "elsewhere/elsewhere/x", "a/x_tif", "x-2"]
-
-
-def test_long_names_fit_a_file_system() -> None:
-    paths = [Path("/d") / f"{'細' * 80}{n}.png" for n in range(2)]
-    names = output_names(paths, Path("/d"))
-    assert names[0] != names[1]
-    assert max(len(name.encode()) for name in names) <= 180
 
 
 def test_all_kinds_of_output_are_read_back(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import zarr
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.images.spacing import Spacing
-from napari_neuroscope.engine.results.growing_folder import _part_of
+from napari_neuroscope.engine.results.growing_folder import chunk_side
 from napari_neuroscope.engine.results.save import read_result
 from networks import UNet, as_network, settled
 
@@ -86,7 +86,7 @@ def test_chunks_are_written_once_by_the_tiles(tmp_path: Path) -> None:
     chunks = zarr.open_array(tmp_path / "a.zarr" / "0", mode="r").chunks
     for part in parts:
         assert all(s.start % n == 0 for s, n in zip(part, chunks, strict=True))
-    assert [_part_of(n) for n in (930, 200, 64, 1024, 521)] == [465, 200, 64, 512, 512]
+    assert [chunk_side(n) for n in (930, 200, 64, 1024, 521)] == [465, 200, 64, 512, 512]
 
 
 def test_what_is_broken_off_says_so(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record_json import record_of
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results import ome_zarr
-from napari_neuroscope.engine.results.layout import Layout, RearrangedArray
 from napari_neuroscope.engine.results.ome_zarr import Store
 from napari_neuroscope.engine.results.save import read_result, save
 from results import CLASSES, explanation_of, of_stack, with_regions
@@ -168,24 +167,3 @@ def test_a_store_is_not_made_where_one_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         np.asarray(read_result(tmp_path / "map.zarr").explanation.values), made.values
     )
-
-
-@pytest.mark.parametrize("axes", [("a", "t", "b", "y", "x"), ("t", "z", "y", "x"), ("b", "x")])
-def test_an_array_is_folded_and_unfolded(axes: tuple[str, ...], rng: np.random.Generator) -> None:
-    shape = tuple(range(2, 2 + len(axes)))
-    values, layout = rng.normal(size=shape), Layout(axes, shape)
-    stored = layout.arranged(values)
-    assert stored.shape == layout.file_shape
-    assert len(stored.shape) <= 5
-    np.testing.assert_array_equal(layout.restored(stored), values)
-    view = RearrangedArray(stored, layout)
-    np.testing.assert_array_equal(np.asarray(view), values)
-    for index in [(1,), (slice(0, 2), 1), (..., slice(1, 3)), (-1, ..., 0), ()]:
-        np.testing.assert_array_equal(view[index], values[index])
-    changed = values.copy()
-    changed[1, ..., 1:3] = 7
-    view[1, ..., 1:3] = 7
-    part = (slice(0, 2), *(slice(0, n) for n in shape[1:]))
-    changed[part] += 1
-    view[part] = view[part] + 1
-    np.testing.assert_array_equal(layout.restored(stored), changed)

@@ -69,7 +69,7 @@ class GrowingFolder:
                 self._store = Store.create(
                     self.path,
                     record_of(empty, self._spacing, hashed=False),
-                    chunk=[_part_of(n) for n in core],
+                    chunk=[chunk_side(n) for n in core],
                 )
             except OSError as error:
                 raise NeuroscopeError(not_written(self.path, error)) from error
@@ -88,7 +88,7 @@ class GrowingFolder:
         self._store.finish(record_of(explanation, self._spacing))
 
 
-def _part_of(core: int) -> int:
+def chunk_side(core: int) -> int:
     """Return into how large parts a core is divided evenly, where there are such of a fit size."""
     least, most = _CHUNK
     parts = (core // count for count in range(1, core + 1) if core % count == 0)
