@@ -165,9 +165,9 @@ class _Search:
         for key in sorted(inside, key=self._place.__getitem__):
             if key in self._nonlinear or not bent.isdisjoint(self._operations[key].sources):
                 bent.add(key)
-        own = {*inside, op.key}
+        whole = {*inside, op.key}
         return any(
-            not own.issuperset(self._takers[key])
+            not whole.issuperset(self._takers[key])
             for key in bent
             if self._operations[key].kind != "comparison"
         )
@@ -274,7 +274,7 @@ class _Search:
                     weighted = True
                     continue
                 others = [source for source in op.sources if source != here]
-                meets = any(not met.isdisjoint(self._way_up(other)) for other in others)
+                meets = any(not met.isdisjoint(self._way_up(source)) for source in others)
                 # One of another shape is a number for many, such as a sum.
                 spread = op.kind != "other" and not op.elementwise
                 if others and (op.kind == "product" or spread or meets):

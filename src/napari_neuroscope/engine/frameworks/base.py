@@ -12,11 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, device, dtype
 
-from napari_neuroscope.engine.errors import (
-    NeuroscopeError,
-    Progress,
-    no_progress,
-)
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
@@ -326,8 +322,8 @@ class Framework(ABC):
     ) -> Callable[[Tensor, int], tuple[Tensor, Tensor | None]]:
         """Return what goes on from outputs of a layer, of n inputs, to those that `output` returns.
 
-        It takes them as the network has them, and n. What does not come from the layer stays as it is for `x` (1, channel, *space). It is for
-        frameworks with the capability RESUMED.
+        It takes them as the network has them, and n. What does not come from the layer stays as it
+        is for `x` (1, channel, *space). It is for frameworks with the capability RESUMED.
         """
         raise NeuroscopeError("The network's framework can't go on from the output of a layer.")
 

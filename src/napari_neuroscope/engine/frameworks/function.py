@@ -149,8 +149,8 @@ class FunctionFramework(Framework):
         with self.lock, torch.no_grad():
             several = _several(self._called(given, spec))
         return [
-            OfferedOutput(key, tuple(np.shape(one)), _holds_numbers(one))
-            for key, one in several.items()
+            OfferedOutput(key, tuple(np.shape(array)), _holds_numbers(array))
+            for key, array in several.items()
         ]
 
     def _read(self, answer: Any, spec: ModelSpec) -> Tensor:
@@ -220,15 +220,15 @@ def _several(answer: Any) -> dict[str | int, Any]:
     else:
         return {}
     arrays = {
-        key: one
-        for key, one in named.items()
-        if isinstance(key, str | int) and isinstance(one, np.ndarray | Tensor) and one.ndim > 1
+        key: array
+        for key, array in named.items()
+        if isinstance(key, str | int) and isinstance(array, np.ndarray | Tensor) and array.ndim > 1
     }
     return arrays if len(arrays) == len(named) > 1 or isinstance(answer, Mapping) else {}
 
 
-def _holds_numbers(one: Any) -> bool:
-    return one.is_floating_point() if isinstance(one, Tensor) else one.dtype.kind == "f"
+def _holds_numbers(array: np.ndarray | Tensor) -> bool:
+    return array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"
 
 
 def _parts(function: Callable[..., Any]) -> list[int]:

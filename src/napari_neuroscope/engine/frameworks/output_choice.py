@@ -59,7 +59,7 @@ class OutputChoice:
     Attributes
     ----------
     key
-        The one.
+        Its key.
     offered
         All of them.
     alike
@@ -73,11 +73,11 @@ class OutputChoice:
     @property
     def is_of_several(self) -> bool:
         """Whether others may hold scores as well."""
-        return sum(one.may_be_scores for one in self.offered) > 1
+        return sum(output.may_be_scores for output in self.offered) > 1
 
     def in_words(self) -> str:
         """Return what was chosen and how to choose another, for a note."""
-        each = ", ".join(one.in_words() for one in self.offered[:6])
+        each = ", ".join(output.in_words() for output in self.offered[:6])
         more = ", …" if len(self.offered) > 6 else ""
         as_well = ""
         if self.alike:
@@ -92,7 +92,7 @@ class OutputChoice:
         """Return the choice as plain data."""
         return {
             "index": self.key,
-            "of": [one.key for one in self.offered],
+            "of": [output.key for output in self.offered],
             "alike": list(self.alike),
         }
 
@@ -114,21 +114,26 @@ def choose(
     pixels
         The spatial shape of the image that they answer to.
     """
-    usable = [one for one in offered if one.may_be_scores]
+    usable = [output for output in offered if output.may_be_scores]
     if not usable:
         return None
     ranks = [
-        (_fit(one, spec, pixels), _by_name(one.key), not one.leads_on, _fineness(one, spec))
-        for one in usable
+        (
+            _fit(output, spec, pixels),
+            _by_name(output.key),
+            not output.leads_on,
+            _fineness(output, spec),
+        )
+        for output in usable
     ]
     best = max(ranks)
-    first, *alike = [one.key for one, rank in zip(usable, ranks, strict=True) if rank == best]
+    first, *alike = [output.key for output, rank in zip(usable, ranks, strict=True) if rank == best]
     return OutputChoice(first, tuple(offered), tuple(alike))
 
 
-def _fit(one: OfferedOutput, spec: ModelSpec, pixels: Sequence[int]) -> int:
+def _fit(output: OfferedOutput, spec: ModelSpec, pixels: Sequence[int]) -> int:
     """Return how well a shape fits what is stated."""
-    body, space = one.shape[1:] if "b" in spec.input.axes else one.shape, len(pixels)
+    body, space = output.shape[1:] if "b" in spec.input.axes else output.shape, len(pixels)
     several = [n for n in body if n > 1]
     listed, placed = len(several) <= 1, len(several) >= space and len(body) >= space
     fit = 0
@@ -156,9 +161,9 @@ def _by_name(key: Key) -> int:
     return len(_SCORES) - min(places) if places else 0
 
 
-def _fineness(one: OfferedOutput, spec: ModelSpec) -> int:
+def _fineness(output: OfferedOutput, spec: ModelSpec) -> int:
     """Return how many positions there are, of an output that has some."""
     space = len(spec.input.space)
-    if len(one.shape) < space + 2:
+    if len(output.shape) < space + 2:
         return 0
-    return math.prod(one.shape[2:])
+    return math.prod(output.shape[2:])

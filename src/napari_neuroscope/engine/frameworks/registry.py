@@ -26,29 +26,29 @@ def framework_of(model: Any) -> type[Framework]:
     NeuroscopeError
         Where none does.
     """
-    found = frameworks()
-    for framework in found:
+    installed = frameworks()
+    for framework in installed:
         if framework.recognises(model):
             return framework
     raise NeuroscopeError(
         f"A {type(model).__module__}.{type(model).__qualname__} is no network that is known here; "
-        f"give a model of {', '.join(f.name for f in found if not f.takes_anything)}, or a function "
+        f"give a model of {', '.join(f.name for f in installed if not f.takes_anything)}, or a function "
         f"that returns scores."
     )
 
 
 def frameworks() -> list[type[Framework]]:
     """Return the frameworks whose packages are installed, in the order in which they are asked."""
-    found = []
+    installed: list[type[Framework]] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        own = entry.module.startswith("napari_neuroscope.")
+        is_ours = entry.module.startswith("napari_neuroscope.")
         try:
-            found.append(entry.load())
+            installed.append(entry.load())
         except Exception as error:
             # One of ours lacks its extra; what is wrong with another's must not stop the rest.
-            if own and isinstance(error, ImportError):
+            if is_ours and isinstance(error, ImportError):
                 continue
-            if own:
+            if is_ours:
                 raise
             reason = shortened((str(error) or type(error).__name__).splitlines()[0], 200)
             warnings.warn(
@@ -56,7 +56,7 @@ def frameworks() -> list[type[Framework]]:
                 NeuroscopeWarning,
                 stacklevel=2,
             )
-    return sorted(found, key=lambda framework: framework.takes_anything)
+    return sorted(installed, key=lambda framework: framework.takes_anything)
 
 
 def kind_of(path: Path) -> Kind:
@@ -74,5 +74,5 @@ def kind_of(path: Path) -> Kind:
 
 def suffixes() -> tuple[str, ...]:
     """Return the usual endings of files that can be opened."""
-    own = (suffix for framework in frameworks() for suffix in framework.suffixes)
-    return tuple(dict.fromkeys([*file_kind.SUFFIXES, *own]))
+    of_frameworks = (suffix for framework in frameworks() for suffix in framework.suffixes)
+    return tuple(dict.fromkeys([*file_kind.SUFFIXES, *of_frameworks]))

@@ -74,6 +74,8 @@ class KerasFramework(Framework):
 
     kinds = KINDS
 
+    lock: ModelLock
+
     @classmethod
     def load(
         cls,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from napari_neuroscope.engine.graph.reach import Reach, ResampledReach, Window
 
@@ -20,7 +20,11 @@ _EVERYWHERE_LAYERS = frozenset({
 _POINTWISE_OPERATIONS = frozenset(
     {"relu", "relu6", "sigmoid", "tanh", "add", "mul", "gelu", "silu"}
 )
-_MODES = {"nearest": "nearest", "bilinear": "linear", "bicubic": "cubic"}
+_MODES: dict[str, Literal["nearest", "linear", "cubic"]] = {
+    "nearest": "nearest",
+    "bilinear": "linear",
+    "bicubic": "cubic",
+}
 
 
 def reach_of(layer: Any, operation: str, space: int) -> Reach:
@@ -38,8 +42,8 @@ def reach_of(layer: Any, operation: str, space: int) -> Reach:
     if name == "Softmax":
         return "pointwise" if layer.axis in (-1, space + 1) else "everywhere"
     if name == "Concatenate":
-        own = 1 if getattr(layer, "data_format", "") == "channels_first" else -1
-        return "pointwise" if layer.axis in (own, space + 1) else None
+        channels = 1 if getattr(layer, "data_format", "") == "channels_first" else -1
+        return "pointwise" if layer.axis in (channels, space + 1) else None
     if name == "Dense":
         shape = getattr(layer, "_build_shapes_dict", None) or {}
         given = next(iter(shape.values()), ())
@@ -53,7 +57,7 @@ def reach_of(layer: Any, operation: str, space: int) -> Reach:
         return _window(layer.pool_size, layer.strides, layer.padding, (1,) * space)
     if name.startswith("UpSampling"):
         mode = _MODES.get(getattr(layer, "interpolation", "nearest"))
-        return None if mode is None else ResampledReach(mode)  # type: ignore[arg-type]
+        return None if mode is None else ResampledReach(mode)
     if name.startswith("ZeroPadding"):
         return _shifted(layer.padding, 1)
     if name.startswith("Cropping"):

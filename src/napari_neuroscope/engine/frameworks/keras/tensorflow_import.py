@@ -25,7 +25,8 @@ def keep_symbols_private() -> None:
     linked without naming it; a graphics driver that brings the compiler LLVM (Mesa) then calls
     TensorFlow's LLVM in place of its own, and crashes.
     """
-    # The import of this module is what asks for it; TensorFlow goes on where it fails.
+    # The import of this module is what asks for it; TensorFlow goes on where it fails. That None
+    # stands for a module that can't be imported is Python's own, and missing in its types.
     sys.modules.setdefault("tensorflow.python.pywrap_dlopen_global_flags", None)  # type: ignore[arg-type]
 
 

@@ -73,6 +73,8 @@ class OnnxFramework(Framework):
     )
     kinds = KINDS
 
+    lock: ModelLock
+
     @classmethod
     def load(
         cls,

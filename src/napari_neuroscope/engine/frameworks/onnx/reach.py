@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_neuroscope.engine.graph.reach import Reach, ResampledReach, Window
 
 if TYPE_CHECKING:
-    from napari_neuroscope.engine.frameworks.onnx.graph import Node
+    from napari_neuroscope.engine.frameworks.onnx.node import Node
 
 _POINTWISE = frozenset({
     "BatchNormalization", "LRN", "Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Elu", "Selu",
@@ -21,7 +21,11 @@ _EVERYWHERE = frozenset({
     "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "InstanceNormalization",
     "GroupNormalization", "Flatten", "Gemm",
 })  # fmt: skip
-_RESIZED = {"nearest": "nearest", "linear": "linear", "cubic": "cubic"}
+_RESIZED: dict[str, Literal["nearest", "linear", "cubic"]] = {
+    "nearest": "nearest",
+    "linear": "linear",
+    "cubic": "cubic",
+}
 
 
 def reach_of_node(
@@ -92,10 +96,10 @@ def _resized(
     if mode is None or told.get("antialias"):
         return None
     if how == "align_corners":
-        return ResampledReach(mode, align_corners=True)  # type: ignore[arg-type]
+        return ResampledReach(mode, align_corners=True)
     # By an asymmetric rule, only the nearest lie as the cells that they are taken of.
-    known = how in ("half_pixel", "pytorch_half_pixel") or mode == "nearest"
-    return ResampledReach(mode) if known else None  # type: ignore[arg-type]
+    aligned = how in ("half_pixel", "pytorch_half_pixel") or mode == "nearest"
+    return ResampledReach(mode) if aligned else None
 
 
 def _padded(

@@ -79,7 +79,8 @@ def run_session(
 ) -> list[Any]:
     """Run a session; in a thread of its own where the work may have to be stopped in its midst."""
     if progress is no_progress and not has_loops:
-        return session.run(names, feed)
+        values: list[Any] = session.run(names, feed)
+        return values
     running = _PassThread(session, names, feed)
     end = time.monotonic() + limits.LOOP_SECONDS
     try:

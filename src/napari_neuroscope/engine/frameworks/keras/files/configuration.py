@@ -140,13 +140,13 @@ def _read_by(part: dict[str, Any]) -> list[str]:
     inner = part.get("config")
     given = inner if isinstance(inner, dict) else {}
     paths = (given.get(key) for key in ("vocabulary", "idf_weights", "vocabulary_file"))
-    return [f"reading the file “{shortened(one, 120)}”" for one in paths if isinstance(one, str)]
+    return [f"reading the file “{shortened(path, 120)}”" for path in paths if isinstance(path, str)]
 
 
 def _refuse_function(part: dict[str, Any], name: str) -> None:
     function, module = part.get("config"), part.get("module")
-    known = isinstance(function, str) and function in _keras_functions()
-    if not known or not _is_of_keras(module):
+    is_of_keras = isinstance(function, str) and function in _keras_functions()
+    if not is_of_keras or not _is_of_keras(module):
         raise _unknown(name, f"function “{shortened(str(function))}”", module)
 
 
@@ -156,8 +156,8 @@ def _refuse_class(part: dict[str, Any], kind: str, name: str) -> None:
         # Keras looks for it among its own layers alone, by its name.
         from keras.src import layers
 
-        found = vars(layers).get(kind)
-        if found is None or inspect.isclass(found):
+        named = vars(layers).get(kind)
+        if named is None or inspect.isclass(named):
             return
     elif _is_of_keras(module) and (kind in _keras_classes() or _is_of_source(module, kind)):
         return
@@ -174,13 +174,13 @@ def _is_of_keras(module: Any) -> bool:
 def _keras_classes() -> frozenset[str]:
     import keras
 
-    found = {"Functional", "Model", "Sequential", "DTypePolicy", "FloatDTypePolicy"}
+    classes = {"Functional", "Model", "Sequential", "DTypePolicy", "FloatDTypePolicy"}
     for place in _PUBLIC:
         module: Any = keras
         for step in place.split("."):
             module = getattr(module, step)
-        found |= {name for name, value in vars(module).items() if inspect.isclass(value)}
-    return frozenset(found - _LAMBDAS - _PROGRAMS.keys())
+        classes |= {name for name, value in vars(module).items() if inspect.isclass(value)}
+    return frozenset(classes - _LAMBDAS - _PROGRAMS.keys())
 
 
 @cache
@@ -201,11 +201,11 @@ def _is_of_source(module: str, kind: str) -> bool:
 
     import keras
 
-    found = vars(sys.modules.get(module, object)).get(kind)
+    named = vars(sys.modules.get(module, object)).get(kind)
     return (
         module.startswith(("keras.src.ops.", "keras.src.applications."))
-        and inspect.isclass(found)
-        and issubclass(found, keras.Operation)
+        and inspect.isclass(named)
+        and issubclass(named, keras.Operation)
     )
 
 

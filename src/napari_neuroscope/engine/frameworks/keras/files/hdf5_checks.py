@@ -73,7 +73,7 @@ def _bytes_of(array: Any, name: str) -> int:
     if not filters <= _FILTERS:
         raise _refused(name, f"has “{title}” packed in a way that is not known")
     sizes = [math.prod(array.shape or ()), math.prod(array.chunks or ())]
-    return max(sizes) * array.dtype.itemsize
+    return max(sizes) * int(array.dtype.itemsize)
 
 
 def _refused(name: str, reason: str) -> NeuroscopeError:

@@ -49,7 +49,7 @@ def cut_end(output: Any) -> Cut | None:
 
 def _ends_log_sigmoid(op: Any) -> bool:
     """Whether an operation is the last of −softplus(−x), as a log sigmoid is written."""
-    return (
+    return bool(
         op.type == "Neg"
         and op.inputs[0].op.type == "Softplus"
         and op.inputs[0].op.inputs[0].op.type == "Neg"

@@ -64,7 +64,7 @@ class OnnxFile:
 
         from napari_neuroscope.engine.frameworks.onnx.node_order import sort_nodes
 
-        model = onnx.ModelProto.FromString(self.content)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(self.content)
         sort_nodes(model.graph)
         return model
 

@@ -150,8 +150,9 @@ def _large_constant(node: onnx.NodeProto) -> TensorProto | None:
     if node.op_type != "Constant" or len(node.output) != 1:
         return None
     for attribute in node.attribute:
-        if attribute.HasField("t") and not _is_small(attribute.t):
-            return attribute.t
+        tensor: TensorProto = attribute.t
+        if attribute.HasField("t") and not _is_small(tensor):
+            return tensor
         if attribute.HasField("sparse_tensor"):
             sparse = attribute.sparse_tensor
             return TensorProto(data_type=sparse.values.data_type, dims=sparse.dims)
@@ -174,9 +175,9 @@ def _sizes(model: onnx.ModelProto) -> PassSizes | None:
         shapes = _shapes(told)
         if all(name in shapes for node in told.node for name in node.output if name):
             return _summed(told, shapes)
-        known = len(values)
+        count = len(values)
         small_values(model.graph.node, values, {name: dims for name, (_, dims) in shapes.items()})
-        if len(values) == known:
+        if len(values) == count:
             return None
         _put(model.graph, values)
     return None

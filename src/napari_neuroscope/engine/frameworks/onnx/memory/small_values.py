@@ -25,12 +25,12 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
 
 def known_values(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     """Return the constants of a graph that are numbers."""
-    found = {}
+    values = {}
     for tensor in graph.initializer:
         # Some types are none that NumPy knows.
         with suppress(ValueError, TypeError, KeyError):
-            found[tensor.name] = numpy_helper.to_array(tensor)
-    return found
+            values[tensor.name] = numpy_helper.to_array(tensor)
+    return values
 
 
 def small_values(
@@ -75,10 +75,9 @@ def _value(
         return shape[first : attributes["end"].i if "end" in attributes else None]
     if node.op_type == "Constant":
         return _constant(attributes)
-    given = [values[name] if name else None for name in node.input]
-    if any(value is None for value in given):
+    if not all(node.input):
         return None
-    return _computed(node.op_type, attributes, given)
+    return _computed(node.op_type, attributes, [values[name] for name in node.input])
 
 
 def _constant(attributes: dict[str, onnx.AttributeProto]) -> np.ndarray | None:
@@ -93,15 +92,16 @@ def _constant(attributes: dict[str, onnx.AttributeProto]) -> np.ndarray | None:
 
 
 def _computed(
-    operation: str, attributes: dict[str, onnx.AttributeProto], given: list[Any]
+    operation: str, attributes: dict[str, onnx.AttributeProto], given: list[np.ndarray]
 ) -> np.ndarray | None:
     first = given[0] if given else np.zeros(0)
     if operation in _ELEMENTWISE and (len(given) <= 2 or operation == "Where"):
         return np.asarray(_ELEMENTWISE[operation](*given))
     if operation == "Div":
-        one, other = given
-        whole = one.dtype.kind in "iu"
-        return np.trunc(one / other).astype(one.dtype) if whole else np.asarray(one / other)
+        divisor = given[1]
+        whole = first.dtype.kind in "iu"
+        quotient = np.asarray(first / divisor)
+        return np.trunc(quotient).astype(first.dtype) if whole else quotient
     if operation == "Cast":
         return first.astype(helper.tensor_dtype_to_np_dtype(attributes["to"].i))
     if operation == "Concat":
@@ -122,7 +122,9 @@ def _computed(
     return None
 
 
-def _with_axes(operation: str, first: Any, attributes: Any, given: list[Any]) -> np.ndarray:
+def _with_axes(
+    operation: str, first: np.ndarray, attributes: Any, given: list[np.ndarray]
+) -> np.ndarray:
     axes = given[1].tolist() if len(given) > 1 else None
     if "axes" in attributes:
         axes = list(attributes["axes"].ints)
@@ -131,10 +133,16 @@ def _with_axes(operation: str, first: Any, attributes: Any, given: list[Any]) ->
     return np.squeeze(first, None if axes is None else tuple(axes))
 
 
-def _sliced(first: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> np.ndarray:
+def _sliced(
+    first: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    axes: np.ndarray | None = None,
+    steps: np.ndarray | None = None,
+) -> np.ndarray:
     along = range(len(starts)) if axes is None else axes.tolist()
     by = [1] * len(starts) if steps is None else steps.tolist()
-    parts = [slice(None)] * first.ndim
+    parts: list[slice] = [slice(None)] * first.ndim
     for axis, start, end, step in zip(along, starts.tolist(), ends.tolist(), by, strict=True):
         # Before the first is written as a very small number.
         before = step < 0 and end < -first.shape[axis]
@@ -142,7 +150,7 @@ def _sliced(first: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = N
     return first[tuple(parts)]
 
 
-def _spread(operation: str, attributes: Any, given: list[Any]) -> np.ndarray:
+def _spread(operation: str, attributes: Any, given: list[np.ndarray]) -> np.ndarray:
     if operation == "Expand":
         return np.broadcast_to(given[0], np.broadcast_shapes(given[0].shape, tuple(given[1])))
     value = (
