@@ -62,7 +62,7 @@ def size_and_channels(
     return told
 
 
-def sums_to_one(values: Tensor, axis: int) -> bool:
+def sums_to_one_along(values: Tensor, axis: int) -> bool:
     """Whether values are probabilities over the axis of the classes."""
     total = values.detach().float().sum(axis)
     return bool(torch.allclose(total, torch.ones_like(total), atol=1e-2))

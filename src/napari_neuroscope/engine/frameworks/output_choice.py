@@ -1,4 +1,4 @@
-"""Which of a network's outputs is explained, where it has several and none is stated."""
+"""Which of a network's outputs is explained, where it has several, stated or not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 Key = str | int
@@ -129,6 +131,40 @@ def choose(
     best = max(ranks)
     first, *alike = [output.key for output, rank in zip(usable, ranks, strict=True) if rank == best]
     return OutputChoice(first, tuple(offered), tuple(alike))
+
+
+HOLDS_LABELS = (
+    "The network's output holds whole numbers, such as labels; set the spec's output.index to the "
+    "output that holds scores, or give the network without argmax."
+)
+
+
+def output_at(answer: Sequence[Any], index: Key | None, names: Sequence[str] | None = None) -> Any:
+    """Return one of several outputs, by its number or name; the first where none is stated.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where there is none such.
+    """
+    if isinstance(index, str) and names is not None and index in names:
+        index = list(names).index(index)
+    index = 0 if index is None else index
+    if not isinstance(index, int) or not -len(answer) <= index < len(answer):
+        named = f" ({', '.join(names)})" if names else ""
+        raise NeuroscopeError(
+            f"The network has {len(answer)} outputs, 0..{len(answer) - 1}{named}, but output.index "
+            f"is {index!r}."
+        )
+    return answer[index]
+
+
+def no_tensor(answer: Any) -> NeuroscopeError:
+    """Return what is raised for an answer that holds no scores by itself."""
+    return NeuroscopeError(
+        f"The network answered a {type(answer).__name__}, no tensor; set the spec's output.index "
+        f"to the output that holds the scores."
+    )
 
 
 def _fit(output: OfferedOutput, spec: ModelSpec, pixels: Sequence[int]) -> int:

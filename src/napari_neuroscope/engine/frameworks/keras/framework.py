@@ -29,7 +29,7 @@ from napari_neuroscope.engine.frameworks.common import (
     layer_did_not_run,
     refuse_large_pass,
     size_and_channels,
-    sums_to_one,
+    sums_to_one_along,
     to_axes,
 )
 from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
@@ -286,7 +286,7 @@ class KerasFramework(Framework):
         assert traced.cut is not None
         values = output.float().exp() if traced.cut.op.type == "LogSoftmax" else output
         axis = spec.output.axis_of("c", min(1, output.ndim - 1))
-        return final if sums_to_one(values, axis) else None
+        return final if sums_to_one_along(values, axis) else None
 
     def run(
         self,

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
+from napari_neuroscope.engine.frameworks.output_choice import (
+    HOLDS_LABELS,
+    OfferedOutput,
+    no_tensor,
+    output_at,
+)
 
 
 def offered_outputs(model: Any, given: Any, space: int) -> list[OfferedOutput]:
@@ -74,24 +79,9 @@ def choose_output(answer: Any, index: str | int | None, names: Sequence[str] | N
             )
         return choose_output(answer[index], None, None)
     if isinstance(answer, list | tuple) and answer:
-        if isinstance(index, str) and names is not None and index in names:
-            index = list(names).index(index)
-        index = 0 if index is None else index
-        if not isinstance(index, int) or not -len(answer) <= index < len(answer):
-            named = f" ({', '.join(names)})" if names else ""
-            raise NeuroscopeError(
-                f"The network has {len(answer)} outputs, 0..{len(answer) - 1}{named}, but "
-                f"output.index is {index!r}."
-            )
-        return choose_output(answer[index], None, None)
+        return choose_output(output_at(answer, index, names), None, None)
     if not hasattr(answer, "op"):
-        raise NeuroscopeError(
-            f"The network answered a {type(answer).__name__}, no tensor; set the spec's "
-            f"output.index to the output that holds the scores."
-        )
+        raise no_tensor(answer)
     if not answer.dtype.is_floating:
-        raise NeuroscopeError(
-            "The network's output holds whole numbers, such as labels; set the spec's "
-            "output.index to the output that holds scores, or give the network without argmax."
-        )
+        raise NeuroscopeError(HOLDS_LABELS)
     return answer

@@ -23,7 +23,7 @@ from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import Capability, Framework, Run
 from napari_neuroscope.engine.frameworks.byte_range import AS_BYTES
-from napari_neuroscope.engine.frameworks.common import size_and_channels, sums_to_one, to_axes
+from napari_neuroscope.engine.frameworks.common import size_and_channels, sums_to_one_along, to_axes
 from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
 from napari_neuroscope.engine.frameworks.model_lock import ModelLock
 from napari_neuroscope.engine.frameworks.onnx.errors import in_one_line, translated_errors
@@ -331,7 +331,7 @@ class OnnxFramework(Framework):
             end = self._arranged(spec, output, ending.bring(values[ending.layer], values[output]))
             axis = spec.output.axis_of("c", min(1, end.ndim - 1))
             probabilities = end.float().exp() if ending.logarithmic else end
-            if ending.kind == "sigmoid" or sums_to_one(probabilities, axis):
+            if ending.kind == "sigmoid" or sums_to_one_along(probabilities, axis):
                 final = ending.layer, ending.kind
         return LayerGraph(layers, space, final), answer
 

@@ -10,6 +10,12 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import Cancelled, NeuroscopeError, OutOfMemoryError, shortened
+from napari_neuroscope.engine.frameworks.common import (
+    CHECK_THE_INPUT,
+    IMAGE_IS_TOO_SMALL,
+    SIZES_ARE_MULTIPLES,
+    size_in_words,
+)
 
 NO_GRADIENT = (
     "The network's answer has no gradient: somewhere it detaches, rounds, or runs under "
@@ -49,10 +55,8 @@ def translated_errors(step: str, x: Tensor) -> Iterator[None]:
                 f"The {step} ran out of memory on {x.device}"
                 f"{f' (it asked for {requested[1]})' if requested else ''}; try {advice}."
             ) from error
-        shape = " × ".join(str(n) for n in x.shape[2:])
         raise NeuroscopeError(
-            f"The network's {step} failed on an input of {x.shape[1]} channels and {shape} "
-            f"pixels with {named}; {_advice_for(text)}."
+            f"The network's {step} failed on {size_in_words(x)} with {named}; {_advice_for(text)}."
         ) from error
 
 
@@ -63,14 +67,11 @@ def _advice_for(message: str) -> str:
         or "smaller than" in message
         or "greater than actual input" in message
     ):
-        return "the image is smaller than the network's stride: give a larger one"
+        return IMAGE_IS_TOO_SMALL
     if "Sizes of tensors must match" in message or "must match the size of tensor" in message:
-        return (
-            "the sizes that it takes are multiples of a step: say so in the spec's "
-            "input.size, such as {min: 32, step: 32}"
-        )
+        return SIZES_ARE_MULTIPLES
     if "conv3d" in message or "5D input" in message:
         return "it takes volumes, so say input.axes: bczyx in its spec"
     if "conv1d" in message:
         return "it takes signals of one axis, and no image"
-    return "check the spec's input against what the network takes"
+    return CHECK_THE_INPUT

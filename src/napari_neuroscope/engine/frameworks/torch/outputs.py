@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.frameworks.output_choice import OfferedOutput
+from napari_neuroscope.engine.frameworks.common import sums_to_one_along
+from napari_neuroscope.engine.frameworks.output_choice import (
+    HOLDS_LABELS,
+    OfferedOutput,
+    no_tensor,
+    output_at,
+)
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 
@@ -19,10 +25,7 @@ def choose_output(answer: Any, index: str | int | None) -> Tensor:
     """Return the output that is explained, of a tensor, dict, tuple or dataclass."""
     if isinstance(answer, Tensor):
         if not answer.is_floating_point():
-            raise NeuroscopeError(
-                "The network's output holds whole numbers, such as labels; set the spec's "
-                "output.index to the output that holds scores, or give the network without argmax."
-            )
+            raise NeuroscopeError(HOLDS_LABELS)
         return answer
     named = _named_outputs(answer, index)
     if named is not None:
@@ -41,17 +44,8 @@ def choose_output(answer: Any, index: str | int | None) -> Tensor:
             )
         return choose_output(named[index], None)
     if isinstance(answer, list | tuple) and answer:
-        index = 0 if index is None else index
-        if not isinstance(index, int) or not -len(answer) <= index < len(answer):
-            raise NeuroscopeError(
-                f"The network has {len(answer)} outputs, 0..{len(answer) - 1}, but output.index is "
-                f"{index!r}."
-            )
-        return choose_output(answer[index], None)
-    raise NeuroscopeError(
-        f"The network answered a {type(answer).__name__}, no tensor; set the "
-        f"spec's output.index to the output that holds the scores."
-    )
+        return choose_output(output_at(answer, index), None)
+    raise no_tensor(answer)
 
 
 def offered_outputs(answer: Any) -> list[OfferedOutput]:
@@ -122,5 +116,4 @@ def sums_to_one(values: Tensor, spec: ModelSpec) -> bool:
     """Whether values are probabilities over the axis of the classes."""
     batched = "b" in spec.input.axes and values.ndim > 1
     axis = spec.output.axis_of("c", int(batched))
-    total = values.detach().float().sum(axis)
-    return bool(torch.allclose(total, torch.ones_like(total), atol=1e-2))
+    return sums_to_one_along(values, axis)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+
+from napari_neuroscope.engine.frameworks.common import digest_of_weights
 
 _ROW = 1024
 # Fixed, and unlike for each place in a row, so that values that change places are noticed too.
@@ -55,13 +56,15 @@ def state_of(model: nn.Module) -> Hashable:
 
 def digest_of(model: nn.Module) -> str:
     """Return a hash of all parameters and buffers, by their names."""
-    digest = hashlib.sha256()
     named = [*model.named_parameters(), *model.named_buffers()]
-    for name, weight in sorted(named, key=lambda pair: pair[0]):
-        plain = weight.detach().cpu().contiguous()
-        digest.update(f"{name}:{plain.dtype}:{tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digest_of_weights(
+        (
+            f"{name}:{weight.dtype}:{tuple(weight.shape)}",
+            # As bytes: NumPy has not all types.
+            weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(),
+        )
+        for name, weight in sorted(named, key=lambda pair: pair[0])
+    )
 
 
 def shared_parts(model: nn.Module) -> Iterator[Hashable]:
