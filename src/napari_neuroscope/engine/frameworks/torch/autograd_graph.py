@@ -31,6 +31,22 @@ def nodes_behind(end: Node) -> set[Node]:
     return met
 
 
+def in_order(ends: Sequence[Node]) -> list[Node]:
+    """Return all nodes that lead to some, each after what it takes: alike in two equal passes."""
+    met: dict[Node, None] = {}
+    begun: set[Node] = set()
+    stack = [(node, False) for node in reversed(ends)]
+    while stack:
+        node, over = stack.pop()
+        if over:
+            met[node] = None
+        elif node not in begun:
+            begun.add(node)
+            stack.append((node, True))
+            stack.extend((taken, False) for taken in taken_by(node))
+    return list(met)
+
+
 def goes_through(end: GradientEdge, kind: str) -> bool:
     """Whether a way back leads through a node of a kind."""
     return any(node.name() == kind for node in nodes_behind(end.node))
@@ -103,10 +119,10 @@ def guard_batch_norms(nodes: Iterable[Node]) -> None:
     """
     for node in nodes:
         if "BatchNorm" in node.name():
-            node.register_prehook(_in_order)
+            node.register_prehook(_contiguous)
 
 
-def _in_order(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+def _contiguous(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
     # Where no side is 1, strides tell the order, and the gradient stays bit for bit.
     return tuple(
         gradient.contiguous()

@@ -23,7 +23,7 @@ from napari_neuroscope.engine.frameworks.quiet import quiet
 from napari_neuroscope.engine.frameworks.torch.compiled import run_eagerly
 from napari_neuroscope.engine.frameworks.torch.device import choose_device
 from napari_neuroscope.engine.frameworks.torch.errors import translated_errors
-from napari_neuroscope.engine.frameworks.torch.guided.guided import Guides
+from napari_neuroscope.engine.frameworks.torch.guided.plan import Guides
 from napari_neuroscope.engine.frameworks.torch.outputs import choose_output, with_batch
 from napari_neuroscope.engine.frameworks.torch.precision import full_precision
 from napari_neuroscope.engine.frameworks.torch.side_effects import SideEffects, attributes_put_back

@@ -18,12 +18,14 @@ from napari_neuroscope.engine.frameworks.torch.autograd_graph import (
     edge_of,
     goes_through,
     guard_batch_norms,
+    in_order,
     nodes_behind,
     stops_and_stations,
 )
 from napari_neuroscope.engine.frameworks.torch.errors import NO_GRADIENT, translated_errors
 from napari_neuroscope.engine.frameworks.torch.guided.elementwise import ElementwiseRecorder
-from napari_neuroscope.engine.frameworks.torch.guided.guided import Guide, GuidedMode, ordered
+from napari_neuroscope.engine.frameworks.torch.guided.guided_mode import GuidedMode
+from napari_neuroscope.engine.frameworks.torch.guided.plan import Guide
 from napari_neuroscope.engine.frameworks.torch.model_runner import ModelRunner, final_activation_of
 from napari_neuroscope.engine.frameworks.torch.tracing.activation_keeper import (
     ActivationKeeper,
@@ -90,7 +92,7 @@ def run_recorded(
             stack.enter_context(saved_tensors_hooks(_nothing, _nothing))
         stack.enter_context(recorder)
         output = runner.forward(leaf, spec, names)
-        recorder.see(output)
+        recorder.record_node(output)
     run = TorchRun(runner, spec, leaf, output, names)
     run.learn(recorder, names.names)
     return run
@@ -246,13 +248,13 @@ class TorchRun(Run):
     def learn(self, recorder: ElementwiseRecorder, names: Mapping[Node, str]) -> None:
         """Take down for all passes of the network what was recorded of this one."""
         if self._end is not None:
-            nodes = ordered([self._end.node])
+            nodes = in_order([self._end.node])
             self._runner.guides.learn(recorder, nodes, self._x.shape, names)
 
     def _known_guide(self) -> tuple[Guide | None, list[Node]]:
         if self._end is None:
             return Guide(), []
-        nodes = ordered([self._end.node])
+        nodes = in_order([self._end.node])
         return self._runner.guides.known(nodes, self._x.shape), nodes
 
     def guided_notes(self, layers: LayerGraph) -> list[str]:

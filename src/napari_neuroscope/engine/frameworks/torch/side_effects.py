@@ -56,18 +56,18 @@ _same_random_numbers = ProcessSetting(_random_states, _set_random_states)
 class _Buffer(NamedTuple):
     """A buffer as it was."""
 
-    place: dict[str, Tensor | None]
+    owner: dict[str, Tensor | None]
     name: str
     tensor: Tensor
     version: int
     values: Tensor
 
     def changed(self) -> bool:
-        here = self.place.get(self.name)
+        here = self.owner.get(self.name)
         return here is not self.tensor or self.version != _version(self.tensor)
 
     def put_back(self) -> None:
-        self.place[self.name] = self.tensor
+        self.owner[self.name] = self.tensor
         # Beside autograd's count of changes, as weights that come back after a sanity check.
         self.tensor.data.copy_(self.values)
 

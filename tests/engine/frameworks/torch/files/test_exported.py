@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
-from napari_neuroscope.engine.frameworks.torch.files.exported import _computes
 from napari_neuroscope.engine.frameworks.torch.files.load import load_torch
 
 
@@ -123,7 +122,7 @@ def test_operators_of_no_network_are_refused_although_trusted(
     ],
 )
 def test_which_operators_compute(target: str, computes: bool) -> None:
-    assert _computes(target) is computes
+    assert computes(target) is computes
 
 
 @pytest.mark.parametrize(

@@ -156,20 +156,6 @@ def test_it_is_tried_once_and_opened_as_it_was_tried(
     assert len(tried) == 1
 
 
-def test_it_is_asked_about_what_the_list_lacks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = _written(nn.Conv2d(3, 2, 1), tmp_path / "m.pt")
-    monkeypatch.setattr(limits, "MOST_SOURCE", 10)
-    with pytest.raises(UntrustedError, match="too long to be looked through"):
-        load_torchscript(path, trust=False)
-    monkeypatch.undo()
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("m/model.json", "{}")
-    with pytest.raises(UntrustedError, match=r"PyTorch 1\.0"):
-        load_torchscript(path, trust=False)
-
-
 class Stateful(nn.Module):
     @torch.jit.export
     def __getstate__(self) -> bool:
@@ -199,3 +185,17 @@ def test_loading_leaves_gradients_as_they_are(tmp_path: Path) -> None:
         assert not torch.is_grad_enabled()
     load_torchscript(tmp_path / "m.pt", trust=False)
     assert torch.is_grad_enabled()
+
+
+def test_it_is_asked_about_what_the_list_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _written(nn.Conv2d(3, 2, 1), tmp_path / "m.pt")
+    monkeypatch.setattr(limits, "MOST_SOURCE", 10)
+    with pytest.raises(UntrustedError, match="too long to be looked through"):
+        load_torchscript(path, trust=False)
+    monkeypatch.undo()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("m/model.json", "{}")
+    with pytest.raises(UntrustedError, match=r"PyTorch 1\.0"):
+        load_torchscript(path, trust=False)

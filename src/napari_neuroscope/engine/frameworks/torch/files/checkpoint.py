@@ -21,14 +21,16 @@ _KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights",
          "network_weights", "model_state", "model_weights", "net_state_dict", "params", "params_ema",
          "state_dict_ema", "model_ema", "ema_state_dict", "generator", "student", "teacher")  # fmt: skip
 # What lies beside the weights and is none of a network.
-_BESIDE = re.compile(r"optim|sched|scaler|criterion|loss|metric|rng|arg|config|hyper|callback|loop")
+_NO_WEIGHTS = re.compile(
+    r"optim|sched|scaler|criterion|loss|metric|rng|arg|config|hyper|callback|loop"
+)
 # Parts of names that training adds to a network's own.
-_OF_TRAINING = re.compile(
+_TRAINING_ONLY = re.compile(
     r"(^|[._])(aux|loss|criterion|metric)|^(n_averaged|total_ops|total_params)$"
 )
 # Modules around a network, such as torch.compile's and DataParallel's.
-_AROUND = re.compile(r"(^|\.)(?:_orig_mod|module)\.")
-_SHOWN, _MOST_NAME = 4, 1_000
+_WRAPPERS = re.compile(r"(^|\.)(?:_orig_mod|module)\.")
+_MOST_SHOWN, _LONGEST_NAME = 4, 1_000
 
 # Names of PyTorch's norms of weights: those of functions, and those of parametrizations since 2.0.
 _OLD_AND_NEW = (
@@ -107,7 +109,7 @@ def fill(model: nn.Module, saved: list[SavedNetwork], name: str) -> None:
             f"{shortened(' '.join(str(error).split()), 200).rstrip('.')}."
         ) from error
     if len(whole) > 1:
-        others = " and ".join(quoted(each.place, 60) for each, _ in whole[1 : _SHOWN + 1])
+        others = " and ".join(quoted(each.place, 60) for each, _ in whole[1 : _MOST_SHOWN + 1])
         warnings.warn(
             f"“{name}” holds several sets of weights that fit: {quoted(taken.place, 60)} was taken, "
             f"{others} not; to open another, save it by itself.",
@@ -115,8 +117,12 @@ def fill(model: nn.Module, saved: list[SavedNetwork], name: str) -> None:
             stacklevel=2,
         )
     if fit.left_out:
-        shown = ", ".join(quoted(each, 60) for each in fit.left_out[:_SHOWN])
-        more = f" and {len(fit.left_out) - _SHOWN} more" if len(fit.left_out) > _SHOWN else ""
+        shown = ", ".join(quoted(each, 60) for each in fit.left_out[:_MOST_SHOWN])
+        more = (
+            f" and {len(fit.left_out) - _MOST_SHOWN} more"
+            if len(fit.left_out) > _MOST_SHOWN
+            else ""
+        )
         warnings.warn(
             f"“{name}” has tensors that the network has no place for, which were left out: {shown}"
             f"{more}.",
@@ -163,7 +169,7 @@ def _networks(place: str, held: Any, seen: set[int], *, deeper: bool) -> Iterato
     inner = 0
     for keys, deep in ((usual, True), (more, False)):
         for key in keys:
-            if deep or not _BESIDE.search(key.casefold()):
+            if deep or not _NO_WEIGHTS.search(key.casefold()):
                 for network in _networks(
                     f"{place}.{key}".lstrip("."), held[key], seen, deeper=deep
                 ):
@@ -200,9 +206,9 @@ def _by_model_names(
     state: dict[str, Any], weights: dict[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return weights by the names that the network gives them, and the names of those outside."""
-    around = {match[0] for name in state for match in _AROUND.finditer("." + name)}
-    if not around:
-        bare = {_without_around(name): value for name, value in weights.items()}
+    wrappers = {match[0] for name in state for match in _WRAPPERS.finditer("." + name)}
+    if not wrappers:
+        bare = {_without_wrappers(name): value for name, value in weights.items()}
         # Two names that became one are left as they are.
         weights = bare if len(bare) == len(weights) else weights
     before, after = Counter[str](), Counter[str]()
@@ -223,8 +229,8 @@ def _by_model_names(
     return given, apart
 
 
-def _without_around(name: str) -> str:
-    while (bare := _AROUND.sub(r"\1", name)) != name:
+def _without_wrappers(name: str) -> str:
+    while (bare := _WRAPPERS.sub(r"\1", name)) != name:
         name = bare
     return name
 
@@ -232,7 +238,7 @@ def _without_around(name: str) -> str:
 def _splits(name: str) -> Iterator[tuple[str, str]]:
     """Return each way to cut a name into modules around it and the rest."""
     yield "", name
-    if len(name) > _MOST_NAME:
+    if len(name) > _LONGEST_NAME:
         # No module has such a name, of which all cuts together would be very long.
         return
     for match in re.finditer(r"\.", name):
@@ -301,7 +307,7 @@ def _modules_of(state: dict[str, Any]) -> set[str]:
 def _may_be_left(name: str, value: Tensor, modules: set[str]) -> bool:
     """Whether the network may be whole without a tensor: no weight of one of its own modules."""
     parts = name.split(".")
-    if any(_OF_TRAINING.search(part) for part in parts):
+    if any(_TRAINING_ONLY.search(part) for part in parts):
         return True
     inside = next((m for m in modules if name == m or name.startswith(f"{m}.")), None)
     if inside is not None:

@@ -90,7 +90,7 @@ def _refuse_what_is_no_network(archive: zipfile.ZipFile, name: str) -> None:
         if not inner.endswith(".json") or not (inner == _LEGACY or "models/" in inner):
             continue
         for target in _targets(_graph(archive, entry, name)):
-            if not _computes(target):
+            if not computes(target):
                 raise NeuroscopeError(
                     f"“{name}” uses {quoted(target)}, which is no operator of networks that is let "
                     f"here; export the network without it."
@@ -122,7 +122,8 @@ def _targets(graph: Any) -> Iterator[str]:
             waiting.extend(inner)
 
 
-def _computes(target: str) -> bool:
+def computes(target: str) -> bool:
+    """Whether what a graph calls is an operator of networks, and nothing else."""
     match = _OPERATOR.fullmatch(target)
     if match is None:
         return _OF_SIZES.fullmatch(target) is not None

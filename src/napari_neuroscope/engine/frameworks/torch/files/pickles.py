@@ -28,8 +28,8 @@ from napari_neuroscope.engine.frameworks.torch.files.archive import bytes_of, op
 from napari_neuroscope.engine.plain_text import quoted
 
 # A magic number, two of versions, what was saved, and the keys of its numbers.
-_PICKLES_OF_OLD = 5
-_SHOWN = 6
+_PICKLES_OF_LEGACY_FILE = 5
+_MOST_SHOWN = 6
 
 _REBUILDERS = {
     f"torch._utils.{name}"
@@ -64,7 +64,7 @@ def load_checkpoint(path: Path, *, trust: bool) -> Any:
     with open_regular(path) as file:
         zipped = file.read(4) == b"PK\x03\x04"
     try:
-        program = _program_of_archive(path) if zipped else _program_of_old(path)
+        program = _program_of_archive(path) if zipped else _program_of_legacy(path)
     except LongPickleError as error:
         would_run = str(error)
     except BrokenPickleError as error:
@@ -100,7 +100,7 @@ def imports_of(content: bytes) -> list[str]:
     LongPickleError
         Where they are more than the limits.
     """
-    return _dangerous(program_of(content, _PICKLES_OF_OLD).names)
+    return _dangerous(program_of(content, _PICKLES_OF_LEGACY_FILE).names)
 
 
 def _dangerous(names: Iterable[str]) -> list[str]:
@@ -115,8 +115,8 @@ def _is_storage(name: str) -> bool:
 
 def _in_words(program: PickleProgram) -> str:
     names = _dangerous(program.names)
-    shown = ", ".join(name if name == HIDDEN else quoted(name, 60) for name in names[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    shown = ", ".join(name if name == HIDDEN else quoted(name, 60) for name in names[:_MOST_SHOWN])
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
     return f"it is a pickled object that imports and calls {shown}{more}"
 
 
@@ -133,7 +133,7 @@ def _program_of_archive(path: Path) -> PickleProgram:
         return program
 
 
-def _program_of_old(path: Path) -> PickleProgram:
+def _program_of_legacy(path: Path) -> PickleProgram:
     with open_regular(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
@@ -142,7 +142,7 @@ def _program_of_old(path: Path) -> PickleProgram:
                 f"“{path.name}” is a tar archive of a PyTorch before 0.1.10; save it again with a "
                 f"newer one."
             )
-        program = program_of(file.read(limits.MOST_PICKLE), _PICKLES_OF_OLD)
+        program = program_of(file.read(limits.MOST_PICKLE), _PICKLES_OF_LEGACY_FILE)
     claimed: dict[str | int, int] = {}
     for numbers in program.stored:
         claimed[numbers.key] = max(bytes_of(numbers) or 0, claimed.get(numbers.key, 0))
@@ -199,13 +199,13 @@ def _is_of_weights(call: Call) -> bool:
         # A number would be a size.
         of_values = bool(given) and isinstance(given[0], str | bytes | EncodedText)
         return of_values and given[1:] in ((), *_LATIN)
-    return name in _let_by_the_user()
+    return name in _allowed_by_the_user()
 
 
 _LATIN = (("latin-1",), ("latin1",))
 
 
-def _let_by_the_user() -> set[str]:
+def _allowed_by_the_user() -> set[str]:
     """Return what the user has told PyTorch to take for safe in this process."""
     given = torch.serialization.get_safe_globals()
     return {

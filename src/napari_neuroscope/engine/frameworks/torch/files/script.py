@@ -22,12 +22,12 @@ from napari_neuroscope.engine.frameworks.torch.files.script_source import UNREAD
 from napari_neuroscope.engine.frameworks.torch.precision import unset_traced_tf32
 from napari_neuroscope.engine.plain_text import quoted
 
-_SHOWN = 4
+_MOST_SHOWN = 4
 # Files of an archive that are needed; the others tell of its making, or are for other programs.
 _FOLDERS = ("code/", "data/", "constants/")
 _FILES = {"data.pkl", "constants.pkl", "version", "byteorder", ".data/version"}
 
-_OF_TENSORS = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
+_TENSOR_IMPORTS = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
                "torch._utils._rebuild_qtensor", "torch._utils._rebuild_parameter",
                "torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_sparse_csr_tensor",
                "torch._utils._rebuild_meta_tensor_no_storage", "torch.device",
@@ -64,16 +64,16 @@ def load_torchscript(path: Path, *, trust: bool) -> torch.jit.ScriptModule:
     if not trust:
         with _checked_copy(path) as (copy, reason):
             if not reason and digest_of(path) not in TrustStore():
-                would_run = _tried_out(copy, path)
+                would_run = _trial_objection(copy, path)
                 if not would_run:
-                    return _opened(copy)
+                    return _load(copy)
             would_run = reason or would_run
         would_run = f"a TorchScript program with {would_run}"
     with trusted_content(path, would_run, trust=trust) as content:
-        return _opened(content)
+        return _load(content)
 
 
-def _opened(path: Path) -> torch.jit.ScriptModule:
+def _load(path: Path) -> torch.jit.ScriptModule:
     grad = torch.is_grad_enabled()
     try:
         scripted: torch.jit.ScriptModule = torch.jit.load(str(path), map_location="cpu")
@@ -92,8 +92,10 @@ def _checked_copy(path: Path) -> Iterator[tuple[Path, str]]:
         with open_torch_archive(path) as archive:
             archive.write_copy(copy, _is_needed)
         with open_torch_archive(copy) as archive:
-            asked = _asked_about(archive)
-        shown = asked[:_SHOWN] + (["more"] if len(asked) > _SHOWN else [])
+            questions_asked = _asked_about(archive)
+        shown = questions_asked[:_MOST_SHOWN] + (
+            ["more"] if len(questions_asked) > _MOST_SHOWN else []
+        )
         yield copy, ", ".join(shown)
 
 
@@ -130,21 +132,23 @@ def _imports(archive: TorchArchive, folder: str) -> list[str]:
     except LongPickleError as error:
         return [str(error)]
     archive.refuse_what_is_not_stored(program.stored, folder)
-    asked = [] if program.regular else ["data that isn't of the form that PyTorch writes"]
-    return asked + [f"the import {quoted(n, 60)}" for n in program.names if not _is_of_data(n)]
+    questions_asked = [] if program.regular else ["data that isn't of the form that PyTorch writes"]
+    return questions_asked + [
+        f"the import {quoted(n, 60)}" for n in program.names if not _is_of_data(n)
+    ]
 
 
 def _is_of_data(name: str) -> bool:
     if name.startswith("__torch__.torch.classes."):
         return name.split(".")[3] in CLASSES
     return (
-        name in _OF_TENSORS
+        name in _TENSOR_IMPORTS
         or name.startswith(("__torch__.", "torch.jit._pickle."))
         or (name.startswith("torch.") and name.endswith("Storage"))
     )
 
 
-def _tried_out(copy: Path, path: Path) -> str:
+def _trial_objection(copy: Path, path: Path) -> str:
     """Try a program in a process of its own; say why it should be asked about, if it should."""
     digest = digest_of(copy)
     with _tried_lock:

@@ -53,7 +53,7 @@ _KINDS: dict[str, OperationKind] = {
                      "_convolution", "mkldnn_linear"), "weighted"),
 }  # fmt: skip
 # What of two tensors is a product, where only one of them varies.
-_OF_ONE: dict[str, OperationKind] = {
+_KIND_WITH_ONE_VARYING: dict[str, OperationKind] = {
     **dict.fromkeys(("logaddexp", "logaddexp2", "atan2"), "activation"),
     **dict.fromkeys(("addcdiv", "hypot", "xlogy", "copysign"), "power"),
 }
@@ -63,7 +63,7 @@ _MADE_ANEW = frozenset({
 })  # fmt: skip
 _NONLINEAR = frozenset({"activation", "exponential", "power", "clipping", "comparison", "unknown"})
 # Norms compute powers too.
-_TELLING = _NONLINEAR - {"power"}
+_REVEALING = _NONLINEAR - {"power"}
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ class ElementwiseRecorder(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         # Before it runs: it may write on what it is given.
-        origins = [self._origin_of(tensor) for tensor in given]
-        shapes = [tensor.shape for tensor in given]
+        origins = [self._origin_of(tensor) for tensor in inputs]
+        shapes = [tensor.shape for tensor in inputs]
         output = function(*args, **kwargs)
         name = function.overloadpacket.__name__
         name = name if name.startswith("_") else name.rstrip("_")
@@ -140,20 +140,20 @@ class ElementwiseRecorder(TorchDispatchMode):
                 kind = "activation" if single else "unknown"
             varying = sum(origin is not None for origin in origins)
             if varying == 1 and kind in ("product", "linear"):
-                kind = _slope(name, args, [o is not None for o in origins])
+                kind = _arithmetic_kind(name, args, [o is not None for o in origins])
             same = all(
                 shape == tensor.shape
                 for shape, origin in zip(shapes, origins, strict=True)
                 if origin is not None
             )
-            self._origins[tensor] = _joined(name, kind, origins, elementwise=same)
-            self._versions[tensor] = _versions(tensor, given)
+            self._origins[tensor] = _origin_of_answer(name, kind, origins, elementwise=same)
+            self._versions[tensor] = _versions(tensor, inputs)
         return output
 
     def _origin_of(self, tensor: Tensor) -> _Origin | None:
         """Return where a tensor comes from; None where that is not the input."""
         if tensor.requires_grad:
-            self.see(tensor)
+            self.record_node(tensor)
             # Other leaves are weights.
             node = tensor.grad_fn
             edge = self._leaves.get(tensor) if node is None else (node, tensor.output_nr)
@@ -165,7 +165,7 @@ class ElementwiseRecorder(TorchDispatchMode):
             return _Origin(None, "other", origin.operation, kinds=kinds)
         return origin
 
-    def see(self, tensor: Tensor) -> None:
+    def record_node(self, tensor: Tensor) -> None:
         """Take down where the node of a tensor with a gradient comes from."""
         if tensor.grad_fn is not None and not tensor.output_nr:
             self._of_nodes.setdefault(tensor.grad_fn, self._origins.get(tensor))
@@ -207,26 +207,28 @@ class ElementwiseRecorder(TorchDispatchMode):
     def _origin_of_node(self, node: Node) -> _Origin | None:
         """Return where a node's values come from; None where that isn't known."""
         origin = self._of_nodes.get(node)
-        if origin is None or (_is_whole(node) and origin.sources is None):
+        if origin is None or (_is_many_operations(node) and origin.sources is None):
             return origin
         # Written through a view, a tensor has another node than it was computed by.
-        return origin if set(_taken(node)) <= set(_all_edges(origin)) else None
+        return origin if set(_edges_taken(node)) <= set(_all_edges(origin)) else None
 
     def _as_operations(self, node: Node) -> list[Operation]:
         """Return the operations that a node stands for."""
         origin = self._origin_of_node(node)
         if origin is None:
-            return [Operation((node, 0), "other", _taken(node))]
-        if _is_whole(node):
-            return [_whole_operation(node, origin)]
+            return [Operation((node, 0), "other", _edges_taken(node))]
+        if _is_many_operations(node):
+            return [_many_as_one(node, origin)]
         return list(_single_operation(node, origin))
 
     def _hides(self, node: Node) -> bool:
         """Whether there may be an activation inside of a node that can't be told."""
         origin = self._origin_of_node(node)
-        if not _is_whole(node):
+        if not _is_many_operations(node):
             return origin is not None and "unknown" in origin.kinds
-        return origin is None or (origin.sources is None and not origin.kinds.isdisjoint(_TELLING))
+        return origin is None or (
+            origin.sources is None and not origin.kinds.isdisjoint(_REVEALING)
+        )
 
     def _writes_by_mask(self, node: Node) -> bool:
         """Whether a node is of ``x[x < 0] *= 0.1``, of more values than one tensor's."""
@@ -251,16 +253,18 @@ def _tensors(output: Any) -> Iterator[Tensor]:
                 yield item
 
 
-def _versions(output: Tensor, given: list[Tensor]) -> set[int]:
+def _versions(output: Tensor, inputs: list[Tensor]) -> set[int]:
     """Return what the count of changes of an answer will be once the operation is over."""
     # What is written in place is counted then; a view has the count of what it is one of.
-    written = any(output is tensor for tensor in given)
+    written = any(output is tensor for tensor in inputs)
     memory = output.untyped_storage()._cdata
-    shared = [t._version for t in given if t.untyped_storage()._cdata == memory]
+    shared = [t._version for t in inputs if t.untyped_storage()._cdata == memory]
     return {output._version + written, *(shared if not written else ())}
 
 
-def _joined(name: str, kind: str, origins: list[_Origin | None], *, elementwise: bool) -> _Origin:
+def _origin_of_answer(
+    name: str, kind: str, origins: list[_Origin | None], *, elementwise: bool
+) -> _Origin:
     """Return where the answer of an operation comes from that took tensors from `origins`."""
     varying = [origin for origin in origins if origin is not None]
     kinds = frozenset({kind}.union(*(origin.kinds for origin in varying)))
@@ -285,12 +289,12 @@ def _fills_by_mask(args: Any) -> bool:
     return len(indices) == 1 and indices[0].dtype == torch.bool and indices[0].shape == into.shape
 
 
-def _slope(name: str, args: Any, varies: list[bool]) -> str:
+def _arithmetic_kind(name: str, args: Any, varies: list[bool]) -> str:
     """Return the kind of arithmetic with one tensor that varies, and constants."""
     if name == "neg":
         return "flip"
     if name not in ("mul", "div", "true_divide", "add", "sub", "rsub"):
-        return _OF_ONE.get(name, "linear")
+        return _KIND_WITH_ONE_VARYING.get(name, "linear")
     tensors = iter(varies)
     varying = [isinstance(arg, Tensor) and next(tensors) for arg in args[:2]]
     if name.endswith(("div", "divide")) and not varying[0]:
@@ -337,11 +341,11 @@ def _all_edges(origin: _Origin) -> Iterator[Edge]:
     yield from origin.sources or ()
 
 
-def _taken(node: Node) -> tuple[Edge, ...]:
+def _edges_taken(node: Node) -> tuple[Edge, ...]:
     return tuple((taken, number) for taken, number in node.next_functions if taken is not None)
 
 
-def _is_whole(node: Node) -> bool:
+def _is_many_operations(node: Node) -> bool:
     """Whether a node is several operations: of a custom Function, or of scripted code."""
     if node.name() in _CHECKPOINTS:
         return False
@@ -353,8 +357,8 @@ def is_scripted(node: Node) -> bool:
     return "DifferentiableGraph" in node.name()
 
 
-def _whole_operation(node: Node, origin: _Origin) -> Operation:
-    taken = _taken(node)
+def _many_as_one(node: Node, origin: _Origin) -> Operation:
+    taken = _edges_taken(node)
     nonlinear = not origin.kinds.isdisjoint(_NONLINEAR)
     kind: OperationKind = "linear"
     if nonlinear:

@@ -11,11 +11,16 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from napari_neuroscope.engine.frameworks.base import RelevanceRule
-from napari_neuroscope.engine.frameworks.torch.lrp.rules import Sums, shared, shared_alike, wide
+from napari_neuroscope.engine.frameworks.torch.lrp.rules import (
+    WeightedSums,
+    at_least_float32,
+    share,
+    share_alike,
+)
 
 
 @dataclass
-class RuleInForce:
+class ActiveRule:
     """By which rule nodes go now.
 
     Attributes
@@ -36,7 +41,7 @@ class Tape:
 
     Attributes
     ----------
-    in_force
+    active_rule
         What its nodes go by; they know this alone, since a tape that they knew would know them.
     slots
         Where the relevance of what the first layers take arrives, and the places of that.
@@ -44,7 +49,7 @@ class Tape:
         The memory of what was kept.
     """
 
-    in_force: RuleInForce = field(default_factory=RuleInForce)
+    active_rule: ActiveRule = field(default_factory=ActiveRule)
     slots: list[tuple[Tensor, GradientEdge]] = field(default_factory=list)
     nbytes: int = 0
 
@@ -61,24 +66,35 @@ class WeightedLayer(torch.autograd.Function):
         x: Tensor,
         slot: Tensor | None,
         kept: Tensor,
-        sums: Sums,
-        in_force: RuleInForce,
+        sums: WeightedSums,
+        active_rule: ActiveRule,
         positive: bool,
         make: Callable[[], Tensor],
     ) -> Tensor:
-        ctx.x, ctx.source, ctx.version, ctx.sums, ctx.in_force = kept, x, x._version, sums, in_force
+        ctx.x, ctx.source, ctx.version, ctx.sums, ctx.active_rule = (
+            kept,
+            x,
+            x._version,
+            sums,
+            active_rule,
+        )
         ctx.of_input, ctx.gives_scores, ctx.positive = slot is not None, False, positive
         return make()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        g, x, rule, sums = wide(gradients[0]), wide(ctx.x), ctx.in_force.rule, ctx.sums
+        g, x, rule, sums = (
+            at_least_float32(gradients[0]),
+            at_least_float32(ctx.x),
+            ctx.active_rule.rule,
+            ctx.sums,
+        )
         nothing = (None,) * 5
         dense = sums.geometry is None or ctx.gives_scores
         if ctx.of_input and rule.flat_input and not ctx.gives_scores:
-            return None, shared_alike(sums, x, g).to(ctx.x.dtype), *nothing
+            return None, share_alike(sums, x, g).to(ctx.x.dtype), *nothing
         kind = "epsilon" if dense else rule.convolution
-        below = shared(sums, x, g, kind, rule, positive=ctx.positive)
+        below = share(sums, x, g, kind, rule, positive=ctx.positive)
         if ctx.of_input:
             return None, (x * below).to(ctx.x.dtype), *nothing
         return below.to(ctx.x.dtype), None, *nothing
@@ -94,16 +110,16 @@ class PassThrough(torch.autograd.Function):
         ratio: Tensor,
         value: list[Tensor],
         operation: str,
-        in_force: RuleInForce,
+        active_rule: ActiveRule,
     ) -> Tensor:
         # The value is in a list, so that autograd does not take it for an input that is returned.
-        ctx.ratio, ctx.operation, ctx.in_force = ratio, operation, in_force
+        ctx.ratio, ctx.operation, ctx.active_rule = ratio, operation, active_rule
         return value[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         g = gradients[0]
-        return g if ctx.in_force.carrying else g * ctx.ratio, None, None, None, None
+        return g if ctx.active_rule.carrying else g * ctx.ratio, None, None, None, None
 
 
 weighted_layer: Callable[..., Tensor] = WeightedLayer.apply

@@ -25,7 +25,7 @@ from napari_neuroscope.engine.frameworks.torch.lrp.nodes import (
     pass_through,
     weighted_layer,
 )
-from napari_neuroscope.engine.frameworks.torch.lrp.rules import LAYERS, Sums, ratio_of
+from napari_neuroscope.engine.frameworks.torch.lrp.rules import LAYERS, WeightedSums, ratio_of
 from napari_neuroscope.engine.frameworks.torch.tracing.operations import operation_name
 
 # They act on each value alone, or divide it by what it shares with others.
@@ -111,7 +111,7 @@ class RelevanceRecorder(TorchFunctionMode):
                 return self._norm(operation, {**dict(zip(names, args, strict=False)), **kwargs})
         return None
 
-    def _weighted(self, x: Tensor, sums: Sums, make: Callable[[], Tensor]) -> Tensor:
+    def _weighted(self, x: Tensor, sums: WeightedSums, make: Callable[[], Tensor]) -> Tensor:
         kept, slot = x.detach(), None
         if self._copying:
             kept = kept.clone()
@@ -121,7 +121,7 @@ class RelevanceRecorder(TorchFunctionMode):
             slot = x.new_zeros(()).expand(x.shape).requires_grad_()
             self.tape.slots.append((slot, get_gradient_edge(x)))
         return weighted_layer(
-            x, slot, kept, sums, self.tape.in_force, cannot_be_negative(x.grad_fn), make
+            x, slot, kept, sums, self.tape.active_rule, cannot_be_negative(x.grad_fn), make
         )
 
     def _passing(self, operation: str, function: Any, args: Any, kwargs: Any, x: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class RelevanceRecorder(TorchFunctionMode):
         in_place = before._version > 0
         ratio = ratio_of(value, x.detach() if in_place else before)
         self.tape.nbytes += ratio.nbytes
-        answer = pass_through(x, ratio, [value], operation, self.tape.in_force)
+        answer = pass_through(x, ratio, [value], operation, self.tape.active_rule)
         return x.copy_(answer) if in_place else answer
 
     def _of_two(self, operation: str, function: Any, args: Any, kwargs: Any) -> Tensor | None:

@@ -115,19 +115,19 @@ class TorchRelevance(RelevancePass):
     def _at_input(self, seeds: Tensor, rule: RelevanceRule) -> Tensor:
         slots = [slot for slot, _ in self._tape.slots]
         places = [place for _, place in self._tape.slots]
-        self._tape.in_force.rule = rule
+        self._tape.active_rule.rule = rule
         of_leaf, *of_slots = _pulled([self._end], [self._leaf, *slots], [seeds])
         x = self._leaf.detach()
         # What reaches the input beside all layers is still a gradient.
         relevance = seeds.new_zeros(len(seeds), *x.shape) if of_leaf is None else of_leaf * x
         arrived = [(p, r) for p, r in zip(places, of_slots, strict=True) if r is not None]
         if arrived:
-            self._tape.in_force.carrying = True
+            self._tape.active_rule.carrying = True
             try:
                 ends, at_slots = zip(*arrived, strict=True)
                 carried = _pulled(ends, [self._leaf], at_slots)[0]
             finally:
-                self._tape.in_force.carrying = False
+                self._tape.active_rule.carrying = False
             relevance = relevance if carried is None else relevance + carried
         return relevance
 

@@ -14,7 +14,7 @@ from napari_neuroscope.engine.frameworks.base import RelevanceRule
 
 
 @dataclass(frozen=True)
-class Sums:
+class WeightedSums:
     """What a convolution or dense layer computes, and a batch norm that was merged into it.
 
     Attributes
@@ -35,10 +35,10 @@ class Sums:
 
     def weights(self) -> tuple[Tensor, Tensor | None]:
         """Return the weight and bias with the norm in them, of 32 bits at least."""
-        weight, bias = wide(self.weight), wide(self.bias)
+        weight, bias = at_least_float32(self.weight), at_least_float32(self.bias)
         if self.factor is None:
             return weight, bias
-        factor, offset = wide(self.factor), wide(self.offset)
+        factor, offset = at_least_float32(self.factor), at_least_float32(self.offset)
         if self.geometry is not None and self.geometry[3]:
             # (in, out / groups, ...): each group of inputs has channels of its own.
             grouped = weight.unflatten(0, (self.geometry[5], -1))
@@ -71,7 +71,7 @@ class Sums:
         """Return a bias so that it goes along the channels of the result."""
         return bias if self.geometry is None else bias.reshape(-1, *(1,) * (self.weight.ndim - 2))
 
-    def merged(self, factor: Tensor, offset: Tensor) -> Sums:
+    def merged(self, factor: Tensor, offset: Tensor) -> WeightedSums:
         """Return these sums with what comes after them: factor · sums + offset."""
         if self.factor is not None:
             assert self.offset is not None
@@ -79,7 +79,7 @@ class Sums:
         return replace(self, factor=factor, offset=offset)
 
 
-def wide(values: Any) -> Any:
+def at_least_float32(values: Any) -> Any:
     """Return floats of 32 bits at least."""
     narrow = values is not None and values.dtype in (torch.float16, torch.bfloat16)
     return values.float() if narrow else values
@@ -91,8 +91,8 @@ def ratio_of(above: Tensor, below: Tensor) -> Tensor:
     return torch.where(nothing, 0, above / torch.where(nothing, 1, below))
 
 
-def shared(
-    sums: Sums, x: Tensor, g: Tensor, kind: str, rule: RelevanceRule, *, positive: bool
+def share(
+    sums: WeightedSums, x: Tensor, g: Tensor, kind: str, rule: RelevanceRule, *, positive: bool
 ) -> Tensor:
     """Return g of the inputs x, of g of the sums: relevance x · g in the shares of x · w.
 
@@ -126,7 +126,7 @@ def shared(
     return torch.where(x < 0, for_negative, for_positive)
 
 
-def shared_alike(sums: Sums, x: Tensor, g: Tensor) -> Tensor:
+def share_alike(sums: WeightedSums, x: Tensor, g: Tensor) -> Tensor:
     """Return the relevance of inputs that share alike, whatever they are."""
     weight, bias = sums.weights()
     alike = torch.ones_like(weight)
@@ -142,7 +142,7 @@ def _convolution(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> tuple[Tensor, Sums]:
+) -> tuple[Tensor, WeightedSums]:
     axes = weight.ndim - 2
     steps = _each(dilation, axes)
     if padding == "same":
@@ -156,7 +156,7 @@ def _convolution(
     elif padding == "valid":
         padding = 0
     geometry = (_each(stride, axes), _each(padding, axes), steps, False, [0] * axes, groups)
-    return input, Sums(weight, bias, geometry)
+    return input, WeightedSums(weight, bias, geometry)
 
 
 def _transposed(
@@ -168,14 +168,16 @@ def _transposed(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> tuple[Tensor, Sums]:
+) -> tuple[Tensor, WeightedSums]:
     axes = weight.ndim - 2
     lengths = (_each(length, axes) for length in (stride, padding, dilation))
-    return input, Sums(weight, bias, (*lengths, True, _each(output_padding, axes), groups))
+    return input, WeightedSums(weight, bias, (*lengths, True, _each(output_padding, axes), groups))
 
 
-def _dense(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Sums]:
-    return input, Sums(weight, bias)
+def _dense(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, WeightedSums]:
+    return input, WeightedSums(weight, bias)
 
 
 def _each(length: Any, axes: int) -> list[int]:
@@ -183,7 +185,7 @@ def _each(length: Any, axes: int) -> list[int]:
     return several * axes if len(several) == 1 else several
 
 
-LAYERS: dict[str, Callable[..., tuple[Tensor, Sums]]] = {
+LAYERS: dict[str, Callable[..., tuple[Tensor, WeightedSums]]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
     "linear": _dense,

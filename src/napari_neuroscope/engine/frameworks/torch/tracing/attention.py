@@ -67,8 +67,8 @@ class AttentionKeeper(TorchFunctionMode):
 
     def _sum_products(self, args: Any) -> None:
         tensors = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
-        given, _, kept = str(args[0]).replace(" ", "").partition("->")
-        for letters, tensor in zip(given.split(","), tensors, strict=False):
+        taken, _, kept = str(args[0]).replace(" ", "").partition("->")
+        for letters, tensor in zip(taken.split(","), tensors, strict=False):
             if (
                 isinstance(tensor, Tensor)
                 and tensor in self._candidates
@@ -77,13 +77,15 @@ class AttentionKeeper(TorchFunctionMode):
                 self.weights.append(tensor)
 
     def _multi_head(self, function: Any, args: Any, kwargs: Any) -> Any:
-        given = _MULTI_HEAD.bind(*args, **kwargs)
-        given.apply_defaults()
-        asked, averaged = (given.arguments[n] for n in ("need_weights", "average_attn_weights"))
-        given.arguments.update(need_weights=True, average_attn_weights=False)
-        output, weights = function(*given.args, **given.kwargs)
+        bound = _MULTI_HEAD.bind(*args, **kwargs)
+        bound.apply_defaults()
+        wants_weights, averaged = (
+            bound.arguments[n] for n in ("need_weights", "average_attn_weights")
+        )
+        bound.arguments.update(need_weights=True, average_attn_weights=False)
+        output, weights = function(*bound.args, **bound.kwargs)
         self.weights.append(weights)
-        if not asked:
+        if not wants_weights:
             return output, None
         # One input without a batch has its heads first.
         return output, weights.mean(-3) if averaged else weights

@@ -41,7 +41,9 @@ def _of_convolution(module: Any) -> Reach:
         # It sees pixels of the image once more, at other places.
         return None
     kernel, stride, dilation = module.kernel_size, module.stride, module.dilation
-    return Window(kernel, stride, _before(module.padding, kernel, dilation, space), dilation)
+    return Window(
+        kernel, stride, _padding_before(module.padding, kernel, dilation, space), dilation
+    )
 
 
 def _of_transposed(module: Any) -> Reach:
@@ -109,71 +111,73 @@ def reach_of_function(operation: str, args: Sequence[Any], kwargs: dict[str, Any
     return take(first.ndim - 2, list(args[1:]), kwargs)
 
 
-def _given(args: list[Any], kwargs: dict[str, Any], number: int, name: str, default: Any) -> Any:
+def _argument(args: list[Any], kwargs: dict[str, Any], number: int, name: str, default: Any) -> Any:
     return args[number] if len(args) > number else kwargs.get(name, default)
 
 
 def _convolution(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    weight = _given(args, kwargs, 0, "weight", None)
+    weight = _argument(args, kwargs, 0, "weight", None)
     if not isinstance(weight, Tensor):
         # Packed, as those of quantised layers are.
         return None
     kernel = tuple(weight.shape[2:])
-    dilation = _each(_given(args, kwargs, 4, "dilation", 1), space)
-    padding = _given(args, kwargs, 3, "padding", 0)
-    stride = _each(_given(args, kwargs, 2, "stride", 1), space)
-    return Window(kernel, stride, _before(padding, kernel, dilation, space), dilation)
+    dilation = _each(_argument(args, kwargs, 4, "dilation", 1), space)
+    padding = _argument(args, kwargs, 3, "padding", 0)
+    stride = _each(_argument(args, kwargs, 2, "stride", 1), space)
+    return Window(kernel, stride, _padding_before(padding, kernel, dilation, space), dilation)
 
 
 def _transposed(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    weight = _given(args, kwargs, 0, "weight", None)
+    weight = _argument(args, kwargs, 0, "weight", None)
     return Window(
         tuple(weight.shape[2:]),
-        _each(_given(args, kwargs, 2, "stride", 1), space),
-        _each(_given(args, kwargs, 3, "padding", 0), space),
-        _each(_given(args, kwargs, 6, "dilation", 1), space),
+        _each(_argument(args, kwargs, 2, "stride", 1), space),
+        _each(_argument(args, kwargs, 3, "padding", 0), space),
+        _each(_argument(args, kwargs, 6, "dilation", 1), space),
         transposed=True,
     )
 
 
 def _max_pool(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    kernel = _given(args, kwargs, 0, "kernel_size", None)
+    kernel = _argument(args, kwargs, 0, "kernel_size", None)
     return _pooling(
-        space, kernel, _given(args, kwargs, 1, "stride", None),
-        _given(args, kwargs, 2, "padding", 0), _given(args, kwargs, 3, "dilation", 1),
+        space, kernel, _argument(args, kwargs, 1, "stride", None),
+        _argument(args, kwargs, 2, "padding", 0), _argument(args, kwargs, 3, "dilation", 1),
     )  # fmt: skip
 
 
 def _avg_pool(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    kernel = _given(args, kwargs, 0, "kernel_size", None)
+    kernel = _argument(args, kwargs, 0, "kernel_size", None)
     return _pooling(
-        space, kernel, _given(args, kwargs, 1, "stride", None),
-        _given(args, kwargs, 2, "padding", 0), 1,
+        space, kernel, _argument(args, kwargs, 1, "stride", None),
+        _argument(args, kwargs, 2, "padding", 0), 1,
     )  # fmt: skip
 
 
 def _interpolate(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    mode = _given(args, kwargs, 2, "mode", "nearest")
-    scale = _given(args, kwargs, 1, "scale_factor", None)
-    if _given(args, kwargs, 5, "antialias", False):
+    mode = _argument(args, kwargs, 2, "mode", "nearest")
+    scale = _argument(args, kwargs, 1, "scale_factor", None)
+    if _argument(args, kwargs, 5, "antialias", False):
         return None
-    return _interpolated(mode, scale, align=bool(_given(args, kwargs, 3, "align_corners", False)))
+    return _interpolated(
+        mode, scale, align=bool(_argument(args, kwargs, 3, "align_corners", False))
+    )
 
 
 def _pad(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    if _given(args, kwargs, 1, "mode", "constant") != "constant":
+    if _argument(args, kwargs, 1, "mode", "constant") != "constant":
         return None
-    padding = tuple(_given(args, kwargs, 0, "pad", ()))
+    padding = tuple(_argument(args, kwargs, 0, "pad", ()))
     return _padding((*padding, *(0,) * (2 * space - len(padding))))
 
 
 def _mean(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    dims = _given(args, kwargs, 0, "dim", None)
+    dims = _argument(args, kwargs, 0, "dim", None)
     return "pointwise" if dims in (1, (1,), [1]) else "everywhere"
 
 
-def _joined(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
-    return "pointwise" if _given(args, kwargs, 0, "dim", 0) in (1, -space - 1) else None
+def _concatenation(space: int, args: list[Any], kwargs: dict[str, Any]) -> Reach:
+    return "pointwise" if _argument(args, kwargs, 0, "dim", 0) in (1, -space - 1) else None
 
 
 _OF_FUNCTIONS: dict[str, Callable[[int, list[Any], dict[str, Any]], Reach]] = {
@@ -183,19 +187,19 @@ _OF_FUNCTIONS: dict[str, Callable[[int, list[Any], dict[str, Any]], Reach]] = {
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _avg_pool),
     **dict.fromkeys(
         (f"adaptive_{kind}_pool{n}d" for kind in ("avg", "max") for n in (1, 2, 3)),
-        lambda space, args, kwargs: _adaptive(_given(args, kwargs, 0, "output_size", None)),
+        lambda space, args, kwargs: _adaptive(_argument(args, kwargs, 0, "output_size", None)),
     ),
     **dict.fromkeys(("interpolate", "upsample"), _interpolate),
     **dict.fromkeys(("mean", "amax"), _mean),
-    **dict.fromkeys(("cat", "concat", "concatenate"), _joined),
+    **dict.fromkeys(("cat", "concat", "concatenate"), _concatenation),
     **dict.fromkeys(
         ("softmax", "log_softmax"),
-        lambda space, args, kwargs: _softmax(_given(args, kwargs, 0, "dim", None)),
+        lambda space, args, kwargs: _softmax(_argument(args, kwargs, 0, "dim", None)),
     ),
     "pad": _pad,
     "pixel_shuffle": lambda space, args, kwargs: ResampledReach("nearest"),
     "pixel_unshuffle": lambda space, args, kwargs: _blocks(
-        _given(args, kwargs, 0, "downscale_factor", 1)
+        _argument(args, kwargs, 0, "downscale_factor", 1)
     ),
 }
 
@@ -214,7 +218,7 @@ def _each(value: Any, space: int) -> tuple[int, ...]:
     return values if len(values) == space else values * space
 
 
-def _before(
+def _padding_before(
     padding: Any, kernel: Sequence[int], dilation: Sequence[int], space: int
 ) -> tuple[int, ...]:
     if padding == "valid":

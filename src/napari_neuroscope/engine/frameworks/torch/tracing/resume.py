@@ -132,10 +132,10 @@ class ResumedForward(PassObserver):
         with ExitStack() as stack:
             for path, module in model.named_modules():
                 if path in paths and not isinstance(module, torch.jit.ScriptModule):
-                    held = module.__dict__.get("forward")
+                    previous = module.__dict__.get("forward")
                     # Beside the class's own, which it hides until this ends.
                     module.__dict__["forward"] = self._forward_of(module.forward)
-                    stack.callback(_put_back, module, held)
+                    stack.callback(_put_back, module, previous)
             yield
 
     def _forward_of(self, forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -73,24 +73,6 @@ class Clamp(torch.autograd.Function):
         return above[0] * (ctx.saved_tensors[0] > 0)
 
 
-class OutOfSight(Clamp):
-    """A relu by NumPy, of which PyTorch sees nothing."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return torch.from_numpy(np.maximum(x.detach().numpy(), 0))
-
-
-class OfNeighbours(Clamp):
-    """A relu of more than one value."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return F.avg_pool2d(x, 3, 1, 1).relu()
-
-
 def swish(x: Tensor) -> Tensor:
     return x * torch.sigmoid(x)
 
@@ -104,14 +86,11 @@ def filled(x: Tensor) -> Tensor:
     return x
 
 
-def scaled_in_place(x: Tensor) -> Tensor:
-    x = x.clone()
-    x[x < 0] *= 0.1
-    return x
-
-
 BETAS = torch.linspace(0.5, 2, 6)[:, None, None]
+
+
 leaky = F.leaky_relu
+
 
 # Each beside what it is, where autograd knows that only so.
 BY_HAND: dict[str, tuple[Relu, Relu | None]] = {
@@ -230,9 +209,6 @@ def test_two_after_each_other_and_two_of_one_tensor(rng: np.random.Generator) ->
     assert_close(ours(model, image, 1), expected, 1e-5)
 
 
-# --- what is no activation ---
-
-
 class Neck(nn.Module):
     """Two relus around a part that is written with given activations."""
 
@@ -290,7 +266,11 @@ NO_ACTIVATIONS: dict[str, Callable[[Any, Any, Tensor], Tensor]] = {
     "linear": lambda m, a, x: (x * 2 + 1) / 3,
     "mask of another": lambda m, a, x: x * (m.third(x) > 0),
 }
+
+
 PLAIN = SimpleNamespace(relu=F.relu, sigmoid=torch.sigmoid, tanh=torch.tanh)
+
+
 GUIDED = SimpleNamespace(
     relu=guided_pointwise(F.relu),
     sigmoid=guided_pointwise(torch.sigmoid),
@@ -309,48 +289,6 @@ def test_arithmetic_of_several_tensors_is_left_as_it_is(
     expected = reference(explicit, as_input(image).double(), 1).numpy()
     assert_close(found.values, expected, 1e-5)
     assert found.provenance["notes"] == []
-
-
-# --- what can't be told is said ---
-
-
-class ImportedName(nn.Module):
-    def __init__(self, function: Relu) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
-@pytest.mark.parametrize(
-    ("function", "said"),
-    [
-        (lambda x: x**2, "pow in as_modules.1 can't be told"),
-        (torch.exp, "exp in as_modules.1 can't be told"),
-        (scaled_in_place, "as_modules.1 can't be told"),
-        (OutOfSight.apply, "OutOfSight in as_modules.1 can't be looked into"),
-        (OfNeighbours.apply, "OfNeighbours in as_modules.1 can't be looked into"),
-    ],
-    ids=["square", "exp", "index", "NumPy", "neighbours"],
-)
-def test_what_is_not_guided_is_named(function: Relu, said: str, rng: np.random.Generator) -> None:
-    network = as_network(settled(Straight(lambda: [nn.ReLU(), ImportedName(function), nn.ReLU()])))
-    with pytest.warns(ns.NeuroscopeWarning, match=said):
-        found = ns.explain(network, image_of(rng), "guided_backprop", 1)
-    assert len(found.provenance["notes"]) == 1
-
-
-def test_a_part_that_is_used_elsewhere_is_not_taken_for_an_activation(
-    rng: np.random.Generator,
-) -> None:
-    def torn(m: Any, a: Any, x: Tensor) -> Tensor:
-        gate = torch.sigmoid(x)
-        return m.third(x * gate) + m.second(gate)
-
-    network = as_network(settled(Neck(torn, PLAIN)))
-    with pytest.warns(ns.NeuroscopeWarning, match="mul can't be told"):
-        ns.explain(network, image_of(rng), "guided_backprop", 1)
 
 
 def test_nothing_stays(rng: np.random.Generator) -> None:
