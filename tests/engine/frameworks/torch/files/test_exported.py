@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
+from napari_neuroscope.engine.frameworks.torch.files.exported import computes
 from napari_neuroscope.engine.frameworks.torch.files.load import load_torch
 
 
@@ -101,7 +102,7 @@ def test_operators_of_no_network_are_refused_although_trusted(
 
 
 @pytest.mark.parametrize(
-    ("target", "computes"),
+    ("target", "allowed"),
     [
         ("torch.ops.aten.conv2d.default", True),
         ("torch.ops.quantized_decomposed.quantize_per_tensor.default", True),
@@ -121,8 +122,8 @@ def test_operators_of_no_network_are_refused_although_trusted(
         ("torch.sym_max.__globals__", False),
     ],
 )
-def test_which_operators_compute(target: str, computes: bool) -> None:
-    assert computes(target) is computes
+def test_which_operators_compute(target: str, allowed: bool) -> None:
+    assert computes(target) is allowed
 
 
 @pytest.mark.parametrize(
