@@ -13,7 +13,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.colormaps import class_colours, limits
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
 
 

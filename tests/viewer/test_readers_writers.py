@@ -15,7 +15,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Unfinished
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.results.save import read_result, save
 from napari_neuroscope.viewer.io import saved_layers
 from napari_neuroscope.viewer.io.readers import result_reader

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.overlays.label_maps import labels_data
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.samples import architectures
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager

@@ -13,7 +13,7 @@ from napari.utils.interactions import (
 from napari.utils.notifications import notification_manager
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.viewer.io.samples import nuclei
 

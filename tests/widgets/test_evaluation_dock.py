@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.passes.baselines import baseline_of
 from napari_neuroscope.viewer.layers.stack_follower import text_overlay
 from napari_neuroscope.viewer.state.layer_origin import explained_by

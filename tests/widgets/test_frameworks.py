@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 from networks import UNet, settled

@@ -18,7 +18,7 @@ import napari_neuroscope as ns
 from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explain import tiled as tiling
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.tiles import geometry as tiles
 from napari_neuroscope.viewer.layers import multiscale_map as growing

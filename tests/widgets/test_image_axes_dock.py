@@ -17,7 +17,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evolution import Evolution
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explanation.overlays.place import Place
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.tiles import geometry as tiles

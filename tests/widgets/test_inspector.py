@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 
 

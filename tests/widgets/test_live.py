@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 
 SPEC = {"task": "segmentation", "classes": ["sky", "car", "road"], "input": {"channels": 1}}

@@ -18,7 +18,7 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.tiles import geometry as tiles
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.state.layer_origin import explained_by

@@ -17,7 +17,7 @@ from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine.explain import whole as explaining
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Record, Unfinished
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.results.save import save
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.widgets.parts.pickers import options_widget
 
 

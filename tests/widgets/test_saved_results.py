@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.results.save import is_result, read_result, save
 from napari_neuroscope.widgets.app.open_saved import open_saved
 from results import explanation_of

@@ -17,7 +17,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.difference import difference
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 from napari_neuroscope.widgets.inspector.second_network import SecondNetwork

@@ -18,7 +18,7 @@ from torch import nn
 from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.stack_extent import stack_of
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.widgets.inspector.inspector import Inspector

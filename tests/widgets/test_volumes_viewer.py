@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evolution import Evolution
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 from napari_neuroscope.widgets.parts.pickers import options_widget

@@ -13,7 +13,6 @@ import zarr
 from ome_zarr_models.v05 import Image
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record_json import record_of
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results import ome_zarr
 from napari_neuroscope.engine.results.ome_zarr import Store
@@ -140,7 +139,7 @@ def test_a_store_that_is_written_part_by_part_is_the_whole(
     shape = (2, 3, 2100, 50)[4 - len(axes) :]
     made = explanation_of(axes, shape)
     save(made, None, tmp_path / "whole.zarr")
-    store = Store.create(tmp_path / "grown.zarr", record_of(empty_like(made)), chunk=(256, 32))
+    store = Store.create(tmp_path / "grown.zarr", empty_like(made).full_record(), chunk=(256, 32))
     growing = read_result(tmp_path / "grown.zarr").explanation
     assert np.isnan(np.asarray(growing.values)).all()
     assert "its writing was interrupted: parts are missing" in growing.provenance["notes"]
@@ -150,7 +149,7 @@ def test_a_store_that_is_written_part_by_part_is_the_whole(
             part = (*leading, slice(y, y + 700), x)
             store.array[part] = made.values[part]
             store.written(part)
-    store.finish(record_of(made))
+    store.finish(made.full_record())
     found, whole = read_result(tmp_path / "grown.zarr"), read_result(tmp_path / "whole.zarr")
     assert found.explanation.provenance == whole.explanation.provenance
     assert found.most == whole.most
@@ -163,7 +162,7 @@ def test_a_store_is_not_made_where_one_is(tmp_path: Path) -> None:
     made = explanation_of(("y", "x"), (5, 4))
     save(made, None, tmp_path / "map.zarr")
     with pytest.raises(FileExistsError):
-        Store.create(tmp_path / "map.zarr", record_of(made))
+        Store.create(tmp_path / "map.zarr", made.full_record())
     np.testing.assert_array_equal(
         np.asarray(read_result(tmp_path / "map.zarr").explanation.values), made.values
     )

@@ -19,7 +19,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.batch.folder import REPORT
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.files.code.trust import TrustStore
 from napari_neuroscope.engine.results.save import read_result
 from napari_neuroscope.engine.tiles.geometry import Tiling

@@ -21,13 +21,14 @@ from napari_neuroscope.engine.errors import (
 )
 from napari_neuroscope.engine.explain.tiled import explain_tiled
 from napari_neuroscope.engine.explain.whole import explain
-from napari_neuroscope.engine.explanation.explanation import Explanation, Request
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import (
     PlanesRecord,
     Record,
     TargetRecord,
     Unfinished,
 )
+from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.stack import Planes, Stack
 from napari_neuroscope.engine.methods.registry import methods

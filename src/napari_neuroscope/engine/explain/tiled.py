@@ -34,13 +34,14 @@ from napari_neuroscope.engine.explain.whole import (
     record_of_maps,
     stacked,
 )
-from napari_neuroscope.engine.explanation.explanation import Explanation, Request
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.map_notes import (
     likely_reason,
     not_finite_notes,
     zero_notes,
 )
 from napari_neuroscope.engine.explanation.record import ImageRecord, Unfinished
+from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.spacing import Spacing

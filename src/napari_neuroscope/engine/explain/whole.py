@@ -23,7 +23,7 @@ from napari_neuroscope.engine.errors import (
     Progress,
     no_progress,
 )
-from napari_neuroscope.engine.explanation.explanation import Explanation, Request
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.map_notes import (
     are_zero,
     count_not_finite,
@@ -38,6 +38,7 @@ from napari_neuroscope.engine.explanation.record import (
     TargetRecord,
     Unfinished,
 )
+from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.explanation.versions import versions
 from napari_neuroscope.engine.frameworks.base import OtherLayersError
 from napari_neuroscope.engine.images.axes import in_read_order

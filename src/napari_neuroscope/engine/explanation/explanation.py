@@ -14,46 +14,14 @@ from napari_neuroscope.engine.explanation.overlays.kind import LayerData, Overla
 from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.explanation.overlays.registry import layers_of
+from napari_neuroscope.engine.explanation.recipe_document import recorded
 from napari_neuroscope.engine.explanation.record import Record
+from napari_neuroscope.engine.explanation.record_format import FORMAT
+from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
-from napari_neuroscope.engine.passes.target import Target
-from napari_neuroscope.engine.tiles.geometry import Tiling, Window
+from napari_neuroscope.engine.images.spacing import Spacing
 
 _SPACE = frozenset("zyx")
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What an explanation was asked for with, so that it can be asked again.
-
-    Attributes
-    ----------
-    targets
-        The targets, or classes, as they were given; a classifier's top prediction by its index.
-    layer
-        The layers as they were given: a name, a list of names, or None.
-    options
-        The method's options, all of them.
-    ground_truth
-        The classes of the image's pixels, where they were given.
-    several
-        Whether the targets were given as a list.
-    planes
-        Which planes of a stack, as `explain_stack` takes them; None: the image was no stack.
-    tiling
-        How the image was cut into tiles; None: it was not, or as the network's spec says.
-    window
-        Which of its pixels were looked at, (first, stop) an axis; None: all.
-    """
-
-    targets: tuple[Target, ...]
-    layer: Any
-    options: Mapping[str, Any]
-    ground_truth: Any = None
-    several: bool = False
-    planes: str | None = None
-    tiling: Tiling | None = None
-    window: Window | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +157,43 @@ class Explanation:
             np.asarray(self.companions[name]), self.grid, self.image, outside=-1
         )
 
+    def full_record(self, spacing: Spacing | None = None, *, hashed: bool = True) -> dict[str, Any]:
+        """Return its record with what its values are, as files and layers keep it: plain JSON.
+
+        Parameters
+        ----------
+        spacing
+            How far apart the image's pixels are, where that is known.
+        hashed
+            Whether the recipe holds the hash of the network's file, which takes time.
+        """
+        record = {
+            **self.record.to_json(),
+            "format": FORMAT,
+            "axes": list(self.axes),
+            "shape": list(self.values.shape),
+            "space": list(self.space),
+            "labels": {axis: list(names) for axis, names in self.labels.items()},
+            "signed": self.signed,
+            "unit": self.unit,
+            "grid": _plain_grid(self.grid),
+            "image_grid": _plain_grid(self.image),
+            "classes": [[name, list(colour)] for name, colour in self.classes],
+            "companions": {
+                name: {"ordered": name in self.ordered, "shape": list(labels.shape)}
+                for name, labels in self.companions.items()
+            },
+        }
+        if "recipe" not in record and (self.asked is not None or "no_recipe" not in record):
+            # What was read from a file has its recipe in its record.
+            record.pop("no_recipe", None)
+            record |= recorded(self, hashed=hashed)
+        if spacing is not None:
+            record["spacing"] = {
+                name: list(getattr(spacing, name)) for name in ("axes", "steps", "origin", "units")
+            }
+        return record
+
     def overlay_source(
         self, source: Any = None, plane: Sequence[int] | Place = ()
     ) -> OverlaySource:
@@ -199,8 +204,6 @@ class Explanation:
         source, plane
             As `to_layer_data` takes them.
         """
-        from napari_neuroscope.engine.explanation.record_json import record_of
-
         stack = len(self.record.stack_axes)
         place = Place.of(plane, len(self.space) - stack, stack)
         return OverlaySource(
@@ -208,7 +211,7 @@ class Explanation:
             values=self.values,
             leading=self.leading,
             grid=self.grid,
-            record=place.turned(record_of(self, hashed=False)),
+            record=place.turned(self.full_record(hashed=False)),
             placement=Placement.of(source, self.space, place),
             companions=self.companions,
         )
@@ -233,3 +236,7 @@ class Explanation:
             The first is the topmost. Empty for a table, which has no place on the image.
         """
         return [] if self.is_table else layers_of(self.overlay_source(source, plane))
+
+
+def _plain_grid(grid: Grid) -> dict[str, Any]:
+    return {"shape": list(grid.shape), "scale": list(grid.scale), "offset": list(grid.offset)}

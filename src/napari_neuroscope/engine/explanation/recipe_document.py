@@ -6,17 +6,18 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field, PlainSerializer, ValidationError, field_validator
 
 from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning
-from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.recipe_parts import (
     RecipeNetwork,
     RecipePart,
     RecipeTarget,
 )
+from napari_neuroscope.engine.explanation.record import Record
+from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.engine.files.reading.bounded_file import read_text
@@ -47,6 +48,18 @@ _MOST_FORMAT = 1_000
 def spec_in_words(spec: ModelSpec) -> dict[str, Any]:
     """Return a spec as plain values, its task always among them."""
     return {"task": spec.task, **spec.model_dump(mode="json", exclude_defaults=True)}
+
+
+class RequestedAnswer(Protocol):
+    """What is read of an explanation: what it was asked for with, and how it was made."""
+
+    @property
+    def asked(self) -> Request | None:
+        """What it was asked for with; None where it was not made in this session."""
+
+    @property
+    def record(self) -> Record:
+        """How it was made."""
 
 
 class RecipeDocument(RecipePart):
@@ -104,7 +117,7 @@ class RecipeDocument(RecipePart):
     @classmethod
     def of(
         cls,
-        explanation: Explanation,
+        explanation: RequestedAnswer,
         outputs: Sequence[Output] = (".tif",),
         *,
         hashed: bool = True,
@@ -250,7 +263,7 @@ class RecipeDocument(RecipePart):
         return any(target.region == "ground_truth" for target in self.targets)
 
 
-def recorded(explanation: Explanation, *, hashed: bool = True) -> dict[str, Any]:
+def recorded(explanation: RequestedAnswer, *, hashed: bool = True) -> dict[str, Any]:
     """Return what an explanation's record says of its recipe, as plain JSON.
 
     Under “recipe” the recipe, or under “no_recipe” the sentence that says why there is none.

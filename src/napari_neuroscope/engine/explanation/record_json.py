@@ -8,58 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.recipe_document import recorded
 from napari_neuroscope.engine.explanation.record import Record
+from napari_neuroscope.engine.explanation.record_format import FORMAT
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.spacing import Spacing
 
-FORMAT = 1
-"""The newest form of records that is understood here."""
 # What is said of the values; the rest of a record is how they were made.
 _OF_VALUES = ("format", "axes", "shape", "space", "labels", "signed", "unit", "grid", "image_grid",
               "classes", "companions", "spacing", "look", "growing", "most")  # fmt: skip
-
-
-def record_of(
-    explanation: Explanation, spacing: Spacing | None = None, *, hashed: bool = True
-) -> dict[str, Any]:
-    """Return the record of an explanation, as plain JSON.
-
-    Parameters
-    ----------
-    explanation
-        What is recorded.
-    spacing
-        How far apart the image's pixels are, where that is known.
-    hashed
-        Whether the recipe holds the hash of the network's file, which takes time.
-    """
-    record = {
-        **explanation.record.to_json(),
-        "format": FORMAT,
-        "axes": list(explanation.axes),
-        "shape": list(explanation.values.shape),
-        "space": list(explanation.space),
-        "labels": {axis: list(names) for axis, names in explanation.labels.items()},
-        "signed": explanation.signed,
-        "unit": explanation.unit,
-        "grid": _plain_grid(explanation.grid),
-        "image_grid": _plain_grid(explanation.image),
-        "classes": [[name, list(colour)] for name, colour in explanation.classes],
-        "companions": {
-            name: {"ordered": name in explanation.ordered, "shape": list(labels.shape)}
-            for name, labels in explanation.companions.items()
-        },
-    }
-    if "recipe" not in record and (explanation.asked is not None or "no_recipe" not in record):
-        # What was read from a file has its recipe in its record.
-        record.pop("no_recipe", None)
-        record |= recorded(explanation, hashed=hashed)
-    if spacing is not None:
-        record["spacing"] = {
-            name: list(getattr(spacing, name)) for name in ("axes", "steps", "origin", "units")
-        }
-    return record
 
 
 # XML can't hold them in any way; halves of pairs are no text in UTF-8 either.
@@ -120,10 +76,6 @@ def spacing_in(record: Mapping[str, Any]) -> Spacing | None:
         tuple(map(float, said["origin"])),
         tuple(map(str, said["units"])),
     )
-
-
-def _plain_grid(grid: Grid) -> dict[str, Any]:
-    return {"shape": list(grid.shape), "scale": list(grid.scale), "offset": list(grid.offset)}
 
 
 def grid_in(said: Mapping[str, Any]) -> Grid:

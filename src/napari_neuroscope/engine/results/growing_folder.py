@@ -61,14 +61,13 @@ class GrowingFolder:
         NeuroscopeError
             Where it can't be made.
         """
-        from napari_neuroscope.engine.explanation.record_json import record_of
-        from napari_neuroscope.engine.results.ome_zarr import Store
+                from napari_neuroscope.engine.results.ome_zarr import Store
 
         if self._store is None:
             try:
                 self._store = Store.create(
                     self.path,
-                    record_of(empty, self._spacing, hashed=False),
+                    empty.full_record(self._spacing, hashed=False),
                     chunk=[chunk_side(n) for n in core],
                 )
             except OSError as error:
@@ -82,10 +81,9 @@ class GrowingFolder:
 
     def finish(self, explanation: Explanation) -> None:
         """Say that all is written."""
-        from napari_neuroscope.engine.explanation.record_json import record_of
-
+        
         assert self._store is not None
-        self._store.finish(record_of(explanation, self._spacing))
+        self._store.finish(explanation.full_record(self._spacing))
 
 
 def chunk_side(core: int) -> int:

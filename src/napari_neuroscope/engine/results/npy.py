@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record_json import record_in_words, record_of
+from napari_neuroscope.engine.explanation.record_json import record_in_words
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.engine.files.reading.bounded_file import read_text
@@ -23,7 +23,7 @@ from napari_neuroscope.engine.images.spacing import Spacing
 
 def save_npy(explanation: Explanation, image: Any, path: Path, spacing: Spacing | None) -> None:
     """Write the values and the label maps on their own grid, each to a file of its own, whole."""
-    text = record_in_words(record_of(explanation, spacing), indent=2)
+    text = record_in_words(explanation.full_record(spacing), indent=2)
     for name, labels in explanation.companions.items():
         write_whole(_companion(path, name), partial(np.save, arr=labels))
     write_whole(path.with_suffix(".json"), lambda part: part.write_text(text, "utf-8"))

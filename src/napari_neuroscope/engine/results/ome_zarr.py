@@ -14,8 +14,8 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.colormaps import coloured, is_background, limits
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Record
-from napari_neuroscope.engine.explanation.record_json import grid_in, record_of, spacing_in
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
+from napari_neuroscope.engine.explanation.record_json import grid_in, spacing_in
 from napari_neuroscope.engine.images.pyramid import Part, coarsen, level_shapes
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.layout import Layout, RearrangedArray, layouts_of
@@ -40,7 +40,7 @@ def save_ome_zarr(
         raise NeuroscopeError(
             "A table of scores has no place on the image; save it as .npy or .tif."
         )
-    record = record_of(explanation, spacing)
+    record = explanation.full_record(spacing)
     store = Store.create(path, record)
     for part in blocks(store.array.shape, len(record["space"])):
         store.array[part] = np.asarray(explanation.values[part], np.float32)
@@ -97,7 +97,7 @@ class Store:
         path
             The folder, which is not there yet or empty.
         record
-            As `record_of` returns it; its spacing is that of the image.
+            As `Explanation.full_record` returns it; its spacing is that of the image.
         chunk
             The pixels of a chunk along the axes of space, such as (512, 512).
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.files.limits import MOST_TEXT
 from napari_neuroscope.engine.files.reading.bounded_file import read_text
 from napari_neuroscope.engine.files.reading.inside_folder import refuse_outside

@@ -10,7 +10,8 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record_check import check_record
-from napari_neuroscope.engine.explanation.record_json import FORMAT, explanation_in, spacing_in
+from napari_neuroscope.engine.explanation.record_format import FORMAT
+from napari_neuroscope.engine.explanation.record_json import explanation_in, spacing_in
 from napari_neuroscope.engine.files.reading.bounded_file import refuse_irregular
 from napari_neuroscope.engine.files.reading.inside_folder import is_plain_name
 from napari_neuroscope.engine.files.told import reason_of

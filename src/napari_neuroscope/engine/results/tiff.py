@@ -10,11 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record_json import (
-    name_in_xml,
-    record_in_words,
-    record_of,
-)
+from napari_neuroscope.engine.explanation.record_json import name_in_xml, record_in_words
 from napari_neuroscope.engine.files.reading.plain_data import parse_json
 from napari_neuroscope.engine.files.reading.plain_xml import parse_xml
 from napari_neuroscope.engine.images.formats.tiff_checks import refuse_endless
@@ -33,7 +29,7 @@ def save_tiff(explanation: Explanation, image: Any, path: Path, spacing: Spacing
     """Write the values on the image's own pixels, as 32-bit floats, and the label maps after them."""
     import tifffile
 
-    record = record_of(explanation, spacing)
+    record = explanation.full_record(spacing)
     # The values of the file lie on the image's own pixels.
     record["grid"] = record["image_grid"]
     arrays = [explanation.on_image()]

@@ -22,8 +22,8 @@ from napari_neuroscope.engine.explanation.overlays.place import (
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.explanation.overlays.registry import is_map, kind_of
 from napari_neuroscope.engine.explanation.overlays.registry import layers_of as overlay_layers
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.explanation.record_json import explanation_in
-from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.read import Result
 from napari_neuroscope.viewer.io.layer_look import look_of, with_look

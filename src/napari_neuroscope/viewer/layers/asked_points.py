@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.layers.plain_names import on_canvas

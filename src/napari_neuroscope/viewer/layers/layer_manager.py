@@ -11,7 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_neuroscope.engine.explanation.colormaps import map_colormap
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
 from napari_neuroscope.viewer.layers.multiscale_map import goes_on

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 
 

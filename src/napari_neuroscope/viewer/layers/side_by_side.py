@@ -12,7 +12,7 @@ from scipy.ndimage import map_coordinates
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
 from napari_neuroscope.engine.explanation.overlays.registry import kind_of
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid, resample
 from napari_neuroscope.viewer.image.image_pixels import Pixels, plane_axes, shown_index
 from napari_neuroscope.viewer.layers.mosaic import arranged

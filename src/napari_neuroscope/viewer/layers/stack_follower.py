@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.overlays.registry import kind_of
 from napari_neuroscope.engine.explanation.record import Unfinished
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.layers.multiscale_map import Level
 from napari_neuroscope.viewer.layers.plain_names import on_canvas
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 
 if TYPE_CHECKING:

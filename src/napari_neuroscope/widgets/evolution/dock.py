@@ -20,7 +20,7 @@ from superqt.utils import signals_blocked
 from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.evaluation.evolution import Evolution
 from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.passes.target import Mask
 from napari_neuroscope.viewer.image.image_pixels import Pixels, go_to_step, shown_index
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels, kind_of

@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.plane_pairs import plane_pairs
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.images.pairing.pair import Pair, SkippedFile
 from napari_neuroscope.engine.images.source import Source

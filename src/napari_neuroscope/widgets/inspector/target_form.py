@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion, kind_of
 from napari_neuroscope.widgets.parts.boxes import choose, fill, narrow

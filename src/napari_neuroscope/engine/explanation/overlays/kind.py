@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_neuroscope.engine.explanation.overlays.place import ONE_STEP
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid
 
 LayerData = tuple[Any, dict[str, Any], str]

@@ -10,7 +10,7 @@ import numpy as np
 from napari_neuroscope.engine.explanation.colormaps import class_colours
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData, OverlayKind, OverlaySource
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid
 
 _LOOK = {"opacity": 0.5, "blending": "translucent_no_depth"}
