@@ -61,7 +61,7 @@ class GrowingFolder:
         NeuroscopeError
             Where it can't be made.
         """
-                from napari_neuroscope.engine.results.ome_zarr import Store
+        from napari_neuroscope.engine.results.ome_zarr import Store
 
         if self._store is None:
             try:
@@ -81,7 +81,6 @@ class GrowingFolder:
 
     def finish(self, explanation: Explanation) -> None:
         """Say that all is written."""
-        
         assert self._store is not None
         self._store.finish(explanation.full_record(self._spacing))
 
