@@ -71,45 +71,45 @@ class _Search:
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = {op.key: op for op in operations}
         self._place = {op.key: number for number, op in enumerate(operations)}
-        self._takers: dict[Hashable, list[Hashable]] = {}
+        self._consumers: dict[Hashable, list[Hashable]] = {}
         for op in operations:
             for source in dict.fromkeys(op.sources):
-                self._takers.setdefault(source, []).append(op.key)
+                self._consumers.setdefault(source, []).append(op.key)
         # The nearest value that all ways back from an operation go through, if it is elementwise.
-        self._above: dict[Hashable, Hashable] = {}
+        self._dominator: dict[Hashable, Hashable] = {}
         self._nonlinear: set[Hashable] = set()
-        self._found: dict[Hashable, frozenset[Hashable]] = {}
+        self._activations: dict[Hashable, frozenset[Hashable]] = {}
         self._single: dict[Hashable, OperationKind] = {}
         self._clippings: dict[Hashable, None] = {}
-        self._torn: list[Hashable] = []
+        self._used_inside: list[Hashable] = []
         for op in operations:
             if op.sources and op.elementwise and op.kind not in ("weighted", "other"):
-                self._look_at(op)
+                self._classify(op)
 
     def result(self) -> Activations:
-        for end in list(self._found):
-            by_hand = bool(self._found[end])
+        for end in list(self._activations):
+            by_hand = bool(self._activations[end])
             self._take_tail(end, self._tail(end, flips=by_hand or self._is_flipped(end)))
         unclear = self._chains()
-        told = {*self._torn, *(key for key in unclear if self._may_be_activation(key))}
+        told = {*self._used_inside, *(key for key in unclear if self._may_be_activation(key))}
         inside = self._inside()
         return Activations(
-            self._found,
+            self._activations,
             [key for key in self._clippings if key not in inside],
             sorted(told - inside, key=self._place.__getitem__),
         )
 
     # --- where ways meet ---
 
-    def _look_at(self, op: Operation) -> None:
+    def _classify(self, op: Operation) -> None:
         sources = list(dict.fromkeys(op.sources))
-        ways = [self._way_up(source) for source in sources]
+        ways = [self._dominators_of(source) for source in sources]
         meeting = next((key for key in ways[0] if all(key in way for way in ways[1:])), None)
         if meeting is None:
             return
-        self._above[op.key] = meeting
+        self._dominator[op.key] = meeting
         if len(sources) == 1:
-            self._look_at_single(op)
+            self._classify_single(op)
             return
         inside = self._between(op, meeting)
         if op.kind == "comparison":
@@ -121,30 +121,30 @@ class _Search:
                 self._single[op.key] = "power"
             return
         self._nonlinear.add(op.key)
-        if self._is_torn(op, inside):
-            self._torn.append(op.key)
+        if self._is_used_inside(op, inside):
+            self._used_inside.append(op.key)
             return
         for key in inside:
-            self._forget(key)
-        self._found[op.key] = frozenset(inside)
+            self._discard(key)
+        self._activations[op.key] = frozenset(inside)
 
-    def _look_at_single(self, op: Operation) -> None:
+    def _classify_single(self, op: Operation) -> None:
         kind = "power" if op.kind == "product" else op.kind
         if kind not in _NONLINEAR:
             return
         self._nonlinear.add(op.key)
         if kind == "activation":
-            self._found[op.key] = frozenset()
+            self._activations[op.key] = frozenset()
         elif kind in _ARITHMETIC:
             self._single[op.key] = kind
         elif kind == "clipping" and not set(op.sources) & self._nonlinear:
             # To clip what was just guided changes nothing: both let the same gradient through.
             self._clippings[op.key] = None
 
-    def _way_up(self, key: Hashable) -> list[Hashable]:
+    def _dominators_of(self, key: Hashable) -> list[Hashable]:
         way = [key]
-        while key in self._above:
-            key = self._above[key]
+        while key in self._dominator:
+            key = self._dominator[key]
             way.append(key)
         return way
 
@@ -159,7 +159,7 @@ class _Search:
                 stack.extend(self._operations[key].sources)
         return met
 
-    def _is_torn(self, op: Operation, inside: set[Hashable]) -> bool:
+    def _is_used_inside(self, op: Operation, inside: set[Hashable]) -> bool:
         """Whether a nonlinear value in the middle is taken elsewhere too, with a gradient."""
         bent: set[Hashable] = set()
         for key in sorted(inside, key=self._place.__getitem__):
@@ -167,17 +167,17 @@ class _Search:
                 bent.add(key)
         whole = {*inside, op.key}
         return any(
-            not whole.issuperset(self._takers[key])
+            not whole.issuperset(self._consumers[key])
             for key in bent
             if self._operations[key].kind != "comparison"
         )
 
-    def _forget(self, key: Hashable) -> None:
-        self._found.pop(key, None)
+    def _discard(self, key: Hashable) -> None:
+        self._activations.pop(key, None)
         self._single.pop(key, None)
         self._clippings.pop(key, None)
-        if key in self._torn:
-            self._torn.remove(key)
+        if key in self._used_inside:
+            self._used_inside.remove(key)
 
     # --- what follows one after the other ---
 
@@ -186,7 +186,7 @@ class _Search:
 
         An activation ends it.
         """
-        while len(takers := self._takers.get(key, [])) == 1:
+        while len(takers := self._consumers.get(key, [])) == 1:
             op = self._operations[takers[0]]
             if set(op.sources) != {key} or op.kind not in _UNARY or not op.elementwise:
                 return
@@ -210,10 +210,10 @@ class _Search:
 
     def _take_tail(self, end: Hashable, tail: list[Hashable]) -> None:
         if len(tail) > 1:
-            inside = self._found[end].union(tail[:-1])
+            inside = self._activations[end].union(tail[:-1])
             for key in tail:
-                self._forget(key)
-            self._found[tail[-1]] = inside
+                self._discard(key)
+            self._activations[tail[-1]] = inside
 
     def _is_flipped(self, key: Hashable) -> bool:
         """Whether an activation takes what has its sign changed by a number."""
@@ -240,7 +240,7 @@ class _Search:
             chain = [key for key in tail if key in self._single]
             done.update(chain)
             if len(chain) > 1 and any(self._single[key] == "exponential" for key in chain):
-                self._found[tail[-1]] = frozenset(tail[:-1])
+                self._activations[tail[-1]] = frozenset(tail[:-1])
             else:
                 unclear.extend(chain)
         return unclear
@@ -248,7 +248,7 @@ class _Search:
     # --- what remains unclear ---
 
     def _inside(self) -> set[Hashable]:
-        return {*self._found, *(key for parts in self._found.values() for key in parts)}
+        return {*self._activations, *(key for parts in self._activations.values() for key in parts)}
 
     def _may_be_activation(self, key: Hashable) -> bool:
         """Whether arithmetic might be an activation that is not guided otherwise.
@@ -258,23 +258,23 @@ class _Search:
         a softmax that are written out.
         """
         guided = self._inside()
-        before = self._way_up(key)[1:]
+        before = self._dominators_of(key)[1:]
         after = [op.key for op in self._steps(key)]
         ends = [key, *after]
-        takers = self._takers.get(ends[-1], ())
+        takers = self._consumers.get(ends[-1], ())
         if guided & {*before, *after, *(takers if len(takers) == 1 else ())}:
             return False
         met, stack = {key, *before}, [key]
         weighted = False
         while stack:
             here = stack.pop()
-            for taker in self._takers.get(here, ()):
+            for taker in self._consumers.get(here, ()):
                 op = self._operations[taker]
                 if op.kind == "weighted":
                     weighted = True
                     continue
                 others = [source for source in op.sources if source != here]
-                meets = any(not met.isdisjoint(self._way_up(source)) for source in others)
+                meets = any(not met.isdisjoint(self._dominators_of(source)) for source in others)
                 # One of another shape is a number for many, such as a sum.
                 spread = op.kind != "other" and not op.elementwise
                 if others and (op.kind == "product" or spread or meets):

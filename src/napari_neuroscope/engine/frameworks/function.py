@@ -74,7 +74,7 @@ class FunctionFramework(Framework):
         self.lock = ModelLock(lambda: _parts(model))
         # What it computes can't be hashed: no two are told to be the same.
         self._digest = uuid.uuid4().hex
-        self._alone = False
+        self._takes_one = False
 
     def frozen(self) -> ModelLock:
         return self.lock
@@ -83,10 +83,10 @@ class FunctionFramework(Framework):
         return None
 
     def most_at_once(self) -> int | None:
-        return 1 if self._alone else None
+        return 1 if self._takes_one else None
 
     def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
-        return LayerGraph([], len(spec.input.space)), self._ask(x, spec, progress)
+        return LayerGraph([], len(spec.input.space)), self._scores(x, spec, progress)
 
     def run(
         self,
@@ -96,12 +96,12 @@ class FunctionFramework(Framework):
         keep: Collection[str],
         progress: Progress,
     ) -> FunctionRun:
-        return FunctionRun(self._ask(x, spec, progress))
+        return FunctionRun(self._scores(x, spec, progress))
 
     def output(
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph
     ) -> tuple[Tensor, Tensor | None]:
-        return self._ask(x, spec, no_progress), None
+        return self._scores(x, spec, no_progress), None
 
     def state(self) -> Hashable:
         return None
@@ -109,17 +109,17 @@ class FunctionFramework(Framework):
     def digest(self, state: Hashable = None) -> str:
         return self._digest
 
-    def _ask(self, x: Tensor, spec: ModelSpec, progress: Progress) -> Tensor:
+    def _scores(self, x: Tensor, spec: ModelSpec, progress: Progress) -> Tensor:
         """Return the function's answer to inputs (input, channel, *space)."""
         # A copy: a function may write on what it is given.
         given = np.array(to_axes(x, spec.input.axes).numpy(force=True), np.float32, order="C")
         progress(0, 1, "forward pass")
         with self.lock, torch.no_grad():
-            answer = self._called(given, spec)
+            answer = self._call(given, spec)
         progress(1, 1, "forward pass")
-        return self._with_batch(self._read(answer, spec), len(x), spec)
+        return self._with_batch(self._to_tensor(answer, spec), len(x), spec)
 
-    def _called(self, given: np.ndarray, spec: ModelSpec) -> Any:
+    def _call(self, given: np.ndarray, spec: ModelSpec) -> Any:
         # What the function does to the array must not change what is said of it.
         shape = given.shape
         try:
@@ -147,17 +147,17 @@ class FunctionFramework(Framework):
     def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
         given = np.array(to_axes(x, spec.input.axes).numpy(force=True), np.float32, order="C")
         with self.lock, torch.no_grad():
-            several = _several(self._called(given, spec))
+            outputs_by_key = _named_outputs(self._call(given, spec))
         return [
             OfferedOutput(key, tuple(np.shape(array)), _holds_numbers(array))
-            for key, array in several.items()
+            for key, array in outputs_by_key.items()
         ]
 
-    def _read(self, answer: Any, spec: ModelSpec) -> Tensor:
+    def _to_tensor(self, answer: Any, spec: ModelSpec) -> Tensor:
         """Return what the function answered as a tensor of its own."""
         index = spec.output.index
-        several = _several(answer)
-        self.offers_several = bool(several)
+        outputs_by_key = _named_outputs(answer)
+        self.offers_several = bool(outputs_by_key)
         if index is not None:
             try:
                 answer = answer[index]
@@ -179,10 +179,10 @@ class FunctionFramework(Framework):
                 f"{self._title} answers whole numbers ({values.dtype}), such as labels; give one "
                 f"that answers scores, such as predict_proba in place of predict."
             )
-        if several and index is None:
+        if outputs_by_key and index is None:
             raise NeuroscopeError(
-                f"{self._title} answers {len(several)} outputs "
-                f"({', '.join(map(str, several)):.200}); set the spec's output.index."
+                f"{self._title} answers {len(outputs_by_key)} outputs "
+                f"({', '.join(map(str, outputs_by_key)):.200}); set the spec's output.index."
             )
         if values.dtype.kind != "f":
             raise NeuroscopeError(
@@ -205,13 +205,13 @@ class FunctionFramework(Framework):
             return scores
         space = len(spec.input.space) if spec.task == "segmentation" else 0
         if count == 1 and scores.ndim <= space + 1 and scores.shape[:1] != (1,):
-            self._alone = True
+            self._takes_one = True
             return scores[None]
         # One score an input is one of a single class.
         return scores[:, None] if scores.ndim == 1 and len(scores) == count else scores
 
 
-def _several(answer: Any) -> dict[str | int, Any]:
+def _named_outputs(answer: Any) -> dict[str | int, Any]:
     """Return several outputs by name or number; none where there is one."""
     if isinstance(answer, Mapping):
         named = dict(answer)

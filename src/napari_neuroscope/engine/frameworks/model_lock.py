@@ -9,25 +9,25 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError
 
 # Whose parts are in use: the thread, and how many of its locks hold the part.
-_in_use: dict[Hashable, tuple[int, int]] = {}
-_given_back = threading.Condition()
+_holders: dict[Hashable, tuple[int, int]] = {}
+_released = threading.Condition()
 # Threads that nobody waits for any longer, and how long they are given before that is said.
-_left_behind: set[int] = set()
+_abandoned: set[int] = set()
 _LAST_WAIT_S = 5.0
 
 
 def leave_behind(thread: int) -> None:
     """Have nobody wait for the models that a thread uses, which was stopped and does not come back."""
-    with _given_back:
-        _left_behind.add(thread)
-        _given_back.notify_all()
+    with _released:
+        _abandoned.add(thread)
+        _released.notify_all()
 
 
 def has_come_back(thread: int) -> None:
     """Say that a thread that was left behind has ended."""
-    with _given_back:
-        _left_behind.discard(thread)
-        _given_back.notify_all()
+    with _released:
+        _abandoned.discard(thread)
+        _released.notify_all()
 
 
 class ModelLock:
@@ -57,28 +57,28 @@ class ModelLock:
 
     def _take(self, thread: int) -> None:
         keys = tuple(set(self._parts()))
-        with _given_back:
-            while others := {_in_use.get(key, (thread, 0))[0] for key in keys} - {thread}:
-                stuck = bool(others & _left_behind) or thread in _left_behind
-                if not _given_back.wait(_LAST_WAIT_S if stuck else None) and stuck:
+        with _released:
+            while others := {_holders.get(key, (thread, 0))[0] for key in keys} - {thread}:
+                stuck = bool(others & _abandoned) or thread in _abandoned
+                if not _released.wait(_LAST_WAIT_S if stuck else None) and stuck:
                     raise NeuroscopeError(
                         "The network is still at work on what was stopped before, and does not come "
                         "back; open it again from its file, or start napari anew."
                     )
             for key in keys:
-                _in_use[key] = thread, _in_use.get(key, (thread, 0))[1] + 1
+                _holders[key] = thread, _holders.get(key, (thread, 0))[1] + 1
             self._held, self._owner = keys, thread
 
     def __exit__(self, *_: Any) -> None:
         self._depth -= 1
         if self._depth:
             return
-        with _given_back:
+        with _released:
             keys, self._held, self._owner = self._held, (), 0
             for key in keys:
-                thread, count = _in_use[key]
+                thread, count = _holders[key]
                 if count > 1:
-                    _in_use[key] = thread, count - 1
+                    _holders[key] = thread, count - 1
                 else:
-                    del _in_use[key]
-            _given_back.notify_all()
+                    del _holders[key]
+            _released.notify_all()

@@ -137,7 +137,9 @@ class OnnxFramework(Framework):
         self.model, self.device = open_session(file, hidden, device, folds=folds)
         self._ends_of_image = self._graph.ends()
         behind = [name for name in self._ends_of_image if name not in self._graph.outputs]
-        self._of_ends, _ = open_session(file, behind, str(self.device), folds=folds, joins=False)
+        self._session_of_ends, _ = open_session(
+            file, behind, str(self.device), folds=folds, joins=False
+        )
         (self._input,) = [i for i in self.model.get_inputs() if i.name in self._graph.inputs]
         if self._input.type not in _INPUTS:
             # Text and tables are often of whole numbers; what they are says more.
@@ -214,7 +216,7 @@ class OnnxFramework(Framework):
         axes = spec.input.axes
         return self._graph.channel_axes(axes.index("c") if "c" in axes else None, self._ranks)
 
-    def _ask(
+    def _tensor_values(
         self, x: Tensor, spec: ModelSpec, names: Collection[str], progress: Progress = no_progress
     ) -> dict[str, Tensor]:
         """Return the values of tensors, as they are."""
@@ -227,7 +229,7 @@ class OnnxFramework(Framework):
             given = given.round().clamp(0, 255)
         array = np.ascontiguousarray(given.to("cpu", _INPUTS[self._input.type]).numpy())
         with self.lock, translated_errors(x):
-            session = self._of_ends if self._ends_of_image.issuperset(names) else self.model
+            session = self._session_of_ends if self._ends_of_image.issuperset(names) else self.model
             values = run_session(
                 session, names, {self._input.name: array}, progress, self._has_loops
             )
@@ -242,8 +244,8 @@ class OnnxFramework(Framework):
 
     def outputs(self, x: Tensor, spec: ModelSpec) -> list[OfferedOutput]:
         names = self._graph.outputs
-        values = self._ask(x, spec, names)
-        shapes = {n: tuple(self._arranged(spec, n, values[n]).shape) for n in names}
+        values = self._tensor_values(x, spec, names)
+        shapes = {n: tuple(self._with_channels_first(spec, n, values[n]).shape) for n in names}
         before = {name: self._graph.sources_of(name) for name in names}
         return [
             OfferedOutput(
@@ -263,7 +265,7 @@ class OnnxFramework(Framework):
             return output, None
         return output, final if layers is None or layers.final_activation else None
 
-    def _arranged(self, spec: ModelSpec, name: str, values: Tensor) -> Tensor:
+    def _with_channels_first(self, spec: ModelSpec, name: str, values: Tensor) -> Tensor:
         """Bring the output's channels to their place, unless the spec says where they are."""
         axis = self._channel_axes(spec).get(name)
         if axis is None or spec.output.axes is not None or values.ndim != len(spec.input.space) + 2:
@@ -277,8 +279,8 @@ class OnnxFramework(Framework):
         scores = None
         if ending is not None:
             brought = ending.bring(values[ending.scores], answer)
-            scores = self._arranged(spec, output, brought)
-        return self._arranged(spec, output, answer), scores
+            scores = self._with_channels_first(spec, output, brought)
+        return self._with_channels_first(spec, output, answer), scores
 
     def _activation(self, values: Tensor, spec: ModelSpec, axis: int | None) -> Tensor:
         """Bring a tensor to (1, channel, *space)."""
@@ -289,7 +291,7 @@ class OnnxFramework(Framework):
 
     def layers(self, x: Tensor, spec: ModelSpec, progress: Progress) -> tuple[LayerGraph, Tensor]:
         output, ending = self._ends(spec, None)
-        values = self._ask(x, spec, [output, *([ending.scores, ending.layer] if ending else [])],
+        values = self._tensor_values(x, spec, [output, *([ending.scores, ending.layer] if ending else [])],
                            progress)  # fmt: skip
         answer, _ = self._answers(values, spec, output, ending)
         axes = self._channel_axes(spec)
@@ -328,7 +330,9 @@ class OnnxFramework(Framework):
         final: tuple[str, Literal["softmax", "sigmoid"]] | None = None
         if ending is not None:
             # What lies behind it may round.
-            end = self._arranged(spec, output, ending.bring(values[ending.layer], values[output]))
+            end = self._with_channels_first(
+                spec, output, ending.bring(values[ending.layer], values[output])
+            )
             axis = spec.output.axis_of("c", min(1, end.ndim - 1))
             probabilities = end.float().exp() if ending.logarithmic else end
             if ending.kind == "sigmoid" or sums_to_one_along(probabilities, axis):
@@ -347,7 +351,7 @@ class OnnxFramework(Framework):
             sizes = None
         if sizes is not None and sizes.shapes.keys() >= set(self._tensors):
             return sizes.shapes
-        values = self._ask(x, spec, self._tensors, progress)
+        values = self._tensor_values(x, spec, self._tensors, progress)
         return {name: value.shape for name, value in values.items()}
 
     def run(
@@ -360,7 +364,7 @@ class OnnxFramework(Framework):
     ) -> OnnxRun:
         output, ending = self._ends(spec, layers)
         ends = [output, *([ending.scores] if ending else [])]
-        values = self._ask(x, spec, [*ends, *keep], progress)
+        values = self._tensor_values(x, spec, [*ends, *keep], progress)
         axes = self._channel_axes(spec)
         kept = {name: self._activation(values[name], spec, axes[name]) for name in keep}
         return OnnxRun(*self._answers(values, spec, output, ending), kept)
@@ -369,7 +373,7 @@ class OnnxFramework(Framework):
         self, x: Tensor, spec: ModelSpec, layers: LayerGraph
     ) -> tuple[Tensor, Tensor | None]:
         output, ending = self._ends(spec, layers)
-        values = self._ask(x, spec, [output, *([ending.scores] if ending else [])])
+        values = self._tensor_values(x, spec, [output, *([ending.scores] if ending else [])])
         return self._answers(values, spec, output, ending)
 
     # --- weights ---

@@ -23,6 +23,8 @@ from graphs import assert_graph
 from keras_networks import (
     Subclassed,
     as_network,
+    is_leaf,
+    layers_in,
     nested,
     same_weights,
     settled,
@@ -234,7 +236,7 @@ def recorded(called: list[str]) -> Iterator[None]:
     original = keras.Layer.__call__
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if not list(layer._flatten_layers(include_self=False)):
+        if is_leaf(layer):
             called.append(layer.name)
         return original(layer, *args, **kwargs)
 
@@ -255,7 +257,7 @@ def test_a_stack_is_in_the_order_of_execution(build: Any, rng: np.random.Generat
     called: list[str] = []
     with recorded(called):
         model(np.zeros((1, *SIZE, 3), np.float32))
-    inputs = {layer.name for layer in model._flatten_layers()
+    inputs = {layer.name for layer in layers_in(model)
               if isinstance(layer, layers.InputLayer)}  # fmt: skip
     assert [n.rpartition(".")[2].partition(":")[0] for n in shown] == [
         name for name in called if name not in inputs

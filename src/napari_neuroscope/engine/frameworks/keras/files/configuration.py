@@ -32,8 +32,10 @@ _LAMBDAS = {"Lambda", "__lambda__"}
 _LOOKUPS = {"StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"}
 
 
-def asked_of(config: Any, name: str) -> list[str]:
-    """Return what of a configuration the user is asked about: what it would run or read, in words.
+def side_effects_of(config: Any, name: str) -> list[str]:
+    """Return what a configuration would run or read besides its layers, in words.
+
+    The user is asked about it.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def asked_of(config: Any, name: str) -> list[str]:
             f"“{shortened(name, 200)}” is a broken Keras file: its configuration names no class of "
             f"a model; download or save it again."
         )
-    asked: list[str] = []
+    effects: list[str] = []
     layers = 0
     # How it was trained is not built.
     for part in _parts({key: value for key, value in config.items() if key != "compile_config"}):
@@ -63,8 +65,8 @@ def asked_of(config: Any, name: str) -> list[str]:
                 f"“{shortened(name, 200)}” has more than {limits.MOST_KERAS_LAYERS:,} layers, more "
                 f"than any network that can be opened here."
             )
-        asked += _asked_of_part(part, name)
-    return list(dict.fromkeys(asked))
+        effects += _side_effects_of_part(part, name)
+    return list(dict.fromkeys(effects))
 
 
 def _calls(part: dict[str, Any]) -> int:
@@ -91,32 +93,32 @@ def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
             waiting.extend(value)
 
 
-def _asked_of_part(part: dict[str, Any], name: str) -> list[str]:
-    asked = []
+def _side_effects_of_part(part: dict[str, Any], name: str) -> list[str]:
+    effects = []
     if part.get("unroll") is True:
-        asked.append("steps of a recurrence that are laid out one by one")
+        effects.append("steps of a recurrence that are laid out one by one")
     if "class_name" not in part:
-        return asked
+        return effects
     kind = part["class_name"]
     if not isinstance(kind, str):
         raise _unknown(name, shortened(str(kind)), None)
     if _is_registered(part, kind):
-        return asked
+        return effects
     # Keras 2 wrote the package before a name.
     last = kind.replace(">", ".").rpartition(".")[2]
     if last in _LAMBDAS:
-        return [*asked, f"Python code that it holds (Lambda “{_title(part, last)}”)"]
+        return [*effects, f"Python code that it holds (Lambda “{_title(part, last)}”)"]
     if last in _PROGRAMS:
-        return [*asked, f"{_PROGRAMS[last]} ({last} “{_title(part, last)}”)"]
+        return [*effects, f"{_PROGRAMS[last]} ({last} “{_title(part, last)}”)"]
     if last in _PLAIN:
-        return asked
+        return effects
     if last in _LOOKUPS:
-        asked += _read_by(part)
+        effects += _read_by(part)
     if kind == "function":
         _refuse_function(part, name)
     else:
         _refuse_class(part, kind, name)
-    return asked
+    return effects
 
 
 def _is_registered(part: dict[str, Any], kind: str) -> bool:

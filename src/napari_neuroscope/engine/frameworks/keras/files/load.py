@@ -23,7 +23,7 @@ from napari_neuroscope.engine.files.code.trust import (
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.frameworks.input_shape import refuse_without_image
-from napari_neuroscope.engine.frameworks.keras.files.configuration import asked_of
+from napari_neuroscope.engine.frameworks.keras.files.configuration import side_effects_of
 from napari_neuroscope.engine.frameworks.keras.files.content import keras_content
 from napari_neuroscope.engine.frameworks.keras.files.keras_2 import modern, readable
 from napari_neuroscope.engine.frameworks.keras.files.saved_model import without_optimizer
@@ -95,18 +95,18 @@ def _load(
             f'factory="package.module:function".'
         )
     config = modern(stored)
-    asked = asked_of(config, path.name)
-    if asked:
-        _ask(path, content, ", ".join(asked[:4]), trust=trust)
+    effects = side_effects_of(config, path.name)
+    if effects:
+        _require_trust(path, content, ", ".join(effects[:4]), trust=trust)
     with readable(content, kind, stored, config) as file:
         try:
-            if trust or asked:
-                return _load_model(file, safe=not asked)
+            if trust or effects:
+                return _load_model(file, safe=not effects)
             return load_planned(file, held)
         except NeuroscopeError:
             raise
         except UnplannedError:
-            _ask(path, content, "code of a layer that makes values of a size that is not known "
+            _require_trust(path, content, "code of a layer that makes values of a size that is not known "
                  "before", trust=trust)  # fmt: skip
             return _load_model(file, safe=True)
         except Exception as error:
@@ -133,7 +133,7 @@ def _load_model(content: Path, *, safe: bool) -> Any:
     return keras.saving.load_model(content, compile=False, safe_mode=safe)
 
 
-def _ask(path: Path, content: Path, would_run: str, *, trust: bool) -> None:
+def _require_trust(path: Path, content: Path, would_run: str, *, trust: bool) -> None:
     """Ask whether the content of a file is trusted."""
     if not trust and (sha256 := digest_of(content)) not in TrustStore():
         raise UntrustedError(path, sha256, would_run)
@@ -194,7 +194,7 @@ def _of_endpoint(path: Path, name: str) -> Any:
         except (ValueError, OSError, AttributeError) as error:
             reason = str(error)
             continue
-        shape, dtype = _taken(layer)
+        shape, dtype = _input_of(layer)
         if dtype != "float32" and dtype.startswith(("float", "bfloat")):
             layer = keras.layers.TFSMLayer(str(path), call_endpoint=endpoint, dtype=dtype)
         inputs = keras.Input(shape, dtype=dtype)
@@ -207,7 +207,7 @@ def _of_endpoint(path: Path, name: str) -> Any:
     )
 
 
-def _taken(layer: Any) -> tuple[tuple[int | None, ...], str]:
+def _input_of(layer: Any) -> tuple[tuple[int | None, ...], str]:
     """Return the shape without the batch, and the type, of what an endpoint takes."""
     signature = getattr(layer, "call_endpoint_fn", None)
     specs: Any = getattr(signature, "structured_input_signature", None) or ((), {})
