@@ -137,6 +137,8 @@ def test_letters_that_json_writes_in_pairs(tmp_path: Path) -> None:
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+
+
 trees = st.recursive(
     scalars,
     lambda inner: (

@@ -25,14 +25,24 @@ _odd: Any = st.one_of(
     st.integers(-3, 12),
     st.sampled_from([2**31, 2**62, 2**70, 0.5, "4", "F32", [], {}, [0], [0, 4, 8]]),
 )
+
+
 _kinds: Any = st.one_of(st.sampled_from(["F32", "F16", "U8", "I64", "BOOL", "BF16", "x"]), _odd)
+
+
 _sizes: Any = st.one_of(st.lists(st.integers(0, 3), max_size=3), st.lists(_odd, max_size=3), _odd)
+
+
 _offsets: Any = st.one_of(
     st.tuples(st.integers(0, 4), st.integers(0, 12)).map(list), st.lists(_odd, max_size=3), _odd
 )
+
+
 _entries: Any = st.one_of(
     st.fixed_dictionaries({"dtype": _kinds, "shape": _sizes, "data_offsets": _offsets}), _odd
 )
+
+
 _headers: Any = st.one_of(st.dictionaries(st.text(max_size=3), _entries, max_size=2), _odd)
 
 

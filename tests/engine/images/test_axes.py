@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from subprocess import run
 from typing import Any
 
 import dask.array
 import numpy as np
 import pytest
-import tifffile
 import torch
 import xarray
-from PIL import Image
 from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.crop import explain_crop
-from napari_neuroscope.engine.images.array_view import ArrayView
-from napari_neuroscope.engine.images.axes import ImageAxes, axes_of, in_order_of, in_read_order
+from napari_neuroscope.engine.images.axes import (
+    ImageAxes,
+    axes_of,
+    guess_image_axes,
+    in_order_of,
+    in_read_order,
+)
 from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
-from napari_neuroscope.engine.images.pairing.pair import Pair
-from napari_neuroscope.engine.images.source import Source
+from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.panels import panels_of
 
@@ -191,74 +192,81 @@ def test_a_figure_lays_the_image_under_its_map() -> None:
     assert in_order_of(image[0], "yx", "xyc").shape == (16, 3), "of other axes, it is left as it is"
 
 
-# --- files ----------------------------------------------------------------------------------------
-
-
-def test_axes_named_in_a_file_tell_its_planes(tmp_path: Path) -> None:
-    """A stack of four slices is no image of four channels, wherever the slices are."""
-    image = image_of("czyx", 3)
-    tifffile.imwrite(tmp_path / "a.ome.tif", image, metadata={"axes": "CZYX"})
-    truth = (image[0] > 0.5).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "truth.tif", truth, metadata={"axes": "ZYX"}, imagej=True)
-    network = network_of(3)
-    source = Source.of(tmp_path / "a.ome.tif")
-    planes = list(Pair("a", source, Source.of(tmp_path / "truth.tif")).planes(network))
-    assert [one.name for one in planes] == [f"a [{n}]" for n in range(6)]
-    third = planes[3].image
-    assert third.plane == (None, 3)
-    assert third.shape_and_axes == ((3, 7, 9), ("c", "y", "x"))
-    np.testing.assert_array_equal(third.read(), image[:, 3])
-    np.testing.assert_array_equal(planes[3].truth.read(), truth[3])
-    scores = network.predict(third.in_memory()).scores[1]
-    np.testing.assert_allclose(scores, by_hand(image[:, 3], "cyx"), atol=1e-6)
-    assert third.at((0,), (1,), "one").plane == (1, 3)
-    assert third.at((2,), (5,), "column").plane == (None, 3, None, 5)
-
-
-def test_the_frames_of_a_moving_picture_are_an_axis_t(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime", "blue")]
-    for name in ("a.gif", "a.png"):
-        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-        source = Source.of(tmp_path / name)
-        assert source.shape_and_axes == ((3, 4, 6, 3), ("t", "y", "x", "c"))
-        opened = ns.open_image(tmp_path / name)
-        assert opened.spacing.axes == ("t", "y", "x", "c")
-        found = ns.explain_stack(network_of(3), opened, "score_map", 1)
-        assert found.axes == ("t", "y", "x")
-        expected = by_hand(np.asarray(opened, np.float32), "tyxc")
-        np.testing.assert_allclose(found.values, expected, atol=1e-5)
-        with pytest.raises(ns.NeuroscopeError, match="takes no t"):
-            network_of(3).predict(opened)
-        assert len(list(Pair("film", source).planes(network_of(3)))) == 3
-    frames[0].save(tmp_path / "still.gif")
-    assert Source.of(tmp_path / "still.gif").shape_and_axes == ((4, 6, 3), ("y", "x", "c"))
-
-
-# --- views ----------------------------------------------------------------------------------------
-
-
-def test_a_view_reads_what_is_sliced_and_no_more() -> None:
-    values, read = np.arange(120).reshape(2, 3, 4, 5), []
-
-    class Told:
-        shape, dtype = values.shape, values.dtype
-
-        def __getitem__(self, which: Any) -> np.ndarray:
-            read.append(which)
-            return values[which]
-
-    view, expected = ArrayView(Told(), {1: 2}, (3, 0, 2)), values[:, 2].transpose(2, 0, 1)
-    assert (view.shape, view.ndim, view.dtype) == ((5, 2, 4), 3, values.dtype)
-    assert not read
-    for cut in (np.s_[1:3, :, 2], np.s_[..., 1:], np.s_[2], np.s_[0, 1, 3], np.s_[::2, ..., 0]):
-        np.testing.assert_array_equal(view[cut], expected[cut])
-    assert read[0] == (slice(None), 2, 2, slice(1, 3))
-    np.testing.assert_array_equal(np.asarray(view), expected)
-
-
 def test_the_owner_needs_no_network_and_no_window() -> None:
     code = (
         "import sys, napari_neuroscope.engine.images.axes; "
         "sys.exit(bool({'torch', 'qtpy', 'napari'} & set(sys.modules)))"
     )
     assert run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "leading"),
+    [
+        ((8, 9), 1, 0), ((8, 9, 3), 3, 0), ((8, 9, 4), 1, 0), ((5, 8, 9), 1, 1), ((5, 8, 9), 3, 1),
+        ((3, 8, 9), 3, 0), ((3, 8, 9), 1, 1), ((5, 8, 9, 3), 3, 1), ((5, 3, 8, 9), 3, 1),
+        ((2, 5, 8, 9), 1, 2), ((8, 9, 6), 6, 0), ((40, 30, 2), 1, 0), ((5, 40, 30, 2), 1, 1), ((30, 40, 16), 1, 1),
+        ((6, 8, 9), 6, 0), ((1, 8, 9), 1, 1),
+    ],
+)  # fmt: skip
+def test_axes_of_a_stack(shape: tuple[int, ...], channels: int, leading: int) -> None:
+    spec = ns.ModelSpec.parse({"task": "segmentation"})
+    assert axes_of(shape, spec, channels).stack == tuple(range(leading))
+
+
+def test_axes_of_a_stack_as_the_spec_says() -> None:
+    channels_last = ns.ModelSpec.parse({"task": "segmentation", "image_axes": "yxc"})
+    assert axes_of((8, 9, 5), channels_last, 5).stack == ()
+    planes = ns.ModelSpec.parse({"task": "segmentation", "image_axes": "yx"})
+    assert axes_of((2, 8, 9), planes, 2).stack == (0,)
+    volumes = ns.ModelSpec.parse({"task": "segmentation", "input": {"axes": "bczyx"}})
+    with pytest.raises(ns.NeuroscopeError, match="3 spatial axes"):
+        axes_of((8, 9), volumes, 1)
+
+
+def prepared(
+    image: Any, channels: int = 3, axes: str | None = None, **of_input: Any
+) -> PreparedImage:
+    return prepare(image, ns.ModelSpec.parse({"image_axes": axes, "input": of_input}), channels)
+
+
+def values(*args: Any, **kwargs: Any) -> np.ndarray:
+    return prepared(*args, **kwargs).input.numpy()
+
+
+@pytest.mark.parametrize(
+    ("shape", "space", "channels", "axes"),
+    [
+        ((20, 30), "yx", 3, "yx"),
+        ((20, 30, 3), "yx", 3, "yxc"),
+        ((20, 30, 4), "yx", 3, "yxc"),
+        ((20, 30, 3), "yx", 1, "yxc"),
+        ((3, 20, 30), "yx", 3, "cyx"),
+        ((1, 20, 30), "yx", 1, "cyx"),
+        ((20, 30, 7), "yx", 7, "yxc"),
+        ((7, 20, 30), "yx", 7, "cyx"),
+        ((9, 20, 30), "yx", 3, "cyx"),
+        ((9, 20, 30), "zyx", 1, "zyx"),
+        ((9, 20, 30, 2), "zyx", 2, "zyxc"),
+        ((2, 9, 20, 30), "zyx", 2, "czyx"),
+        ((50,), "x", 1, "x"),
+    ],
+)
+def test_axes_of_an_image_are_told_by_its_shape(
+    shape: tuple[int, ...], space: str, channels: int, axes: str
+) -> None:
+    assert guess_image_axes(shape, space, channels) == axes
+
+
+def test_axes_that_are_given_win(rng: np.random.Generator) -> None:
+    image = rng.random((3, 8, 3))
+    np.testing.assert_allclose(values(image, axes="cyx"), image, rtol=1e-6)
+    np.testing.assert_allclose(values(image, axes="yxc"), image.transpose(2, 0, 1), rtol=1e-6)
+    np.testing.assert_allclose(
+        values(image, channels=8, axes="xcy"), image.transpose(1, 2, 0), rtol=1e-6
+    )
+
+
+def test_axes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ns.NeuroscopeError, match="does not fit the axes “yxc”"):
+        values(np.zeros((4, 4)), axes="yxc")

@@ -1,3 +1,7 @@
+"""How far an image's pixels are apart, and those of grids on it."""
+
+from __future__ import annotations
+
 import pytest
 
 import napari_neuroscope as ns

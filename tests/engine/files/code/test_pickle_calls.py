@@ -52,9 +52,6 @@ class _Point(collections.namedtuple("_Point", "x y")):
     __slots__ = ()
 
 
-# Its module is found under this name.
-_Point.__module__ = __name__
-
 _values = st.one_of(
     st.none(),
     st.booleans(),
@@ -71,6 +68,8 @@ _values = st.one_of(
     st.sampled_from([operator.add, fractions.Fraction, datetime.date, decimal.Decimal, len]),
     st.builds(functools.partial, st.sampled_from([int, float]), st.just("1")),
 )
+
+
 _objects = st.recursive(
     _values,
     lambda inner: st.one_of(
@@ -99,6 +98,8 @@ def test_names_are_those_that_python_imports(
 
 
 _TEXTS = ["os", "system", "torch", "Tensor", "a.b", "é"]
+
+
 _moves = st.lists(
     st.one_of(
         st.tuples(st.just("push"), st.sampled_from(_TEXTS)),

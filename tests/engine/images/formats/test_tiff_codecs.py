@@ -20,13 +20,19 @@ from napari_neuroscope.engine.images.formats.image_file import open_image
 from napari_neuroscope.engine.images.source import read_image
 
 _NUMBERS = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
+
+
 COLOURS = np.asarray(Image.fromarray(_NUMBERS).resize((96, 72), Image.Resampling.BICUBIC))
+
+
 IMAGES = {
     "rgb": COLOURS,
     "gray": COLOURS[..., 0].copy(),
     "16 bits": COLOURS[..., 0].astype(np.uint16) * 257,
     "float": COLOURS[..., 0].astype(np.float32) / 255,
 }
+
+
 LOSSLESS = [
     *((name, way) for name in IMAGES for way in ("lzw", "zstd", "deflate", "packbits", "lerc")),
     *((name, "jpeg2000") for name in ("rgb", "gray", "16 bits")),
@@ -161,3 +167,29 @@ def test_what_tells_no_size_is_not_read(which: int, tmp_path: Path) -> None:
         NeuroscopeError, match="which is not read here; save the image with deflate"
     ):
         read_image(tmp_path / "a.tif")
+
+
+PHOTO_VALUES = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+
+
+PHOTO = Image.fromarray(PHOTO_VALUES)
+
+
+def test_a_compression_that_needs_a_package_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PHOTO_VALUES, compression="zlib", photometric="rgb")
+    PHOTO.save(tmp_path / "zstd.tif", compression="zstd")
+    monkeypatch.setattr(tiff_codecs, "_has", lambda package: False)
+    with pytest.raises(NeuroscopeError, match="compressed as ZSTD, which needs"):
+        read_image(tmp_path / "zstd.tif")
+
+    class Lacking:
+        def __getitem__(self, which: int) -> Any:
+            raise KeyError("requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TIFF, "DECOMPRESSORS", Lacking())
+    for opens in (read_image, open_image):
+        with pytest.raises(NeuroscopeError, match=r"imagecodecs; install it with: pip install"):
+            opens(path)

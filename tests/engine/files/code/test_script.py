@@ -35,6 +35,8 @@ class UNet(nn.Module):
 
 nothing = 3
 """
+
+
 BLOCKS = "from torch import nn\ndef layer(n): return nn.Conv2d(3, n, 3, padding=1)\n"
 
 

@@ -15,18 +15,26 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.images.ground_truth.reader import TruthReader, class_labels
-from napari_neuroscope.engine.images.source import PaletteImage, read_image, read_truth
+from napari_neuroscope.engine.images.ground_truth.reader import class_labels
+from napari_neuroscope.engine.images.source import read_truth
 
 COLOURS = ((128, 128, 128), (64, 0, 128), (128, 64, 128))
+
+
 STREET = ns.ModelSpec.parse({
     "task": "segmentation",
     "ignore_label": 255,
     "classes": [{"name": n, "colour": c}
                 for n, c in zip(("sky", "car", "road"), COLOURS, strict=True)],
 })  # fmt: skip
+
+
 NUCLEI = ns.ModelSpec.parse({"task": "segmentation", "classes": ["background", "nucleus"]})
+
+
 MANY = ns.ModelSpec.parse({"task": "segmentation", "classes": [f"c{n}" for n in range(11)]})
+
+
 IDS = np.array([[0, 1, 2], [2, 1, 0]])
 
 
@@ -40,9 +48,6 @@ def notes(truth: Any, spec: ns.ModelSpec = STREET, kind: str = "auto", **more: A
     return "; ".join(class_labels(truth, spec, shape, kind, **more).notes)  # type: ignore[arg-type]
 
 
-# --- numbers of classes ---------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int64, np.uint64, np.float32])
 def test_numbers_of_classes(dtype: type) -> None:
     truth = np.array([[0, 1, 255], [2, 1, 0]], dtype)
@@ -50,13 +55,6 @@ def test_numbers_of_classes(dtype: type) -> None:
     assert class_labels(truth, STREET, (2, 3)).labels.dtype == np.int32
     assert class_labels(truth, STREET, (2, 3)).kind == "classes"
     assert notes(truth) == "read as numbers of classes"
-
-
-def test_void_may_be_marked_as_such() -> None:
-    assert read(np.array([[-1, 2]])) == [[-1, 2]]
-    ignored = STREET.model_copy(update={"ignore_label": 0})
-    assert read(np.array([[0, 2]], np.uint8), ignored) == [[-1, 2]]
-    assert read(np.array([[0, 2]], np.int32), ignored) == [[-1, 2]]
 
 
 def test_tensors_and_lists_of_arrays_alike() -> None:
@@ -68,63 +66,8 @@ def test_numbers_are_kept_as_they_are(truth: np.ndarray) -> None:
     assert read(truth, MANY) == truth.tolist()
 
 
-# --- colours --------------------------------------------------------------------------------------
-
-
 def coloured(ids: np.ndarray = IDS) -> np.ndarray:
     return np.array(COLOURS, np.uint8)[ids]
-
-
-def test_colours_of_the_classes() -> None:
-    assert read(coloured()) == IDS.tolist()
-    assert read(coloured().astype(np.uint16)) == IDS.tolist()
-    assert class_labels(coloured(), STREET, (2, 3)).kind == "colours"
-    assert "colours" in notes(coloured())
-    # Red and blue are not the same.
-    with pytest.raises(ns.NeuroscopeError, match=r"\(128, 0, 64\) in 2 pixels"):
-        read(coloured()[..., ::-1])
-
-
-def test_transparent_pixels_are_void() -> None:
-    rgba = np.dstack([coloured(), np.array([[255, 255, 0], [1, 255, 255]], np.uint8)])
-    assert read(rgba) == [[0, 1, -1], [2, 1, 0]]
-    assert "1 transparent pixels are void" in notes(rgba)
-
-
-def test_colours_that_are_no_class() -> None:
-    truth = coloured()
-    truth[0, :2] = (1, 2, 3)
-    truth[1, 0] = (9, 9, 9)
-    with pytest.raises(ns.NeuroscopeError) as refusal:
-        read(truth)
-    assert "(1, 2, 3) in 2 pixels and 1 more, 3 pixels in all" in str(refusal.value)
-    void = [(1, 2, 3), (9, 9, 9)]
-    assert read(truth, void_colours=void) == [[-1, -1, 2], [-1, 1, 0]]
-
-
-def test_colours_of_more_bits_are_no_class() -> None:
-    truth = coloured().astype(np.uint16)
-    truth[0, 0] = (128, 128, 128 + 65536 // 256 * 128)
-    with pytest.raises(ns.NeuroscopeError, match="colours of no class"):
-        read(truth)
-
-
-def test_a_photo_is_no_ground_truth(rng: np.random.Generator) -> None:
-    with pytest.raises(ns.NeuroscopeError, match="saved as JPEG: save it as PNG"):
-        read(rng.integers(0, 255, (20, 20, 3), np.uint8))
-
-
-def test_the_colour_of_the_ignored_class_is_void() -> None:
-    ignored = STREET.model_copy(update={"ignore_label": 2})
-    assert read(coloured(), ignored) == np.where(IDS == 2, -1, IDS).tolist()
-
-
-def test_two_classes_of_one_colour() -> None:
-    alike = ns.ModelSpec.parse({"task": "segmentation", "classes": [
-        {"name": "a", "colour": [1, 2, 3]}, {"name": "b", "colour": [1, 2, 3]}]})  # fmt: skip
-    with pytest.raises(ns.NeuroscopeError, match="“a” and “b” have the same colour"):
-        read(np.full((2, 2, 3), (1, 2, 3), np.uint8), alike, "colours")
-    assert read(IDS % 2, alike) == (IDS % 2).tolist()
 
 
 def test_gray_saved_as_colours_is_numbers() -> None:
@@ -136,45 +79,14 @@ def test_gray_saved_as_colours_is_numbers() -> None:
     assert read(np.full((2, 2, 3), 128, np.uint8)) == [[0, 0], [0, 0]]
 
 
-# --- files with palettes --------------------------------------------------------------------------
-
-
-def saved_palette(path: Path, indices: np.ndarray, palette: Any) -> Path:
-    image = Image.fromarray(indices.astype(np.uint8), "P")
-    image.putpalette(np.asarray(palette, np.uint8).ravel().tolist())
-    image.save(path)
-    return path
-
-
-def test_a_palette_of_other_colours_numbers_the_classes(tmp_path: Path) -> None:
-    palette = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
-    path = saved_palette(tmp_path / "voc.png", IDS, palette)
-    truth = read_truth(path)
-    assert isinstance(truth, PaletteImage)
-    assert class_labels(truth, STREET, (2, 3)).labels.tolist() == IDS.tolist()
-    # The same file is an image of its colours.
-    np.testing.assert_array_equal(read_image(path)[..., :3], np.array(palette)[IDS])
-
-
-def test_a_palette_of_the_classes_colours_is_read_by_them(tmp_path: Path) -> None:
-    # Programs that save few colours number them as they come.
-    path = saved_palette(tmp_path / "few.png", (IDS + 1) % 3, np.roll(COLOURS, 1, 0))
-    truth = read_truth(path)
-    found = class_labels(truth, STREET, (2, 3))
-    assert found.labels.tolist() == IDS.tolist()
-    assert "palette has the classes' colours" in found.notes[0]
-    by_number = class_labels(truth, STREET, (2, 3), "classes")
-    assert by_number.labels.tolist() == ((IDS + 1) % 3).tolist()
-
-
 def test_files_without_palette_are_read_as_images(tmp_path: Path) -> None:
     Image.fromarray(IDS.astype(np.uint8)).save(tmp_path / "gray.png")
     np.testing.assert_array_equal(read_truth(tmp_path / "gray.png"), IDS)
 
 
-# --- instances and masks --------------------------------------------------------------------------
-
 INSTANCES = np.array([[0, 1, 1, 1], [7, 1, 1, 1], [7, 1, 1, 1], [0, 9, 0, 0]])
+
+
 FOREGROUND = (INSTANCES > 0).astype(int)
 
 
@@ -208,39 +120,11 @@ def test_a_mask(high: Any) -> None:
     assert "a mask of “nucleus”" in notes(truth, NUCLEI)
 
 
-def test_few_strange_numbers_are_no_instances() -> None:
-    # Street scenes have one number more, for void; it must not turn all classes into one.
-    truth = np.arange(12).reshape(3, 4)
-    with pytest.raises(ns.NeuroscopeError) as refusal:
-        read(truth, MANY)
-    assert "the number 11 in 1 pixels, but there are 11 classes, 0..10" in str(refusal.value)
-    assert "ignore_label to 11" in str(refusal.value)
-    void = MANY.model_copy(update={"ignore_label": 11})
-    assert read(truth, void)[2] == [8, 9, 10, -1]
-    with pytest.raises(ns.NeuroscopeError, match="255 in 2 pixels"):
-        read(np.array([[0, 1, 255, 255]]), NUCLEI)
-    with pytest.raises(ns.NeuroscopeError, match=r"7 in 2 pixels \(and 1 more numbers\)"):
-        read(INSTANCES, kind="classes")
-
-
-def test_other_images_tell_instances_from_classes() -> None:
-    two = np.array([[0, 1, 2]])
-    alone = TruthReader.of(STREET)
-    assert alone.labels(two, (1, 3)).labels.tolist() == [[0, 1, 2]]
-    wiser = alone.with_numbers_of(np.arange(20).reshape(4, 5))
-    assert wiser.labels(two, (1, 3)).labels.tolist() == [[0, 1, 1]]
-    # Colours and masks say nothing of numbers.
-    assert alone.with_numbers_of(coloured()).numbers_elsewhere == frozenset()
-    assert alone.with_numbers_of(FOREGROUND > 0).numbers_elsewhere == frozenset()
-
-
 def test_instances_need_a_background() -> None:
     one = ns.ModelSpec.parse({"task": "segmentation", "classes": ["cell"]})
     with pytest.raises(ns.NeuroscopeError, match="one class alone"):
         read(INSTANCES, one, "instances")
 
-
-# --- masks of one class each ----------------------------------------------------------------------
 
 CAR, ROAD = np.array([[255, 255, 0]], np.uint8), np.array([[0, 1, 0]], np.uint8)
 
@@ -287,9 +171,6 @@ def test_masks_that_are_none(masks: Any, says: str) -> None:
     with pytest.raises(ns.NeuroscopeError) as refusal:
         read(masks, shape=(1, 3))
     assert says in str(refusal.value)
-
-
-# --- sizes and mistakes ---------------------------------------------------------------------------
 
 
 def test_another_size_is_resized_and_said() -> None:
@@ -341,19 +222,3 @@ def test_volumes() -> None:
     # An axis of three is no colours where it is one of space.
     with pytest.raises(ns.NeuroscopeError, match="3 axes"):
         class_labels(truth[0], spec, (3, 3, 3))
-
-
-@given(
-    arrays(
-        np.int16, st.tuples(st.integers(1, 4), st.integers(1, 4)), elements=st.integers(-3, 300)
-    ),
-    st.sampled_from(["auto", "classes", "instances", "colours"]),
-)
-def test_any_numbers_are_read_or_refused(truth: np.ndarray, kind: str) -> None:
-    try:
-        found = class_labels(truth, STREET, truth.shape, kind)  # type: ignore[arg-type]
-    except ns.NeuroscopeError:
-        return
-    assert found.labels.shape == truth.shape
-    assert set(np.unique(found.labels)) <= {-1, 0, 1, 2}
-    assert found.notes

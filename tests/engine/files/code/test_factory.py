@@ -54,9 +54,6 @@ def named(name: str, digest: str = "of the file", **more: Any) -> FileFactory:
     return FileFactory(name, Path("net.zip"), lambda: digest, lambda: digest, **more)
 
 
-# --- named by a file ---
-
-
 @pytest.mark.parametrize(
     ("name", "arguments", "kind"),
     [
@@ -219,9 +216,6 @@ def test_a_folder_of_a_known_name_is_no_installed_package(
     with pytest.raises(UntrustedError):
         build(named(name), {}, trust=False)
     assert not marker.exists()
-
-
-# --- named by the user ---
 
 
 @pytest.mark.parametrize("name", ["os:system", "math:sqrt", "collections:OrderedDict", "sys:exit",

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.files.reading.plain_data import refuse_large
-from napari_neuroscope.engine.spec.input_spec import InputSpec, SizeRule
 
 
 def test_what_an_rgb_network_needs_is_short() -> None:
@@ -60,17 +59,6 @@ def test_colours_left_out_differ_from_each_other() -> None:
 def test_a_colour_is_three_numbers_of_a_byte(colour: list[int]) -> None:
     with pytest.raises(ns.NeuroscopeError, match="colour"):
         ns.ModelSpec.parse({"classes": [{"name": "car", "colour": colour}]})
-
-
-@pytest.mark.parametrize(
-    ("preset", "mean"),
-    [("imagenet", (0.485, 0.456, 0.406)), ("minus_one_one", (0.5,)), ("zero_one", None)],
-)
-def test_presets(preset: str, mean: tuple[float, ...] | None) -> None:
-    by_name = ns.ModelSpec.parse({"input": {"normalization": preset}})
-    by_key = ns.ModelSpec.parse({"input": {"normalization": {"preset": preset}}})
-    assert by_name == by_key
-    assert by_name.input.normalization.mean == mean
 
 
 @pytest.mark.parametrize(
@@ -162,11 +150,15 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path) -> None:
 
 
 _LETTERS = st.characters(exclude_categories=["Cs"])
+
+
 _NAMES = st.lists(
     st.text(_LETTERS, min_size=1, max_size=20) | st.sampled_from(["no", "~", "1", " a ", "a: b"]),
     unique=True,
     max_size=5,
 )
+
+
 _FLOATS = st.floats(0.01, 10, allow_nan=False)
 
 
@@ -196,18 +188,6 @@ def test_a_saved_spec_is_the_same(
 
 def test_only_what_was_said_is_saved() -> None:
     assert ns.ModelSpec().to_yaml() == "task: classification\n"
-
-
-@given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 500))
-def test_smallest_valid_size(least: int, step: int, size: int) -> None:
-    found = SizeRule(min=least, step=step).smallest_at_least(size)
-    valid = range(least, size + least + step + 1, step)
-    assert found == min(n for n in valid if n >= size)
-
-
-def test_spatial_axes_in_the_networks_order() -> None:
-    assert InputSpec(axes="bczyx").space == "zyx"
-    assert InputSpec(axes="xyc").space == "xy"
 
 
 @pytest.mark.parametrize(
