@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.evaluation.map_metric import MetricResult, metric
     from napari_neuroscope.engine.evaluation.metric_registry import metrics
     from napari_neuroscope.engine.evaluation.scoring import score_images
+    from napari_neuroscope.engine.explain.explain import explain
     from napari_neuroscope.engine.explain.recipe import Recipe
     from napari_neuroscope.engine.explain.stacked_planes import explain_stack
     from napari_neuroscope.engine.explain.tiled import explain_tiled
-    from napari_neuroscope.engine.explain.whole import explain
     from napari_neuroscope.engine.explanation.explanation import Explanation
     from napari_neuroscope.engine.images.formats.image_file import open_image
     from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
@@ -62,7 +62,7 @@ _PLACES = {
     "Trace": "passes.trace",
     "consensus": "evaluation.consensus",
     "evaluate": "evaluation.evaluate",
-    "explain": "explain.whole",
+    "explain": "explain.explain",
     "explain_stack": "explain.stacked_planes",
     "explain_tiled": "explain.tiled",
     "load": "networks.load",

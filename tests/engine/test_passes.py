@@ -183,7 +183,7 @@ def test_batches_are_equal(image: np.ndarray) -> None:
 def test_a_method_of_many_passes_offers_what_it_has_so_far(
     image: np.ndarray, monkeypatch: pytest.MonkeyPatch, offer_method
 ) -> None:
-    from napari_neuroscope.engine.explain import whole as module
+    from napari_neuroscope.engine.explain import maps as module
 
     monkeypatch.setattr(module, "_OFFER_EVERY_S", (0.0, 0.0))
 

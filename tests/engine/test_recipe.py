@@ -324,7 +324,7 @@ def test_the_recipe_of_what_is_still_to_be_explained(
 def test_a_record_holds_the_recipe_or_why_not(asked: ns.Explanation) -> None:
     record = json.loads(json.dumps(recorded(asked)))
     assert recipe_in(record) == ns.Recipe.of(asked)
-    derived = replace(asked, asked=None)
+    derived = replace(asked, request=None)
     record = json.loads(json.dumps(recorded(derived)))
     assert "recipe" not in record
     with pytest.raises(ns.NeuroscopeError, match="was not asked for by itself"):

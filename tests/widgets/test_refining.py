@@ -14,7 +14,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from gated import PATIENCE_MS, GatedBench, reached
-from napari_neuroscope.engine.explain import whole as explaining
+from napari_neuroscope.engine.explain import maps as explaining
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Record, Unfinished
 from napari_neuroscope.engine.explanation.record_format import KEY

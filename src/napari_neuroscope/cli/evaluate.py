@@ -137,7 +137,7 @@ def _measured(
     from napari_neuroscope.engine.evaluation.evaluate import evaluate
     from napari_neuroscope.engine.evaluation.metric_registry import metrics
     from napari_neuroscope.engine.evaluation.plane_pairs import truth_labels
-    from napari_neuroscope.engine.explain.whole import explain
+    from napari_neuroscope.engine.explain.explain import explain
     from napari_neuroscope.engine.methods.interface import Needs
     from napari_neuroscope.engine.methods.registry import methods
     from napari_neuroscope.engine.passes.target import Target

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from napari_neuroscope.engine.errors import Progress
-from napari_neuroscope.engine.explain.whole import explain
+from napari_neuroscope.engine.explain.explain import explain
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.explanation.overlays.place import Place

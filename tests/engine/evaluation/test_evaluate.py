@@ -46,7 +46,7 @@ def test_what_can_not_be_measured_is_said(weighted: tuple) -> None:
     with pytest.raises(ns.NeuroscopeError, match="axis “channel”"):
         ns.evaluate(network, image, ns.explain(network, image, "saliency", 1, channels="keep"))
     with pytest.raises(ns.NeuroscopeError, match="not made in this session"):
-        ns.evaluate(network, image, replace(true, asked=None))
+        ns.evaluate(network, image, replace(true, request=None))
 
 
 def test_all_measures_are_told_of() -> None:

@@ -68,9 +68,9 @@ def class_maps(explanation: Explanation, trace: Trace) -> Iterator[ClassMap]:
         raise NeuroscopeError(f"{title} has no place on the image, so it can't be measured.")
     if record["image"]["digest"] != trace.image_digest:
         raise NeuroscopeError(f"{title} is of another image; give the image that it explains.")
-    if explanation.asked is None:
+    if explanation.request is None:
         raise NeuroscopeError(f"{title} was not made in this session; explain the image anew.")
-    if not explanation.asked.targets:
+    if not explanation.request.targets:
         raise NeuroscopeError(
             f"{title} explains no class, so nothing tells whether it is right; choose a method "
             f"that explains one."
@@ -86,7 +86,9 @@ def class_maps(explanation: Explanation, trace: Trace) -> Iterator[ClassMap]:
             f"{title} has an axis “{(set(leading) - {'class', 'layer'}).pop()}”; only maps of one "
             f"value a position can be measured."
         )
-    targets = [trace.resolve(t, explanation.asked.ground_truth) for t in explanation.asked.targets]
+    targets = [
+        trace.resolve(t, explanation.request.ground_truth) for t in explanation.request.targets
+    ]
     for at in np.ndindex(*explanation.values.shape[: len(leading)]):
         place = dict(zip(leading, at, strict=True))
         labels = {axis: explanation.labels[axis][step] for axis, step in place.items()}

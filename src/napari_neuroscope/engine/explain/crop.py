@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress, no_progress
-from napari_neuroscope.engine.explain.whole import explain
+from napari_neuroscope.engine.explain.explain import explain
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.images.axes import image_axes_of, in_read_order
 from napari_neuroscope.engine.images.grid import Grid
@@ -131,7 +131,7 @@ def explain_crop(
         note = f"the pixels {words} were explained as an image of their own"
         record = replace(found.record, crop=[list(ends) for ends in crop]).with_notes(note)
         # Asked so of the whole image, the answer would be another.
-        return replace(found, grid=grid, image=Grid.of_image(sides), record=record, asked=None)
+        return replace(found, grid=grid, image=Grid.of_image(sides), record=record, request=None)
 
     found = explain(
         network,

@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 
 from napari_neuroscope.engine.errors import CallbackError, NeuroscopeError, Progress, no_progress
-from napari_neuroscope.engine.explain.whole import choose_layers, passing_errors
+from napari_neuroscope.engine.explain.maps import choose_layers, passing_errors
 from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.images.grid import Grid, resample

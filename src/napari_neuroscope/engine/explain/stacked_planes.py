@@ -19,8 +19,8 @@ from napari_neuroscope.engine.errors import (
     no_progress,
     within,
 )
+from napari_neuroscope.engine.explain.explain import explain
 from napari_neuroscope.engine.explain.tiled import explain_tiled
-from napari_neuroscope.engine.explain.whole import explain
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import (
     PlanesRecord,
@@ -327,7 +327,7 @@ class _Found:
             signed=self.signed,
             companions=dict(self.companions),
             record=record,
-            asked=self._asked(first, ground_truth),
+            request=self._request(first, ground_truth),
         )
 
     def _of_stack(self, grid: Grid) -> Grid:
@@ -337,17 +337,19 @@ class _Found:
             (*(float(steps.start) for steps in self.chosen), *grid.offset),
         )
 
-    def _asked(self, first: Explanation, ground_truth: Any) -> Request | None:
-        if first.asked is None:
+    def _request(self, first: Explanation, ground_truth: Any) -> Request | None:
+        if first.request is None:
             return None
         given = self.target if isinstance(self.target, list | tuple) else [self.target]
         asked = [
             # The top class may be another on each plane.
             replace(Target.of(one), class_=None if Target.of(one).class_ is None else found.class_)
-            for one, found in zip(given, first.asked.targets, strict=False)
+            for one, found in zip(given, first.request.targets, strict=False)
         ]
         planes = self.stack.in_words(self.chosen) if self.stack.axes else None
-        return replace(first.asked, targets=tuple(asked), ground_truth=ground_truth, planes=planes)
+        return replace(
+            first.request, targets=tuple(asked), ground_truth=ground_truth, planes=planes
+        )
 
     def _record(self, first: Explanation) -> Record:
         record = first.record

@@ -22,18 +22,15 @@ from napari_neuroscope.engine.errors import (
     Progress,
     no_progress,
 )
-from napari_neuroscope.engine.explain.tiled_weights import Visit, WeightedMaps
-from napari_neuroscope.engine.explain.whole import (
+from napari_neuroscope.engine.explain.assemble import (
     StackedMaps,
-    as_asked,
-    choose_layers,
-    classes_as_option,
     layer_notes,
-    maps_of,
-    passing_errors,
     record_of_maps,
     stacked,
 )
+from napari_neuroscope.engine.explain.maps import choose_layers, maps_of, passing_errors
+from napari_neuroscope.engine.explain.tiled_weights import Visit, WeightedMaps
+from napari_neuroscope.engine.explain.whole import with_classes_as_option
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.map_notes import (
     likely_reason,
@@ -221,7 +218,10 @@ class _Job:
                 "A classifier answers once for the whole image, so it can't be run tile by tile; explain it as a whole."
             )
         refuse_method(chosen)
-        target, options = classes_as_option(chosen, target, options)
+        request = with_classes_as_option(
+            chosen, Request.of(chosen.name, target, layer, options, ground_truth)
+        )
+        options = dict(request.options)
         # Layers found anew, with a size whose divisions leave no rest, and no pass kept.
         self.network = network.with_spec(network.spec)
         self._refuse(chosen, options)
@@ -236,12 +236,10 @@ class _Job:
         needs = chosen.needs_with(self.options)
         self.pulled = self._pulled(needs)
         # Where a method needs none, none is looked at.
-        self.given = target if Needs.TARGET in needs else None
-        self.several = isinstance(self.given, list | tuple)
-        if self.several and not self.given:
-            raise NeuroscopeError("The list of targets is empty; name at least one class.")
-        wanted = self.given if isinstance(self.given, list | tuple) else [target]
-        targets = [Target.of(one) for one in wanted] if Needs.TARGET in needs else []
+        has_targets = Needs.TARGET in needs
+        self.request = request if has_targets else replace(request, targets=(), several=False)
+        self.several = self.request.several
+        targets = list(request.targets or (Target(),)) if has_targets else []
         self.how, self.ground_truth = how, ground_truth
         self.canvas, self.folder = canvas, folder
         self.partial, self.progress = partial, progress
@@ -642,7 +640,7 @@ class _Job:
             ordered=made.ordered,
             classes=tuple(zip(network.class_names, network.class_colours, strict=True)),
             record=record,
-            asked=self._asked(),
+            request=self._resolved_request(),
         )
 
     @property
@@ -652,11 +650,10 @@ class _Job:
             return halo
         return "receptive field" if self.how.overlap is None else self.how.overlap
 
-    def _asked(self) -> Request:
-        found = as_asked(
-            self.given, self._found(), self.layers, self.options, self.ground_truth,
-            one_layer=self.one_layer,
-        )  # fmt: skip
+    def _resolved_request(self) -> Request:
+        found = self.request.resolved(
+            self._found(), self.layers, self.options, one_layer=self.one_layer
+        )
         by_spec = self.how == Tiling() and self.network.spec.input.resize == "tile"
         return replace(found, tiling=None if by_spec else self.how, window=self.window)
 

@@ -55,7 +55,7 @@ class Explanation:
         label maps count.
     record
         How it was made: all that is needed to make it again.
-    asked
+    request
         The same as it was given, with regions and images in memory; None where it was not made
         in this session.
     """
@@ -71,7 +71,7 @@ class Explanation:
     companions: Mapping[str, np.ndarray] = field(default_factory=dict)
     ordered: frozenset[str] = frozenset()
     classes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
-    asked: Request | None = None
+    request: Request | None = None
 
     @property
     def method(self) -> str:
@@ -184,7 +184,7 @@ class Explanation:
                 for name, labels in self.companions.items()
             },
         }
-        if "recipe" not in record and (self.asked is not None or "no_recipe" not in record):
+        if "recipe" not in record and (self.request is not None or "no_recipe" not in record):
             # What was read from a file has its recipe in its record.
             record.pop("no_recipe", None)
             record |= recorded(self, hashed=hashed)

@@ -54,7 +54,7 @@ class RequestedAnswer(Protocol):
     """What is read of an explanation: what it was asked for with, and how it was made."""
 
     @property
-    def asked(self) -> Request | None:
+    def request(self) -> Request | None:
         """What it was asked for with; None where it was not made in this session."""
 
     @property
@@ -139,19 +139,19 @@ class RecipeDocument(RecipePart):
             Where it is made of other explanations, or hangs on what a recipe can't hold: a drawn
             region, an image as an option.
         """
-        asked, record = explanation.asked, explanation.record
+        request, record = explanation.request, explanation.record
         title = record.title
-        if asked is None:
+        if request is None:
             raise NeuroscopeError(
                 f"“{title}” was not asked for by itself; make recipes of the explanations that it "
                 f"is made of."
             )
-        if asked.window is not None:
+        if request.window is not None:
             raise NeuroscopeError(
                 f"“{title}” is of a part of one image, which a recipe can't hold; explain the whole "
                 f"image."
             )
-        refuse_options(title, asked.options)
+        refuse_options(title, request.options)
         network = RecipeNetwork.of(
             {} if record.network is None else record.network.to_json(), hashed=hashed
         )
@@ -160,12 +160,12 @@ class RecipeDocument(RecipePart):
             network=network,
             spec=spec,
             method=record.method,
-            options=dict(asked.options),
-            targets=tuple(RecipeTarget.of(target, spec) for target in asked.targets),
-            several=asked.several,
-            layer=tuple(asked.layer) if isinstance(asked.layer, list) else asked.layer,
-            planes=asked.planes,
-            tiling=asked.tiling,
+            options=dict(request.options),
+            targets=tuple(RecipeTarget.of(target, spec) for target in request.targets),
+            several=request.several,
+            layer=tuple(request.layer) if isinstance(request.layer, list) else request.layer,
+            planes=request.planes,
+            tiling=request.tiling,
             outputs=tuple(outputs),
             versions=dict(record.versions or {}),
         )

@@ -247,7 +247,7 @@ def _why_not(layer: Any) -> str:
         return "It was not made in this session, or its network or image is gone; explain the image anew."
     if explained.explanation.is_part:
         return "It is of a part of the image."
-    if explained.explanation.asked is None or not explained.explanation.asked.targets:
+    if explained.explanation.request is None or not explained.explanation.request.targets:
         return "It explains no class, so nothing tells whether it is right."
     if explained.explanation.unfinished:
         return f"It was stopped after {explained.explanation.unfinished}."

@@ -12,7 +12,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import within
 from napari_neuroscope.engine.evaluation.class_maps import ClassMap
 from napari_neuroscope.engine.evaluation.map_metric import MetricInput, metric
-from napari_neuroscope.engine.explain.whole import maps_of
+from napari_neuroscope.engine.explain.maps import maps_of
 from napari_neuroscope.engine.methods.registry import methods
 
 _RADIUS = 0.02
@@ -36,7 +36,7 @@ def max_sensitivity(
     each. Yeh et al., NeurIPS 2019.
     """
     network, trace, explanation = given.network, given.trace, class_map.explanation
-    request = explanation.asked
+    request = explanation.request
     assert request is not None
     method = methods[explanation.method]
     layer = class_map.labels.get("layer") or next(iter(explanation.provenance["layers"]), None)

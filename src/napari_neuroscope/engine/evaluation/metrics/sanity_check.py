@@ -18,7 +18,7 @@ from napari_neuroscope.engine.evaluation.map_metric import (
     MetricResult,
     metric,
 )
-from napari_neuroscope.engine.explain.whole import maps_of
+from napari_neuroscope.engine.explain.maps import maps_of
 from napari_neuroscope.engine.frameworks.base import Capability
 from napari_neuroscope.engine.methods.interface import Map
 from napari_neuroscope.engine.methods.registry import methods
@@ -111,7 +111,7 @@ def sanity_check(
         Where the explanation can't be made again, or the framework can't randomise.
     """
     network, trace, explanation = given.network, given.trace, class_maps[0].explanation
-    request, title = explanation.asked, explanation.provenance["title"]
+    request, title = explanation.request, explanation.provenance["title"]
     assert request is not None
     if Capability.RANDOMISED not in network.capabilities:
         raise NeuroscopeError(
