@@ -32,8 +32,8 @@ from napari_neuroscope.engine.methods.registry import methods
 
 MOST_ROWS = 10_000
 """How many images the report shows at most; the summary has all."""
-_MOST_FIGURES = 16
-_NO_FIGURES = ("image", "notes", "problem", "device", "seconds", "file")
+_MOST_COLUMNS = 16
+_OF_NO_INTEREST = ("image", "notes", "problem", "device", "seconds", "file")
 
 
 def write_report(
@@ -90,9 +90,9 @@ def _page(
     yield from _made(recipe)
     yield from _reasons("problems", "Problems", problems)
     yield from _reasons("skipped", "Left out", [(file.name, file.reason) for file in skipped])
-    figures = _telling(summary)
-    yield from _in_all(summary, figures)
-    yield from _images(folder, summary, figures[:_MOST_FIGURES], done)
+    columns = _telling(summary)
+    yield from _in_all(summary, columns)
+    yield from _images(folder, summary, columns[:_MOST_COLUMNS], done)
     yield f"<script>{SCRIPT}</script></body></html>\n"
 
 
@@ -141,7 +141,7 @@ def _reasons(name: str, title: str, reasons: Sequence[tuple[str, str]]) -> Itera
 def _telling(summary: Summary) -> list[str]:
     """Return the columns that are shown: those that don't say the same of all images."""
     values_of: dict[str, set[Any]] = {
-        name: set() for name in summary.columns if name not in _NO_FIGURES
+        name: set() for name in summary.columns if name not in _OF_NO_INTEREST
     }
     for record, row in summary.rows():
         for name, values in values_of.items():
@@ -154,9 +154,9 @@ def _telling(summary: Summary) -> list[str]:
     ]
 
 
-def _in_all(summary: Summary, figures: Sequence[str]) -> Iterator[str]:
+def _in_all(summary: Summary, columns: Sequence[str]) -> Iterator[str]:
     """Yield a table of what all images have together."""
-    numbers = {name: _Span() for name in figures if summary.columns[name] is not str}
+    numbers = {name: _Span() for name in columns if summary.columns[name] is not str}
     for _, row in summary.rows():
         for name, span in numbers.items():
             span.add(row.get(name))
@@ -187,7 +187,7 @@ class _Span:
 
 
 def _images(
-    folder: BatchFolder, summary: Summary, figures: Sequence[str], done: int
+    folder: BatchFolder, summary: Summary, columns: Sequence[str], done: int
 ) -> Iterator[str]:
     shown = (
         f"the first {MOST_ROWS:,} of {done:,}; {CSV} has all" if done > MOST_ROWS else f"{done:,}"
@@ -195,14 +195,14 @@ def _images(
     yield f"<h2>Images <small>{shown}</small></h2>\n"
     yield '<p><input id=filter type=search placeholder="part of a name…"> a click on a heading sorts'
     yield "</p>\n<div class=wide><table class=images><thead><tr><th></th><th>image</th>"
-    for name in figures:
+    for name in columns:
         number = summary.columns[name] is not str
         yield f"<th{' class=number' if number else ''}>{escape(name)}</th>"
     yield "<th class=number>seconds</th><th>notes</th></tr></thead><tbody>\n"
     rows = ((record, row) for record, row in summary.rows() if not record.problem)
     for record, row in islice(rows, MOST_ROWS):
         yield f"<tr><td>{_picture(record)}</td><th>{escape(row['image'])}{_links(record)}</th>"
-        yield "".join(_cell(row.get(name)) for name in figures)
+        yield "".join(_cell(row.get(name)) for name in columns)
         yield f"{_cell(row.get('seconds'))}<td class=notes>{escape(row.get('notes') or '')}</td></tr>\n"
     yield "</tbody></table></div>\n"
 

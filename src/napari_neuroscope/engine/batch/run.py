@@ -122,39 +122,31 @@ def run_batch(
     progress: Callable[[BatchEvent], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> BatchResult:
-    """Explain many images as a recipe says.
-
-    Run again it goes on: images that are done and have not changed are left as they are. An image
-    that can't be done is told of in the summary, and is tried anew each time.
+    """Explain many images as a recipe says; run again, what is not done, failed or has changed.
 
     Parameters
     ----------
     recipe
         The recipe, or its file.
-    images
-        Files, folders and patterns such as ``"scans/*.tif"``.
+    images, truths
+        Files, folders and patterns such as ``"scans/*.tif"``, and their ground truth.
     out
         A folder, of which `docs/batch.md` says what is written into it.
-    truths
-        Ground truth of the images, found as `pairs_of` does.
     outputs
         The endings of the files that are written of an image; None: what the recipe says.
     workers
-        How many processes work on this machine, each on an image at a time; 1: this one. A script
-        that asks for more runs it below ``if __name__ == "__main__":``.
+        How many processes work here; 1: this one. A script that asks for more runs it below
+        ``if __name__ == "__main__":``.
     threads
-        How many threads a worker computes with; None: the cores are shared. With the same number,
-        the numbers are the same bit for bit.
+        How many a worker computes with; None: the cores are shared. Maps hang on them to a bit.
     scheduler
         The address of a Dask cluster, such as ``"tcp://10.0.0.1:8786"``, that works in their place.
     device, trust, allow_changed
         As `Recipe.run` takes them.
     force
         Begin anew, and write over what is in the folder.
-    progress
-        Is told what happens.
-    cancel
-        Stops the batch once it is set.
+    progress, cancel
+        What is told of all that happens, and what stops the batch once it is set.
 
     Raises
     ------
@@ -163,14 +155,12 @@ def run_batch(
     """
     if not isinstance(recipe, Recipe):
         recipe = Recipe.load(recipe)
-    if workers < 1 or (threads is not None and threads < 1):
-        raise NeuroscopeError("A batch needs at least one worker, of one thread.")
+    who = _Workers(workers, threads, scheduler, cancel)
     kinds = _kinds(recipe, outputs)
     methods[recipe.method].check_options(recipe.options)
     out = Path(os.path.abspath(out))
     pairs = _without(pairs_of(images, truths), out)
     work = Work(recipe, out, kinds, device=device, trust=trust, allow_changed=allow_changed)
-    who = _Workers(workers, threads, scheduler, cancel)
     root = common_folder([_path(pair.image.path) for pair in pairs])
     with BatchFolder(out, recipe_key(recipe), root, force=force) as folder:
         return _work_off(folder, work, pairs, who, progress, with_truth=truths is not None)
@@ -184,6 +174,10 @@ class _Workers:
     threads: int | None
     scheduler: str | None
     cancel: threading.Event | None
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or (self.threads is not None and self.threads < 1):
+            raise NeuroscopeError("A batch needs at least one worker, of one thread.")
 
     @property
     def alone(self) -> bool:

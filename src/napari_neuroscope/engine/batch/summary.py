@@ -49,7 +49,7 @@ class Summary:
         }
 
     def rows(self) -> Iterator[tuple[ImageRecord, dict[str, Any]]]:
-        """Yield each row, figures by name, and the record that it is of."""
+        """Yield each row, values by column, and the record that it is of."""
         # By text: there may be a million, and this goes through them several times.
         root = os.path.join(self._folder.root, "")
         for path in self._paths:

@@ -225,8 +225,8 @@ class Work:
         prediction = network.predict(stack.read(index))
         named = {"plane": stack.named(index)} if index else {}
         shape = " × ".join(map(str, stack.image.shape))
-        figures = summary_row(self.recipe, network, plane, prediction, truth)
-        return {"shape": shape, **named, **figures}
+        row = summary_row(self.recipe, network, plane, prediction, truth)
+        return {"shape": shape, **named, **row}
 
 
 def _files_of(explanation: Explanation, path: Path) -> list[Path]:

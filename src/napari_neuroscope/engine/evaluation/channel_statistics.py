@@ -1,4 +1,4 @@
-"""Figures of a layer's channels: how strongly each answers, and how much it matters."""
+"""Statistics of a layer's channels: how strongly each answers, and how much it matters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_neuroscope.engine.passes.target import Target
 
 @dataclass(frozen=True, eq=False)
 class ChannelStatistics:
-    """Figures of each channel of an activation, and the distribution of all its values.
+    """Statistics of each channel of an activation, and the distribution of all its values.
 
     Attributes
     ----------

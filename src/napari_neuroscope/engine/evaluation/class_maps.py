@@ -77,7 +77,7 @@ def class_maps(explanation: Explanation, trace: Trace) -> Iterator[ClassMap]:
         )
     if count_not_finite(explanation.values):
         raise NeuroscopeError(
-            f"{title} has values that are not finite, so no figure of it would say anything; look at "
+            f"{title} has values that are not finite, so no metric of it would say anything; look at "
             f"the network's weights and at the input that it gets (method “input”)."
         )
     leading = explanation.axes[: explanation.values.ndim - len(explanation.grid.shape)]

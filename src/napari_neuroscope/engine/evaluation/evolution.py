@@ -15,7 +15,7 @@ _MOST_CELLS = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class Evolution:
-    """Figures of the maps of several layers, in the order of the network.
+    """What the maps of several layers have in common, in the order of the network.
 
     Attributes
     ----------

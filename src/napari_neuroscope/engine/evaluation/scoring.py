@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,7 @@ from napari_neuroscope.engine.images.ground_truth.kind import TruthKind
 from napari_neuroscope.engine.images.ground_truth.reader import TruthReader
 from napari_neuroscope.engine.images.pairing.pair import Pair, Pairs, SkippedFile
 from napari_neuroscope.engine.images.source import Source
-
-if TYPE_CHECKING:
-    from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.networks.network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,9 +211,7 @@ def score_images(
     each: Callable[[ImageScore], object] | None = None,
     keep_bytes: int = 0,
 ) -> Scores:
-    """Compare a network's answers with ground truth, image by image.
-
-    An image that can't be read, or whose ground truth does not fit, is listed with the reason.
+    """Compare a network's answers with ground truth; images that can't be are listed with why.
 
     Parameters
     ----------
@@ -227,10 +223,8 @@ def score_images(
         How ground truth is read; see `class_labels`. All images are read alike.
     reader
         What reads it, in place of these; see `truth_reader`.
-    progress
-        Called with (done, total, what) before each image; it may raise `Cancelled`.
-    each
-        Called with the result of each image as soon as it is there.
+    progress, each
+        Called before each image, and with the result of each as soon as it is there.
     keep_bytes
         How many bytes of predicted labels may be kept in the results: the first images'.
     """

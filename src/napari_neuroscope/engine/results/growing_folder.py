@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.files.atomic_write import not_written
 from napari_neuroscope.engine.images.spacing import Spacing
-
-if TYPE_CHECKING:
-    from napari_neuroscope.engine.explanation.explanation import Explanation
-    from napari_neuroscope.engine.results.canvas import Part
-    from napari_neuroscope.engine.results.ome_zarr import Store
+from napari_neuroscope.engine.results.canvas import Part
+from napari_neuroscope.engine.results.ome_zarr import Store
 
 _CHUNK = (128, 512)
 """The fewest and the most units of a chunk along an axis."""
@@ -61,8 +59,6 @@ class GrowingFolder:
         NeuroscopeError
             Where it can't be made.
         """
-        from napari_neuroscope.engine.results.ome_zarr import Store
-
         if self._store is None:
             try:
                 self._store = Store.create(
