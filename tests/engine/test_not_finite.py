@@ -104,7 +104,7 @@ def test_planes_tiles_and_differences_tell_it_too(image: np.ndarray) -> None:
 def test_figures_of_what_is_not_finite_are_refused(image: np.ndarray) -> None:
     ill = network("back")
     found = ns.explain(ill, image, "saliency", 1)
-    with pytest.raises(ns.NeuroscopeError, match="has values that are not finite, so no figure"):
+    with pytest.raises(ns.NeuroscopeError, match="has values that are not finite, so no metric"):
         ns.evaluate(ill, image, found)
     truth = Source.of(np.zeros((16, 16), np.uint8), "truth")
     scores = score_images(network("NaN"), [Pair("one", Source.of(image, "one"), truth)])
