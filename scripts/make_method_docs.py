@@ -56,7 +56,8 @@ def readme_with(table: str, readme: str) -> str:
 
 
 def _overview() -> str:
-    rows = [("method", "shows", "forward passes", "backward passes"), ("---",) * 4]
+    head = ("method", "shows", "forward passes", "backward passes", "tile by tile")
+    rows = [head, ("---",) * len(head)]
     for name, method in ns.methods.items():
         counts = method.passes.words if method.passes is not None else {}
         forward = counts.get("Forward passes", "not known")
@@ -67,6 +68,7 @@ def _overview() -> str:
                 method.summary,
                 f"{forward}; behind the layer {behind}" if behind else forward,
                 counts.get("Backward passes", "not known"),
+                "yes" if method.tiles is not None else "no",
             )
         )
     return f"{HEAD}\n\n{_table(rows)}\n".replace("``", "`")
@@ -78,11 +80,16 @@ def _page(name: str, method: ns.Method) -> str:
         MADE,
         f"# {method.title}",
         " · ".join(
-            [f"`{name}`", " and ".join(method.tasks), f"needs {', '.join(needs) or 'nothing'}"]
+            [
+                f"`{name}`",
+                " and ".join(method.tasks),
+                f"needs {', '.join(needs) or 'nothing'}",
+                "on tiles too" if method.tiles is not None else "on whole images only",
+            ]
         ),
         f"**{method.summary}**",
         method.description,
-        f"**Cost.** {method.cost}",
+        f"**Cost.** {method.cost or 'Not known.'}",
         f"**When it misleads.** {method.caution}",
     ]
     if method.options:

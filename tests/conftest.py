@@ -60,3 +60,15 @@ def offer_method() -> Iterator[Callable[[Method], None]]:
     """Offer a method of a test among those that are installed, for this test."""
     yield methods.add
     methods.refresh()
+
+
+@pytest.fixture
+def sensitivity_cam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Install the method of ``tests/example_method`` for one test; return its name."""
+    site = tmp_path / "site-packages"
+    install(TESTS / "example_method", site)
+    monkeypatch.syspath_prepend(site)
+    methods.refresh()
+    yield "sensitivity_cam"
+    monkeypatch.undo()
+    methods.refresh()

@@ -36,7 +36,8 @@ def test_signs_of_mathematics_stay_text() -> None:
         """Where a < b & ``c`` > d."""
 
     assert method_tip(less) == (
-        "<p>Where a &lt; b &amp; <i>c</i> &gt; d.</p><p><i>A &amp; B</i></p>"
+        "<p>Where a &lt; b &amp; <i>c</i> &gt; d.</p><p><b>Cost:</b> not known</p>"
+        "<p><i>A &amp; B</i></p>"
     )
 
 

@@ -21,7 +21,7 @@ def method_tip(method: Method, reason: str | None = None) -> str:
     parts = [
         f"<b>{_in_html(reason)}</b>" if reason else "",
         _in_html(method.summary),
-        f"<b>Cost:</b> {_in_html(method.cost)}" if method.cost else "",
+        f"<b>Cost:</b> {_in_html(method.cost or 'not known')}",
         f"<b>When it misleads:</b> {_in_html(method.caution)}" if method.caution else "",
         f"<i>{_in_html(method.reference)}</i>" if method.reference else "",
     ]

@@ -38,8 +38,8 @@ from napari_neuroscope.engine.results.growing_folder import GrowingFolder
 from napari_neuroscope.engine.tiles.check import check_by_noise
 from napari_neuroscope.engine.tiles.geometry import Tile, Tiling, overlap_notes
 
-# What is finished so far is handed out a few times a second at most.
-_OFFER_EVERY_S = 0.2
+OFFER_EVERY_S = 0.2
+"""What is finished so far is handed out a few times a second at most."""
 
 
 def explain_tiled(
@@ -211,7 +211,7 @@ class _Run:
             self._notes += self._check_tiles()
         passes = self._passes.plan(size)
         total, done = sum(len(tile_pass.tiles) for tile_pass in passes), 0
-        next_offer = time.monotonic() + _OFFER_EVERY_S
+        next_offer = time.monotonic() + OFFER_EVERY_S
         for tile_pass in passes:
             for number, tile in enumerate(tile_pass.tiles, 1):
                 self._passes.visit(tile_pass, tile)
@@ -221,7 +221,7 @@ class _Run:
                 unfinished = tile_pass is passes[-1] and number < len(tile_pass.tiles)
                 if unfinished and time.monotonic() >= next_offer:
                     self._offer(number, len(tile_pass.tiles))
-                    next_offer = time.monotonic() + _OFFER_EVERY_S
+                    next_offer = time.monotonic() + OFFER_EVERY_S
             question.targets.end_of_pass()
             question.input.end_of_pass()
         explanation = self._assembled()

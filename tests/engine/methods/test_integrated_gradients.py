@@ -1,4 +1,4 @@
-"""Input × gradient, integrated gradients and SmoothGrad: by hand, and by what must hold."""
+"""Integrated gradients, and what they have in common with other shares of the score."""
 
 from __future__ import annotations
 
@@ -52,9 +52,6 @@ def classifier() -> ns.Network:
     return as_network(settled(Vgg()), size=(16, 16))
 
 
-# --- by hand ---
-
-
 def test_of_a_linear_network_all_are_its_weights() -> None:
     """w · x and w · (x − b), and w itself whatever the noise."""
     network, b = of_two_channels(lambda scores: scores), np.full((2, 1, 2), 0.25)
@@ -88,16 +85,6 @@ def test_input_x_gradient_of_a_square() -> None:
     assert found.unit == "contribution"
 
 
-def test_smooth_grad_of_a_square() -> None:
-    """The gradient 2 w (w · (x + n)) is 2 w (w · x) on average, and else off by w · n̄ alone."""
-    network = of_two_channels(lambda scores: scores**2)
-    asked = {"target": 0, "channels": "keep", "samples": 3, "noise": 0.2, "seed": 5}
-    found = ns.explain(network, IMAGE, "smooth_grad", **asked).values
-    drawn = [np.random.default_rng((5, n)).standard_normal((2, 1, 2), np.float32) for n in range(3)]
-    seen = IMAGE + 0.2 * (IMAGE.max() - IMAGE.min()) * np.mean(drawn, 0)
-    np.testing.assert_allclose(found, 2 * WEIGHTS * (WEIGHTS * seen).sum(), rtol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("channels", "expected"),
     [
@@ -114,9 +101,6 @@ def test_channels_are_joined(channels: str, expected: Any) -> None:
         found = ns.explain(network, IMAGE, method, 0, channels=channels)
         np.testing.assert_allclose(found.values, expected, atol=1e-6)
         assert found.signed == (channels in ("sum", "signed_max"))
-
-
-# --- what must hold ---
 
 
 @pytest.mark.parametrize("baseline", ["zero", "mean", "blur", "black", "white"])
@@ -234,21 +218,6 @@ def test_a_detector_of_a_patch_finds_it(method: str, rng: np.random.Generator) -
     assert (found[~patch] == 0).all()
 
 
-def test_the_seed_sets_the_noise(image: np.ndarray) -> None:
-    network, asked = classifier(), {"target": 1, "samples": 4}
-    first, again, other = (
-        ns.explain(network, image, "smooth_grad", seed=seed, **asked).values for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(other - first).max() > 0.01 * np.abs(first).max()
-
-
-def test_without_noise_smooth_grad_is_the_gradient(image: np.ndarray) -> None:
-    network, keep = classifier(), {"channels": "keep"}
-    smooth = ns.explain(network, image, "smooth_grad", 1, noise=0, samples=3, **keep).values
-    assert_close(smooth, ns.explain(network, image, "saliency", 1, **keep).values, 1e-5)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_map_of_nothing_is_zero(method: str) -> None:
     """A black image, and scores that look at nothing."""
@@ -261,9 +230,6 @@ def test_a_map_of_nothing_is_zero(method: str) -> None:
     found = ns.explain(blind, np.ones((16, 16)), method, 0, **FEW[method])
     assert (found.values == 0).all()
     assert "nan" not in " ".join(found.provenance["notes"])
-
-
-# --- passes ---
 
 
 def test_the_classes_share_the_forward_passes(image: np.ndarray) -> None:
@@ -316,9 +282,6 @@ def test_the_first_steps_lie_all_over_the_way() -> None:
     first, last = (step.maps()[0].values.numpy() for step in (steps[0], steps[-1]))
     np.testing.assert_allclose(first, last, atol=0.3 * np.abs(last).max())
     np.testing.assert_allclose(last, (WEIGHTS * IMAGE).sum(0), atol=1e-5)
-
-
-# --- baselines ---
 
 
 def test_an_image_is_a_baseline_and_stays_out_of_the_record(image: np.ndarray) -> None:

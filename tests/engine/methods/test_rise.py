@@ -1,4 +1,4 @@
-"""Occlusion and RISE: by hand, against captum and a plain script, and by what must hold."""
+"""RISE: maps of random masks, by hand and against a plain script."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ from torch import nn
 import napari_neuroscope as ns
 from closeness import assert_close
 from networks import EndingIn, Vgg, as_network, settled
-from snapshot import Snapshot
-
-SMALL = {
-    "occlusion": {"window": 5, "stride": 3},
-    "rise": {"masks": 70, "cells": 4},
-}
 
 
 class Patch(nn.Module):
@@ -31,36 +25,12 @@ def image(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((16, 16, 3)).astype(np.float32)
 
 
-def test_occlusion_by_hand() -> None:
-    network = as_network(Patch(), size=(16, 16))
-    found = ns.explain(network, np.ones((16, 16, 3)), "occlusion", [0, 1], window=4, stride=4)
-    expected = np.zeros((16, 16))
-    expected[4:8, 8:12] = 4 * 4 * 3
-    np.testing.assert_allclose(found.values, [expected, -expected], rtol=1e-6)
-    assert found.signed
-
-
 def test_rise_finds_the_patch() -> None:
     network = as_network(Patch(), size=(16, 16))
     found = ns.explain(network, np.ones((16, 16, 3)), "rise", 0, masks=500, cells=4).values
     y, x = np.unravel_index(found.argmax(), found.shape)
     assert 4 <= y < 8
     assert 8 <= x < 12
-
-
-@pytest.mark.parametrize(("window", "stride"), [(5, 3), (4, 4), (16, 16), (7, 2)])
-def test_occlusion_as_captum(image: np.ndarray, window: int, stride: int) -> None:
-    attr = pytest.importorskip("captum.attr")
-    model = settled(Vgg())
-    x = torch.from_numpy(image).permute(2, 0, 1)[None]
-    expected = attr.Occlusion(model).attribute(
-        x, (3, window, window), (3, stride, stride), baselines=0, target=2
-    )[0, 0]
-    before = Snapshot(model)
-    network = as_network(model, size=(16, 16))
-    found = ns.explain(network, image, "occlusion", 2, window=window, stride=stride)
-    assert_close(found.values, expected.numpy(), 1e-4)
-    before.assert_unchanged()
 
 
 def test_rise_as_a_plain_script(image: np.ndarray) -> None:
@@ -102,20 +72,3 @@ def test_a_centred_map_is_of_the_scores_less_their_mean(image: np.ndarray) -> No
     slope = ((plain - centred) / ones).ravel()
     np.testing.assert_allclose(slope, slope.mean(), rtol=1e-4)
     assert centred.min() < 0 < centred.max()
-
-
-@pytest.mark.parametrize("method", SMALL)
-def test_any_batch_gives_the_same(image: np.ndarray, method: str) -> None:
-    network = as_network(settled(Vgg()), size=(16, 16))
-    one, many = (
-        ns.explain(network, image, method, [0, 2], batch=batch, **SMALL[method]).values
-        for batch in (1, 16)
-    )
-    assert np.isfinite(many).all()
-    assert_close(one, many, 1e-5)
-
-
-def test_a_stride_beyond_the_window_is_refused(image: np.ndarray) -> None:
-    network = as_network(settled(Vgg()), size=(16, 16))
-    with pytest.raises(ns.NeuroscopeError, match="at most 4"):
-        ns.explain(network, image, "occlusion", 0, window=4, stride=5)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import OutOfMemoryError
+from napari_neuroscope.engine.explain.tiled import run
 from napari_neuroscope.engine.frameworks.torch.framework import TorchFramework
 from napari_neuroscope.engine.tiles.reader import TiledInput, percentiles
 from networks import UNet, Vgg, as_network, settled
@@ -549,9 +550,7 @@ def test_a_window_beside_the_image_is_refused(window) -> None:
 
 
 def test_the_map_so_far_is_handed_out(monkeypatch) -> None:
-    from napari_neuroscope.engine.explain import tiled as tiling
-
-    monkeypatch.setattr(tiling, "_OFFER_EVERY_S", 0.0)
+    monkeypatch.setattr(run, "OFFER_EVERY_S", 0.0)
     found: list[tuple[str, int]] = []
     network, x = unet(), image()
 
