@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.explain.assemble import layer_notes, record_of_maps
 from napari_neuroscope.engine.explain.tiled.growing_map import GrowingMap
 from napari_neuroscope.engine.explain.tiled.passes import TilePasses
 from napari_neuroscope.engine.explain.tiled.question import TiledQuestion
-from napari_neuroscope.engine.explain.whole import layer_notes, record_of_maps
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.map_notes import (
     likely_reason,
@@ -70,7 +70,7 @@ def assembled(
         ordered=form.ordered,
         classes=tuple(zip(network.class_names, network.class_colours, strict=True)),
         record=_record(question, passes, tiles, all_notes),
-        asked=question.request,
+        request=question.request,
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from napari_neuroscope.engine.errors import NotByTilesError
-from napari_neuroscope.engine.explain.tiled.question import TiledQuestion
 from napari_neuroscope.engine.explain.assemble import StackedMaps, stacked
+from napari_neuroscope.engine.explain.tiled.question import TiledQuestion
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.methods.interface import Map

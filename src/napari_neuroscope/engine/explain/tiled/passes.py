@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 import torch
 
 from napari_neuroscope.engine.errors import no_progress
+from napari_neuroscope.engine.explain.maps import maps_of
 from napari_neuroscope.engine.explain.tiled.question import TiledQuestion
 from napari_neuroscope.engine.explain.tiled.weighted_maps import Visit, WeightedMaps
-from napari_neuroscope.engine.explain.maps import maps_of
 from napari_neuroscope.engine.methods.interface import ChannelWeights, Map
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace

@@ -20,11 +20,11 @@ from napari_neuroscope.engine.errors import (
     Progress,
     no_progress,
 )
+from napari_neuroscope.engine.explain.maps import passing_errors
 from napari_neuroscope.engine.explain.tiled.answer import assembled
 from napari_neuroscope.engine.explain.tiled.growing_map import GrowingMap
 from napari_neuroscope.engine.explain.tiled.passes import TilePasses
 from napari_neuroscope.engine.explain.tiled.question import TiledQuestion, by
-from napari_neuroscope.engine.explain.whole import passing_errors
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.images.spacing import Spacing
