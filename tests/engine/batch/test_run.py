@@ -20,29 +20,8 @@ from napari_neuroscope.engine.batch.output_error import OutputError
 from napari_neuroscope.engine.explain.recipe import ChangedNetworkError
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return recipe_in(tmp_path_factory.mktemp("recipe"))
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    images_in(folder, 5)
-    return folder
-
-
 def run(recipe: Path, images: Any, out: Path, **more: Any) -> ns.BatchResult:
     return ns.run_batch(recipe, images, out, device="cpu", trust=True, **more)
-
-
-@pytest.fixture(scope="module")
-def whole(recipe: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a batch that nothing interrupted."""
-    out = tmp_path_factory.mktemp("whole") / "out"
-    result = run(recipe, images, out)
-    assert (result.total, result.done, result.kept, result.left) == (5, 5, 0, 0)
-    return out
 
 
 def test_maps_are_those_of_the_recipe(recipe: Path, images: Path, whole: Path) -> None:
@@ -53,26 +32,6 @@ def test_maps_are_those_of_the_recipe(recipe: Path, images: Path, whole: Path) -
         np.testing.assert_array_equal(
             tifffile.imread(whole / "maps" / f"{path.stem}.neuroscope.tif"), alone.on_image()
         )
-
-
-def test_the_summary_has_a_row_for_each_image_in_natural_order(
-    recipe: Path, images: Path, whole: Path
-) -> None:
-    table = pandas.read_parquet(whole / "summary.parquet")
-    assert list(table["image"]) == [f"cell{n}.png" for n in range(5)]
-    pandas.testing.assert_frame_equal(
-        table, pandas.read_csv(whole / "summary.csv", keep_default_na=False,
-                               na_values={"map sum": [""]}), check_dtype=False)  # fmt: skip
-    made = ns.Recipe.load(recipe)
-    network = made.load_network(device="cpu", trust=True)
-    image = imread(images / "cell3.png")
-    found, predicted = made.run(network, image), network.predict(image)
-    row = table.iloc[3]
-    assert row["logit"] == found.provenance["targets"][0]["value"]
-    assert row["share: bright"] == (predicted.labels == 1).mean()
-    assert row["map most"] == found.values.max()
-    assert row["map sum"] == pytest.approx(found.values.sum(), rel=1e-6)
-    assert row["shape"] == "12 × 10"
 
 
 def test_a_stopped_batch_goes_on_and_equals_one_that_was_not(

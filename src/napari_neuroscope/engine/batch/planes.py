@@ -54,12 +54,13 @@ def planes_of(
             for target, which, value in zip(record.targets, classes, values, strict=True)
         )
         before = 0 if explanation.is_table else len(explanation.leading)
+        part: tuple[slice | int, ...] = (*(slice(None),) * before, *place)
         axes = explanation.axes[:before] + explanation.axes[before + count :]
         yield (
             index,
             replace(
                 explanation,
-                values=np.asarray(explanation.values[(*(slice(None),) * before, *place)]),
+                values=np.asarray(explanation.values[part]),
                 axes=axes,
                 grid=_of_plane(explanation.grid, count),
                 image=_of_plane(explanation.image, count),
