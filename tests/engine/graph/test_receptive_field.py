@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_neuroscope as ns
+from graphs import skipping_graph
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.graph.receptive_field import box, box_on, in_words, receptive_field
 from networks import UNet, Vgg
@@ -321,3 +322,12 @@ def test_volumes() -> None:
     assert field.size == (3, 8, 8)
     assert field.stride == (1, 2, 2)
     assert box(graph, "2", (0, 0, 4)) == ((0, 2), (0, 5), (5, 13))
+
+
+def test_the_layers_are_walked_once_for_a_layer_and_a_size_of_the_input() -> None:
+    graph = skipping_graph()
+    field = receptive_field(graph, "middle")
+    assert (field.size, field.stride) == ((8, 8), (2, 2))
+    assert receptive_field(graph, "middle") is field
+    graph.input_shape = (32, 32)
+    assert receptive_field(graph, "middle") is not field

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -131,10 +132,10 @@ def _padded(
         inner = tuple(slice(b, b + n) for b, n in zip(before, values.shape[1:], strict=True))
         out[(slice(None), *inner)] = values
         return out
-    mode = "edge" if spec.padding == "replicate" else "reflect"
+    mode: Literal["edge", "reflect"] = "edge" if spec.padding == "replicate" else "reflect"
     for axis, (wanted, first) in enumerate(zip(shape, before, strict=True), 1):
         count = values.shape[axis]
-        which = np.pad(np.arange(count), (first, wanted - count - first), mode)  # type: ignore[call-overload]
+        which = np.pad(np.arange(count), (first, wanted - count - first), mode)
         values = values.index_select(axis, torch.from_numpy(which))
     return values
 

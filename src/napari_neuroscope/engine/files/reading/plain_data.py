@@ -47,7 +47,7 @@ def parse_yaml(text: str) -> Any:
         ) from error
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # the one in C may be missing
     """Writes what every parser reads as the same."""
 
 

@@ -30,6 +30,7 @@ _ZSTD = (34926, 50000)
 _WHOLE_BITS = (1, 8, 16, 32, 64, 128)
 # A tile may unpack to somewhat more than it needs.
 _ALWAYS_UNPACKED = limits.MB
+_IS_BOUNDED = "neuroscope_is_bounded"
 
 
 def refuse_compression(page: TiffPage, path: Path) -> None:
@@ -93,7 +94,7 @@ def bound_decoding(page: TiffPage, nbytes: int, name: str) -> None:
     """
     stream, picture = (kinds.get(int(page.compression)) for kinds in (_STREAMS, _PICTURES))
     decode = page.decode
-    if (stream is None and picture is None) or getattr(decode, "bounded", False):
+    if (stream is None and picture is None) or page.__dict__.get(_IS_BOUNDED):
         return
     most = max(2 * nbytes, _ALWAYS_UNPACKED)
 
@@ -113,8 +114,8 @@ def bound_decoding(page: TiffPage, nbytes: int, name: str) -> None:
                 )
         return decode(packed, index, **how)
 
-    bounded.bounded = True  # type: ignore[attr-defined]
-    page.__dict__["decode"] = bounded
+    # tifffile keeps there what it decodes a page with.
+    page.__dict__.update({"decode": bounded, _IS_BOUNDED: True})
 
 
 def _is_larger(kind: str, parts: list[bytes], most: int) -> bool:
