@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import tifffile
 from PIL import Image
 
 from napari_neuroscope.engine.errors import NeuroscopeError
-from napari_neuroscope.engine.files.reading.picture_size import told_bytes
 from napari_neuroscope.engine.images.formats import tiff_codecs
 from napari_neuroscope.engine.images.formats.image_file import open_image
 from napari_neuroscope.engine.images.source import read_image
@@ -87,32 +84,6 @@ def test_a_tile_that_is_a_much_larger_picture_is_refused(way: str, tmp_path: Pat
     for opens in (read_image, lambda path: np.asarray(open_image(path))):
         with pytest.raises(NeuroscopeError, match="unpacks to more than it may"):
             opens(path)
-
-
-def test_pictures_say_how_large_they_become() -> None:
-    rows, columns, channels = 48, 80, 3
-    image = Image.fromarray(COLOURS[:rows, :columns])
-    for kind, given, item in (
-        ("jpeg", {"format": "JPEG"}, 1),
-        ("png", {"format": "PNG"}, 1),
-        ("jpeg2000", {"format": "JPEG2000"}, 1),
-        ("jpeg2000", {"format": "JPEG2000", "no_jp2": True}, 1),
-        ("webp", {"format": "WEBP"}, 4 / 3),
-        ("webp", {"format": "WEBP", "lossless": True}, 4 / 3),
-        ("webp", {"format": "WEBP", "exif": b"Exif\0\0"}, 4 / 3),
-    ):
-        made = io.BytesIO()
-        image.save(made, **given)
-        data = made.getvalue()
-        assert told_bytes(kind, data) == rows * columns * channels * item, (kind, given)
-        # What is cut off, or something else, tells nothing.
-        assert told_bytes(kind, data[:14]) is None
-        assert told_bytes(kind, b"\0" * 100) is None
-    # By the specification: two bands of 16-bit numbers.
-    band = b"Lerc2 " + struct.pack("<iIIIIiiii", 4, 0, 700, 500, 2, 0, 8, 46, 3)
-    band += bytes(46 - len(band))
-    assert told_bytes("lerc", band * 2) == 2 * 700 * 500 * 2 * 2
-    assert told_bytes("lerc", b"nothing") is None
 
 
 def test_without_imagecodecs_one_sentence_names_the_extra(
