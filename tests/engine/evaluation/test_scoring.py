@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.confusion import Confusion
-from napari_neuroscope.engine.evaluation.confusion_metrics import CONFUSION_METRICS, top_k
+from napari_neuroscope.engine.evaluation.confusion_metrics import (
+    CONFUSION_METRICS,
+    top_k,
+    true_rank,
+)
 from napari_neuroscope.engine.evaluation.scoring import ImageScore, Scores, score_images
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.images.pairing.pair import Pair
@@ -248,7 +252,7 @@ def test_the_blood_cells() -> None:
     np.testing.assert_array_equal(scores.total.counts, expected.counts)
     assert scores.total.total == 9
     assert scores.metrics["accuracy"] == np.mean(np.argmax(answers, 1) == true)
-    assert scores.top_k(2) == top_k(answers, true, 2)
+    assert scores.top_k(2) == top_k(true_rank(answers, true), 2)
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -138,17 +138,8 @@ def true_rank(scores: Any, truth: Any) -> np.ndarray:
     return np.asarray(1 + ((scores > true_score) | ((scores == true_score) & before)).sum(-1))
 
 
-def top_k(scores: Any, truth: Any, k: int = 5) -> float:
-    """Return the share of images whose true class is among the k highest scores.
-
-    Parameters
-    ----------
-    scores
-        (image, class).
-    truth
-        The true class of each image (image,).
-    k
-        How many; with as many as there are classes, all are right.
+def top_k(ranks: Any, k: int = 5) -> float:
+    """Return the share of true classes whose rank is at most k; NaN of none.
 
     Raises
     ------
@@ -157,5 +148,4 @@ def top_k(scores: Any, truth: Any, k: int = 5) -> float:
     """
     if k < 1:
         raise NeuroscopeError(f"Top-k needs k of at least 1, not {k}.")
-    ranks = true_rank(scores, truth)
-    return float(np.mean(ranks <= k)) if ranks.size else float("nan")
+    return float(np.mean(np.asarray(ranks) <= k)) if np.size(ranks) else float("nan")

@@ -16,6 +16,7 @@ from napari_neuroscope.engine.evaluation.confusion_metrics import (
     CONFUSION_METRICS,
     ConfusionMetric,
     metrics_for_task,
+    top_k,
     true_rank,
 )
 from napari_neuroscope.engine.files.csv_table import write_csv
@@ -132,10 +133,7 @@ class Scores:
 
     def top_k(self, k: int = 5) -> float:
         """Return the share of images whose true class is among the k highest scores."""
-        if k < 1:
-            raise NeuroscopeError(f"Top-k needs k of at least 1, not {k}.")
-        ranks = [result.rank for result in self.results if result.rank is not None]
-        return float(np.mean([rank <= k for rank in ranks])) if ranks else float("nan")
+        return top_k([result.rank for result in self.results if result.rank is not None], k)
 
     def _index(self, which: str | int) -> int:
         if isinstance(which, str) and which in self.names:
