@@ -10,12 +10,9 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QColorDialog,
     QFileDialog,
-    QHBoxLayout,
     QHeaderView,
-    QPushButton,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
@@ -23,6 +20,7 @@ from superqt.utils import signals_blocked
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.spec.class_files import SUFFIXES, read_classes
 from napari_neuroscope.engine.spec.model_spec import ClassSpec, ModelSpec
+from napari_neuroscope.widgets.parts.form import button, column, row
 from napari_neuroscope.widgets.parts.notices import tell_error
 from napari_neuroscope.widgets.parts.plain_delegate import PlainDelegate
 
@@ -30,39 +28,41 @@ _NAME, _COLOUR = 0, 1
 
 
 class ClassTable(QWidget):
-    """A row a class: its number, its name to type and its colour to click."""
+    """A row a class: its number, its name to type and its colour to click.
+
+    Attributes
+    ----------
+    table
+        The cells: names in the first column, colours in the second.
+    """
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._named = False
-        self._table = QTableWidget(0, 2)
-        self._table.setHorizontalHeaderLabels(["Name", "Colour"])
-        self._table.setAccessibleName("Names and colours of the classes")
-        if (header := self._table.horizontalHeader()) is not None:
+        self.table = QTableWidget(0, 2)
+        self.table.setHorizontalHeaderLabels(["Name", "Colour"])
+        self.table.setAccessibleName("Names and colours of the classes")
+        if (header := self.table.horizontalHeader()) is not None:
             header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
             header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(_COLOUR, 64)
-        self._table.setItemDelegate(PlainDelegate(self._table))
-        self._table.setMinimumHeight(120)
-        self._table.itemChanged.connect(self._edited)
-        self._table.cellDoubleClicked.connect(self._ask_for_colour)
-        self._from_file = QPushButton("From a file…")
-        self._from_file.setToolTip(
-            "Text with a name a line, YAML or JSON, with colours where the file has them."
+        self.table.setItemDelegate(PlainDelegate(self.table))
+        self.table.setMinimumHeight(120)
+        self.table.itemChanged.connect(self._edited)
+        self.table.cellDoubleClicked.connect(self._ask_for_colour)
+        from_file = button(
+            "From a file…",
+            "Text with a name a line, YAML or JSON, with colours where the file has them.",
+            self._ask_for_file,
         )
-        self._from_file.clicked.connect(self._ask_for_file)
-        self._clear = QPushButton("Numbers only")
-        self._clear.setToolTip("Forget the names: classes are then called by their numbers.")
-        self._clear.clicked.connect(lambda: self._take(()))
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._from_file)
-        buttons.addWidget(self._clear)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._table)
-        layout.addLayout(buttons)
+        numbers_only = button(
+            "Numbers only",
+            "Forget the names: classes are then called by their numbers.",
+            lambda: self._take(()),
+        )
+        column(self, self.table, row(from_file, numbers_only), margin=0)
         self._count = 0
 
     def sizeHint(self) -> QSize:
@@ -73,19 +73,19 @@ class ClassTable(QWidget):
         self._named, self._count = bool(classes), count
         spec = ModelSpec(classes=classes)
         rows = max(count, len(classes))
-        with signals_blocked(self._table):
-            self._table.setRowCount(rows)
-            self._table.setVerticalHeaderLabels([str(n) for n in range(rows)])
+        with signals_blocked(self.table):
+            self.table.setRowCount(rows)
+            self.table.setVerticalHeaderLabels([str(n) for n in range(rows)])
             for n in range(rows):
                 name = QTableWidgetItem(spec.class_name(n))
                 colour = QTableWidgetItem()
                 colour.setFlags(Qt.ItemFlag.ItemIsEnabled)
                 colour.setToolTip("Double-click chooses another colour.")
-                own = n < len(classes) and classes[n].colour is not None
-                colour.setData(Qt.ItemDataRole.UserRole, spec.colour(n) if own else None)
+                is_given = n < len(classes) and classes[n].colour is not None
+                colour.setData(Qt.ItemDataRole.UserRole, spec.colour(n) if is_given else None)
                 colour.setBackground(QColor(*spec.colour(n)))
-                self._table.setItem(n, _NAME, name)
-                self._table.setItem(n, _COLOUR, colour)
+                self.table.setItem(n, _NAME, name)
+                self.table.setItem(n, _COLOUR, colour)
 
     def read(self) -> list[dict[str, Any]]:
         """Return the classes as plain data; none where no name was given.
@@ -98,7 +98,7 @@ class ClassTable(QWidget):
         if not self._named:
             return []
         rows = []
-        for n in range(self._table.rowCount()):
+        for n in range(self.table.rowCount()):
             name = self._cell(n, _NAME).text().strip()
             if not name:
                 raise ValueError(f"class {n} needs a name")
@@ -107,7 +107,7 @@ class ClassTable(QWidget):
         return rows
 
     def _cell(self, row: int, column: int) -> QTableWidgetItem:
-        item = self._table.item(row, column)
+        item = self.table.item(row, column)
         assert item is not None
         return item
 
@@ -147,7 +147,7 @@ class ClassTable(QWidget):
         item = self._cell(row, _COLOUR)
         chosen = QColorDialog.getColor(item.background().color(), self, "Colour of the class")
         if chosen.isValid():
-            with signals_blocked(self._table):
+            with signals_blocked(self.table):
                 item.setBackground(chosen)
                 item.setData(Qt.ItemDataRole.UserRole, chosen.getRgb()[:3])
             self._edited()

@@ -26,75 +26,72 @@ _WAYS = {
 
 
 class NormalizationEditor(QWidget):
-    """A preset, or the numbers of one's own."""
+    """A preset, or the numbers of one's own.
+
+    Attributes
+    ----------
+    way
+        Which preset, or how else.
+    mean, std, percentiles, each
+        The numbers of ways that need some, and whether each channel has its own.
+    """
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self._way = QComboBox()
+        self.way = QComboBox()
         for name, words in _WAYS.items():
-            self._way.addItem(words, name)
-        self._way.setSizeAdjustPolicy(
+            self.way.addItem(words, name)
+        self.way.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self._way.setMinimumContentsLength(14)
-        self._way.setToolTip(
+        self.way.setMinimumContentsLength(14)
+        self.way.setToolTip(
             "What is done with values of 0 to 1 before the network gets them: as in its training."
         )
-        self._mean, self._std = QLineEdit(), QLineEdit()
-        self._percentiles = QLineEdit()
-        self._each = QCheckBox("Each channel by itself")
+        self.mean, self.std = QLineEdit(), QLineEdit()
+        self.percentiles = QLineEdit()
+        self.each = QCheckBox("Each channel by itself")
         self._given = Normalization()
         for line, words in (
-            (self._mean, "Mean, one a channel or one for all, of values of 0 to 1"),
-            (self._std, "Deviation, one a channel or one for all"),
-            (self._percentiles, "The percentiles that become 0 and 1"),
+            (self.mean, "Mean, one a channel or one for all, of values of 0 to 1"),
+            (self.std, "Deviation, one a channel or one for all"),
+            (self.percentiles, "The percentiles that become 0 and 1"),
         ):
             line.setToolTip(words)
             line.setAccessibleName(words)
             line.textChanged.connect(self._changed)
         self._form = QFormLayout()
         self._form.setContentsMargins(0, 0, 0, 0)
-        self._form.addRow("Mean", self._mean)
-        self._form.addRow("Deviation", self._std)
-        self._form.addRow("Percentiles", self._percentiles)
-        self._form.addRow(self._each)
+        self._form.addRow("Mean", self.mean)
+        self._form.addRow("Deviation", self.std)
+        self._form.addRow("Percentiles", self.percentiles)
+        self._form.addRow(self.each)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._way)
+        layout.addWidget(self.way)
         layout.addLayout(self._form)
-        self._way.currentIndexChanged.connect(self._choose)
-        self._each.toggled.connect(self._changed)
+        self.way.currentIndexChanged.connect(self._choose)
+        self.each.toggled.connect(self._changed)
         self.show_value(Normalization())
 
     def show_value(self, value: Normalization) -> None:
         """Show how images are normalised now."""
         self._given = value
-        way = self._way_of(value)
-        parts = (self._way, self._mean, self._std, self._percentiles, self._each)
+        way = _way_of(value)
+        parts = (self.way, self.mean, self.std, self.percentiles, self.each)
         with signals_blocked(self):
             for part in parts:
                 part.blockSignals(True)
-            self._way.setCurrentIndex(list(_WAYS).index(way))
-            self._mean.setText(numbers_text(value.mean or (0.0,)))
-            self._std.setText(numbers_text(value.std or (1.0,)))
-            self._percentiles.setText(numbers_text(value.percentile or (1.0, 99.8)))
-            self._each.setChecked(value.per_channel)
+            self.way.setCurrentIndex(list(_WAYS).index(way))
+            self.mean.setText(numbers_text(value.mean or (0.0,)))
+            self.std.setText(numbers_text(value.std or (1.0,)))
+            self.percentiles.setText(numbers_text(value.percentile or (1.0, 99.8)))
+            self.each.setChecked(value.per_channel)
             for part in parts:
                 part.blockSignals(False)
         self._lay_out()
-
-    @staticmethod
-    def _way_of(value: Normalization) -> str:
-        for name in PRESETS:
-            if value == Normalization.model_validate(name):
-                return name
-        if value.then or value.clip or value.eps:
-            return "given"
-        if value.per_image:
-            return "per_image"
-        return "percentile" if value.percentile else "own"
 
     def read(self) -> Any:
         """Return the normalisation that is chosen, as plain data.
@@ -104,15 +101,15 @@ class NormalizationEditor(QWidget):
         ValueError
             Where numbers are asked for that are none.
         """
-        way = self._way.currentData()
+        way = self.way.currentData()
         if way == "given":
             return self._given
         if way == "own":
-            mean, std = numbers_of(self._mean.text()), numbers_of(self._std.text())
+            mean, std = numbers_of(self.mean.text()), numbers_of(self.std.text())
             return {"mean": mean or (0.0,), "std": std or (1.0,)}
-        each = {"per_channel": True} if self._each.isChecked() else {}
+        each = {"per_channel": True} if self.each.isChecked() else {}
         if way == "percentile":
-            numbers = numbers_of(self._percentiles.text())
+            numbers = numbers_of(self.percentiles.text())
             if numbers is None or len(numbers) != 2:
                 raise ValueError("write two percentiles, such as 1, 99.8")
             return {"percentile": numbers, **each}
@@ -128,14 +125,25 @@ class NormalizationEditor(QWidget):
         self.changed.emit()
 
     def _lay_out(self) -> None:
-        way = self._way.currentData()
+        way = self.way.currentData()
         for part, ways in (
-            (self._mean, ("own",)),
-            (self._std, ("own",)),
-            (self._percentiles, ("percentile",)),
-            (self._each, ("percentile", "per_image")),
+            (self.mean, ("own",)),
+            (self.std, ("own",)),
+            (self.percentiles, ("percentile",)),
+            (self.each, ("percentile", "per_image")),
         ):
             part.setVisible(way in ways)
             label = self._form.labelForField(part)
             if label is not None:
                 label.setVisible(way in ways)
+
+
+def _way_of(value: Normalization) -> str:
+    for name in PRESETS:
+        if value == Normalization.model_validate(name):
+            return name
+    if value.then or value.clip or value.eps:
+        return "given"
+    if value.per_image:
+        return "per_image"
+    return "percentile" if value.percentile else "own"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_neuroscope.widgets.model_options.spec_fields import SpecFields
 
@@ -104,7 +104,9 @@ class ResizingFields:
             self._fields.at(*place).show_where_it_applies()
 
     def _chosen(self, name: str) -> Any:
-        return self._fields.at("input", name).widget.currentData()  # type: ignore[attr-defined]
+        box = self._fields.at("input", name).widget
+        assert isinstance(box, QComboBox)
+        return box.currentData()
 
     def _is_smoothed(self) -> bool:
         # Lanczos always smooths, and the nearest pixel is never a mean of several.

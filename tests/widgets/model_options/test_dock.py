@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QListWidget
 from safetensors.torch import save_file
 
 import napari_neuroscope as ns
@@ -62,50 +62,49 @@ def settled(dock: ModelOptions, qtbot) -> None:
 
 
 def field(dock: ModelOptions, *place: str):
-    (found,) = [f for f in dock._fields if f.place == place]
-    return found.widget
+    return dock.form.fields.at(*place).widget
 
 
 def test_it_says_what_was_found_and_what_is_left(asked) -> None:
     dock = asked()
-    assert "classification, 3 channels, 3 classes" in dock._found.text()
-    assert "names of the classes" in dock._left.text()
-    assert "normalised" in dock._left.text()
-    assert "size" in dock._left.text()
+    assert "classification, 3 channels, 3 classes" in dock.found_note.text()
+    assert "names of the classes" in dock.unsaid_note.text()
+    assert "normalised" in dock.unsaid_note.text()
+    assert "size" in dock.unsaid_note.text()
     assert "Options" in dock.inspector._network_note.text()
-    assert "3 × 245 × 245" in dock._caption.text()
-    assert dock._picture.pixmap().height() > 100
+    assert "3 × 245 × 245" in dock.preview.caption.text()
+    assert dock.preview.picture.pixmap().height() > 100
 
 
-def test_a_change_is_tried_at_once_and_the_inspector_goes_on_with_it(asked, qtbot) -> None:
+def test_a_change_is_tried_at_once_and_the_inspector_goes_on_with_it(asked, viewer, qtbot) -> None:
     dock = asked()
-    before, first = dock._answer.text(), dock.session.network
+    before, first = dock.preview.answer.text(), dock.session.network
     field(dock, "input", "size").setText("80")
     normalise = field(dock, "input", "normalization")
-    normalise._way.setCurrentIndex(normalise._way.findData("own"))
-    normalise._mean.setText("0.5")
-    normalise._std.setText("0.25")
+    normalise.way.setCurrentIndex(normalise.way.findData("own"))
+    normalise.mean.setText("0.5")
+    normalise.std.setText("0.25")
     settled(dock, qtbot)
     spec = dock.session.network.spec
     assert spec.input.size == (80, 80)
     assert (spec.input.normalization.mean, spec.input.normalization.std) == ((0.5,), (0.25,))
-    assert "3 × 80 × 80" in dock._caption.text()
-    assert "values -" in dock._caption.text()
-    assert dock._answer.text() != before
+    assert "3 × 80 × 80" in dock.preview.caption.text()
+    assert "values -" in dock.preview.caption.text()
+    assert dock.preview.answer.text() != before
     # Nothing was loaded again, and the inspector shows the new answer.
     assert dock.session.network.adapter is first.adapter
     assert dock.inspector.session.network is dock.session.network
-    top = dock._answer.text().splitlines()[0].split(":")[1].split()[0]
+    top = dock.preview.answer.text().splitlines()[0].split(":")[1].split()[0]
     assert any(top in row for row in texts(dock.inspector._class_list))
     dock.inspector.choose_method("grad_cam")
     dock.inspector.explain()
     qtbot.waitUntil(lambda: not dock.inspector.jobs.busy, timeout=30_000)
-    shown = dock._viewer.layers[-1].metadata["neuroscope"]
+    shown = viewer.layers[-1].metadata["neuroscope"]
     assert shown["spec"]["input"]["size"] == [80, 80]
 
 
 def texts(pick_list) -> list[str]:
-    rows = pick_list._list.list_widget
+    rows = pick_list.findChild(QListWidget)
     return [rows.item(i).text() for i in range(rows.count())]
 
 
@@ -114,13 +113,13 @@ def test_saved_options_are_used_and_never_asked_again(asked, qtbot, path: Path) 
     field(dock, "input", "size").setText("80 x 80")
     names = path.with_name("names.json")
     names.write_text(json.dumps({"0": ["red", [200, 0, 0]], "1": ["white", [9, 9, 9]], "2": "pl"}))
-    dock._table.open_file(names)
+    dock.form.class_table.open_file(names)
     settled(dock, qtbot)
     assert any("red" in row for row in texts(dock.inspector._class_list))
-    dock._save.click()
+    dock.save_button.click()
     saved = path.with_name("mine.neuroscope.yaml")
-    assert "Saved" in dock._trouble.text()
-    assert dock._left.text() == "Nothing is left to say."
+    assert "Saved" in dock.message.text()
+    assert dock.unsaid_note.text() == "Nothing is left to say."
     spec = ns.ModelSpec.load(saved)
     assert spec.input.size == (80, 80)
     assert spec.class_names == ["red", "white", "pl"]
@@ -129,7 +128,7 @@ def test_saved_options_are_used_and_never_asked_again(asked, qtbot, path: Path) 
     assert network.class_names == ["red", "white", "pl"]
     # The dock asks nothing more of a network opened anew, though normalisation was left as it is.
     dock = asked_again(dock, qtbot, path)
-    assert dock._left.text() == "Nothing is left to say."
+    assert dock.unsaid_note.text() == "Nothing is left to say."
     assert "Still to say" not in dock.inspector._network_note.text()
 
 
@@ -161,7 +160,7 @@ def test_what_makes_no_sense_is_said_and_not_taken(
     network = dock.session.network
     field(dock, *place).setText(text)
     settled(dock, qtbot)
-    assert says in dock._trouble.text()
+    assert says in dock.message.text()
     assert dock.session.network is network
     assert dock.inspector.ready()
     # Mended, it is taken.
@@ -169,16 +168,16 @@ def test_what_makes_no_sense_is_said_and_not_taken(
     if place[0] == "output":
         field(dock, *place).setText("bc")
     settled(dock, qtbot)
-    assert dock._trouble.text() == ""
+    assert dock.message.text() == ""
 
 
 def test_more_names_than_classes_are_refused(asked, qtbot, path: Path) -> None:
     dock = asked()
     names = path.with_name("names.txt")
     names.write_text("a\nb\nc\nd\n")
-    dock._table.open_file(names)
+    dock.form.class_table.open_file(names)
     settled(dock, qtbot)
-    assert "names 4 classes, but the network answers 3" in dock._trouble.text()
+    assert "names 4 classes, but the network answers 3" in dock.message.text()
 
 
 def test_revert_goes_back(asked, qtbot) -> None:
@@ -187,7 +186,7 @@ def test_revert_goes_back(asked, qtbot) -> None:
     field(dock, "input", "order").setCurrentIndex(2)
     settled(dock, qtbot)
     assert dock.session.network.spec.input.order == "bgr"
-    dock._revert.click()
+    dock.revert_button.click()
     settled(dock, qtbot)
     assert dock.session.network.spec == before
     assert field(dock, "input", "order").currentIndex() == 0
@@ -195,11 +194,11 @@ def test_revert_goes_back(asked, qtbot) -> None:
 
 def test_bgr_is_shown_as_the_network_sees_it(asked, qtbot) -> None:
     dock = asked()
-    qtbot.waitUntil(lambda: not dock._picture.pixmap().isNull())
-    rgb = dock._picture.pixmap().toImage().pixelColor(80, 80)
+    qtbot.waitUntil(lambda: not dock.preview.picture.pixmap().isNull())
+    rgb = dock.preview.picture.pixmap().toImage().pixelColor(80, 80)
     field(dock, "input", "order").setCurrentIndex(2)
     settled(dock, qtbot)
-    bgr = dock._picture.pixmap().toImage().pixelColor(80, 80)
+    bgr = dock.preview.picture.pixmap().toImage().pixelColor(80, 80)
     assert (rgb.red(), rgb.green(), rgb.blue()) == (bgr.blue(), bgr.green(), bgr.red())
     assert rgb.red() != rgb.blue()
 
@@ -212,7 +211,7 @@ def test_other_options_are_replaced_only_when_the_user_says_so(
     saved = path.with_name("mine.neuroscope.yaml")
     saved.write_text("# mine\ntask: segmentation\n")
     monkeypatch.setattr(model_options, "agrees", lambda *_: agreed)
-    dock._save.click()
+    dock.save_button.click()
     assert saved.read_text().startswith("# mine") is not agreed
 
 
@@ -223,19 +222,19 @@ def test_a_demo_networks_options_are_saved_elsewhere_only(
     inspector._options_button.click()
     dock = the_dock(viewer)
     settled(dock, qtbot)
-    assert not dock._save.isEnabled()
+    assert not dock.save_button.isEnabled()
     place = tmp_path / "other.neuroscope.yaml"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(place), ""))
-    dock._save_as.click()
+    dock.save_as_button.click()
     assert ns.ModelSpec.load(place).class_names == ["background", "nucleus", "border"]
     dock.close_work()
 
 
 def test_without_a_network_it_says_what_to_do(viewer, qtbot) -> None:
     _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Model options")
-    assert "Choose a network" in dock._title.text()
-    assert not dock._save.isEnabled()
-    assert not dock._asked.isEnabled()
+    assert "Choose a network" in dock.title.text()
+    assert not dock.save_button.isEnabled()
+    assert not dock.form.isEnabled()
     dock.close_work()
 
 
@@ -264,7 +263,7 @@ def test_a_slow_network_blocks_nothing(
 
 def test_the_same_class_list_for_two_docks(asked, qtbot) -> None:
     dock = asked()
-    item = dock._table._cell(1, 0)
+    item = dock.form.class_table.table.item(1, 0)
     item.setText("leukocyte")
     settled(dock, qtbot)
     assert dock.session.network.class_names == ["0", "leukocyte", "2"]
@@ -276,15 +275,15 @@ def choose(dock: ModelOptions, name: str, value: str) -> None:
     box.setCurrentIndex(box.findData(value))
 
 
-def test_each_way_of_resizing_takes_effect(asked, qtbot) -> None:
+def test_each_way_of_resizing_takes_effect(asked, viewer, qtbot) -> None:
     """Each control is chosen, and the network then gets what the same spec gives it in code."""
     dock = asked()
-    image = np.asarray(dock._viewer.layers[0].data)[0, :150, :200]
+    image = np.asarray(viewer.layers[0].data)[0, :150, :200]
     first = dock.session.network
 
     def got() -> np.ndarray:
         settled(dock, qtbot)
-        assert not dock._trouble.text()
+        assert not dock.message.text()
         return dock.session.network.prepare(image).input.numpy()
 
     def wanted(**said: object) -> np.ndarray:
@@ -293,7 +292,7 @@ def test_each_way_of_resizing_takes_effect(asked, qtbot) -> None:
         return first.with_spec(ns.ModelSpec.model_validate(spec)).prepare(image).input.numpy()
 
     normalise = field(dock, "input", "normalization")
-    normalise._way.setCurrentIndex(normalise._way.findData("zero_one"))
+    normalise.way.setCurrentIndex(normalise.way.findData("zero_one"))
     field(dock, "input", "size").setText("80 × 96")
     size: dict[str, object] = {"size": (80, 96)}
     seen = [got()]
@@ -327,8 +326,8 @@ def test_each_way_of_resizing_takes_effect(asked, qtbot) -> None:
         )
     assert len({array.tobytes() for array in seen}) == len(seen)
     for preset, low, high in (("zero_255", 0, 255), ("mobilenet", -1, 1), ("mnist", -0.5, 2.9)):
-        shown = normalise._way.findData("minus_one_one" if preset == "mobilenet" else preset)
-        normalise._way.setCurrentIndex(shown)
+        shown = normalise.way.findData("minus_one_one" if preset == "mobilenet" else preset)
+        normalise.way.setCurrentIndex(shown)
         found = got()
         np.testing.assert_allclose(found, wanted(**size, normalization=preset, padding="black",
                                                  padding_place="centre"), rtol=1e-6)  # fmt: skip
@@ -350,12 +349,12 @@ def test_what_means_nothing_for_a_way_of_resizing_is_hidden_and_not_asked(asked,
     for text, says in (("60", "no side is longer"), ("many", "write a number of pixels")):
         side.setText(text)
         settled(dock, qtbot)
-        assert dock._trouble.text().startswith("Shorter side: ")
-        assert says in dock._trouble.text()
+        assert dock.message.text().startswith("Shorter side: ")
+        assert says in dock.message.text()
         assert dock.session.network.spec.input.shorter_side is None
     side.setText("300")
     settled(dock, qtbot)
-    assert (dock._trouble.text(), dock.session.network.spec.input.shorter_side) == ("", 300)
+    assert (dock.message.text(), dock.session.network.spec.input.shorter_side) == ("", 300)
     # Another way forgets it, and takes it up again when it means something.
     for way, visible, kept in (
         ("tile", set(), None),
@@ -366,12 +365,12 @@ def test_what_means_nothing_for_a_way_of_resizing_is_hidden_and_not_asked(asked,
         choose(dock, "resize", way)
         assert shown() == visible
         settled(dock, qtbot)
-        assert dock._trouble.text() == ""
+        assert dock.message.text() == ""
         assert dock.session.network.spec.input.resize == way
         assert dock.session.network.spec.input.shorter_side == kept
     choose(dock, "interpolation", "lanczos")
     assert "antialias" not in shown()
-    for one in dock._fields:
+    for one in dock.form.fields:
         if one.place[0] == "input" and one.place[-1] != "normalization":
             assert one.widget.toolTip()
             assert one.widget.accessibleName()
