@@ -298,10 +298,10 @@ def activations_window() -> None:
         shown.raise_()
         settle(1)
         wait_for(lambda: not browser.busy, 60)
-        browser._table.sort_by("Relevance", descending=True)
-        browser._show_tiles.click()
-        first = browser._table.channels()[:3]
-        browser._table.select(first)
+        browser.table.sort_by("Relevance", descending=True)
+        browser.tiles_button.click()
+        first = browser.table.channels()[:3]
+        browser.table.select(first)
         browser.add(first)
         settle(1)
         wait_for(lambda: not browser.busy, 60)

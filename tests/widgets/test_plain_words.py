@@ -84,7 +84,7 @@ def test_no_dock_takes_words_of_a_file_for_markup(
     inspector.choose_classes([0, 1])
     explained(inspector)
     inspector.recipe_menu.refresh()
-    docks["Architecture"]._pick(next(iter(strange.layers)), False)
+    docks["Architecture"].pick(next(iter(strange.layers)))
     docks["Images"].predict_all()
     maps = docks["Evaluation"].choice.layer_list
     qtbot.waitUntil(lambda: bool(maps.values()), timeout=5_000)

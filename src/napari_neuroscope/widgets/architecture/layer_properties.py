@@ -7,7 +7,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.evaluation.channel_statistics import ChannelStatistics
@@ -17,8 +17,9 @@ from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.clicks import Clicks
-from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.receptive_field_box import ReceptiveFieldBox
+from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.widgets.parts.form import button, column, row
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.labels import HeadedLabel, note
 from napari_neuroscope.widgets.parts.plots import canvas, draw_histogram
@@ -26,7 +27,7 @@ from napari_neuroscope.widgets.parts.sentences import in_a_sentence
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class LayerActivation:
     """A layer's answer to the image that is shown: its figures, and where its positions lie."""
 
     layer: str
@@ -44,6 +45,15 @@ class LayerProperties(QWidget):
         The viewer.
     session
         The network and the image.
+
+    Attributes
+    ----------
+    activation
+        What the layer makes of the image, once it was looked at.
+    text, histogram, note
+        What is said of the layer, the values of its activation, and what is said of a click.
+    field
+        Whether clicks on the image draw what the layer's units see.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
@@ -51,32 +61,25 @@ class LayerProperties(QWidget):
         self._viewer, self._session = viewer, session
         self.jobs = Jobs()
         self.box = ReceptiveFieldBox(viewer)
-        self.seen: Seen | None = None
+        self.activation: LayerActivation | None = None
         self._graph: LayerGraph | None = None
         self._name = ""
         self._position: tuple[float, ...] | None = None
         self._clicks = Clicks(viewer, self.show_field)
-        self._text = HeadedLabel()
-        self.field = QPushButton("Show field")
-        self.field.setCheckable(True)
-        self.field.setToolTip(
-            "While this is on, a click on the image draws what the layer's unit there can see."
+        self.text = HeadedLabel()
+        self.field = button(
+            "Show field",
+            "While this is on, a click on the image draws what the layer's unit there can see.",
         )
+        self.field.setCheckable(True)
         self.field.toggled.connect(self._switch)
-        self._note = note()
-        self._figure, self._histogram = canvas("Histogram of the layer's activation", 90)
-        self._histogram.setFixedWidth(190)
-        self._histogram.setMaximumHeight(130)
-        row = QHBoxLayout()
-        row.addWidget(self._text, 1)
-        row.addWidget(self._histogram, 0, Qt.AlignmentFlag.AlignTop)
-        below = QHBoxLayout()
-        below.addWidget(self.field)
-        below.addWidget(self._note, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
-        layout.addLayout(below)
+        self.note = note()
+        self._figure, self.histogram = canvas("Histogram of the layer's activation", 90)
+        self.histogram.setFixedWidth(190)
+        self.histogram.setMaximumHeight(130)
+        above = row(self.text, stretch=self.text)
+        above.addWidget(self.histogram, 0, Qt.AlignmentFlag.AlignTop)
+        column(self, above, row(self.field, self.note, stretch=self.note), margin=0)
         self.show_layer(None, "")
 
     def show_layer(self, graph: LayerGraph | None, name: str) -> None:
@@ -88,10 +91,10 @@ class LayerProperties(QWidget):
         if layer is None or graph is None:
             self.field.setChecked(False)
             return
-        if same and self.seen is not None:
+        if same and self.activation is not None:
             return
-        self.seen = None
-        self._text.show_lines(layer.name, self._in_words(graph, layer))
+        self.activation = None
+        self.text.show_lines(layer.name, self._in_words(graph, layer))
         self.draw()
         self.measure()
 
@@ -112,13 +115,14 @@ class LayerProperties(QWidget):
         else:
             rows.append(("Receptive field", in_words(field)))
             self.field.setEnabled(True)
-        if self.seen is not None:
-            found = self.seen.statistics
-            dead = f"{found.dead.sum()} of {len(found)} channels dead ({found.dead_share:.0%})"
+        if self.activation is not None:
+            statistics = self.activation.statistics
+            dead = f"{statistics.dead.sum()} of {len(statistics)} channels dead"
+            dead += f" ({statistics.dead_share:.0%})"
             rows.append(("On this image", dead))
         return [f"{title}: {words}" if title else words for title, words in rows]
 
-    def measure(self, *_: Any) -> None:
+    def measure(self) -> None:
         """Look at the layer's activation of the image that is shown, beside the window."""
         network, image, name = self._session.network, self._session.image, self._name
         graph = self._graph
@@ -132,65 +136,67 @@ class LayerProperties(QWidget):
             "Looking at the layer",
             lambda progress: _look(network, shown.image(network), name, progress),
             self._take,
-            lambda error: self._note.setText(in_a_sentence(error)),
+            lambda error: self.note.setText(in_a_sentence(error)),
         )
 
-    def _take(self, seen: Seen) -> None:
+    def _take(self, activation: LayerActivation) -> None:
         graph = self._graph
-        if graph is None or seen.layer != self._name:
+        if graph is None or activation.layer != self._name:
             return
-        self.seen = seen
-        self._text.show_lines(self._name, self._in_words(graph, graph[self._name]))
+        self.activation = activation
+        self.text.show_lines(self._name, self._in_words(graph, graph[self._name]))
         self.draw()
         if self.field.isChecked() and self._position is not None:
             self.show_field(self._position)
 
-    def draw(self, *_: Any) -> None:
+    def draw(self) -> None:
         """Draw the histogram in the theme's colours."""
-        found = None if self.seen is None else self.seen.statistics
-        self._histogram.setVisible(found is not None)
-        draw_histogram(self._figure, self._viewer.theme, found)
-        self._histogram.draw_idle()
+        statistics = None if self.activation is None else self.activation.statistics
+        self.histogram.setVisible(statistics is not None)
+        draw_histogram(self._figure, self._viewer.theme, statistics)
+        self.histogram.draw_idle()
 
     def _switch(self, on: bool) -> None:
         self._clicks.switch(on)
-        self._note.setText("Click on the image." if on else "")
+        self.note.setText("Click on the image." if on else "")
         if not on:
             self.box.remove()
             self._position = None
 
     def show_field(self, position: tuple[float, ...], flat: bool = True) -> None:
         """Draw what the layer's unit at a position of the world can see."""
-        network, graph, seen = self._session.network, self._graph, self.seen
+        network, graph, activation = self._session.network, self._graph, self.activation
         if network is None or graph is None:
             return
         if not flat:
-            self._note.setText("A click in 3D meets no single pixel; switch to the 2D view.")
+            self.note.setText("A click in 3D meets no single pixel; switch to the 2D view.")
             return
         self._position = position
-        if seen is None:
+        if activation is None:
             # It is drawn when the layer's answer is there.
-            self._note.setText("The network looks at the image.")
+            self.note.setText("The network looks at the image.")
             self.measure()
             return
         try:
             pixels = self._session.pixels(network, self._viewer)
         except NeuroscopeError as error:
-            self._note.setText(str(error))
+            self.note.setText(str(error))
             return
         pixel = pixels.at(position)
         if pixel is None:
-            self._note.setText(f"That is outside of the image “{pixels.name}”.")
+            self.note.setText(f"That is outside of the image “{pixels.name}”.")
             return
         try:
-            words = self.box.show(graph, self._name, seen.units, seen.grid, pixels, pixel)
+            words = self.box.show(
+                graph, self._name, activation.units, activation.grid, pixels, pixel
+            )
         except NeuroscopeError as error:
             words = str(error)
-        self._note.setText(words)
+        self.note.setText(words)
 
-    def forget(self, *_: Any) -> None:
+    def forget(self) -> None:
         """Measure anew, as another image is shown."""
-        self.seen = None
+        self.activation = None
         if self._graph is not None and self._name:
             self.draw()
             self.measure()
@@ -201,10 +207,10 @@ class LayerProperties(QWidget):
         self.jobs.close()
 
 
-def _look(network: Network, image: Any, layer: str, progress: Progress) -> Seen:
+def _look(network: Network, image: Any, layer: str, progress: Progress) -> LayerActivation:
     trace = network.trace(image, [layer], progress=progress)
     activation = trace.activation(layer)
-    return Seen(
+    return LayerActivation(
         layer,
         ChannelStatistics.of(activation),
         trace.prepared.grid,

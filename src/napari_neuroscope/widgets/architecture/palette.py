@@ -43,8 +43,8 @@ class Palette:
     @classmethod
     def of(cls, theme: str) -> Palette:
         """Return the colours of a theme by its name."""
-        found: Any = get_theme(theme)
-        back, ink = QColor(found.background.as_hex()), QColor(found.text.as_hex())
+        colours: Any = get_theme(theme)
+        back, ink = QColor(colours.background.as_hex()), QColor(colours.text.as_hex())
         return cls(back, ink, mixed(ink, back, 0.55), QColor(ink))
 
     def fill(self, kind: str) -> QColor:
@@ -52,9 +52,9 @@ class Palette:
         return mixed(QColor(COLOURS[kind]), self.back, 0.35)
 
 
-def mixed(one: QColor, other: QColor, share: float) -> QColor:
+def mixed(first: QColor, second: QColor, share: float) -> QColor:
     """Return a colour between two, with a share of the first."""
-    parts = zip(one.getRgb()[:3], other.getRgb()[:3], strict=True)
+    parts = zip(first.getRgb()[:3], second.getRgb()[:3], strict=True)
     return QColor(*(round(share * a + (1 - share) * b) for a, b in parts))
 
 

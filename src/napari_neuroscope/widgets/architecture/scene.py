@@ -162,9 +162,9 @@ class EdgeItem(QGraphicsItem):
         self.edge, self._look = edge, scene
         points = [QPointF(x, y) for x, y in edge.points]
         self._path = QPainterPath(points[0])
-        for one, other in pairwise(points):
-            middle = (one.y() + other.y()) / 2
-            self._path.cubicTo(QPointF(one.x(), middle), QPointF(other.x(), middle), other)
+        for start, end in pairwise(points):
+            middle = (start.y() + end.y()) / 2
+            self._path.cubicTo(QPointF(start.x(), middle), QPointF(end.x(), middle), end)
         tip = points[-1]
         self._head = QPolygonF([tip, tip + QPointF(-4, -8), tip + QPointF(4, -8)])
         self.setZValue(-1)

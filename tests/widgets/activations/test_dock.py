@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,22 +12,14 @@ from napari_neuroscope.engine.evaluation.channel_statistics import channel_stati
 from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.widgets.activations.channel_table import HEADINGS
 from napari_neuroscope.widgets.activations.dock import ActivationBrowser
+from plots import click
 
 LAYER = "enc2"
 
 
 @pytest.fixture
-def browser(viewer, opened) -> Iterator[Callable[[], ActivationBrowser]]:
-    made: list[ActivationBrowser] = []
-
-    def open_dock() -> ActivationBrowser:
-        _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Activations")
-        made.append(getattr(dock, "__wrapped__", dock))
-        return made[-1]
-
-    yield open_dock
-    for dock in made:
-        dock.close_work()
+def browser(open_dock) -> Callable[[], ActivationBrowser]:
+    return lambda: open_dock("Activations")
 
 
 @pytest.fixture
@@ -52,11 +43,6 @@ def shown(opened, browser, settled) -> tuple:
     return inspector, dock
 
 
-def cells(dock: ActivationBrowser, heading: str) -> list[str]:
-    proxy, column = dock._table._proxy, HEADINGS.index(heading)
-    return [proxy.index(row, column).data() for row in range(proxy.rowCount())]
-
-
 def added(viewer):
     (layer,) = [one for one in viewer.layers if "channel" in one.axis_labels]
     return layer
@@ -69,13 +55,13 @@ def test_it_shows_the_figures_of_the_layer(shown, viewer) -> None:
     np.testing.assert_allclose(dock.statistics.mean, expected.mean, rtol=1e-5)
     np.testing.assert_allclose(dock.statistics.relevance, expected.relevance, rtol=1e-3, atol=1e-4)
     layer = network.layers[LAYER]
-    title = dock._title.text()
+    title = dock.title.text()
     assert title.startswith(f"{LAYER}\n")
     assert f"{layer.parameters:,} parameters" in title
     assert " × ".join(map(str, inspector.session.network.layers[LAYER].output_shape)) in title
     dead = int(expected.dead.sum())
-    assert f"{dead} of {len(expected)} channels are dead" in dock._note.text()
-    (axes,) = dock._figure.axes
+    assert f"{dead} of {len(expected)} channels are dead" in dock.measured_note.text()
+    (axes,) = dock.figure.axes
     np.testing.assert_array_equal(axes.patches[0].get_data().values, expected.counts)
 
 
@@ -86,22 +72,22 @@ def test_it_sorts_as_numbers(shown) -> None:
         ("Max", dock.statistics.max),
         ("Relevance", dock.statistics.relevance),
     ):
-        dock._table.sort_by(heading, descending=True)
-        order = dock._table.channels()
+        dock.table.sort_by(heading, descending=True)
+        order = dock.table.channels()
         assert np.all(np.diff(values[order]) <= 0)
-        assert cells(dock, "Channel") == [str(n) for n in order]
-    dock._table.sort_by("Channel")
-    assert dock._table.channels() == list(range(len(dock.statistics)))
+        assert dock.table.texts("Channel") == [str(n) for n in order]
+    dock.table.sort_by("Channel")
+    assert dock.table.channels() == list(range(len(dock.statistics)))
 
 
 def test_channels_lie_over_the_image(shown, viewer, settled) -> None:
     _, dock = shown
-    assert not dock._add.isEnabled()
+    assert not dock.add_button.isEnabled()
     source = viewer.layers["Nuclei"]
     source.scale, source.translate = (0.5, 2.0), (10.0, -3.0)
-    dock._table.select([5, 2])
-    assert dock._add.isEnabled()
-    dock._add.click()
+    dock.table.select([5, 2])
+    assert dock.add_button.isEnabled()
+    dock.add_button.click()
     settled(dock)
     layer = added(viewer)
     network = ns.load("demo:nuclei")
@@ -116,7 +102,7 @@ def test_channels_lie_over_the_image(shown, viewer, settled) -> None:
     )
     # Others take their place in the same layer, whose look is the user's.
     layer.opacity = 0.4
-    dock._table.opened.emit(3)
+    dock.table.opened.emit(3)
     settled(dock)
     assert added(viewer) is layer
     assert layer.opacity == 0.4
@@ -131,47 +117,48 @@ def _half_pixels(source, layer) -> np.ndarray:
 
 def test_the_mosaic_has_the_first_channels_of_the_table(shown, viewer, settled) -> None:
     _, dock = shown
-    dock._table.sort_by("Max", descending=True)
-    dock._count.setValue(4)
-    dock._show_tiles.click()
+    dock.table.sort_by("Max", descending=True)
+    dock.count_box.setValue(4)
+    dock.tiles_button.click()
     settled(dock)
-    first = dock._table.channels()[:4]
-    assert dock.mosaic.names == tuple(map(str, first))
-    texts = [text.get_text() for text in dock._picture.axes[0].texts]
-    assert texts == list(dock.mosaic.names)
+    first = dock.table.channels()[:4]
+    assert dock.tiles.mosaic.names == tuple(map(str, first))
+    texts = [text.get_text() for text in dock.tiles.figure.axes[0].texts]
+    assert texts == list(dock.tiles.mosaic.names)
     # Sorting and counting otherwise makes another.
-    dock._table.sort_by("Channel")
-    dock._count.setValue(3)
+    dock.table.sort_by("Channel")
+    dock.count_box.setValue(3)
     settled(dock)
-    assert dock.mosaic.names == ("0", "1", "2")
+    assert dock.tiles.mosaic.names == ("0", "1", "2")
     # A click on a tile selects its channel, a double click adds it.
-    y, x = dock.mosaic.corners[1]
-    dock._clicked(SimpleNamespace(xdata=x + 1, ydata=y + 1, dblclick=False))
-    assert dock._table.selection() == [1]
-    dock._clicked(SimpleNamespace(xdata=x + 1, ydata=y + 1, dblclick=True))
+    y, x = dock.tiles.mosaic.corners[1]
+    (axes,) = dock.tiles.figure.axes
+    click(axes, x + 1, y + 1, kind="press")
+    assert dock.table.selection() == [1]
+    click(axes, x + 1, y + 1, kind="press", double=True)
     settled(dock)
     assert added(viewer).metadata["neuroscope"]["labels"]["channel"] == ["1"]
-    dock._show_tiles.click()
-    assert dock.mosaic is None
+    dock.tiles_button.click()
+    assert dock.tiles.mosaic is None
 
 
 def test_it_follows_layers_classes_images_and_networks(shown, viewer, settled) -> None:
     inspector, dock = shown
     first = dock.statistics
-    dock._table.select([1])
+    dock.table.select([1])
     inspector.choose_classes([2])
     settled(dock)
     np.testing.assert_allclose(dock.statistics.mean, first.mean, rtol=1e-5)
     assert not np.allclose(dock.statistics.relevance, first.relevance)
-    assert dock._table.selection() == [1]
+    assert dock.table.selection() == [1]
     inspector.choose_classes([])
     settled(dock)
     assert dock.statistics.relevance is None
-    assert "Choose a class" in dock._note.text()
-    assert dock._table._view.isColumnHidden(HEADINGS.index("Relevance"))
+    assert "Choose a class" in dock.measured_note.text()
+    assert dock.table.view.isColumnHidden(HEADINGS.index("Relevance"))
     inspector.choose_layers(["enc1"])
     settled(dock)
-    assert dock._title.text().startswith("enc1\n")
+    assert dock.title.text().startswith("enc1\n")
     other = viewer.add_image(viewer.layers["Nuclei"].data[::-1] // 2, name="Other")
     before = dock.statistics
     dock.session.image = other
@@ -186,9 +173,9 @@ def test_it_follows_layers_classes_images_and_networks(shown, viewer, settled) -
 def test_it_says_what_to_choose(browser, opened, viewer, settled) -> None:
     dock = browser()
     settled(dock)
-    assert "Choose a network" in dock._note.text()
-    assert not dock._add.isEnabled()
-    assert not dock._show_tiles.isEnabled()
+    assert "Choose a network" in dock.measured_note.text()
+    assert not dock.add_button.isEnabled()
+    assert not dock.tiles_button.isEnabled()
     inspector = opened()
     inspector.choose_layers([LAYER])
     settled(dock)
@@ -196,11 +183,11 @@ def test_it_says_what_to_choose(browser, opened, viewer, settled) -> None:
     inspector.choose_layers([])
     settled(dock)
     assert dock.statistics is None
-    assert "Choose a layer" in dock._note.text()
-    assert cells(dock, "Channel") == []
+    assert "Choose a layer" in dock.measured_note.text()
+    assert dock.table.texts("Channel") == []
     viewer.layers.clear()
     settled(dock)
-    assert "Choose an image layer" in dock._note.text()
+    assert "Choose an image layer" in dock.measured_note.text()
 
 
 def test_a_region_that_is_empty_costs_the_relevance_alone(shown, viewer, settled) -> None:
@@ -209,8 +196,8 @@ def test_a_region_that_is_empty_costs_the_relevance_alone(shown, viewer, settled
     dock.session.region = "ground_truth"
     settled(dock)
     assert dock.statistics.relevance is None
-    assert len(dock._table.channels()) == len(dock.statistics)
-    assert "region" in dock._note.text() or "empty" in dock._note.text()
+    assert len(dock.table.channels()) == len(dock.statistics)
+    assert "region" in dock.measured_note.text() or "empty" in dock.measured_note.text()
 
 
 def test_a_layer_without_positions_has_figures_and_no_pictures(
@@ -223,11 +210,11 @@ def test_a_layer_without_positions_has_figures_and_no_pictures(
     inspector.close_work()
     dock.session.layers = (dense,)
     settled(dock)
-    assert dock.statistics is not None, dock._note.text()
-    assert len(dock._table.channels()) == network.layers[dense].output_shape[0]
-    dock._table.select([0])
-    assert not dock._add.isEnabled()
-    assert not dock._show_tiles.isEnabled()
+    assert dock.statistics is not None, dock.measured_note.text()
+    assert len(dock.table.channels()) == network.layers[dense].output_shape[0]
+    dock.table.select([0])
+    assert not dock.add_button.isEnabled()
+    assert not dock.tiles_button.isEnabled()
 
 
 def test_it_follows_the_plane_of_a_stack(opened, browser, viewer, settled) -> None:
@@ -242,9 +229,9 @@ def test_it_follows_the_plane_of_a_stack(opened, browser, viewer, settled) -> No
 
 def test_the_theme_and_the_end(shown, viewer, qtbot) -> None:
     inspector, dock = shown
-    dark = dock._figure.get_facecolor()
+    dark = dock.figure.get_facecolor()
     viewer.theme = "light"
-    assert dock._figure.get_facecolor() != dark
+    assert dock.figure.get_facecolor() != dark
     dock.close_work()
     last = dock.statistics
     inspector.choose_layers(["enc1"])

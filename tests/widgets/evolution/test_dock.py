@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,23 +13,15 @@ from napari_neuroscope.engine.evaluation.evolution import Evolution
 from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
 from napari_neuroscope.viewer.layers.stack_follower import text_overlay
 from napari_neuroscope.widgets.evolution.dock import EvolutionPlot
+from plots import click
 
 LAYERS = ("enc1", "enc3", "dec2", "dec1")
 TRUTH = "Nuclei, ground truth"
 
 
 @pytest.fixture
-def plot(viewer) -> Iterator[Callable[[], EvolutionPlot]]:
-    made: list[EvolutionPlot] = []
-
-    def open_dock() -> EvolutionPlot:
-        _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Evolution")
-        made.append(getattr(dock, "__wrapped__", dock))
-        return made[-1]
-
-    yield open_dock
-    for dock in made:
-        dock.close_work()
+def plot(open_dock) -> Callable[[], EvolutionPlot]:
+    return lambda: open_dock("Evolution")
 
 
 def settled(dock: EvolutionPlot, qtbot) -> None:
@@ -46,9 +37,9 @@ def explain_stack(inspector, explained, layers=LAYERS) -> None:
 
 def test_it_measures_the_stack_that_is_shown(opened, explained, plot, viewer, qtbot) -> None:
     inspector, dock = opened(), plot()
-    assert "Explain several layers" in dock._note.text()
+    assert "Explain several layers" in dock.message.text()
     explain_stack(inspector, explained)
-    dock._region.setCurrentText(f"{TRUTH}: all labels")
+    dock.region_box.setCurrentText(f"{TRUTH}: all labels")
     settled(dock, qtbot)
     network, image = ns.load("demo:nuclei"), viewer.layers["Nuclei"].data
     made = ns.explain(network, image, "grad_cam", 1, list(LAYERS))
@@ -57,9 +48,9 @@ def test_it_measures_the_stack_that_is_shown(opened, explained, plot, viewer, qt
     assert dock.evolution.layers == LAYERS
     np.testing.assert_allclose(dock.evolution.share, expected.share, rtol=1e-5)
     np.testing.assert_allclose(dock.evolution.correlation, expected.correlation, atol=1e-5)
-    line = dock._axes[0].lines[0]
+    line = dock.plot.axes[0].lines[0]
     np.testing.assert_allclose(line.get_ydata(), expected.share, rtol=1e-5)
-    labels = [label.get_text() for label in dock._axes[1].get_xticklabels()]
+    labels = [label.get_text() for label in dock.plot.axes[1].get_xticklabels()]
     assert labels == list(LAYERS)
 
 
@@ -68,11 +59,11 @@ def test_the_marker_is_the_slider_both_ways(opened, explained, plot, viewer, qtb
     explain_stack(inspector, explained)
     settled(dock, qtbot)
     viewer.dims.set_current_step(0, 1)
-    assert list(dock._markers[0].get_xdata()) == [1, 1]
+    assert list(dock.plot.markers[0].get_xdata()) == [1, 1]
     measured = dock.evolution
-    dock._clicked(SimpleNamespace(inaxes=dock._axes[1], xdata=2.2, ydata=0))
+    click(dock.plot.axes[1], 2.2, 0)
     assert viewer.dims.current_step[0] == 2
-    assert list(dock._markers[1].get_xdata()) == [2, 2]
+    assert list(dock.plot.markers[1].get_xdata()) == [2, 2]
     # Moving the slider measures nothing anew.
     assert dock.evolution is measured
 
@@ -91,17 +82,17 @@ def test_it_follows_new_maps_regions_and_what_is_hidden(
     corner = np.zeros((360, 360), np.int32)
     corner[:20, :20] = 1
     viewer.add_labels(corner, name="Corner")
-    dock._region.setCurrentText("Corner: all labels")
+    dock.region_box.setCurrentText("Corner: all labels")
     settled(dock, qtbot)
     assert dock.evolution.by_chance < first.by_chance
     viewer.layers.remove("Corner")
     settled(dock, qtbot)
-    assert dock._region.findText("Corner: all labels") == -1
+    assert dock.region_box.findText("Corner: all labels") == -1
     stack = next(layer for layer in viewer.layers if "layer" in layer.axis_labels)
     stack.visible = False
     settled(dock, qtbot)
     assert dock.evolution is None
-    assert "Explain several layers" in dock._note.text()
+    assert "Explain several layers" in dock.message.text()
 
 
 def test_without_a_region_it_says_what_to_do(opened, explained, plot, viewer, qtbot) -> None:
@@ -109,10 +100,10 @@ def test_without_a_region_it_says_what_to_do(opened, explained, plot, viewer, qt
     viewer.layers.remove(TRUTH)
     explain_stack(inspector, explained)
     settled(dock, qtbot)
-    assert "Add a Labels or Shapes layer" in dock._note.text()
+    assert "Add a Labels or Shapes layer" in dock.message.text()
     labels = viewer.add_labels(np.zeros((360, 360), np.int32), name="Empty")
     settled(dock, qtbot)
-    assert "nothing of all labels" in dock._note.text()
+    assert "nothing of all labels" in dock.message.text()
     assert dock.evolution is None
     dock.close_work()
     viewer.layers.remove(labels)
@@ -144,14 +135,14 @@ def test_one_contrast_for_all_layers_or_one_each(opened, explained, plot, viewer
         return found
 
     assert limits() == pytest.approx(own)
-    dock._common.setChecked(True)
+    dock.common_box.setChecked(True)
     assert stack.contrast_limits[1] == pytest.approx(max(own))
     assert limits() == pytest.approx([max(own)] * len(own))
-    dock._common.setChecked(False)
+    dock.common_box.setChecked(False)
     assert limits() == pytest.approx(own)
     # What the user has set stays.
     stack.contrast_limits = (0, own[0] / 3)
-    dock._common.setChecked(True)
+    dock.common_box.setChecked(True)
     assert limits() == pytest.approx([own[0] / 3] * len(own))
 
 
@@ -159,10 +150,10 @@ def test_one_contrast_for_all_layers_or_one_each(opened, explained, plot, viewer
 def test_layers_side_by_side(opened, explained, plot, viewer, common: bool) -> None:
     inspector, dock = opened(), plot()
     explain_stack(inspector, explained)
-    dock._common.setChecked(common)
+    dock.common_box.setChecked(common)
     before = list(viewer.layers)
     held = [(layer.data, layer.contrast_limits) for layer in before if hasattr(layer, "rgb")]
-    dock._beside.click()
+    dock.beside_button.click()
     tiles = [layer for layer in viewer.layers if layer not in before]
     assert [layer.name for layer in tiles] == [
         "Side by side: image", "Side by side: Grad-CAM", "Side by side: layers",
@@ -196,22 +187,22 @@ def test_layers_side_by_side(opened, explained, plot, viewer, common: bool) -> N
     ):
         assert layer.data is data
         assert layer.contrast_limits == contrast
-    dock._common.setChecked(not common)
-    dock._beside.click()
+    dock.common_box.setChecked(not common)
+    dock.beside_button.click()
     again = [layer for layer in viewer.layers if layer not in before]
     assert len(again) == 3
     assert again[0] is image
     assert maps in again
-    assert dock._stack == stack
+    assert dock.stack == stack
 
 
 def test_signed_maps_side_by_side_have_their_own_colours(opened, explained, plot, viewer) -> None:
     inspector, dock = opened(), plot()
     explain_stack(inspector, explained)
-    dock._beside.click()
+    dock.beside_button.click()
     inspector._options_container["relu"].value = False
     explained(inspector)
-    dock._beside.click()
+    dock.beside_button.click()
     (maps,) = [layer for layer in viewer.layers if layer.name == "Side by side: Grad-CAM"]
     low, high = maps.contrast_limits
     assert low == pytest.approx(-high)
@@ -229,9 +220,9 @@ def test_the_region_of_the_shown_class_follows_the_slider(
     inspector.choose_layers(LAYERS)
     inspector.choose_classes([1, 2])
     explained(inspector)
-    dock._region.setCurrentText("classes: the shown class")
+    dock.region_box.setCurrentText("classes: the shown class")
     settled(dock, qtbot)
-    stack = dock._stack
+    stack = dock.stack
     axes = stack.metadata["neuroscope"]["axes"]
     at = viewer.dims.ndim - stack.ndim + axes.index("class")
     for step, index in enumerate((1, 2)):
@@ -243,14 +234,14 @@ def test_the_region_of_the_shown_class_follows_the_slider(
 def test_a_stack_beside_is_plotted_only_where_it_is_chosen(opened, explained, plot, viewer) -> None:
     inspector, dock = opened(), plot()
     explain_stack(inspector, explained)
-    stack = dock._stack
+    stack = dock.stack
     data, attributes, _ = stack.as_layer_data_tuple()
     about = {**attributes["metadata"]["neuroscope"], "beside": True}
     other = viewer.add_image(np.array(data), name="Second: Grad-CAM", scale=stack.scale,
                              metadata={"neuroscope": about})  # fmt: skip
     viewer.layers.selection.active = stack
-    dock._look()
-    assert dock._stack == stack
+    viewer.dims.events.current_step()
+    assert dock.stack == stack
     viewer.layers.selection.active = other
-    dock._look()
-    assert dock._stack == other
+    viewer.dims.events.current_step()
+    assert dock.stack == other
