@@ -244,8 +244,10 @@ class Pooled(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        found = self.conv(x)
-        return found + self.pool(found) + self.cut(x).detach()
+        maps = self.conv(x)
+        with torch.no_grad():
+            added = self.cut(x)
+        return maps + self.pool(maps) + added
 
 
 def test_what_the_method_cannot_use_is_dimmed_with_the_reason(dock: Architecture, qtbot) -> None:
