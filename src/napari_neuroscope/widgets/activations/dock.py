@@ -295,7 +295,8 @@ def _statistics_of(
     """
     resolved, why = None, trouble
     try:
-        resolved = None if target is None else question.resolved(target)
+        if target is not None:
+            _, resolved, _ = replace(question, targets=(target,)).arguments()
     except NeuroscopeError as error:
         why = str(error)
     image, layer = question.shown.image(question.network), question.layers[0]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.colormaps import stops
+from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.viewer.layers.mosaic import Mosaic
 from napari_neuroscope.widgets.parts.plots import canvas, cleared, on_plot
 

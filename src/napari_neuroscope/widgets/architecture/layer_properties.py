@@ -17,8 +17,8 @@ from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.clicks import Clicks
-from napari_neuroscope.viewer.layers.receptive_field_box import ReceptiveFieldBox
 from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.viewer.layers.receptive_field_box import ReceptiveFieldBox
 from napari_neuroscope.widgets.parts.form import button, column, row
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.labels import HeadedLabel, note

@@ -1,4 +1,4 @@
-"""What is to be judged: layers, methods, metrics and the ground truth."""
+"""What is to be measured: layers, methods, metrics and the ground truth."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QGridLayout,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.metric_registry import metrics
@@ -32,9 +29,10 @@ from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels, kind_of
 from napari_neuroscope.viewer.image.shown_image import axes_of_layer
 from napari_neuroscope.viewer.state.layer_origin import explained_by
-from napari_neuroscope.widgets.evaluation.metric_jobs import TruthOf
+from napari_neuroscope.widgets.evaluation.case import TruthOf
 from napari_neuroscope.widgets.evaluation.metric_table import tip_of
 from napari_neuroscope.widgets.parts.boxes import fill, narrow
+from napari_neuroscope.widgets.parts.form import choice, number_box, section
 from napari_neuroscope.widgets.parts.labels import PlainLabel, plain_tooltip
 from napari_neuroscope.widgets.parts.method_tips import method_tip
 from napari_neuroscope.widgets.parts.pickers import PickList
@@ -50,7 +48,7 @@ _BASELINE_WORDS: dict[Baseline, str] = {
 
 
 @dataclass(frozen=True)
-class Classes:
+class LabelClasses:
     """Labels of a layer that say the class of each pixel."""
 
     layer: Any
@@ -74,7 +72,7 @@ class ImageTruth:
 
 
 class EvaluationChoice(QWidget):
-    """Chooses what is judged, and by what.
+    """Chooses what is measured, and by what.
 
     Parameters
     ----------
@@ -98,12 +96,13 @@ class EvaluationChoice(QWidget):
             box.setToolTip(tip_of(metric))
             box.toggled.connect(lambda _: self.changed.emit())
             grid.addWidget(box, number // 2, number % 2)
-        self.truth_box = QComboBox()
-        self.truth_box.setAccessibleName("Ground truth")
-        self.truth_box.setToolTip(
-            "Where the class truly is, for the pointing game and the energy in the mask."
+        self.truth_box = narrow(
+            choice(
+                "Ground truth",
+                {},
+                "Where the class truly is, for the pointing game and the energy in the mask.",
+            )
         )
-        narrow(self.truth_box)
         form = QFormLayout()
         form.addRow("Truth", self.truth_box)
         layout = QVBoxLayout(self)
@@ -120,32 +119,27 @@ class EvaluationChoice(QWidget):
         self.truth_box.currentIndexChanged.connect(lambda _: self.changed.emit())
 
     def _settings(self) -> QWidget:
-        self.steps, self.stages, self.seed = QSpinBox(), QSpinBox(), QSpinBox()
-        self.baseline = QComboBox()
-        for baseline, words in _BASELINE_WORDS.items():
-            self.baseline.addItem(words, baseline)
-        for box, most, least, value, name, tip in (
-            (self.steps, 1000, 2, 50, "Steps", "In how many parts the image is removed and restored."),
-            (self.stages, 100, 1, 8, "Stages", "In how many steps the network becomes random."),
-            (self.seed, 9999, 0, 0, "Seed", "The same seed, the same random numbers and figures."),
-        ):  # fmt: skip
-            box.setRange(least, most)
-            box.setValue(value)
-            box.setAccessibleName(name)
-            box.setToolTip(tip)
+        self.steps = number_box(
+            "Steps", 2, 1000, 50, "In how many parts the image is removed and restored."
+        )
+        self.stages = number_box(
+            "Stages", 1, 100, 8, "In how many steps the network becomes random."
+        )
+        self.seed = number_box(
+            "Seed", 0, 9999, 0, "The same seed, the same random numbers and figures."
+        )
+        self.baseline = choice("Removed pixels become", _BASELINE_WORDS)
+        for box in (self.steps, self.stages, self.seed):
             box.valueChanged.connect(lambda _: self.changed.emit())
-        self.baseline.setAccessibleName("Removed pixels become")
         self.baseline.currentIndexChanged.connect(lambda _: self.changed.emit())
         inside = QWidget()
-        form = QFormLayout(inside)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Removed pixels become", self.baseline)
-        form.addRow("Steps", self.steps)
-        form.addRow("Random stages", self.stages)
-        form.addRow("Seed", self.seed)
-        settings = QCollapsible("Settings")
-        settings.addWidget(inside)
-        return settings
+        fields = QFormLayout(inside)
+        fields.setContentsMargins(0, 0, 0, 0)
+        fields.addRow("Removed pixels become", self.baseline)
+        fields.addRow("Steps", self.steps)
+        fields.addRow("Random stages", self.stages)
+        fields.addRow("Seed", self.seed)
+        return section("Settings", inside)
 
     # --- what is chosen ---
 
@@ -187,8 +181,8 @@ class EvaluationChoice(QWidget):
                 raise NeuroscopeError(
                     f"The ground truth of “{chosen.name}” is not shown any more; choose another."
                 )
-            known = comparison.truth
-            return lambda _: known
+            labels = comparison.truth
+            return lambda _: labels
         pixels = Pixels.of(source, axes_of_layer(source, network).space, self._viewer)
         if isinstance(chosen, LayerRegion):
             region = chosen.take(pixels, self._viewer)
@@ -226,22 +220,22 @@ class EvaluationChoice(QWidget):
         self.method_list.set_rows(rows)
 
     def _list_truths(self) -> None:
-        found: list[Any] = []
+        regions: list[Any] = []
         comparison = self._session.comparison
         if comparison is not None and comparison.truth is not None:
-            found.append(ImageTruth(comparison.name))
+            regions.append(ImageTruth(comparison.name))
         for layer in self._viewer.layers:
             if not kind_of(layer) or layer.metadata.get(KEY, {}).get("method") is not None:
                 continue
-            found += [LayerRegion(layer, "all"), LayerRegion(layer, "selected")]
+            regions += [LayerRegion(layer, "all"), LayerRegion(layer, "selected")]
             if kind_of(layer) == "labels":
-                found.append(Classes(layer))
-        offered = {None: "None", **{one: one.title for one in found}}
+                regions.append(LabelClasses(layer))
+        offered = {None: "None", **{region: region.title for region in regions}}
         fill(self.truth_box, offered, self.truth_box.currentData())
 
 
 def _why_not(layer: Any) -> str:
-    """Return why what a layer shows can't be judged; "" where it can."""
+    """Return why what a layer shows can't be measured; "" where it can."""
     explained = explained_by(layer)
     if explained is None:
         return "It was not made in this session, or its network or image is gone; explain the image anew."

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import napari
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QTabWidget, QVBoxLayout
+from qtpy.QtWidgets import QTabWidget
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.evaluation.comparability import why_not_comparable
 from napari_neuroscope.engine.evaluation.consensus import Consensus, consensus
 from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvaluation
@@ -21,15 +19,17 @@ from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks
 from napari_neuroscope.viewer.state.viewer_state import state_of
+from napari_neuroscope.widgets.evaluation.case import Case, weights_of
 from napari_neuroscope.widgets.evaluation.choice import EvaluationChoice
-from napari_neuroscope.widgets.evaluation.metric_jobs import Case, MetricJobs, weights_of
+from napari_neuroscope.widgets.evaluation.metric_jobs import MetricJobs
 from napari_neuroscope.widgets.evaluation.metric_table import titles_of
 from napari_neuroscope.widgets.evaluation.results import EvaluationResults
 from napari_neuroscope.widgets.parts.dock import Dock
+from napari_neuroscope.widgets.parts.form import button, row
 from napari_neuroscope.widgets.parts.jobs.long_work import duration
-from napari_neuroscope.widgets.parts.labels import note, on_line
+from napari_neuroscope.widgets.parts.labels import note
 from napari_neuroscope.widgets.parts.notices import tell_error
-from napari_neuroscope.widgets.parts.sentences import in_a_sentence
+from napari_neuroscope.widgets.parts.progress import JobProgress
 
 _DELAY_MS = 100
 
@@ -46,152 +46,150 @@ class EvaluationDock(Dock):
 
     Attributes
     ----------
-    judging
-        Measures, one figure after the other.
+    metric_jobs
+        Measures, one metric after the other.
     choice, results
-        What is chosen to be judged, and what was measured.
+        What is chosen to be measured, and what was measured.
+    estimate
+        Says how long it will take, or what is still to be chosen.
+    measure_button, join_button
+        Begin.
     """
+
+    name = "evaluation"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        self.judging = MetricJobs()
-        self._layer_manager = LayerManager(napari_viewer)
+        self.metric_jobs = self.owned(MetricJobs())
+        self._layer_manager = self.owned(LayerManager(napari_viewer))
         self._doubts = state_of(napari_viewer, FailedChecks)
         self._build()
         self._list_soon = self.debounced(self._list, _DELAY_MS)
-        self._follow_all()
-        for part in (self._layer_manager, self.judging):
-            self.at_end(part.close)
+        self._connect()
         self._list()
         self.choice.layer_list.choose(self.choice.layer_list.values()[:1])
 
     def _build(self) -> None:
-        self.setObjectName("neuroscope-evaluation")
-        self._estimate, self._note = note(), note(selectable=True)
+        self.estimate = note()
         self.choice = EvaluationChoice(self._viewer, self.session)
         self.results = EvaluationResults(
-            self._viewer, self.judging, self._layer_manager, self.jobs, self._note.setText,
-            self._show_failure,
-        )  # fmt: skip
-        self._measure = QPushButton("Measure")
-        self._measure.setToolTip("Measure what is chosen; figures come as they are found.")
-        self._measure.clicked.connect(self.measure)
-        self._cancel = QPushButton("Cancel")
-        self._cancel.setToolTip("Stop; what is measured stays.")
-        self._cancel.setEnabled(False)
-        self._cancel.clicked.connect(self.cancel)
-        self._join = QPushButton("Consensus")
-        self._join.setToolTip(
-            "Show the mean of the ranks of what is chosen, and where the maps disagree."
+            self._viewer,
+            self.metric_jobs,
+            self._layer_manager,
+            self.jobs,
+            self.message.setText,
+            self.fail,
         )
-        self._join.clicked.connect(self.join)
-        self._progress = QProgressBar()
-        self._progress.setVisible(False)
+        self.measure_button = button(
+            "Measure", "Measure what is chosen; figures come as they are found.", self.measure
+        )
+        self.join_button = button(
+            "Consensus",
+            "Show the mean of the ranks of what is chosen, and where the maps disagree.",
+            self.join,
+        )
+        cancel = button("Cancel", "Stop; what is measured stays.", self.cancel)
+        self.progress = JobProgress(lambda: self.busy, cancel, _progress_words)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.choice, "Choose")
         self.tabs.addTab(self.results, "Results")
-        buttons = QHBoxLayout()
-        for button in (self._measure, self._cancel, self._join):
-            buttons.addWidget(button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.tabs, 1)
-        layout.addWidget(self._estimate)
-        layout.addLayout(buttons)
-        layout.addWidget(self._progress)
-        layout.addWidget(self._note)
-        self.setMinimumWidth(360)
+        self.lay_out(
+            self.tabs,
+            self.estimate,
+            row(self.measure_button, cancel, self.join_button),
+            self.progress,
+            self.message,
+            stretch=self.tabs,
+            width=360,
+        )
 
-    def _follow_all(self) -> None:
+    def _connect(self) -> None:
         layers, events = self._viewer.layers.events, self.session.events
-        for signal in (layers.inserted, layers.removed, layers.reordered, events.network,
-                       events.explanation, events.comparison, events.network_summary):  # fmt: skip
-            self.follow(signal, self._listed_soon)
-        for signal in (events.method, events.options, events.layers, events.classes, events.region,
-                       events.labels, events.score, events.image):  # fmt: skip
-            self.follow(signal, self._take)
+        self.follow_each(
+            (layers.inserted, layers.removed, layers.reordered, events.network,
+             events.explanation, events.comparison, events.network_summary),
+            self._listed_soon,
+        )  # fmt: skip
+        self.follow_each(
+            (events.method, events.options, events.layers, events.classes, events.region,
+             events.labels, events.score, events.image),
+            self._take,
+        )  # fmt: skip
         self.follow(self._viewer.events.theme, self._draw)
         self.follow(self._viewer.dims.events.current_step, self._mark)
         self.choice.changed.connect(self._take)
-        self.judging.progressed.connect(self._show_progress)
-        self.judging.changed.connect(self._show_judgement)
-        self.judging.finished.connect(self._say_outcome)
-        self.judging.failed.connect(self._show_failure)
-        self.judging.idle.connect(self._show_idle)
-        self.jobs.started.connect(lambda what: self._show_progress(0, 0, what))
-        self.jobs.progressed.connect(self._show_progress)
-        self.jobs.idle.connect(self._show_idle)
+        self.metric_jobs.changed.connect(self._show_evaluation)
+        self.metric_jobs.finished.connect(self._say_outcome)
+        self.metric_jobs.failed.connect(self.fail)
+        for jobs in (self.metric_jobs, self.jobs):
+            self.progress.follow(jobs)
 
     # --- what is chosen ---
 
     @property
-    def judgement(self) -> PartialEvaluation:
+    def evaluation(self) -> PartialEvaluation:
         """What is measured so far."""
-        return self.judging.judgement
+        return self.metric_jobs.evaluation
 
     @property
     def busy(self) -> bool:
         """Whether something is computed."""
-        return self.jobs.busy or self.judging.busy
+        return self.jobs.busy or self.metric_jobs.busy
 
-    def _listed_soon(self, *_: Any) -> None:
-        if not self.closed:
-            self._list_soon()
+    def _listed_soon(self) -> None:
+        self._list_soon()
 
     def _list(self) -> None:
-        if self.closed:
-            return
         self.choice.list_all()
         for layer in self._viewer.layers:
             self.follow(layer.events.name, self._listed_soon)
         self._take()
 
-    def _take(self, *_: Any) -> None:
+    def _take(self) -> None:
         """Say what is still to be chosen, or how long it will take."""
-        if self.closed:
-            return
         try:
             case = self.case(with_truth=False)
         except NeuroscopeError as error:
-            self._estimate.setText(str(error))
-            self._measure.setEnabled(False)
-            self._join.setEnabled(False)
+            self.estimate.setText(str(error))
+            self.measure_button.setEnabled(False)
+            self.join_button.setEnabled(False)
             return
-        self._estimate.setText(
+        self.estimate.setText(
             self._in_passes(case) if case.metrics else "Choose at least one measure."
         )
-        self._measure.setEnabled(bool(case.metrics))
-        self._join.setEnabled(len(case.candidates) > 1 or _has_several(case.candidates[0]))
+        self.measure_button.setEnabled(bool(case.metrics))
+        self.join_button.setEnabled(len(case.candidates) > 1 or _has_several(case.candidates[0]))
 
     def _in_passes(self, case: Case) -> str:
         count, passes = len(case.candidates), sum(weights_of(case))
         words = f"{count} explanation{'s' if count > 1 else ''}: about {passes:,.0f} passes"
-        findings = self.session.network_summary
-        if findings is None or findings.pace is None or findings.network is not case.network:
+        summary = self.session.network_summary
+        if summary is None or summary.pace is None or summary.network is not case.network:
             return f"{words}."
-        return f"{words}, {duration(findings.pace.seconds * passes)}."
+        return f"{words}, {duration(summary.pace.seconds * passes)}."
 
     def case(self, *, with_truth: bool = True) -> Case:
-        """Return what would be judged now, perhaps without reading where classes truly are.
+        """Return what would be measured now, perhaps without reading where classes truly are.
 
         Raises
         ------
         NeuroscopeError
             Where something is still to be chosen, or what is chosen can't be compared.
         """
-        shown = [found for layer in self.choice.layers()
-                 if layer in self._viewer.layers and (found := explained_by(layer))]  # fmt: skip
+        origins = [origin for layer in self.choice.layers()
+                   if layer in self._viewer.layers and (origin := explained_by(layer))]  # fmt: skip
         questions = self._questions()
-        explanations = [one.explanation for one in shown]
+        explanations = [origin.explanation for origin in origins]
         if problem := why_not_comparable(explanations):
             raise NeuroscopeError(problem)
-        if shown:
-            of = shown[0]
-            network, image, source, place = of.network, of.shown, of.source, of.place
+        if origins:
+            origin = origins[0]
+            network, image, source = origin.network, origin.shown, origin.source
+            place = origin.place
         elif questions:
-            of_all = questions[0]
-            network, image, source = of_all.network, of_all.shown, of_all.source
-            place = of_all.place()
+            question = questions[0]
+            network, image, source = question.network, question.shown, question.source
+            place = question.place()
         else:
             raise NeuroscopeError(
                 "Choose maps in the viewer, or methods to compare; maps come from the dock "
@@ -199,10 +197,10 @@ class EvaluationDock(Dock):
             )
         if source not in self._viewer.layers:
             raise NeuroscopeError("The image of these maps was removed; explain another.")
-        choice, options, findings = self.choice, self.choice.options(), self.session.network_summary
+        choice, options, summary = self.choice, self.choice.options(), self.session.network_summary
         shape = image.sides(network)
-        if findings is not None and findings.pace is not None and findings.network is network:
-            options["batch"], shape = findings.pace.batch, findings.pace.shape
+        if summary is not None and summary.pace is not None and summary.network is network:
+            options["batch"], shape = summary.pace.batch, summary.pace.shape
         return Case(
             network, image, source, place, (*explanations, *questions), choice.metrics(),
             choice.truth(network, source) if with_truth else None, options, shape,
@@ -221,15 +219,15 @@ class EvaluationDock(Dock):
         if not session.classes:
             raise NeuroscopeError("Choose at least one class in the dock “Neuroscope”.")
         targets, shown = session.targets(network, self._viewer), ShownImage.of(image, self._viewer)
-        found = []
+        questions = []
         for name in names:
             options = dict(session.options) if name == session.method else {}
             needs = methods[name].needs_with(options)
             if Needs.LAYER in needs and not session.layers:
                 raise NeuroscopeError("Choose at least one layer in the dock “Neuroscope”.")
             layers = session.layers if Needs.LAYER in needs else ()
-            found.append(Question(network, shown, image, name, options, layers, targets))
-        return found
+            questions.append(Question(network, shown, image, name, options, layers, targets))
+        return questions
 
     # --- what is computed ---
 
@@ -238,104 +236,87 @@ class EvaluationDock(Dock):
         try:
             case = self.case()
         except NeuroscopeError as error:
-            self._show_failure(error)
+            self.fail(error)
             return
         self.tabs.setCurrentWidget(self.results)
-        self._note.clear()
-        self.judging.start(case)
-        self._show_judgement()
+        self.message.clear()
+        self.metric_jobs.start(case)
+        self._show_evaluation()
 
     def cancel(self) -> None:
         """Stop what is computed; what is measured stays."""
         if self.busy:
-            self.judging.cancel()
+            self.metric_jobs.cancel()
             self.jobs.cancel()
-            self._note.setText("Stopped; the figures that were found stay.")
+            self.message.setText("Stopped; the figures that were found stay.")
 
     def join(self) -> None:
         """Show what the chosen explanations agree on, and where they don't."""
         try:
             case = self.case()
         except NeuroscopeError as error:
-            self._show_failure(error)
+            self.fail(error)
             return
 
-        def work(progress: Any) -> Consensus:
+        def work(progress: Progress) -> Consensus:
             explanations = case.explanations(progress)
             if problem := why_not_comparable(explanations):
                 raise NeuroscopeError(problem)
             return consensus(explanations)
 
         self.jobs.submit(
-            "Consensus", work, lambda found: self._show_consensus(case, found), self._show_failure
+            "Consensus", work, lambda answer: self._show_consensus(case, answer), self.fail
         )
 
     # --- what is shown ---
 
-    def _show_consensus(self, case: Case, found: Consensus) -> None:
-        if self.closed:
-            return
+    def _show_consensus(self, case: Case, answer: Consensus) -> None:
         if case.source not in self._viewer.layers:
-            self._note.setText("The image was removed while its maps were joined.")
+            self.message.setText("The image was removed while its maps were joined.")
             return
-        for part in (found.disagreement, found.mean):
+        for part in (answer.disagreement, answer.mean):
             slot = ("consensus", part.method, str(case.source.unique_id))
             new = self._layer_manager.layer((*slot, "0")) is None
             (layer,) = self._layer_manager.show(part.to_layer_data(case.source, case.place), slot)
-            if new and part is found.disagreement:
+            if new and part is answer.disagreement:
                 # One map at a time is to be seen; this one waits.
                 layer.visible = False
-        members = found.mean.provenance["of"]
+        members = answer.mean.provenance["of"]
         words = f"Consensus of {', '.join(member['title'] for member in members)}."
         doubted = [member["title"] for member in members if self._doubts.about(member)]
         if doubted:
             words += f"\n⚠ Of these failed the randomisation check: {', '.join(doubted)}."
-        self._note.setText(words)
+        self.message.setText(words)
 
-    def _show_judgement(self) -> None:
+    def _show_evaluation(self) -> None:
         """Show the figures that there are."""
-        if not self.closed:
-            self.results.refresh()
-            self._doubts.take(self.judgement.rows, self._viewer.layers)
+        self.results.refresh()
+        self._doubts.take(self.evaluation.rows, self._viewer.layers)
 
     def _say_outcome(self) -> None:
-        if self.closed:
-            return
-        lines, rows = list(self.judgement.left_out), self.judgement.rows
+        lines, rows = list(self.evaluation.left_out), self.evaluation.rows
         failed = [title for title, row in zip(titles_of(rows), rows, strict=True)
                   if row.sanity is not None and row.sanity.passed is False]  # fmt: skip
         if failed:
             lines.append(f"⚠ The randomisation check on this image fails for {', '.join(failed)}.")
-        lines += [f"Note: {words}." for words in self.judgement.evaluation().notes]
-        self._note.setText("\n".join(lines))
+        lines += [f"Note: {words}." for words in self.evaluation.evaluation().notes]
+        self.message.setText("\n".join(lines))
         self._take()
 
-    def _draw(self, *_: Any) -> None:
-        if not self.closed:
-            self.results.draw()
+    def _draw(self) -> None:
+        self.results.draw()
 
-    def _mark(self, *_: Any) -> None:
-        if not self.closed:
-            self.results.mark()
+    def _mark(self) -> None:
+        self.results.mark()
 
-    def _show_progress(self, done: int, total: int, what: str) -> None:
-        self._progress.setRange(0, total)
-        self._progress.setFormat(on_line(f"%p% {what}" if total else what))
-        self._progress.setValue(done)
-        self._progress.setVisible(True)
-        self._cancel.setEnabled(True)
+    def fail(self, error: Exception) -> None:
+        """Say what went wrong, also at the window's edge."""
+        super().fail(error)
+        tell_error(self.message.text())
 
-    def _show_idle(self) -> None:
-        if not self.busy:
-            self._progress.setVisible(False)
-            self._cancel.setEnabled(False)
 
-    def _show_failure(self, error: Exception) -> None:
-        if self.closed:
-            return
-        text = in_a_sentence(error)
-        self._note.setText(text)
-        tell_error(text)
+def _progress_words(_: int, total: int, what: str) -> str:
+    return f"%p% {what}" if total else what
 
 
 def _has_several(candidate: Explanation | Question) -> bool:

@@ -1,9 +1,8 @@
-"""Judging explanations, one job a measure, so that figures come one by one and stay when stopped."""
+"""Measuring explanations, one job a metric, so that figures come one by one and stay when stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
@@ -17,84 +16,24 @@ from napari_neuroscope.engine.evaluation.partial_evaluation import (
     results_or_reason,
     unmeasured,
 )
-from napari_neuroscope.engine.explain.cost import cost_of
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.overlays.place import Place
-from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.question import Question
-from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.widgets.evaluation.case import Case, answered, title_of, weights_of
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.long_work import TimeLeft
-
-TruthOf = Callable[[Explanation], Any]
-"""Returns where the classes of an explanation truly are, as `evaluate` takes it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """What is to be judged, taken at one moment.
-
-    Attributes
-    ----------
-    network, shown
-        The network, and the image that it looks at.
-    source, place
-        The image's layer, and where on its axes maps lie.
-    candidates
-        Explanations that are there, and questions whose answers are to be judged.
-    metrics
-        What is measured.
-    truth
-        Where the classes truly are; None where that is not known.
-    options
-        More of the parameters of `evaluate`.
-    shape
-        The positions of the network's input.
-    """
-
-    network: Network
-    shown: ShownImage
-    source: Any
-    place: Place
-    candidates: tuple[Explanation | Question, ...]
-    metrics: tuple[str, ...] = ()
-    truth: TruthOf | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    shape: tuple[int, ...] = ()
-
-    def image(self) -> Any:
-        """Return the plane of the image that is looked at."""
-        return self.shown.image(self.network)
-
-    def explanations(self, progress: Progress) -> list[Explanation]:
-        """Return all explanations, computing those that are not there yet."""
-        return [answered(one, progress) for one in self.candidates]
-
-
-def answered(candidate: Explanation | Question, progress: Progress) -> Explanation:
-    """Return an explanation, computing it where it is a question yet."""
-    return candidate if isinstance(candidate, Explanation) else candidate.answer(progress)
-
-
-def title_of(candidate: Explanation | Question) -> str:
-    """Return what people call it."""
-    if isinstance(candidate, Explanation):
-        return str(candidate.provenance["title"])
-    return methods[candidate.method].title
 
 
 class MetricJobs(QObject):
     """Measures explanations in the compute thread, and tells of each figure.
 
-    `changed` tells that the judgement has more in it, `finished` that it has all, `failed` what
+    `changed` tells that the evaluation has more in it, `finished` that it has all, `failed` what
     stopped it. After a cancel none comes.
 
     Attributes
     ----------
     case
-        What is judged, or was last.
-    judgement
+        What is measured, or was last.
+    evaluation
         What is known of it.
     """
 
@@ -109,7 +48,7 @@ class MetricJobs(QObject):
         self._jobs = Jobs()
         self._running = False
         self.case: Case | None = None
-        self.judgement = PartialEvaluation(())
+        self.evaluation = PartialEvaluation(())
         self._first: Explanation | None = None
         self._steps, self._left = _Steps([]), TimeLeft()
         self._what = ""
@@ -121,8 +60,8 @@ class MetricJobs(QObject):
         return self._running
 
     def start(self, case: Case) -> None:
-        """Judge a case in place of the one before."""
-        self.case, self.judgement = case, PartialEvaluation(case.metrics)
+        """Measure a case in place of the one before."""
+        self.case, self.evaluation = case, PartialEvaluation(case.metrics)
         self._running, self._first = True, None
         self._steps, self._left = _Steps(weights_of(case)), TimeLeft()
         self._image: Any = None
@@ -161,16 +100,16 @@ class MetricJobs(QObject):
             except NeuroscopeError as error:
                 return str(error)
 
-        def looked(found: tuple[Explanation, list[MapResults]] | str) -> None:
+        def looked(outcome: tuple[Explanation, list[MapResults]] | str) -> None:
             self._steps.step()
-            if isinstance(found, str):
-                self.judgement.left_out.append(found)
+            if isinstance(outcome, str):
+                self.evaluation.left_out.append(outcome)
                 self._steps.skip(len(case.metrics))
                 self._tell(case, lambda: self._next(rest))
                 return
-            explanation, rows = found
+            explanation, rows = outcome
             self._first = self._first or explanation
-            numbers = self.judgement.add(rows)
+            numbers = self.evaluation.add(rows)
             measure = list(case.metrics)
             self._tell(case, lambda: self._measure(explanation, numbers, measure, rest))
 
@@ -202,9 +141,9 @@ class MetricJobs(QObject):
                 options=case.options, progress=progress,
             )  # fmt: skip
 
-        def done(found: list[MapResults] | str) -> None:
+        def done(outcome: list[MapResults] | str) -> None:
             self._steps.step()
-            self.judgement.take(numbers, metric, found)
+            self.evaluation.take(numbers, metric, outcome)
             self._tell(case, lambda: self._measure(explanation, numbers, rest, waiting))
 
         title = explanation.provenance["title"]
@@ -231,36 +170,6 @@ class MetricJobs(QObject):
         self._running = False
         self.idle.emit()
         self.failed.emit(error)
-
-
-def weights_of(case: Case) -> list[float]:
-    """Return about how many passes each step takes: an explanation, and each of its measures."""
-    weights: list[float] = []
-    for candidate in case.candidates:
-        passes = _passes_of_map(case, candidate)
-        weights.append(1 if isinstance(candidate, Explanation) else passes)
-        weights += [metrics[metric].count_passes(case.options, passes) for metric in case.metrics]
-    return weights
-
-
-def _passes_of_map(case: Case, candidate: Explanation | Question) -> float:
-    """Return about how many passes a map takes, that of the image among them."""
-    if isinstance(candidate, Explanation):
-        made = candidate.provenance
-        name, options, layers, targets = (
-            made["method"], made["options"], made["layers"], made["targets"]
-        )  # fmt: skip
-    else:
-        name, options, layers, targets = (
-            candidate.method, candidate.options, candidate.layers, candidate.targets
-        )  # fmt: skip
-    method = methods[name]
-    options = {key: option.default for key, option in method.options.items()} | dict(options)
-    cost = cost_of(
-        method, options, case.network.layers, case.shape,
-        steps=case.network.spec.steps, layers=layers, targets=len(targets),
-    )  # fmt: skip
-    return 1 + (cost.work if cost is not None else 1)
 
 
 class _Steps:

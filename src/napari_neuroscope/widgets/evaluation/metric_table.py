@@ -1,4 +1,4 @@
-"""A table of judged maps: a row a map, a column a measure, the best of each marked."""
+"""A table of measured maps: a row a map, a column a metric, the best of each marked."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _FAILED = QColor(213, 94, 0, 110)
 _LEAST_TITLE = 90
 
 
-class FigureTable(QWidget):
-    """Lists judged maps; a click on one chooses it, a double click asks to show it."""
+class MetricTable(QWidget):
+    """Lists measured maps; a click on one chooses it, a double click asks to show it."""
 
     chosen = Signal(int)
     opened = Signal(int)
@@ -66,27 +66,27 @@ class FigureTable(QWidget):
 
     def cell(self, row: int, column: int) -> QTableWidgetItem:
         """Return a cell; column 0 has the titles."""
-        found = self._table.item(row, column)
-        assert found is not None
-        return found
+        item = self._table.item(row, column)
+        assert item is not None
+        return item
 
-    def show_judgement(self, judgement: PartialEvaluation, colours: Sequence[str]) -> None:
+    def show_evaluation(self, partial: PartialEvaluation, colours: Sequence[str]) -> None:
         """Show what is known so far, each row with its colour."""
-        evaluation, before = judgement.evaluation(), self.row()
+        evaluation, before = partial.evaluation(), self.row()
         with signals_blocked(self._table):
-            self._table.setColumnCount(1 + len(judgement.metrics))
-            self._table.setRowCount(len(judgement.rows))
-            self._label(judgement.metrics)
-            for number, title in enumerate(titles_of(judgement.rows)):
+            self._table.setColumnCount(1 + len(partial.metrics))
+            self._table.setRowCount(len(partial.rows))
+            self._label(partial.metrics)
+            for number, title in enumerate(titles_of(partial.rows)):
                 self._table.setItem(number, 0, _titled(title, colours[number]))
-            for column, metric in enumerate(judgement.metrics, 1):
+            for column, metric in enumerate(partial.metrics, 1):
                 best = evaluation.best(metric)
-                known = sum(not math.isnan(row.values[metric]) for row in evaluation.rows)
+                count = sum(not math.isnan(row.values[metric]) for row in evaluation.rows)
                 for number, row in enumerate(evaluation.rows):
-                    reason = judgement.reasons.get((number, metric), "")
-                    is_best = number in best and known > 1
+                    reason = partial.reasons.get((number, metric), "")
+                    is_best = number in best and count > 1
                     self._table.setItem(number, column, _figure(row, metric, reason, best=is_best))
-            if 0 <= before < len(judgement.rows):
+            if 0 <= before < len(partial.rows):
                 self._table.selectRow(before)
         self._fit()
 
@@ -133,29 +133,28 @@ def tip_of(metric: MapMetric) -> str:
 
 def titles_of(rows: Sequence[MapResults]) -> list[str]:
     """Return what rows are called: the method, with what else tells them apart."""
-    known = [
-        {
-            "": row.class_map.explanation.provenance["title"],
-            "class": row.class_map.labels.get("class", ""),
-            "layer": row.class_map.labels.get("layer")
-            or ", ".join(row.class_map.explanation.provenance["layers"]),
-            "options": ", ".join(
-                f"{name}={value}"
-                for name, value in row.class_map.explanation.provenance["options"].items()
-            ),
-        }
-        for row in rows
-    ]
-    titles = [one[""] for one in known]
-    for part in ("class", "layer", "options"):
-        for number, one in enumerate(known):
-            alike = [other for other in known if other[""] == one[""]]
-            if one[part] and len({other[part] for other in alike}) > 1:
-                titles[number] += f" · {one[part]}"
+    parts = [_title_parts(row) for row in rows]
+    titles = [part["title"] for part in parts]
+    for name in ("class", "layer", "options"):
+        for number, part in enumerate(parts):
+            alike = {row[name] for row in parts if row["title"] == part["title"]}
+            if part[name] and len(alike) > 1:
+                titles[number] += f" · {part[name]}"
     for number, title in enumerate(titles):
         if (count := titles[:number].count(title)) > 0:
             titles[number] = f"{title} ({count + 1})"
     return titles
+
+
+def _title_parts(row: MapResults) -> dict[str, str]:
+    explanation, labels = row.class_map.explanation, row.class_map.labels
+    made = explanation.provenance
+    return {
+        "title": made["title"],
+        "class": labels.get("class", ""),
+        "layer": labels.get("layer") or ", ".join(made["layers"]),
+        "options": ", ".join(f"{name}={value}" for name, value in made["options"].items()),
+    }
 
 
 def _titled(title: str, colour: str) -> QTableWidgetItem:

@@ -12,9 +12,9 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.evolution import Evolution
 from napari_neuroscope.engine.explanation.record_key import KEY
 from napari_neuroscope.session.session import Session
+from napari_neuroscope.viewer.layers.side_by_side import SideBySide
 from napari_neuroscope.viewer.state.stack_contrast import StackContrast
 from napari_neuroscope.viewer.state.viewer_state import state_of
-from napari_neuroscope.viewer.layers.side_by_side import SideBySide
 from napari_neuroscope.widgets.evolution.plot import EvolutionFigure
 from napari_neuroscope.widgets.evolution.shown_stack import Region, ShownStack, regions_of
 from napari_neuroscope.widgets.parts.dock import Dock
