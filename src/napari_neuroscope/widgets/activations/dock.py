@@ -239,7 +239,8 @@ class ActivationBrowser(Dock):
 
     def _tile(self) -> None:
         """Make the mosaic of the first channels anew, where it is asked for."""
-        measured, depth = self._measured, ()
+        measured = self._measured
+        depth: tuple[int, ...] = ()
         if measured is not None:
             # Where in a volume the sliders stand, on its axes before the last two.
             depth = ShownImage.of(measured.source, self._viewer).depth(measured.network)

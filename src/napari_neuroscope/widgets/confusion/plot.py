@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -20,6 +20,9 @@ _LIGHT = 0.45
 
 Cell = tuple[int, int]
 """The number of the true class, and of the predicted."""
+
+Way = Literal["true", "predicted", "all"] | None
+"""How counts are divided, as `Confusion.normalised` takes it; None: not."""
 
 
 class ConfusionPlot:
@@ -51,7 +54,7 @@ class ConfusionPlot:
         self.canvas.mpl_connect("button_release_event", self._click)
         self.canvas.mpl_connect("motion_notify_event", self._point)
 
-    def draw(self, confusion: Confusion | None, way: str | None, theme: str, counted: str) -> None:
+    def draw(self, confusion: Confusion | None, way: Way, theme: str, counted: str) -> None:
         """Draw a matrix in the colours of a theme.
 
         Parameters
@@ -59,7 +62,7 @@ class ConfusionPlot:
         confusion
             The matrix; None: what is to be done to have one.
         way
-            How its counts are divided, as `Confusion.normalised` takes it.
+            How its counts are divided.
         theme
             The viewer's.
         counted
@@ -134,9 +137,7 @@ def _label(axes: Any, names: Sequence[str], ink: str) -> None:
     axes.set_ylabel("True class", color=ink, fontsize=9)
 
 
-def _write_numbers(
-    axes: Any, values: np.ndarray, colours: np.ndarray, way: str | None, ink: str
-) -> None:
+def _write_numbers(axes: Any, values: np.ndarray, colours: np.ndarray, way: Way, ink: str) -> None:
     for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = colours[row, column]
         # The luminance that Rec. 709 defines.
@@ -147,7 +148,7 @@ def _write_numbers(
                   color=colour)  # fmt: skip
 
 
-def _in_digits(value: float, way: str | None) -> str:
+def _in_digits(value: float, way: Way) -> str:
     if np.isnan(value):
         return "–"
     if way is not None:

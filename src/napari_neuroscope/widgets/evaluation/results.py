@@ -93,7 +93,7 @@ class EvaluationResults(QWidget):
         self._canvas.mpl_connect("button_release_event", self._clicked)
         # Laid out once, not at each step of a slider: that takes longer than drawing.
         self._canvas.mpl_connect("draw_event", lambda _: self.figure.set_layout_engine("none"))
-        self._canvas.mpl_connect("resize_event", self._lay_out)
+        self._canvas.mpl_connect("resize_event", lambda _: self._lay_out())
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.setChildrenCollapsible(False)
         parts.addWidget(self.table)

@@ -19,6 +19,7 @@ from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.error_layers import Comparison, error_data
+from napari_neuroscope.viewer.layers.error_layers import Part as ErrorKind
 from napari_neuroscope.viewer.layers.gallery import Gallery
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
@@ -102,7 +103,7 @@ class PairLayers:
         steps_of_plane = (slider if step is None else step for slider, step in sliders)
         return replace(shown, steps=tuple(steps_of_plane)).place(network)
 
-    def show_errors(self, class_index: int, kind: str) -> None:
+    def show_errors(self, class_index: int, kind: ErrorKind) -> None:
         """Show where prediction and ground truth of the shown image agree about a class.
 
         Raises

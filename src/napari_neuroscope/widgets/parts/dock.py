@@ -152,35 +152,6 @@ class _DockCleanup:
         self.steps: list[Callable[[], Any]] = []
         self._followed: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
 
-    def lay_out(self, *parts: Part, stretch: Part | None = None, width: int = 320) -> None:
-        """Lay the dock's parts out from the top.
-
-        Parameters
-        ----------
-        parts
-            Widgets, and rows of them.
-        stretch
-            Which of them takes the room that is left.
-        width
-            The least width, in pixels.
-        """
-        column(self, *parts, stretch=stretch)
-        self.setMinimumWidth(width)
-
-    def owned(self, part: ClosablePart) -> ClosablePart:
-        """Return a part of the dock that is closed with it."""
-        self.at_end(part.close)
-        return part
-
-    def fail(self, error: Exception) -> None:
-        """Say what went wrong."""
-        self.message.setText(in_a_sentence(error))
-
-    def follow_each(self, signals: Iterable[Any], slot: Callable[..., Any]) -> None:
-        """Call a method at each of some events and signals, as `follow` does."""
-        for signal in signals:
-            self.follow(signal, slot)
-
     def follow(self, signal: Any, slot: Callable[..., Any]) -> None:
         """Connect a method, once."""
         # A plugin's viewer is a proxy, which makes a new proxy of an event each time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,34 +17,30 @@ from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.viewer.state.randomisation_warnings import MARK
 from napari_neuroscope.widgets.evaluation.dock import EvaluationDock
 from napari_neuroscope.widgets.evaluation.metric_table import titles_of
+from plots import click
 
 SMALL = {"steps": 6, "stages": 3}
 CELL = 4
 
 
 @pytest.fixture
-def judged(opened, explained, viewer, qtbot) -> Iterator[Callable[..., EvaluationDock]]:
+def open_evaluation(opened, explained, open_dock, viewer) -> Callable[..., EvaluationDock]:
     """Open the dock on a blood cell that was explained by some methods."""
-    made: list[EvaluationDock] = []
 
-    def open_dock(*methods: str) -> EvaluationDock:
+    def open_after(*methods: str) -> EvaluationDock:
         inspector = opened("blood_cells", "blood-cells")
         viewer.dims.set_current_step(0, CELL)
         inspector.choose_layers(["stage4"])
         for method in methods:
             inspector.choose_method(method)
             explained(inspector)
-        _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Evaluation")
-        dock = getattr(dock, "__wrapped__", dock)
-        made.append(dock)
+        dock = open_dock("Evaluation")
         dock.inspector = inspector
         dock.choice.steps.setValue(SMALL["steps"])
         dock.choice.stages.setValue(SMALL["stages"])
         return dock
 
-    yield open_dock
-    for dock in made:
-        dock.close_work()
+    return open_after
 
 
 def choose(dock: EvaluationDock, *, layers: bool = True, methods=(), metrics=()) -> None:
@@ -82,11 +78,11 @@ def own(dock: EvaluationDock, methods) -> tuple[ns.Network, np.ndarray, list[ns.
     return network, image, found
 
 
-def test_layers_are_measured_as_in_code_and_the_best_are_marked(judged, qtbot) -> None:
+def test_layers_are_measured_as_in_code_and_the_best_are_marked(open_evaluation, qtbot) -> None:
     methods, metrics = ("grad_cam", "saliency"), ("deletion", "insertion", "sanity_check")
-    dock = judged(*methods)
+    dock = open_evaluation(*methods)
     choose(dock, metrics=metrics)
-    assert "2 explanations: about " in dock._estimate.text()
+    assert "2 explanations: about " in dock.estimate.text()
     measured(dock, qtbot)
     network, image, explanations = own(dock, methods[::-1])
     expected = ns.evaluate(network, image, explanations, metrics, **SMALL)
@@ -95,7 +91,7 @@ def test_layers_are_measured_as_in_code_and_the_best_are_marked(judged, qtbot) -
     for number, row in enumerate(expected.rows):
         for column, metric in enumerate(metrics, 1):
             figure = row.values[metric]
-            assert dock.judgement.rows[number].values[metric] == pytest.approx(figure, abs=1e-4)
+            assert dock.evaluation.rows[number].values[metric] == pytest.approx(figure, abs=1e-4)
             cell = table.cell(number, column)
             assert float(cell.text().removeprefix("⚠ ")) == pytest.approx(figure, abs=1e-3)
             best = number in expected.best(metric)
@@ -116,17 +112,19 @@ def test_layers_are_measured_as_in_code_and_the_best_are_marked(judged, qtbot) -
     ]  # fmt: skip
 
 
-def test_methods_are_compared_with_the_target_of_the_session(judged, viewer, qtbot) -> None:
-    dock = judged()
-    assert "Choose maps in the viewer, or methods" in dock._estimate.text()
-    assert not dock._measure.isEnabled()
+def test_methods_are_compared_with_the_target_of_the_session(
+    open_evaluation, viewer, qtbot
+) -> None:
+    dock = open_evaluation()
+    assert "Choose maps in the viewer, or methods" in dock.estimate.text()
+    assert not dock.measure_button.isEnabled()
     choose(dock, methods=["saliency", "grad_cam", "score_map"], metrics=["deletion"])
     before = list(viewer.layers)
     measured(dock, qtbot)
     methods = ["saliency", "grad_cam"]
     network, image, explanations = own(dock, methods)
     expected = ns.evaluate(network, image, explanations, ["deletion"], steps=SMALL["steps"])
-    rows = dock.judgement.rows[:2]
+    rows = dock.evaluation.rows[:2]
     assert [row.class_map.explanation.method for row in rows] == methods
     for row, other in zip(rows, expected.rows, strict=True):
         assert row.values == pytest.approx(other.values, abs=1e-4)
@@ -137,15 +135,17 @@ def test_methods_are_compared_with_the_target_of_the_session(judged, viewer, qtb
     np.testing.assert_allclose(np.squeeze(layer.data), explanations[1].values, rtol=1e-4)
     dock.results.table.opened.emit(1)
     assert len(viewer.layers) == len(before) + 1
-    # What is shown can be judged again.
+    # What is shown can be open_evaluation again.
     qtbot.waitUntil(lambda: len(dock.choice.layer_list.values()) == 1, timeout=5_000)
 
 
-def test_the_image_and_the_maps_are_scrubbed_along_their_curves(judged, viewer, qtbot) -> None:
-    dock = judged("grad_cam")
+def test_the_image_and_the_maps_are_scrubbed_along_their_curves(
+    open_evaluation, viewer, qtbot
+) -> None:
+    dock = open_evaluation("grad_cam")
     choose(dock, metrics=["deletion", "insertion", "sanity_check"])
     measured(dock, qtbot)
-    (row,) = dock.judgement.rows
+    (row,) = dock.evaluation.rows
     dock.results.buttons["deletion"].click()
     qtbot.waitUntil(lambda: not dock.busy, timeout=30_000)
     stack = viewer.layers[-1]
@@ -169,10 +169,10 @@ def test_the_image_and_the_maps_are_scrubbed_along_their_curves(judged, viewer, 
     viewer.dims.set_current_step(axis, 2)
     share, score = row.curves["deletion"].share[2], row.curves["deletion"].score[2]
     assert f"{share:.0%} removed: score {score:.4g}" in text_overlay(viewer).text
-    assert list(dock.results._markers["deletion"].get_xdata()) == [share, share]
-    assert "insertion" not in dock.results._markers
+    assert list(dock.results.markers["deletion"].get_xdata()) == [share, share]
+    assert "insertion" not in dock.results.markers
     axes = dock.results.axes["deletion"]
-    dock.results._clicked(SimpleNamespace(inaxes=axes, xdata=0.52, ydata=0))
+    click(axes, 0.52, 0)
     assert viewer.dims.current_step[axis] == 3
     stack.visible = False
     dock.results.buttons["sanity_check"].click()
@@ -181,19 +181,19 @@ def test_the_image_and_the_maps_are_scrubbed_along_their_curves(judged, viewer, 
     np.testing.assert_array_equal(maps.data[:, 0], row.sanity.maps)
     viewer.dims.set_current_step(axis, 1)
     assert f"down to {row.sanity.stages[0]}" in text_overlay(viewer).text
-    assert list(dock.results._markers["sanity_check"].get_xdata()) == [1, 1]
+    assert list(dock.results.markers["sanity_check"].get_xdata()) == [1, 1]
 
 
 def test_what_fails_the_randomisation_check_is_marked_where_it_is_met(
-    judged, explained, viewer, qtbot
+    open_evaluation, explained, viewer, qtbot
 ) -> None:
-    dock = judged("guided_backprop", "saliency")
+    dock = open_evaluation("guided_backprop", "saliency")
     inspector = dock.inspector
     assert explained_by(map_of(viewer, "Saliency")) is not None
     choose(dock, metrics=["sanity_check"])
     dock.choice.stages.setValue(8)
     measured(dock, qtbot)
-    failed = {row.class_map.explanation.method: row.sanity.passed for row in dock.judgement.rows}
+    failed = {row.class_map.explanation.method: row.sanity.passed for row in dock.evaluation.rows}
     assert failed == {"guided_backprop": False, "saliency": True}
     layer = map_of(viewer, "Guided backpropagation")
     assert layer.name == f"{MARK}Guided backpropagation · white cell"
@@ -222,13 +222,13 @@ def test_what_fails_the_randomisation_check_is_marked_where_it_is_met(
     assert "⚠" not in text_overlay(viewer).text
 
 
-def test_the_consensus_is_that_of_code(judged, viewer, qtbot) -> None:
-    dock = judged("grad_cam")
+def test_the_consensus_is_that_of_code(open_evaluation, viewer, qtbot) -> None:
+    dock = open_evaluation("grad_cam")
     choose(dock, metrics=["deletion"])
-    assert not dock._join.isEnabled()
+    assert not dock.join_button.isEnabled()
     choose(dock, methods=["saliency"])
-    assert not dock._measure.isEnabled()
-    dock._join.click()
+    assert not dock.measure_button.isEnabled()
+    dock.join_button.click()
     qtbot.waitUntil(lambda: not dock.busy, timeout=30_000)
     _, _, explanations = own(dock, ["grad_cam", "saliency"])
     expected = ns.consensus(explanations)
@@ -239,13 +239,13 @@ def test_the_consensus_is_that_of_code(judged, viewer, qtbot) -> None:
         np.testing.assert_allclose(edges(layer), edges(image), atol=1e-9)
         members = [member["method"] for member in layer.metadata[KEY]["of"]]
         assert members == ["grad_cam", "saliency"]
-    assert "Consensus of Grad-CAM, Saliency" in dock._note.text()
+    assert "Consensus of Grad-CAM, Saliency" in dock.message.text()
 
 
 def test_table_curves_and_figure_are_saved_and_nothing_is_overwritten(
-    judged, tmp_path, qtbot
+    open_evaluation, tmp_path, qtbot
 ) -> None:
-    dock = judged("grad_cam", "saliency")
+    dock = open_evaluation("grad_cam", "saliency")
     choose(dock, metrics=["deletion", "energy_in_mask"])
     measured(dock, qtbot)
     dock.results.save_table(tmp_path / "table.csv")
@@ -253,7 +253,7 @@ def test_table_curves_and_figure_are_saved_and_nothing_is_overwritten(
     with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
         header, *lines = list(csv.reader(file))
     assert header == ["method", "class", "layer", "deletion", "energy_in_mask"]
-    for line, row in zip(lines, dock.judgement.rows, strict=True):
+    for line, row in zip(lines, dock.evaluation.rows, strict=True):
         assert line[0] == row.class_map.explanation.method
         assert float(line[3]) == row.values["deletion"]
         assert line[4] == ""
@@ -261,7 +261,7 @@ def test_table_curves_and_figure_are_saved_and_nothing_is_overwritten(
         steps = list(csv.DictReader(file))
     assert len(steps) == 2 * (SMALL["steps"] + 1)
     scores = [float(step["score"]) for step in steps if step["method"] == "saliency"]
-    assert scores == dock.judgement.rows[0].curves["deletion"].score.tolist()
+    assert scores == dock.evaluation.rows[0].curves["deletion"].score.tolist()
     for name in ("figure.png", "figure.svg", "figure.pdf"):
         dock.results.save_figure(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 1000
@@ -275,28 +275,28 @@ def test_table_curves_and_figure_are_saved_and_nothing_is_overwritten(
         dock.results.save_figure(tmp_path / "figure.xyz")
 
 
-def test_what_is_found_stays_when_the_rest_is_stopped(judged, qtbot) -> None:
-    dock = judged("grad_cam")
+def test_what_is_found_stays_when_the_rest_is_stopped(open_evaluation, qtbot) -> None:
+    dock = open_evaluation("grad_cam")
     choose(dock, metrics=["deletion", "infidelity"])
-    dock.judging.changed.connect(
-        lambda: dock.cancel() if "deletion" in dock.judgement.rows[0].values else None
+    dock.metric_jobs.changed.connect(
+        lambda: dock.cancel() if "deletion" in dock.evaluation.rows[0].values else None
     )
     dock.measure()
     qtbot.waitUntil(lambda: not dock.busy, timeout=30_000)
     assert (
-        dock.results.table.cell(0, 1).text() == f"{dock.judgement.rows[0].values['deletion']:.3f}"
+        dock.results.table.cell(0, 1).text() == f"{dock.evaluation.rows[0].values['deletion']:.3f}"
     )
     assert dock.results.table.cell(0, 2).text() == "…"
-    assert "Stopped" in dock._note.text()
-    assert not dock._cancel.isEnabled()
-    assert dock._measure.isEnabled()
+    assert "Stopped" in dock.message.text()
+    assert not dock.progress.stop_button.isEnabled()
+    assert dock.measure_button.isEnabled()
 
 
 def test_without_ground_truth_the_reason_is_told_and_with_a_region_there_is_a_figure(
-    judged, viewer, qtbot
+    open_evaluation, viewer, qtbot
 ) -> None:
     metrics = ("pointing_game", "energy_in_mask")
-    dock = judged("grad_cam")
+    dock = open_evaluation("grad_cam")
     choose(dock, metrics=metrics)
     measured(dock, qtbot)
     for column in (1, 2):
@@ -313,26 +313,26 @@ def test_without_ground_truth_the_reason_is_told_and_with_a_region_there_is_a_fi
     inside = np.zeros(image.shape[:2], bool)
     inside[20:201, 30:151] = True
     expected = ns.evaluate(network, image, explanations, metrics, ground_truth=inside)
-    assert dock.judgement.rows[0].values == pytest.approx(expected.rows[0].values, abs=1e-5)
+    assert dock.evaluation.rows[0].values == pytest.approx(expected.rows[0].values, abs=1e-5)
 
 
-def test_what_can_not_be_compared_is_said(judged, explained, viewer, qtbot) -> None:
-    dock = judged("grad_cam")
+def test_what_can_not_be_compared_is_said(open_evaluation, explained, viewer, qtbot) -> None:
+    dock = open_evaluation("grad_cam")
     inspector = dock.inspector
     inspector.choose_classes([next(i for i in range(3) if i not in dock.session.classes)])
     inspector.choose_method("saliency")
     explained(inspector)
     qtbot.waitUntil(lambda: len(dock.choice.layer_list.values()) == 2, timeout=5_000)
     choose(dock, metrics=["deletion"])
-    assert "is of another class, region or score" in dock._estimate.text()
-    assert not dock._measure.isEnabled()
+    assert "is of another class, region or score" in dock.estimate.text()
+    assert not dock.measure_button.isEnabled()
     viewer.layers.remove("Blood cells")
     choose(dock, metrics=["deletion"])
-    assert not dock._measure.isEnabled()
+    assert not dock.measure_button.isEnabled()
 
 
-def test_rows_of_one_method_are_told_apart(judged) -> None:
-    dock = judged()
+def test_rows_of_one_method_are_told_apart(open_evaluation) -> None:
+    dock = open_evaluation()
     network, image, _ = own(dock, [])
     made = ns.explain(network, image, "grad_cam", [0, 1], ["stage3", "stage4"])
     rows = ns.evaluate(network, image, made, ["deletion"], steps=2).rows
@@ -343,9 +343,9 @@ def test_rows_of_one_method_are_told_apart(judged) -> None:
 
 
 def test_a_metric_of_another_package_is_offered_and_has_its_column(
-    sparseness, judged, qtbot
+    sparseness, open_evaluation, qtbot
 ) -> None:
-    dock = judged("grad_cam")
+    dock = open_evaluation("grad_cam")
     choose(dock, metrics=[sparseness])
     measured(dock, qtbot)
     network, image, explanations = own(dock, ["grad_cam"])
