@@ -83,10 +83,10 @@ class ResultLayers:
                 self._viewer.layers.selection.active = shown
                 return
         if self._is_there(case):
-            data = explanation.to_layer_data(case.source, case.place)
-            data = with_warning(data, self._doubts.about(explanation.provenance))
+            layers_data = explanation.to_layer_data(case.source, case.place)
+            layers_data = with_warning(layers_data, self._doubts.about(explanation.provenance))
             layers = self._layer_manager.show(
-                data, ("map", titles_of(self._metric_jobs.evaluation.rows)[number])
+                layers_data, ("map", titles_of(self._metric_jobs.evaluation.rows)[number])
             )
             origin = LayerOrigin(explanation, case.network, case.shown, case.source, case.place)
             remember(layers[:1], origin)
@@ -112,11 +112,11 @@ class ResultLayers:
         """Show the maps of the chosen row as the network becomes random."""
         case, row = self._metric_jobs.case, self._row(number)
         if case is not None and row is not None and row.sanity is not None:
-            data = randomised(row, row.sanity).to_layer_data(case.source, case.place)
-            self._show_stack(case, data, "randomised")
+            layers_data = randomised(row, row.sanity).to_layer_data(case.source, case.place)
+            self._show_stack(case, layers_data, "randomised")
 
-    def _show_stack(self, case: Case, data: list[LayerData], what: str) -> None:
+    def _show_stack(self, case: Case, layers_data: list[LayerData], what: str) -> None:
         if self._is_there(case):
-            (layer,) = self._layer_manager.show(data[:1], ("stack", what))
+            (layer,) = self._layer_manager.show(layers_data[:1], ("stack", what))
             layer.visible = True
             self._shown()

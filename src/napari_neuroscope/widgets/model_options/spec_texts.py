@@ -46,12 +46,12 @@ def size_of(text: str, axes: int) -> Any:
 
 
 def _rule(text: str) -> tuple[int, int]:
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"\s*(\d+)\s*(?:\+\s*(?:n\s*[·*×x]?\s*(\d+)|(\d+)\s*[·*×x]?\s*n))?\s*", text
     )
-    if not found:
+    if not match:
         raise ValueError("write 224 × 224, or 32 + n · 16, or any")
-    return int(found[1]), int(found[2] or found[3] or 0)
+    return int(match[1]), int(match[2] or match[3] or 0)
 
 
 def numbers_text(numbers: tuple[float, ...] | None) -> str:

@@ -1,0 +1,1 @@
+"""How many layers the chosen network has, in a dock of its own."""
