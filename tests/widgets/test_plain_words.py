@@ -209,7 +209,7 @@ _TIPS = {"plain_tooltip", "headed_tooltip", "method_tip", "option_tip", "tip_of"
 
 def test_docks_show_words_by_the_helpers_alone() -> None:
     found = []
-    for path in sorted(Path(widgets.__file__).parent.glob("*.py")):
+    for path in sorted(Path(widgets.__file__).parent.rglob("*.py")):
         if path.name in _HELPERS:
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
