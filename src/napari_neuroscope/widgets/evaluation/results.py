@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.evaluation import MapResults
 from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvaluation
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager

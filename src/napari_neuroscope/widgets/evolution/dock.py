@@ -10,7 +10,7 @@ from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.evolution import Evolution
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.layers.side_by_side import SideBySide
 from napari_neuroscope.viewer.state.stack_contrast import StackContrast

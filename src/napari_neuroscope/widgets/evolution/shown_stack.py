@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
-from napari_neuroscope.engine.explanation.record_key import KEY
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.passes.target import Mask
 from napari_neuroscope.viewer.image.image_pixels import Pixels, go_to_step, shown_index
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels, kind_of
