@@ -113,10 +113,7 @@ class SideBySide:
         """Show a part, in the layer of the part before where that still fits."""
         old = self._layers.get(part)
         there = old is not None and old in self._viewer.layers
-        look = {
-            "rgb": attributes.get("rgb"),
-            "colours": getattr(attributes.get("colormap"), "name", ""),
-        }
+        look = {"rgb": attributes.get("rgb"), "colours": _name_of(attributes.get("colormap"))}
         about = {KEY: {"method": "side by side", **look}}
         attributes = named(attributes)
         if old is not None and there and kind == "image" and old.metadata == about:
@@ -133,6 +130,12 @@ class SideBySide:
         # What was worked with stays chosen.
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
+
+
+def _name_of(colormap: Any) -> str:
+    """Return the name of a colour map of napari, or of one that napari is given as a dict."""
+    name = colormap.get("name") if isinstance(colormap, dict) else getattr(colormap, "name", None)
+    return name or ""
 
 
 def _finer(values: np.ndarray) -> np.ndarray:

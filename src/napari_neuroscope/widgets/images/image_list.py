@@ -15,7 +15,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.plane_pairs import plane_pairs
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
-from napari_neuroscope.engine.images.pairing.pair import Pair, SkippedFile
+from napari_neuroscope.engine.images.pairing.pair import Pair, Pairs, SkippedFile
 from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import names_of_layer
@@ -58,9 +58,9 @@ class ImageList:
     def add_files(self, images: Any, truths: Any = None) -> None:
         """Add image files, folders or patterns, with their ground truth by name."""
 
-        def done(pairs: Any) -> None:
+        def done(pairs: Pairs) -> None:
             self.skipped = list(pairs.skipped)
-            self._list([*self._given, *pairs.found])
+            self._list([*self._given, *pairs])
 
         self._do("Looking for images", lambda: pairs_of(images, truths, classes=self._classes()),
                  done)  # fmt: skip
@@ -106,8 +106,8 @@ class ImageList:
         if not paths:
             raise NeuroscopeError("There is no image file in the list; add some first.")
 
-        def done(pairs: Any) -> None:
-            truth_of = {pair.image.path: pair.truth for pair in pairs.found}
+        def done(pairs: Pairs) -> None:
+            truth_of = {pair.image.path: pair.truth for pair in pairs}
             self.skipped = list(pairs.skipped)
             self._list([_with_truth(pair, truth_of.get(pair.image.path)) for pair in self._given])
 
