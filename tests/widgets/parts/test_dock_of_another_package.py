@@ -22,7 +22,9 @@ PACKAGE = TESTS / "example_dock" / "layer_counter"
 def counter(viewer, opened, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(PACKAGE.parent)
     plugins = PluginManager.instance()
-    plugins.register(PluginManifest.from_file(PACKAGE / "napari.yaml"))
+    # Each window of a test before this one still listens, and would add the same command again.
+    with plugins.events.plugins_registered.blocked():
+        plugins.register(PluginManifest.from_file(PACKAGE / "napari.yaml"))
     _, dock = viewer.window.add_plugin_dock_widget("layer-counter", "Layer count")
     yield getattr(dock, "__wrapped__", dock)
     dock.close_work()
