@@ -40,7 +40,7 @@ from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.images.source import Source, read_image
 from napari_neuroscope.engine.results.save import file_name
-from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.engine.tiles.tiling import Tiling
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "clusters.md"
 NUCLEI = Path(__file__).resolve().parents[2] / "shared" / "data" / "nuclei"

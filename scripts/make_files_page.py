@@ -24,6 +24,7 @@ from files_of_pictures import VALUES
 from make_security_page import lasting, replaced, table
 from napari_neuroscope.engine.errors import FactoryNeededError, shortened
 from napari_neuroscope.engine.files.code.trust import UntrustedError
+from napari_neuroscope.engine.passes.output_notes import usual_output_notes
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "files.md"
@@ -53,7 +54,7 @@ def network_answer(folder: Path, title: str) -> tuple[str, str]:
         ]  # fmt: skip
         if spec.output.axes is not None:
             words.append(f"output {spec.output.axes}")
-        notes = [*network.about_output(), *(["it is given 0..255"] * network.range_was_found)]
+        notes = [*usual_output_notes(network), *(["it is given 0..255"] * network.range_was_found)]
         return "; ".join([*words, *notes])
 
     return _answered(opened, folder)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_neuroscope.engine.passes.trace import Trace
     from napari_neuroscope.engine.results.save import Result, read_result, save
     from napari_neuroscope.engine.spec.model_spec import ModelSpec
-    from napari_neuroscope.engine.tiles.geometry import Tiling
+    from napari_neuroscope.engine.tiles.tiling import Tiling
 
 _PLACES = {
     "BatchEvent": "batch.run",
@@ -58,7 +58,7 @@ _PLACES = {
     "Recipe": "explain.recipe",
     "Result": "results.read",
     "Target": "passes.target",
-    "Tiling": "tiles.geometry",
+    "Tiling": "tiles.tiling",
     "Trace": "passes.trace",
     "consensus": "evaluation.consensus",
     "evaluate": "evaluation.evaluate",

@@ -16,8 +16,8 @@ import napari_neuroscope as ns
 import packages
 from napari_neuroscope.engine.explain.instances import explain_instances
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.networks.bioimageio.description import read
 from napari_neuroscope.engine.networks.bioimageio.package_spec import spec_of
+from napari_neuroscope.engine.networks.bioimageio.read_description import read
 from napari_neuroscope.engine.tiles.prediction import predict_tiled
 from networks import as_network, settled
 

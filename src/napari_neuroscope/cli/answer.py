@@ -64,7 +64,7 @@ def say_answer(network: Network, path: Path, out: Path | None) -> None:
         Where the image can't be read, or doesn't fit the network.
     """
     from napari_neuroscope.engine.images.formats.image_file import open_image
-    from napari_neuroscope.engine.tiles.geometry import by_tiles
+    from napari_neuroscope.engine.tiles.tiling import by_tiles
 
     with open_image(path) as image:
         answer = network.predict(image)

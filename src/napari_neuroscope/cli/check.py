@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from napari_neuroscope.cli.answer import refuse_picture, say_answer
 from napari_neuroscope.cli.arguments import load, say
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.passes.output_notes import usual_output_notes
 from napari_neuroscope.engine.plain_text import visible
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def check(parsed: argparse.Namespace) -> None:
             f"{len(names)}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
             f"{f' (of {beside.name} beside it)' if beside else ''}",
         ),
-        *(("output", said) for said in network.about_output()),
+        *(("output", said) for said in usual_output_notes(network)),
         ("ends in", f"{final[1]}, cut off at “{final[0]}”" if final else _end(network)),
         ("layers", f"{len(layers)}, {learnt:,} parameters"),
     ]

@@ -149,7 +149,7 @@ def explain(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.methods.interface import Needs
     from napari_neuroscope.engine.methods.registry import methods
     from napari_neuroscope.engine.passes.target import Target
-    from napari_neuroscope.engine.tiles.geometry import Tiling
+    from napari_neuroscope.engine.tiles.tiling import Tiling
 
     network = load(parsed)
     method = methods[parsed.method]

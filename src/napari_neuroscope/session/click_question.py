@@ -15,7 +15,7 @@ from napari_neuroscope.engine.explain.instances import InstanceAnswer, explain_i
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.passes.target import Score, Target
-from napari_neuroscope.engine.tiles.geometry import by_tiles
+from napari_neuroscope.engine.tiles.tiling import by_tiles
 from napari_neuroscope.session.question import Offer, Question
 from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.image.layer_regions import PaintedRegions

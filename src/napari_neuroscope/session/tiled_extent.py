@@ -15,8 +15,9 @@ from napari_neuroscope.engine.explain.tiled import explain_tiled
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.images.pyramid import Part, Pyramid
-from napari_neuroscope.engine.tiles.geometry import Geometry, Tiling, Window
+from napari_neuroscope.engine.tiles.geometry import Geometry, Window
 from napari_neuroscope.engine.tiles.reader import TiledInput
+from napari_neuroscope.engine.tiles.tiling import Tiling
 from napari_neuroscope.session.question import Extent, Offer, Question
 from napari_neuroscope.viewer.layers.multiscale_map import grown_data, make_room
 

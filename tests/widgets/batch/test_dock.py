@@ -22,7 +22,7 @@ from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.files.code.trust import TrustStore
 from napari_neuroscope.engine.results.save import read_result
-from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.engine.tiles.tiling import Tiling
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.widgets.batch.dock import Batch
 from napari_neuroscope.widgets.batch.recipe_choice import RecipeChoice

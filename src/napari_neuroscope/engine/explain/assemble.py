@@ -33,6 +33,7 @@ from napari_neuroscope.engine.images.grid import Grid, resample
 from napari_neuroscope.engine.methods.interface import Map, Method, Needs
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.model import Model
+from napari_neuroscope.engine.passes.output_notes import chance_notes, output_notes
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
@@ -211,8 +212,8 @@ def assemble(
     output_grid = trace.output_grid if network.spec.task == "segmentation" else None
     notes = [
         *trace.prepared.notes,
-        *network.notes_of_output(output_grid, trace.prepared.grid),
-        *network.notes_of_chance(),
+        *output_notes(network, output_grid, trace.prepared.grid),
+        *chance_notes(network),
         *of_targets,
         *layer_notes(network, chosen, options, layers),
         *of_maps,

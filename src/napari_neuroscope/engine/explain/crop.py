@@ -123,17 +123,19 @@ def explain_crop(
     image = in_read_order(image, network.spec, network.channels)
     cut, sides = cut_of(network, image.shape, crop), sides_of(network, image.shape)
     several = isinstance(target, list | tuple)
-    targets = [_cropped(Target.of(one), crop) for one in (target if several else [target])]
+    targets = [_cropped(Target.of(given), crop) for given in (target if several else [target])]
 
-    def moved(found: Explanation) -> Explanation:
-        grid = moved_by(found.grid, crop)
+    def moved(explanation: Explanation) -> Explanation:
+        grid = moved_by(explanation.grid, crop)
         words = " × ".join(f"{first} to {stop}" for first, stop in crop)
         note = f"the pixels {words} were explained as an image of their own"
-        record = replace(found.record, crop=[list(ends) for ends in crop]).with_notes(note)
+        record = replace(explanation.record, crop=[list(ends) for ends in crop]).with_notes(note)
         # Asked so of the whole image, the answer would be another.
-        return replace(found, grid=grid, image=Grid.of_image(sides), record=record, request=None)
+        return replace(
+            explanation, grid=grid, image=Grid.of_image(sides), record=record, request=None
+        )
 
-    found = explain(
+    explanation = explain(
         network,
         np.array(image[cut]),
         method,
@@ -144,7 +146,7 @@ def explain_crop(
         partial=None if partial is None else lambda so_far: partial(moved(so_far)),
         **options,
     )
-    return moved(found)
+    return moved(explanation)
 
 
 def moved_by(grid: Grid, window: Window) -> Grid:

@@ -71,7 +71,7 @@ def difference(first: Explanation, second: Explanation, scale: Scale = "raw") ->
 def _of_values(first: Explanation, second: Explanation, values: Tensor) -> list[str]:
     """Say of which map it comes where values are not finite."""
     named = (("first", first), ("second", second))
-    ill = [name for name, one in named if count_not_finite(one.values)]
+    ill = [name for name, explanation in named if count_not_finite(explanation.values)]
     if ill:
         return [f"some values of the {' and the '.join(ill)} map are not finite"]
     # They may be too large for their difference.
@@ -95,9 +95,9 @@ def _check(first: Explanation, second: Explanation) -> None:
             f"{', '.join(second.axes)}; choose as many classes and layers for both."
         )
     if first.labels.get("target") != second.labels.get("target"):
-        one, other = (", ".join(e.labels.get("target", ("none",))) for e in (first, second))
+        ours, theirs = (", ".join(e.labels.get("target", ("none",))) for e in (first, second))
         raise NeuroscopeError(
-            f"The first is of the class “{one}”, the second of “{other}”; choose one class for both."
+            f"The first is of the class “{ours}”, the second of “{theirs}”; choose one class for both."
         )
 
 

@@ -15,7 +15,7 @@ from napari_neuroscope.engine.images.axes import in_read_order
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
-from napari_neuroscope.engine.tiles.geometry import by_tiles
+from napari_neuroscope.engine.tiles.tiling import by_tiles
 
 
 def explain(

@@ -180,7 +180,7 @@ def _answers(
         ask = _Asker(trace, chosen, names[0] if names else None, checked, margin, strongest)
         for start in range(0, len(seen), size):
             some = seen[start : start + size]
-            resolved = [_resolved(trace, labels, one, score) for one in some]
+            resolved = [_resolved(trace, labels, instance, score) for instance in some]
             yield from ask(some, resolved)
             progress(start + len(some), len(seen), "Instances")
 
@@ -196,9 +196,9 @@ def _seen(trace: Trace, labels: np.ndarray) -> list[_Seen]:
     if labels.dtype.kind not in "biu":
         raise NeuroscopeError(f"A label image holds whole numbers, not {labels.dtype}.")
     # Labels may be few and far between: they are counted anew.
-    found, compact = np.unique(labels, return_inverse=True)
+    numbers, compact = np.unique(labels, return_inverse=True)
     compact = compact.reshape(labels.shape) + 1
-    if not (found > 0).any():
+    if not (numbers > 0).any():
         raise NeuroscopeError("The label image has no instance: all of it is background.")
     probabilities = resample(trace.outputs.probabilities, trace.output_grid, image).cpu().numpy()
     scores = resample(trace.outputs.scores, trace.output_grid, image)
@@ -206,24 +206,26 @@ def _seen(trace: Trace, labels: np.ndarray) -> list[_Seen]:
     unseen = scores[0].isnan().cpu().numpy()
     seen = []
     for number, box in enumerate(ndimage.find_objects(compact), 1):
-        if found[number - 1] <= 0:
+        if numbers[number - 1] <= 0:
             continue
         pixels = compact[box] == number
-        known = pixels & ~unseen[box]
+        seen_pixels = pixels & ~unseen[box]
         index, probability = -1, math.nan
-        if known.any():
-            index = int(np.bincount(predicted[box][known]).argmax())
-            probability = float(probabilities[(index, *box)][known].mean())
-        seen.append(_Seen(int(found[number - 1]), box, pixels, index, probability))
+        if seen_pixels.any():
+            index = int(np.bincount(predicted[box][seen_pixels]).argmax())
+            probability = float(probabilities[(index, *box)][seen_pixels].mean())
+        seen.append(_Seen(int(numbers[number - 1]), box, pixels, index, probability))
     return seen
 
 
-def _resolved(trace: Trace, labels: np.ndarray, one: _Seen, score: Score) -> ResolvedTarget | None:
+def _resolved(
+    trace: Trace, labels: np.ndarray, instance: _Seen, score: Score
+) -> ResolvedTarget | None:
     """Return an instance as a target; None where the network's output has nothing of it."""
-    if one.index < 0:
+    if instance.index < 0:
         return None
     try:
-        return trace.resolve(Target(one.index, Instance(labels, one.label), score))
+        return trace.resolve(Target(instance.index, Instance(labels, instance.label), score))
     except NeuroscopeError:
         # All else was found to be right: it is too small for a position of the output.
         return None
@@ -249,17 +251,17 @@ class _Asker:
         measured: dict[Any, dict[str, Any]] = {}
         for group in trace.together(targets, pulled, briefly=True) if pulled else [targets]:
             for target in group:
-                one = some[resolved.index(target)]
-                inside, near = self._shares(target, one)
+                instance = some[resolved.index(target)]
+                inside, near = self._shares(target, instance)
                 measured[target.key] = {
                     "value": trace.value(target), "inside": inside, "near": near,
                     "channels": self._channels(target, pulled[0]) if pulled else (),
                 }  # fmt: skip
                 trace.forget(target)
-        for one, asked in zip(some, resolved, strict=True):
-            name = trace.network.spec.class_name(one.index) if one.index >= 0 else ""
-            found = {} if asked is None else measured[asked.key]
-            yield InstanceAnswer(one.label, name, one.probability, **found)
+        for instance, asked in zip(some, resolved, strict=True):
+            name = trace.network.spec.class_name(instance.index) if instance.index >= 0 else ""
+            shares = {} if asked is None else measured[asked.key]
+            yield InstanceAnswer(instance.label, name, instance.probability, **shares)
 
     def _has_gradient(self, layer: str) -> bool:
         network = self.trace.network
@@ -270,7 +272,7 @@ class _Asker:
         relevance = (activation.flatten(1) * gradient.flatten(1)).sum(1)
         return tuple(relevance.argsort(descending=True, stable=True)[: self.strongest].tolist())
 
-    def _shares(self, target: ResolvedTarget, one: _Seen) -> tuple[float, float]:
+    def _shares(self, target: ResolvedTarget, instance: _Seen) -> tuple[float, float]:
         """Return the share of the map on an instance, and on it and around it."""
         trace, image = self.trace, self.trace.prepared.image
         needs = self.chosen.needs_with(self.options)
@@ -284,13 +286,13 @@ class _Asker:
         total = float(weights.sum(dtype=np.float64))
         if not total > 0:
             return math.nan, math.nan
-        inside = float(weights[one.box][one.pixels].sum(dtype=np.float64))
-        wide, pixels = _dilated(one, self.margin, image, trace.network.spec.steps)
+        inside = float(weights[instance.box][instance.pixels].sum(dtype=np.float64))
+        wide, pixels = _dilated(instance, self.margin, image, trace.network.spec.steps)
         return inside / total, float(weights[wide][pixels].sum(dtype=np.float64)) / total
 
 
 def _dilated(
-    one: _Seen, margin: float, image: Grid, steps: Sequence[float]
+    instance: _Seen, margin: float, image: Grid, steps: Sequence[float]
 ) -> tuple[tuple[slice, ...], np.ndarray]:
     """Return an instance grown by all pixels that are no farther from it than the margin.
 
@@ -299,12 +301,12 @@ def _dilated(
     each = [math.ceil(margin / step) for step in steps]
     wide = tuple(
         slice(max(part.start - by, 0), min(part.stop + by, size))
-        for part, size, by in zip(one.box, image.shape, each, strict=True)
+        for part, size, by in zip(instance.box, image.shape, each, strict=True)
     )
     pixels = np.zeros([part.stop - part.start for part in wide], bool)
     inner = tuple(
         slice(part.start - outer.start, part.stop - outer.start)
-        for part, outer in zip(one.box, wide, strict=True)
+        for part, outer in zip(instance.box, wide, strict=True)
     )
-    pixels[inner] = one.pixels
+    pixels[inner] = instance.pixels
     return wide, ndimage.distance_transform_edt(~pixels, sampling=steps) <= margin

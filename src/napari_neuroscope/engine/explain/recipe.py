@@ -35,7 +35,7 @@ from napari_neuroscope.engine.networks.load import load
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
-from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.engine.tiles.tiling import Tiling
 
 if TYPE_CHECKING:
     from typing import Self
@@ -260,7 +260,7 @@ class Recipe(RecipeDocument):
         The other parameters are those of `explain_stack`.
         """
         targets = [target.target() for target in self.targets]
-        found = explain_stack(
+        explanation = explain_stack(
             network,
             image,
             self.method,
@@ -275,11 +275,11 @@ class Recipe(RecipeDocument):
             partial=partial,
             **self._checked_options(),
         )
-        return self.noted(found, notes)
+        return self.noted(explanation, notes)
 
-    def noted(self, found: Explanation, notes: Sequence[str] = ()) -> Explanation:
+    def noted(self, explanation: Explanation, notes: Sequence[str] = ()) -> Explanation:
         """Return what was made with notes on what is another than where the recipe was made."""
-        return found.with_notes(*notes, *self._differences(found.record))
+        return explanation.with_notes(*notes, *self._differences(explanation.record))
 
     def is_of(self, network: Network) -> bool:
         """Whether a network has the weights that the recipe was made with, as far as it says."""
@@ -290,10 +290,10 @@ class Recipe(RecipeDocument):
         return methods[self.method].check_options(self.options)
 
     def _file_is_replaced(self) -> bool:
-        path, known = self.network.path, self.network.sha256
-        if path is None or known is None or not is_there(path):
+        path, sha256 = self.network.path, self.network.sha256
+        if path is None or sha256 is None or not is_there(path):
             return False
-        return digest_of(path) != known
+        return digest_of(path) != sha256
 
     def _changes(self, network: Network, *, allow_changed: bool, replaced: bool) -> list[str]:
         """Warn of a network that is not the recipe's; refuse one of other weights."""

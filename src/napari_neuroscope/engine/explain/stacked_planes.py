@@ -34,7 +34,7 @@ from napari_neuroscope.engine.images.stack import Planes, Stack
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Instance, Mask, Target
-from napari_neuroscope.engine.tiles.geometry import Tiling, by_tiles
+from napari_neuroscope.engine.tiles.tiling import Tiling, by_tiles
 
 EACH = "top of each plane"
 """What the class of a target is called that is another on each plane."""
@@ -122,7 +122,7 @@ def explain_stack(
     ask: Callable[..., Explanation] = partially(explain, keep=kept)
     if tiling is not None:
         ask = partially(explain_tiled, **asdict(tiling))
-    found = _Found(network, stack, chosen, target, layer, out)
+    so_far = _Found(network, stack, chosen, target, layer, out)
     total = math.prod(map(len, chosen))
     title = methods[method].title
     for number, place in enumerate(np.ndindex(*map(len, chosen))):
@@ -132,9 +132,9 @@ def explain_stack(
                 network,
                 stack.read(index),
                 method,
-                found.target_of(index),
+                so_far.target_of(index),
                 layer,
-                ground_truth=found.of_plane(ground_truth, index),
+                ground_truth=so_far.of_plane(ground_truth, index),
                 progress=within(progress, number, total, title),
                 partial=None if stack.axes else partial,
                 **options,
@@ -142,16 +142,16 @@ def explain_stack(
         except EmptyRegionError as error:
             if not stack.axes:
                 raise
-            found.leave_out(place, index, error)
+            so_far.leave_out(place, index, error)
         except OutOfMemoryError as error:
             raise OutOfMemoryError(_at(stack, index, error)) from error
         except NeuroscopeError as error:
             raise NeuroscopeError(_at(stack, index, error)) from error
         else:
-            found.add(plane, place, index)
-        if partial is not None and number < total - 1 and found.first is not None:
-            partial(found.explanation(ground_truth, done=number + 1, total=total))
-    return found.explanation(ground_truth)
+            so_far.add(plane, place, index)
+        if partial is not None and number < total - 1 and so_far.first is not None:
+            partial(so_far.explanation(ground_truth, done=number + 1, total=total))
+    return so_far.explanation(ground_truth)
 
 
 def grows(network: Network, image: Any, tiling: Tiling | None) -> bool:
@@ -199,7 +199,7 @@ class _Found:
     def target_of(self, index: tuple[int, ...]) -> Any:
         """Return the targets, their regions cut to a plane."""
         if isinstance(self.target, list | tuple):
-            return [self._target_of(one, index) for one in self.target]
+            return [self._target_of(target, index) for target in self.target]
         return None if self.target is None else self._target_of(self.target, index)
 
     def _target_of(self, given: Any, index: tuple[int, ...]) -> Target:
@@ -247,8 +247,10 @@ class _Found:
         self.classes.append([cast(int, target.index) for target in record.targets])
         self.scores.append([target.value for target in record.targets])
         self.sums = self.sums or [_Sum() for _ in record.targets]
-        for one, which, score in zip(self.sums, self.classes[-1], self.scores[-1], strict=True):
-            one.add(which, score)
+        for of_target, which, score in zip(
+            self.sums, self.classes[-1], self.scores[-1], strict=True
+        ):
+            of_target.add(which, score)
         if (probabilities := (record.table or {}).get("probability")) is not None:
             self.probabilities = self.probabilities + np.array(probabilities)
         for note in record.notes:
@@ -343,8 +345,11 @@ class _Found:
         given = self.target if isinstance(self.target, list | tuple) else [self.target]
         asked = [
             # The top class may be another on each plane.
-            replace(Target.of(one), class_=None if Target.of(one).class_ is None else found.class_)
-            for one, found in zip(given, first.request.targets, strict=False)
+            replace(
+                Target.of(wanted),
+                class_=None if Target.of(wanted).class_ is None else resolved.class_,
+            )
+            for wanted, resolved in zip(given, first.request.targets, strict=False)
         ]
         planes = self.stack.in_words(self.chosen) if self.stack.axes else None
         return replace(
@@ -383,20 +388,20 @@ class _Found:
 
     def _notes(self) -> list[str]:
         named, count = self.stack.named, len(self.indices)
-        found = []
+        notes = []
         for note, where in list(self.notes.items())[:_MOST_NOTES]:
             more = f" and {len(where) - 1:,} more" if len(where) > 1 else ""
-            found.append(note if len(where) == count else f"{note} ({named(where[0])}{more})")
+            notes.append(note if len(where) == count else f"{note} ({named(where[0])}{more})")
         if (rest := len(self.notes) - _MOST_NOTES) > 0:
-            found.append(f"{rest:,} more notes on single planes")
+            notes.append(f"{rest:,} more notes on single planes")
         if self.left_out:
             others = len(self.left_out) - 1
             which = named(self.left_out[0][1]) + (f" and {others:,} more planes" if others else "")
-            found.append(f"no map of {which}, where the region is empty")
+            notes.append(f"no map of {which}, where the region is empty")
         told = self.probabilities.size > 1 or any(self.classes)
         if told and count > 1:
-            found.append(f"what is told of the scores is the mean of {count:,} planes")
-        return found
+            notes.append(f"what is told of the scores is the mean of {count:,} planes")
+        return notes
 
 
 class _Sum:

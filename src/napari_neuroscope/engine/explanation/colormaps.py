@@ -65,9 +65,9 @@ def coloured(values: np.ndarray, span: tuple[float, float], *, signed: bool) -> 
         # The distance of the ends may be more than 32-bit numbers hold.
         values, low, high = values / high, low / high, 1.0
     unit = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)
-    found = _table(signed)[np.rint(unit * (_SHADES - 1)).astype(np.intp)]
-    found[..., 3] *= np.isfinite(values)
-    return found
+    colours: np.ndarray = _table(signed)[np.rint(unit * (_SHADES - 1)).astype(np.intp)]
+    colours[..., 3] *= np.isfinite(values)
+    return colours
 
 
 @cache
@@ -75,7 +75,7 @@ def _table(signed: bool) -> np.ndarray:
     """Return the colours of evenly spaced values, many more than a screen can show."""
     mixed = stops(signed=signed)
     at, steps = np.linspace(0, 1, len(mixed)), np.linspace(0, 1, _SHADES)
-    return np.stack([np.interp(steps, at, one) for one in mixed.T], -1).astype(np.float32)
+    return np.stack([np.interp(steps, at, channel) for channel in mixed.T], -1).astype(np.float32)
 
 
 def is_background(name: str) -> bool:

@@ -29,8 +29,8 @@ def not_finite_notes(count: int, total: int) -> tuple[str, ...]:
 
 def are_zero(values: np.ndarray, axes: Sequence[str]) -> np.ndarray:
     """Return which classes' and layers' maps are zero everywhere."""
-    own = sum(axis in ("class", "layer") for axis in axes)
-    return np.asarray(~values.reshape(*values.shape[:own], -1).any(-1))
+    leading = sum(axis in ("class", "layer") for axis in axes)
+    return np.asarray(~values.reshape(*values.shape[:leading], -1).any(-1))
 
 
 def zero_notes(
@@ -50,17 +50,17 @@ def zero_notes(
     reason_of
         Returns why, as the end of a sentence, for a place along the axes of classes and layers.
     """
-    own = [axis for axis in axes if axis in ("class", "layer")]
+    leading = [axis for axis in axes if axis in ("class", "layer")]
     places: dict[str, list[np.ndarray]] = {}
     for place in np.argwhere(zero):
-        reason = reason_of([(axis, int(at)) for axis, at in zip(own, place, strict=True)])
+        reason = reason_of([(axis, int(at)) for axis, at in zip(leading, place, strict=True)])
         places.setdefault(reason, []).append(place)
     notes = []
     for reason, there in places.items():
         which = ""
         if len(there) < zero.size:
             named = [
-                ", ".join(f"“{labels[axis][at]}”" for axis, at in zip(own, place, strict=True))
+                ", ".join(f"“{labels[axis][at]}”" for axis, at in zip(leading, place, strict=True))
                 for place in there[:3]
             ]
             which = f" of {'; '.join(named)}{'; …' if len(there) > 3 else ''}"

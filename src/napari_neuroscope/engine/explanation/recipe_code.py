@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.recipe_document import RecipeDocument, spec_in_words
-from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.engine.tiles.tiling import Tiling
 
 
 def python_script(

@@ -31,7 +31,7 @@ from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.files.validation import first_mistake
 from napari_neuroscope.engine.plain_text import visible
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
-from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.engine.tiles.tiling import Tiling
 
 if TYPE_CHECKING:
     from typing import Self
@@ -302,4 +302,4 @@ def is_plain(value: Any) -> bool:
 
 
 def _without_tuples(value: Any) -> Any:
-    return [_without_tuples(one) for one in value] if isinstance(value, list | tuple) else value
+    return [_without_tuples(inner) for inner in value] if isinstance(value, list | tuple) else value

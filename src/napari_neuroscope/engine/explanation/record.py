@@ -29,8 +29,8 @@ class _Part:
         """Return it as plain JSON, without what is not known."""
         said = {_key(part.name): getattr(self, part.name) for part in fields(self)}
         more = said.pop("more")
-        known = {key: _plain(value) for key, value in said.items() if value is not None}
-        return {**known, **{key: _plain(value) for key, value in more.items()}}
+        told = {key: _plain(value) for key, value in said.items() if value is not None}
+        return {**told, **{key: _plain(value) for key, value in more.items()}}
 
 
 @dataclass(frozen=True)

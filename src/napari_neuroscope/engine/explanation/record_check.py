@@ -42,7 +42,7 @@ def check_record(record: Mapping[str, Any]) -> None:
             f"the label map “{name:.60}” has another shape",
         )
     if (spacing := record.get("spacing")) is not None:
-        count = {len(spacing[one]) for one in ("axes", "steps", "origin", "units")}
+        count = {len(spacing[part]) for part in ("axes", "steps", "origin", "units")}
         _need(len(count) == 1, "its spacing has several numbers of axes")
 
 
@@ -107,8 +107,8 @@ def _shape(value: Any) -> bool:
 def _grid(value: Any) -> bool:
     if not _mapping_of(shape=_shape, scale=_list_of(_step), offset=_list_of(_number))(value):
         return False
-    sizes = {len(value[one]) for one in ("shape", "scale", "offset")}
-    return len(sizes) == 1 and 0 not in value["shape"] and all(one > 0 for one in value["scale"])
+    sizes = {len(value[part]) for part in ("shape", "scale", "offset")}
+    return len(sizes) == 1 and 0 not in value["shape"] and all(part > 0 for part in value["scale"])
 
 
 def _class(value: Any) -> bool:
@@ -122,9 +122,9 @@ def _colour(value: Any) -> bool:
 
 
 def _companions(value: Any) -> bool:
-    one = _mapping_of(ordered=_truth, shape=_shape)
+    is_companion = _mapping_of(ordered=_truth, shape=_shape)
     return isinstance(value, Mapping) and all(
-        is_plain_name(name) and not name.startswith(".") and one(said)
+        is_plain_name(name) and not name.startswith(".") and is_companion(said)
         for name, said in value.items()
     )
 
@@ -197,7 +197,7 @@ _FIELDS: dict[str, Test] = {
     "format": lambda value: _whole(value) and value >= 1,
     "method": _text,
     "title": _text,
-    "axes": _list_of(lambda one: _text(one) and one != "", _MOST_AXES),
+    "axes": _list_of(lambda name: _text(name) and name != "", _MOST_AXES),
     "shape": _shape,
     "space": _list_of(_text, _MOST_AXES),
     "labels": _labels,

@@ -28,7 +28,7 @@ def record_in_words(record: Mapping[str, Any], *, indent: int | None = None) -> 
     Characters that no XML may hold are written as JSON writes them, so that they are read back.
     """
     text = json.dumps(record, ensure_ascii=False, indent=indent)
-    return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _NOT_IN_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def name_in_xml(name: str) -> str:
@@ -48,7 +48,9 @@ def explanation_in(
     """
     if int(record["format"]) > FORMAT:
         raise ValueError(f"its record is of format {record['format']}, newer than {FORMAT}")
-    ordered = frozenset(name for name, one in record["companions"].items() if one["ordered"])
+    ordered = frozenset(
+        name for name, companion in record["companions"].items() if companion["ordered"]
+    )
     how_made = {name: value for name, value in record.items() if name not in _OF_VALUES}
     return Explanation(
         values=values,

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.passes.target import ResolvedTarget, Target
-from napari_neuroscope.engine.tiles.geometry import Tiling, Window
+from napari_neuroscope.engine.tiles.geometry import Window
+from napari_neuroscope.engine.tiles.tiling import Tiling
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,10 +19,10 @@ from napari_neuroscope.engine.files.code.trust import digest_of
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.files.told import told_in_a_sentence
 from napari_neuroscope.engine.frameworks.registry import frameworks, kind_of
-from napari_neuroscope.engine.networks.bioimageio.description import read
 from napari_neuroscope.engine.networks.bioimageio.package import Package
 from napari_neuroscope.engine.networks.bioimageio.package_spec import spec_of
 from napari_neuroscope.engine.networks.bioimageio.published import PublishedTest
+from napari_neuroscope.engine.networks.bioimageio.read_description import read
 from napari_neuroscope.engine.networks.bioimageio.weights import open_weights
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.spec_inference import complete_spec

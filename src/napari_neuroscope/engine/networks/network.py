@@ -19,14 +19,15 @@ from napari_neuroscope.engine.methods.applicability import why_not
 from napari_neuroscope.engine.methods.interface import Method
 from napari_neuroscope.engine.networks.bioimageio.published import PublishedTest
 from napari_neuroscope.engine.passes.model import Model
+from napari_neuroscope.engine.passes.output_notes import chance_notes, output_notes
 from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.engine.passes.spec_inference import complete_task
 from napari_neuroscope.engine.passes.trace import Trace, TraceKey
 from napari_neuroscope.engine.passes.trace_cache import TraceCache
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
-from napari_neuroscope.engine.tiles.geometry import by_tiles
 from napari_neuroscope.engine.tiles.one_size import find_spec_of_tiles, is_larger, leaves_size_open
 from napari_neuroscope.engine.tiles.prediction import predict_tiled
+from napari_neuroscope.engine.tiles.tiling import by_tiles
 
 DEFAULT_CACHE_BYTES = 1 << 30
 
@@ -66,16 +67,16 @@ class Network(Model):
 
     def with_spec(self, spec: ModelSpec) -> Self:
         """Return a network of the same model in memory with another spec."""
-        other = super().with_spec(spec)
-        other.traces.limit = self.traces.limit
-        other.origin, other.published = self.origin, self.published
-        return other
+        network = super().with_spec(spec)
+        network.traces.limit = self.traces.limit
+        network.origin, network.published = self.origin, self.published
+        return network
 
     def for_a_pass(self) -> Network:
         """Return the same network with a cache of its own that is empty; see `Model.for_a_pass`."""
-        other = copy(self)
-        other.traces = TraceCache(self.traces.limit)
-        return other
+        network = copy(self)
+        network.traces = TraceCache(self.traces.limit)
+        return network
 
     def forget_passes(self) -> None:
         """Drop all passes that are kept."""
@@ -157,7 +158,7 @@ class Network(Model):
             if self.spec.task == "segmentation":
                 grid = self.grid_of_output(prepared.grid, outputs.predicted.shape)
         notes = (
-            *prepared.notes, *self.notes_of_output(grid, prepared.grid), *self.notes_of_chance()
+            *prepared.notes, *output_notes(self, grid, prepared.grid), *chance_notes(self)
         )  # fmt: skip
         return Prediction(self.class_names, outputs, grid, prepared.image, notes)
 

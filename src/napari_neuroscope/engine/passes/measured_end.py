@@ -84,8 +84,8 @@ def with_measured_end(
         answers.append(answer)
     axis = spec.output.axis_of("c", min(1, outputs.raw.ndim - 1))
     of_classes = outputs.raw.shape[axis] > 1 if outputs.raw.ndim else False
-    softmax = of_classes and all(_sums_to_one(one, axis, _ROUNDED) for one in answers)
-    if softmax and all(_sums_to_one(one, axis, _EXACT) for one in (outputs.raw, *answers)):
+    softmax = of_classes and all(_sums_to_one(trial, axis, _ROUNDED) for trial in answers)
+    if softmax and all(_sums_to_one(trial, axis, _EXACT) for trial in (outputs.raw, *answers)):
         return spec
     if not softmax and all(map(_sums_along_an_axis, answers)):
         return spec

@@ -85,10 +85,10 @@ class Model:
 
     def with_spec(self, spec: ModelSpec) -> Self:
         """Return the same model in memory with another spec."""
-        other = type(self)(self.adapter, spec, name=self.name)
-        other.path, other.stated = self.path, self.stated
-        other.output_finder.choice = self.output_finder.choice
-        return other
+        model = type(self)(self.adapter, spec, name=self.name)
+        model.path, model.stated = self.path, self.stated
+        model.output_finder.choice = self.output_finder.choice
+        return model
 
     def for_a_pass(self) -> Model:
         """Return what a pass that is kept has of its model.
@@ -320,39 +320,6 @@ class Model:
             How many positions there are along each axis.
         """
         return self.output_finder.grid(onto, shape, self.spec, self.layers)
-
-    def about_output(self) -> tuple[str, ...]:
-        """Say of the output what `notes_of_output` does, for an image of a usual size."""
-        layers = self.layers
-        onto, shape = Grid.of_image(layers.input_shape), self.output_finder.shape
-        has_positions = self.spec.task == "segmentation" and bool(shape)
-        return self.notes_of_output(
-            self.grid_of_output(onto, shape) if has_positions else None, onto
-        )
-
-    def notes_of_output(self, grid: Grid | None, onto: Grid) -> tuple[str, ...]:
-        """Say which of several outputs is explained, and what of the image it leaves out.
-
-        Parameters
-        ----------
-        grid
-            Where the output's positions lie; None where it has none.
-        onto
-            Where the pixels of the network's input lie.
-        """
-        choice = self.output_choice
-        notes = (choice.in_words(),) if choice is not None and choice.is_of_several else ()
-        notes = (*notes, *self.output_end.notes())
-        return notes if grid is None else (*notes, *self.output_finder.notes_of_place(grid, onto))
-
-    def notes_of_chance(self) -> tuple[str, ...]:
-        """Say that the network draws random numbers, where it does."""
-        if not self.adapter.draws:
-            return ()
-        return (
-            "the network draws random numbers as it runs (dropout or noise, say): each pass draws the "
-            "same ones here, others give another answer",
-        )
 
     # --- passes ---
 

@@ -48,7 +48,7 @@ class Outputs:
         output: Tensor,
         scores: Tensor | None,
         spec: ModelSpec,
-        found: str | None,
+        activation: str | None,
         grid: Sequence[int] | None = None,
     ) -> None:
         self._grid = grid
@@ -56,9 +56,9 @@ class Outputs:
         self.raw = output if scores is None else scores
         self.ends_in: str | None = None
         stated = spec.output.activation
-        final = found or (stated if stated != "none" else None)
+        final = activation or (stated if stated != "none" else None)
         if scores is None:
-            if found is not None or stated in ("softmax", "sigmoid"):
+            if activation is not None or stated in ("softmax", "sigmoid"):
                 self.ends_in = final
             elif stated is None and self._looks_like_softmax(output):
                 self.ends_in = final = "softmax"
@@ -135,8 +135,8 @@ class Outputs:
         arranged = self._arranged(raw)
         if arranged.shape[0] > 1:
             return arranged
-        other = -arranged if self.ends_in is None else 1 - arranged
-        return torch.cat([other, arranged])
+        complement = -arranged if self.ends_in is None else 1 - arranged
+        return torch.cat([complement, arranged])
 
     def value(self, raw: Tensor, score: Score, index: int | None = None) -> Tensor:
         """Return a score (class, *space), or of one class (*space), as a function of `raw`."""

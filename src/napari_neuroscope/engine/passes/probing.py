@@ -68,14 +68,14 @@ def measured_layout(
         near = [[place + step for place in middle] for step in range(_IN_TURN)]
         each = [_starts(pitches, place, _seen(ask, noise, answer, place)) for place in near]
         starts = [_mean(along) for along in zip(*each, strict=True)]
-    found = []
+    layouts = []
     for start, over, pitch in zip(starts, left_over, pitches, strict=True):
         at = over / 2
         if start is not None and _differ(start, over, pitch):
             at = Fraction(round(4 * start), 4)
         whole = abs(over) >= pitch
-        found.append(Cells(at, pitch, over if whole else min(over, Fraction(0))))
-    return tuple(found)
+        layouts.append(Cells(at, pitch, over if whole else min(over, Fraction(0))))
+    return tuple(layouts)
 
 
 def _starts(
@@ -99,8 +99,8 @@ def _differ(start: Fraction | None, over: Fraction, pitch: Fraction) -> bool:
 
 
 def _mean(starts: Sequence[Fraction | None]) -> Fraction | None:
-    known = [start for start in starts if start is not None]
-    return sum(known, Fraction(0)) / len(known) if known else None
+    known_starts = [start for start in starts if start is not None]
+    return sum(known_starts, Fraction(0)) / len(known_starts) if known_starts else None
 
 
 def _pitches(
@@ -108,14 +108,14 @@ def _pitches(
     units: Sequence[int],
 ) -> list[Fraction | None]:  # fmt: skip
     """Return how far units are apart along each axis, None where no other size tells it."""
-    found: list[Fraction | None] = [None] * len(pixels)
+    starts: list[Fraction | None] = [None] * len(pixels)
     for shape in others:
         (axis,) = [a for a, (n, m) in enumerate(zip(pixels, shape, strict=True)) if n != m]
         answer = ask(torch.zeros(channels, *shape))
         if answer is None or answer.shape[1 + axis] <= units[axis]:
             continue
-        found[axis] = _pace(shape[axis] - pixels[axis], answer.shape[1 + axis] - units[axis])
-    return found
+        starts[axis] = _pace(shape[axis] - pixels[axis], answer.shape[1 + axis] - units[axis])
+    return starts
 
 
 def _pace(pixels: int, units: int) -> Fraction:
@@ -132,13 +132,13 @@ def _seen(
     """Return the middle of the units that see a pixel; None where it is cut off by a border."""
     changed = torch.zeros(answer.shape[1:], dtype=torch.bool)
     for sign in (1, -1):
-        other = noise.clone()
+        changed_noise = noise.clone()
         at: tuple[Any, ...] = (slice(None), *place)
-        other[at] = sign * _BRIGHT
-        found = ask(other)
-        if found is None or found.shape != answer.shape:
+        changed_noise[at] = sign * _BRIGHT
+        of_changed = ask(changed_noise)
+        if of_changed is None or of_changed.shape != answer.shape:
             return None
-        change = (found - answer).abs().amax(0).cpu()
+        change = (of_changed - answer).abs().amax(0).cpu()
         most = float(change.max())
         changed |= change > _CHANGED * most if most > 0 else changed
     if not changed.any():
@@ -153,19 +153,19 @@ def _seen(
 
 
 def _pitches_between(
-    known: Sequence[Fraction | None], pixels: Sequence[int], units: Sequence[int],
+    measured: Sequence[Fraction | None], pixels: Sequence[int], units: Sequence[int],
     places: tuple[Sequence[int], Sequence[int]],
     seen: tuple[list[Fraction | None] | None, list[Fraction | None] | None],
 ) -> list[Fraction | None]:  # fmt: skip
     """Return how far units are apart, as far as it is told by where two pixels are seen."""
-    found = list(known)
+    starts = list(measured)
     powers = [*(Fraction(2) ** power for power in range(-3, 7)), Fraction(3)]
     for axis, (n, m) in enumerate(zip(pixels, units, strict=True)):
-        if known[axis] is not None:
+        if measured[axis] is not None:
             continue
-        first, second = (None if one is None else one[axis] for one in seen)
+        first, second = (None if size is None else size[axis] for size in seen)
         if first is not None and second is not None and first != second:
             apart = Fraction(places[1][axis] - places[0][axis]) / (second - first)
-            near = [(abs(one / apart - 1), one) for one in (*powers, Fraction(n, m))]
-            found[axis] = min(near)[1]
-    return found
+            near = [(abs(size / apart - 1), size) for size in (*powers, Fraction(n, m))]
+            starts[axis] = min(near)[1]
+    return starts

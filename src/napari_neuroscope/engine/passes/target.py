@@ -227,7 +227,7 @@ def _on_image(array: Any, image: Grid, what: str) -> np.ndarray:
         raise NeuroscopeError(
             f"The {what} has shape {array.shape}, but the image {image.shape}; they must be equal."
         )
-    return array
+    return np.asarray(array)
 
 
 def _to_output(mask: np.ndarray, image: Grid, output: Grid, like: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ class Trace:
     @property
     def nbytes(self) -> int:
         """About how much memory the trace holds."""
-        of_all_targets = sum(made.nbytes for made in self._of_all_targets.values())
+        of_all_targets: int = sum(made.nbytes for made in self._of_all_targets.values())
         return self._base_bytes + of_all_targets + self._store.nbytes
 
     @cached_property

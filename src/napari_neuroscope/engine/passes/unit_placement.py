@@ -66,56 +66,56 @@ def cells_of_layers(graph: LayerGraph) -> dict[str, Layout]:
 
 @derived_once
 def _cells_of_layers(graph: LayerGraph) -> dict[str, Layout]:
-    found: dict[str, Layout] = {"": (Cells(),) * graph.space}
+    layouts: dict[str, Layout] = {"": (Cells(),) * graph.space}
     for name, layer in graph.items():
         if layer.kind == "block":
             inner = block_output(graph, name)
-            if inner != name and inner in found and graph.grid(inner) == graph.grid(name):
-                found[name] = found[inner]
+            if inner != name and inner in layouts and graph.grid(inner) == graph.grid(name):
+                layouts[name] = layouts[inner]
             continue
-        own = graph.grid(name)
-        if not own:
+        units = graph.grid(name)
+        if not units:
             continue
         candidates = [
-            _behind(graph, name, found[source], shape, own)
+            _behind(graph, name, layouts[source], shape, units)
             for source, shape in sources(graph, name)
-            if source in found and (max(shape) > 1 or max(own) == 1)
+            if source in layouts and (max(shape) > 1 or max(units) == 1)
         ]
         if candidates:
             # Of what is joined, what comes as it is tells where it lies.
-            found[name] = max(candidates, key=lambda layout: all(cells.sure for cells in layout))
-    return found
+            layouts[name] = max(candidates, key=lambda layout: all(cells.sure for cells in layout))
+    return layouts
 
 
 def surely_cut(graph: LayerGraph) -> list[str]:
     """Return the layers that take what was cut or moved beside what lies as they do."""
-    found = cells_of_layers(graph)
+    layouts = cells_of_layers(graph)
     return [
         name
         for name, layer in graph.items()
-        if layer.moved and all(cells.sure for cells in found.get(name, ())) and name in found
+        if layer.moved and all(cells.sure for cells in layouts.get(name, ())) and name in layouts
     ]
 
 
 def _behind(
-    graph: LayerGraph, name: str, before: Layout, shape: Sequence[int], own: Sequence[int]
+    graph: LayerGraph, name: str, before: Layout, shape: Sequence[int], units: Sequence[int]
 ) -> Layout:
     """Return where units of a layer lie that takes a source of `shape` units."""
     layer = graph[name]
-    found = []
+    layout = []
     if layer.cut is not None:
         cut = [_cut_out(*taken) for taken in zip(before, shape, layer.cut, strict=True)]
         before, shape = tuple(cells for cells, _ in cut), [n for _, n in cut]
-    for axis, (cells, n, m) in enumerate(zip(before, shape, own, strict=True)):
+    for axis, (cells, n, m) in enumerate(zip(before, shape, units, strict=True)):
         if isinstance(layer.reach, Window):
             window = _through(layer.reach, cells, axis, n, m)
             centred = layer.moved and layer.cut is None
-            found.append(_cut(window, layer.reach, axis, n, m) if centred else window)
+            layout.append(_cut(window, layer.reach, axis, n, m) if centred else window)
         elif isinstance(layer.reach, ResampledReach):
-            found.append(_resampled(layer.reach, cells, n, m))
+            layout.append(_resampled(layer.reach, cells, n, m))
         else:
-            found.append(_unknown(cells, n, m))
-    return tuple(found)
+            layout.append(_unknown(cells, n, m))
+    return tuple(layout)
 
 
 def _through(reach: Window, cells: Cells, axis: int, n: int, m: int) -> Cells:

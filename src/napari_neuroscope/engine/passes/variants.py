@@ -120,9 +120,9 @@ class Passes:
     def _scores(self, inputs: Tensor) -> Tensor:
         raw = self.trace.network.forward(inputs)
         self._check_axes(raw, inputs)
-        found = self.trace.values(raw, self.targets).float()
-        _check_count(found, inputs)
-        return found
+        scores = self.trace.values(raw, self.targets).float()
+        _check_count(scores, inputs)
+        return scores
 
     def _check_axes(self, raw: Tensor, inputs: Tensor) -> None:
         """Refuse an answer to several inputs that lacks an axis of the answer to one."""
@@ -141,14 +141,14 @@ class Passes:
         self._check_axes(raw, inputs)
         scores = self.trace.values(raw, self.targets).float()
         _check_count(scores, inputs)
-        found = []
+        gradients = []
         for number, target in enumerate(self.targets, 1):
             seed, scale = self.trace.seeds(raw, target)
             gradient = run.input_gradient(
                 seed[0] if alone else seed, last=number == len(self.targets)
             ).float()
-            found.append(gradient if scale == 1 else gradient / scale)
-        return scores, found[0][None] if len(found) == 1 else torch.stack(found)
+            gradients.append(gradient if scale == 1 else gradient / scale)
+        return scores, gradients[0][None] if len(gradients) == 1 else torch.stack(gradients)
 
     def _in_batches(self, inputs: Tensor, ask: Callable[[Tensor], Tensor]) -> Tensor:
         return torch.cat(list(self._batches(inputs, ask)), 1)

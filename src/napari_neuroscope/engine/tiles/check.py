@@ -77,14 +77,14 @@ def check_by_noise(
     parts = [(Tile(start, small, ()), noticed(start, small)) for start in starts]
     if not geometry.fixed:
         parts.insert(1, (Tile(starts[0], large, ()), noticed(starts[0], large)))
-    for (one, own), (other, others) in pairwise(parts):
-        for a, b in zip(own, others, strict=True):
-            core = _common(one, other, large, a.margins, geometry)
+    for (earlier, of_earlier), (later, of_later) in pairwise(parts):
+        for a, b in zip(of_earlier, of_later, strict=True):
+            core = _common(earlier, later, large, a.margins, geometry)
             if any(first >= stop for first, stop in core):
                 continue
             at_one, at_other = (
-                _within(found, Tile(tile.start, tile.shape, core), large)
-                for tile, found in ((one, a), (other, b))
+                _within(intermediate, Tile(tile.start, tile.shape, core), large)
+                for tile, intermediate in ((earlier, a), (later, b))
             )
             if not _alike(at_one, at_other, a.eps):
                 raise NeuroscopeError(
@@ -94,26 +94,26 @@ def check_by_noise(
                 )
 
 
-def _within(found: _Intermediate, tile: Tile, whole: Sequence[int]) -> Tensor:
-    local, _ = kept(tile, whole, found.steps, found.values.shape[1:])
-    return found.values[(slice(None), *local)]
+def _within(intermediate: _Intermediate, tile: Tile, whole: Sequence[int]) -> Tensor:
+    local, _ = kept(tile, whole, intermediate.steps, intermediate.values.shape[1:])
+    return intermediate.values[(slice(None), *local)]
 
 
 def _common(
-    one: Tile, other: Tile, whole: Sequence[int], margins: Margins, geometry: Geometry
+    earlier: Tile, later: Tile, whole: Sequence[int], margins: Margins, geometry: Geometry
 ) -> tuple[tuple[int, int], ...]:
     """Return the pixels at which two tiles of the whole must agree."""
-    found = []
+    parts = []
     for axis, (n, (before, after), k) in enumerate(
         zip(whole, margins, geometry.block, strict=True)
     ):
         first, stop = 0, n
-        for tile in (one, other):
+        for tile in (earlier, later):
             start, end = tile.start[axis], tile.start[axis] + tile.shape[axis]
             first = max(first, start + rounded_up(before, k) if start else 0)
             stop = min(stop, n if end == n else (end - after) // k * k)
-        found.append((first, stop))
-    return tuple(found)
+        parts.append((first, stop))
+    return tuple(parts)
 
 
 def _noticed(
@@ -124,9 +124,9 @@ def _noticed(
     pulled: Sequence[str],
 ) -> Iterator[_Intermediate]:
     grid = Grid.of_image(x.shape[1:])
-    one = torch.ones(len(x))
+    ones = torch.ones(len(x))
     trace = Trace.of_part(
-        network, PreparedImage(x, grid, grid, one, 0 * one, "n"), layers, gradients=bool(pulled)
+        network, PreparedImage(x, grid, grid, ones, 0 * ones, "n"), layers, gradients=bool(pulled)
     )
     target, near = trace.resolve(Target(0)), geometry.margins()
     eps = torch.finfo(trace.outputs.raw.dtype).eps
@@ -139,8 +139,8 @@ def _noticed(
         yield _Intermediate(gradient, geometry.steps[name], geometry.margins([name]), eps)
 
 
-def _alike(one: Tensor, other: Tensor, eps: float) -> bool:
+def _alike(first: Tensor, second: Tensor, eps: float) -> bool:
     """Whether two parts of an answer are equal but for rounding, and gates that it may flip."""
-    if one.shape != other.shape:
+    if first.shape != second.shape:
         return False
-    return float((one - other).norm()) <= max(1e-4, 20 * eps) * float(one.norm())
+    return float((first - second).norm()) <= max(1e-4, 20 * eps) * float(first.norm())

@@ -12,7 +12,8 @@ from napari_neuroscope.engine.passes.model import Model
 from napari_neuroscope.engine.spec.input_spec import InputSpec
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.engine.tiles.check import check_by_noise
-from napari_neuroscope.engine.tiles.geometry import Geometry, Tiling
+from napari_neuroscope.engine.tiles.geometry import Geometry
+from napari_neuroscope.engine.tiles.tiling import Tiling
 
 
 def find_spec_of_tiles(network: Model, *, is_published: bool) -> ModelSpec | None:

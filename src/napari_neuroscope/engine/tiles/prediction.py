@@ -9,19 +9,15 @@ from torch import Tensor
 
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.passes.model import Model
+from napari_neuroscope.engine.passes.output_notes import output_notes
 from napari_neuroscope.engine.passes.outputs import Outputs
 from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.check import check_by_noise
-from napari_neuroscope.engine.tiles.geometry import (
-    Geometry,
-    Tiling,
-    kept,
-    overlap_notes,
-    whole_shape,
-)
+from napari_neuroscope.engine.tiles.geometry import Geometry, kept, whole_shape
 from napari_neuroscope.engine.tiles.reader import TiledInput
 from napari_neuroscope.engine.tiles.targets import steps_of_output
+from napari_neuroscope.engine.tiles.tiling import Tiling, overlap_notes
 
 
 def predict_tiled(network: Model, image: Any) -> Prediction:
@@ -62,16 +58,16 @@ def predict_tiled(network: Model, image: Any) -> Prediction:
                 whole = torch.empty(values.shape[0], *shape, dtype=values.dtype)
             whole[(slice(None), *placed)] = values[(slice(None), *local)]
     assert whole is not None
-    found = Outputs.of_arranged(whole, like=outputs)
-    grid = network.grid_of_output(input.whole_grid, found.predicted.shape)
+    outputs_of_whole = Outputs.of_arranged(whole, like=outputs)
+    grid = network.grid_of_output(input.whole_grid, outputs_of_whole.predicted.shape)
     return Prediction(
         network.class_names,
-        found,
+        outputs_of_whole,
         grid,
         Grid.of_image(input.image_shape),
         (
             *input.notes,
             *overlap_notes(how, geometry, spec),
-            *network.notes_of_output(grid, input.whole_grid),
+            *output_notes(network, grid, input.whole_grid),
         ),
     )

@@ -129,9 +129,9 @@ class TiledInput:
 
     def again(self) -> TiledInput:
         """Return the same image to be read anew, with what was found of all of it."""
-        other = copy(self)
-        other._begin_record()
-        return other
+        reader = copy(self)
+        reader._begin_record()
+        return reader
 
     def _begin_record(self) -> None:
         image = self._image
@@ -197,8 +197,8 @@ class TiledInput:
             )
         self._lowest = low
         extremes = np.array([low, high]).astype(self.dtype)
-        found = range_of(extremes, stated, self.notes)
-        self._spec = self._spec.with_input(value_range=found)
+        value_range = range_of(extremes, stated, self.notes)
+        self._spec = self._spec.with_input(value_range=value_range)
 
     def _fix_normalization(self) -> None:
         """Replace each normalisation by the image's own values by one with fixed numbers."""
@@ -227,8 +227,8 @@ class TiledInput:
                 yield values.reshape(groups, -1)
 
         if step.percentile is not None:
-            found = percentiles(parts, groups, step.percentile)
-            return found[:, 0], found[:, 1] - found[:, 0]
+            limits = percentiles(parts, groups, step.percentile)
+            return limits[:, 0], limits[:, 1] - limits[:, 0]
         count, mean = 0, np.zeros(groups)
         for part in parts():
             count += part.shape[1]
@@ -268,7 +268,7 @@ def percentiles(
     places = np.asarray(wanted, float) / 100 * (upper[0].sum() - 1)
     ranks = np.unique([np.floor(places), np.ceil(places)]).astype(np.int64)
     below = np.cumsum(upper, 1)
-    held = np.stack([np.searchsorted(one, ranks, side="right") for one in below])
+    held = np.stack([np.searchsorted(ordered, ranks, side="right") for ordered in below])
     lower: list[dict[int, np.ndarray]] = [
         {int(bucket): np.zeros(1 << 16, np.int64) for bucket in row} for row in held
     ]
@@ -279,7 +279,7 @@ def percentiles(
                 counts[bucket] = count + np.bincount(
                     keys[keys >> 16 == bucket] & 0xFFFF, minlength=1 << 16
                 )
-    found = np.empty((groups, len(places)))
+    bounds = np.empty((groups, len(places)))
     for group in range(groups):
         values = []
         for rank, bucket in zip(ranks, held[group], strict=True):
@@ -288,8 +288,8 @@ def percentiles(
                 np.cumsum(lower[group][int(bucket)]), rank - before, side="right"
             )
             values.append(_number((int(bucket) << 16) | int(rest)))
-        found[group] = np.interp(places, ranks, values)
-    return found
+        bounds[group] = np.interp(places, ranks, values)
+    return bounds
 
 
 def _ordered(numbers: np.ndarray) -> np.ndarray:

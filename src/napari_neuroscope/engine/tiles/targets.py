@@ -36,7 +36,7 @@ class Tally:
     """
 
     target: Target
-    found: ResolvedTarget | None = None
+    resolved: ResolvedTarget | None = None
     positions: int = 0
     value: float = 0.0
     whole: int = 0
@@ -91,33 +91,33 @@ class TiledTargets:
 
     def on(self, tile: Tile, trace: Trace) -> list[ResolvedTarget | None]:
         """Return the targets on a tile; [None] where there are none."""
-        found: list[ResolvedTarget | None] = []
+        resolved: list[ResolvedTarget | None] = []
         for tally in self.tallies:
-            one = self._resolved(tally.target, tile, trace)
+            resolved_target = self._resolved(tally.target, tile, trace)
             if not self.told:
-                self._tell(tally, one, tile, trace)
-            found.append(one)
-        return found or [None]
+                self._tell(tally, resolved_target, tile, trace)
+            resolved.append(resolved_target)
+        return resolved or [None]
 
     def end_of_pass(self) -> None:
         """Refuse regions without positions, once all tiles were seen; they are told of no more."""
         for tally in self.tallies:
-            if tally.found is not None and not tally.positions:
+            if tally.resolved is not None and not tally.positions:
                 raise NeuroscopeError(
-                    f"The region ({tally.found.region}) has no positions on the network's output; "
+                    f"The region ({tally.resolved.region}) has no positions on the network's output; "
                     f"choose a larger one, or “everywhere”."
                 )
         self.told = True
 
-    def _tell(self, tally: Tally, found: ResolvedTarget, tile: Tile, trace: Trace) -> None:
+    def _tell(self, tally: Tally, resolved: ResolvedTarget, tile: Tile, trace: Trace) -> None:
         """Add what a target comes to in a tile's core."""
         outputs, steps = (
             trace.outputs,
             steps_of_output(self._geometry, trace.outputs.predicted.shape, tile.shape),
         )
-        scores = outputs.value(outputs.raw.float(), found.score, found.index)
+        scores = outputs.value(outputs.raw.float(), resolved.score, resolved.index)
         local, _ = kept(tile, self._input.shape, steps, scores.shape)
-        scores, mask = scores[local], None if found.mask is None else found.mask[local]
+        scores, mask = scores[local], None if resolved.mask is None else resolved.mask[local]
         tally.positions += scores.numel() if mask is None else int(mask.sum())
         tally.value += float((scores if mask is None else scores[mask]).double().sum())
         if not tally.whole:
@@ -125,29 +125,29 @@ class TiledTargets:
             grid = self._input.whole_grid
             showing = trace.network.grid_of_output(grid, whole).showing(trace.prepared.image)
             tally.whole = math.prod(int(inside.sum()) for inside in showing)
-        tally.found = found
-        tally.notes = list(dict.fromkeys([*tally.notes, *found.notes]))
+        tally.resolved = resolved
+        tally.notes = list(dict.fromkeys([*tally.notes, *resolved.notes]))
 
     def _resolved(self, target: Target, tile: Tile, trace: Trace) -> ResolvedTarget:
-        found = trace.resolve(replace(target, region="everywhere", reduce="sum"))
+        resolved = trace.resolve(replace(target, region="everywhere", reduce="sum"))
         region = target.region
         if isinstance(region, str) and region == "everywhere":
-            return found
+            return resolved
         if isinstance(region, str) and region == "predicted":
-            mask, words = trace.outputs.predicted == found.index, region
-            mask = mask if found.mask is None else mask & found.mask
+            mask, words = trace.outputs.predicted == resolved.index, region
+            mask = mask if resolved.mask is None else mask & resolved.mask
         else:
-            mask, words = self._mask(region, tile, trace, found.index)
-        notes = (*found.notes, *region.notes) if isinstance(region, Mask) else found.notes
-        key = (*found.key, words, id(region))  # type: ignore[misc]
-        return replace(found, mask=mask, region=words, key=key, notes=notes)
+            mask, words = self._mask(region, tile, trace, resolved.index)
+        notes = (*resolved.notes, *region.notes) if isinstance(region, Mask) else resolved.notes
+        key = (*resolved.key, words, id(region))  # type: ignore[misc]
+        return replace(resolved, mask=mask, region=words, key=key, notes=notes)
 
     def _mask(self, region: Any, tile: Tile, trace: Trace, index: int) -> tuple[Tensor, str]:
         """Return a region that was given on the image's grid, on a tile's output."""
         shape = self._input.image_shape
-        own, output = trace.outputs.predicted, trace.output_grid
+        predicted, output = trace.outputs.predicted, trace.output_grid
         if isinstance(region, Sequence) and not isinstance(region, str) and np.ndim(region) == 1:
-            return _point(region, output, shape, own)
+            return _point(region, output, shape, predicted)
         words, array, chosen = self._given(region, index)
         if tuple(array.shape) != shape:
             raise NeuroscopeError(
@@ -162,7 +162,7 @@ class TiledTargets:
         part = np.asarray(array[tuple(slice(*ends) for ends in zip(first, last, strict=True))])
         grid = Grid.of_image(shape).window(first, part.shape)
         mask = resample_nearest(chosen(part), grid, output)
-        return torch.as_tensor(mask, device=own.device), words
+        return torch.as_tensor(mask, device=predicted.device), words
 
     def _given(
         self, region: Any, index: int

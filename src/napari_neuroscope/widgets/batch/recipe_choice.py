@@ -12,7 +12,7 @@ from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
-from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.engine.tiles.tiling import Tiling
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 

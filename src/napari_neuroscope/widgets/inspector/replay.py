@@ -19,7 +19,7 @@ from napari_neuroscope.engine.files.code.trust import UntrustedError
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.engine.tiles.tiling import Tiling
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.session.question import Offer, Question
 from napari_neuroscope.session.session import Session

@@ -15,7 +15,7 @@ from napari_neuroscope.cli.main import main
 from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.explain.stacked_planes import explain_stack
 from napari_neuroscope.engine.results.save import read_result
-from napari_neuroscope.engine.tiles.geometry import Tiling
+from napari_neuroscope.engine.tiles.tiling import Tiling
 
 TILED = {"tile": 130, "weights": "tile"}
 

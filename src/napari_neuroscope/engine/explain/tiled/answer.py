@@ -21,6 +21,7 @@ from napari_neuroscope.engine.explanation.map_notes import (
 )
 from napari_neuroscope.engine.explanation.record import ImageRecord, Record
 from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.passes.output_notes import chance_notes, output_notes
 from napari_neuroscope.engine.tiles.geometry import Tile
 
 
@@ -50,8 +51,8 @@ def assembled(
     of_window = question.window is not None and question.weights is not None
     all_notes = [
         *notes,
-        *network.notes_of_output(output_grid, question.input.whole_grid),
-        *network.notes_of_chance(),
+        *output_notes(network, output_grid, question.input.whole_grid),
+        *chance_notes(network),
         *(note for tally in question.targets.tallies for note in tally.notes),
         *layer_notes(network, question.method, question.options, question.layers),
         *growing.notes,
@@ -104,9 +105,9 @@ def _record(
         question.options,
         question.layers,
         [
-            (tally.found, tally.value * tally.scale)
+            (tally.resolved, tally.value * tally.scale)
             for tally in question.targets.tallies
-            if tally.found is not None
+            if tally.resolved is not None
         ],
         ImageRecord.from_json(question.input.record),
         notes,

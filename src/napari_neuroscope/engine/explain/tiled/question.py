@@ -15,9 +15,10 @@ from napari_neuroscope.engine.methods.interface.tiling import Positions
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import ResolvedTarget, Target
-from napari_neuroscope.engine.tiles.geometry import Geometry, Tile, Tiling, Window
+from napari_neuroscope.engine.tiles.geometry import Geometry, Tile, Window
 from napari_neuroscope.engine.tiles.reader import TiledInput
 from napari_neuroscope.engine.tiles.targets import TiledTargets
+from napari_neuroscope.engine.tiles.tiling import Tiling
 
 
 class TiledQuestion:
@@ -163,7 +164,7 @@ class TiledQuestion:
     @property
     def resolved(self) -> list[ResolvedTarget | None]:
         """The targets as they were resolved last; None for a method without."""
-        return [tally.found for tally in self.targets.tallies] or [None]
+        return [tally.resolved for tally in self.targets.tallies] or [None]
 
     @property
     def request(self) -> Request:

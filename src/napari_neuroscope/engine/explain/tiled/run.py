@@ -36,7 +36,8 @@ from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.engine.results.canvas import Canvas, Out, Part
 from napari_neuroscope.engine.results.growing_folder import GrowingFolder
 from napari_neuroscope.engine.tiles.check import check_by_noise
-from napari_neuroscope.engine.tiles.geometry import Tile, Tiling, overlap_notes
+from napari_neuroscope.engine.tiles.geometry import Tile
+from napari_neuroscope.engine.tiles.tiling import Tiling, overlap_notes
 
 OFFER_EVERY_S = 0.2
 """What is finished so far is handed out a few times a second at most."""

@@ -61,7 +61,7 @@ class Place:
 
     def along(self, stack: Sequence[int]) -> Place:
         """Return the place of a map of several steps of some of the other axes."""
-        others = tuple(one for one in self.others if one[0] not in stack)
+        others = tuple(axis for axis in self.others if axis[0] not in stack)
         return replace(self, stack=tuple(stack), others=others)
 
     def laid(self, values: Any, leading: int = 0) -> Any:
@@ -96,10 +96,10 @@ def in_order(record: dict[str, Any], order: Sequence[int]) -> dict[str, Any]:
         "axes": moved(record["axes"]),
         "shape": moved(record["shape"]),
         "space": moved(record["space"]),
-        **{which: {name: moved(one) for name, one in record[which].items()}
+        **{which: {name: moved(companion) for name, companion in record[which].items()}
            for which in ("grid", "image_grid")},
-        "companions": {name: {**one, "shape": moved(one["shape"])}
-                       for name, one in record["companions"].items()},
+        "companions": {name: {**companion, "shape": moved(companion["shape"])}
+                       for name, companion in record["companions"].items()},
     }  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def spatial_axes(record: Mapping[str, Any], ndim: int) -> tuple[int, ...]:
     """Return along which axes of a map's layer of `ndim` axes the network looks."""
     leading = len(record["axes"]) - len(record["space"])
     single = one_step_axes(record, ndim)
-    own = (n for n in range(ndim - leading) if n not in single)
+    positions = (n for n in range(ndim - leading) if n not in single)
     stack = record.get("planes", {}).get("axes", ())
-    named = zip(own, record["space"], strict=True)
+    named = zip(positions, record["space"], strict=True)
     return tuple(leading + n for n, axis in named if axis not in stack)

@@ -100,8 +100,8 @@ class Placement:
         rotation, shear and scale into the translation.
         """
         step, offset = np.ones(len(self.scale)), np.zeros(len(self.scale))
-        own = [*self.place.stack, *self.place.space]
-        step[own], offset[own] = grid.scale, grid.offset
+        image_axes = [*self.place.stack, *self.place.space]
+        step[image_axes], offset[image_axes] = grid.scale, grid.offset
         for axis, start, count in self.place.others:
             # One step that lies over several of the image's.
             step[axis], offset[axis] = count, start + (count - 1) / 2

@@ -12,20 +12,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
-from napari_neuroscope.engine.errors import NeuroscopeError, shortened
 from napari_neuroscope.engine.files import limits
-from napari_neuroscope.engine.files.told import reason_of
-from napari_neuroscope.engine.files.validation import first_mistake
 
 _LETTERS = {"batch": "b", "channel": "c", "time": "t", "index": "i"}
-_TYPES = {letter: kind for kind, letter in _LETTERS.items()}
+AXIS_TYPES = {letter: kind for kind, letter in _LETTERS.items()}
 
 
-class _Node(BaseModel):
+class DescriptionNode(BaseModel):
+    """A mapping of a description; what is not read here is left out."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -46,9 +44,9 @@ def _several(value: Any) -> Any:
 _Numbers = Annotated[
     tuple[float, ...], Field(min_length=1, max_length=1 << 16), BeforeValidator(_several)
 ]
-_Name = Annotated[str, Field(max_length=limits.MOST_LETTERS)]
-_Names = Annotated[tuple[_Name, ...], Field(max_length=limits.MOST_CLASSES)]
-_FEW = 100
+Name = Annotated[str, Field(max_length=limits.MOST_LETTERS)]
+Names = Annotated[tuple[Name, ...], Field(max_length=limits.MOST_CLASSES)]
+FEW = 100
 
 
 def _as_file(value: Any) -> Any:
@@ -59,14 +57,14 @@ def _as_file(value: Any) -> Any:
     return value
 
 
-class File(_Node):
+class File(DescriptionNode):
     """A file of the package."""
 
-    source: _Name
-    sha256: _Name | None = None
+    source: Name
+    sha256: Name | None = None
 
 
-_File = Annotated[File, BeforeValidator(_as_file)]
+FileSource = Annotated[File, BeforeValidator(_as_file)]
 
 
 # No image that fits into memory is longer.
@@ -74,30 +72,30 @@ _LARGEST = 1 << 24
 _Size = Annotated[int, Field(ge=1, le=_LARGEST)]
 
 
-class Sizes(_Node):
+class Sizes(DescriptionNode):
     """The sizes ``min``, ``min + step``, ..."""
 
     min: _Size
     step: int = Field(ge=0, le=_LARGEST)
 
 
-class SizeReference(_Node):
+class SizeReference(DescriptionNode):
     """As large as another axis."""
 
-    tensor_id: _Name
-    axis_id: _Name
+    tensor_id: Name
+    axis_id: Name
     offset: int = Field(default=0, ge=-_LARGEST, le=_LARGEST)
 
 
-class Axis(_Node):
+class Axis(DescriptionNode):
     """An axis of a tensor, as 0.5 describes it."""
 
     type: Literal["batch", "channel", "time", "index", "space"]
-    id: _Name = ""
+    id: Name = ""
     size: _Size | Sizes | SizeReference | None = None
-    channel_names: _Names | _Name | None = None
+    channel_names: Names | Name | None = None
     scale: float = Field(default=1.0, ge=0, le=_LARGEST)
-    unit: _Name | None = None
+    unit: Name | None = None
     halo: int = Field(default=0, ge=0, le=_LARGEST)
 
     @property
@@ -111,12 +109,12 @@ class Axis(_Node):
         return self.id or ("x" if self.type == "space" else self.type)
 
 
-class Arguments(_Node):
+class Arguments(DescriptionNode):
     """The arguments of all steps of processing together."""
 
-    mode: _Name | None = None
-    axes: _Names | _Name | None = None
-    axis: _Name | None = None
+    mode: Name | None = None
+    axes: Names | Name | None = None
+    axis: Name | None = None
     gain: _Numbers = (1.0,)
     offset: _Numbers = (0.0,)
     mean: _Numbers | None = None
@@ -127,18 +125,18 @@ class Arguments(_Node):
     max_percentile: float = 100.0
     min: float | None = None
     max: float | None = None
-    reference_tensor: _Name | None = None
-    dtype: _Name = "float32"
+    reference_tensor: Name | None = None
+    dtype: Name = "float32"
 
 
-class Step(_Node):
+class Step(DescriptionNode):
     """A step of what is done with a tensor before or after the network."""
 
-    id: _Name = Field(validation_alias=AliasChoices("id", "name"))
+    id: Name = Field(validation_alias=AliasChoices("id", "name"))
     kwargs: Arguments = Arguments()
 
 
-_Steps = Annotated[tuple[Step, ...], Field(max_length=_FEW)]
+Steps = Annotated[tuple[Step, ...], Field(max_length=FEW)]
 
 
 def _limits_of_values(value: Any) -> Any:
@@ -152,23 +150,23 @@ def _limits_of_values(value: Any) -> Any:
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
-_Range = Annotated[tuple[float, float] | None, BeforeValidator(_limits_of_values)]
+Range = Annotated[tuple[float, float] | None, BeforeValidator(_limits_of_values)]
 
 
-class _Data(_Node):
-    type: _Name | None = None
-    range: _Range = None
+class _Data(DescriptionNode):
+    type: Name | None = None
+    range: Range = None
 
 
-class Tensor(_Node):
+class Tensor(DescriptionNode):
     """An input or output, as 0.5 describes it."""
 
-    id: _Name
-    axes: tuple[Axis, ...] = Field(min_length=1, max_length=_FEW)
+    id: Name
+    axes: tuple[Axis, ...] = Field(min_length=1, max_length=FEW)
     data: _Data | Annotated[tuple[_Data, ...], Field(max_length=limits.MOST_CLASSES)] = _Data()
-    preprocessing: _Steps = ()
-    postprocessing: _Steps = ()
-    test_tensor: _File | None = None
+    preprocessing: Steps = ()
+    postprocessing: Steps = ()
+    test_tensor: FileSource | None = None
 
     @property
     def letters(self) -> str:
@@ -185,7 +183,7 @@ class Tensor(_Node):
     def range(self) -> tuple[float, float] | None:
         """The least and the greatest value of all channels; None where they aren't said."""
         channels = (self.data,) if isinstance(self.data, _Data) else self.data
-        ranges = [data.range for data in channels if data.range is not None]
+        ranges = [channel.range for channel in channels if channel.range is not None]
         if not ranges or len(ranges) < len(channels):
             return None
         return min(low for low, _ in ranges), max(high for _, high in ranges)
@@ -202,25 +200,25 @@ class Tensor(_Node):
         return {by_id.get(name, name) for name in names}
 
 
-class Architecture(_Node):
+class Architecture(DescriptionNode):
     """What builds a PyTorch network that its state dict goes into."""
 
-    callable: _Name
-    source: _Name | None = None
-    sha256: _Name | None = None
-    import_from: _Name | None = None
+    callable: Name
+    source: Name | None = None
+    sha256: Name | None = None
+    import_from: Name | None = None
     kwargs: dict[str, Any] = {}
 
 
-class Weights(_Node):
+class Weights(DescriptionNode):
     """The weights in one format."""
 
-    source: _Name
-    sha256: _Name | None = None
-    architecture: Architecture | _Name | None = None
-    architecture_sha256: _Name | None = None
+    source: Name
+    sha256: Name | None = None
+    architecture: Architecture | Name | None = None
+    architecture_sha256: Name | None = None
     kwargs: dict[str, Any] = {}
-    external_data: _File | None = None
+    external_data: FileSource | None = None
 
     def builder(self) -> Architecture | None:
         """Return what builds the network, as 0.5 says it."""
@@ -235,33 +233,35 @@ class Weights(_Node):
         return Architecture(callable=name, import_from=module, kwargs=self.kwargs)
 
 
-class Tolerance(_Node):
+class Tolerance(DescriptionNode):
     """How far an output may be from the published one."""
 
     relative_tolerance: float = 1e-3
     absolute_tolerance: float = 1e-4
     mismatched_elements_per_million: float = 100
-    output_ids: _Names = ()
-    weights_formats: _Names = ()
+    output_ids: Names = ()
+    weights_formats: Names = ()
 
 
-class _BioimageioConfig(_Node):
+class _BioimageioConfig(DescriptionNode):
     reproducibility_tolerance: tuple[Tolerance, ...] = ()
 
 
-class _Config(_Node):
+class Config(DescriptionNode):
+    """What programs say in a description for themselves."""
+
     bioimageio: _BioimageioConfig = _BioimageioConfig()
 
 
-class Description(_Node):
+class Description(DescriptionNode):
     """A model of format 0.5."""
 
-    name: _Name
-    tags: _Names = ()
-    inputs: tuple[Tensor, ...] = Field(min_length=1, max_length=_FEW)
-    outputs: tuple[Tensor, ...] = Field(min_length=1, max_length=_FEW)
-    weights: dict[_Name, Weights | None] = Field(max_length=_FEW)
-    config: _Config = _Config()
+    name: Name
+    tags: Names = ()
+    inputs: tuple[Tensor, ...] = Field(min_length=1, max_length=FEW)
+    outputs: tuple[Tensor, ...] = Field(min_length=1, max_length=FEW)
+    weights: dict[Name, Weights | None] = Field(max_length=FEW)
+    config: Config = Config()
 
     def sources(self) -> Iterator[str]:
         """Yield the files that networks are made of."""
@@ -281,135 +281,3 @@ class Description(_Node):
             and weights in (stated.weights_formats or (weights,))
         )
         return next(fitting, Tolerance())
-
-
-# --- format 0.4 ---
-
-_OldAxes = Annotated[str, Field(pattern="^[bitczyx]+$", max_length=_FEW)]
-_OldSizes = Annotated[tuple[int, ...], Field(max_length=_FEW)]
-
-
-class _OldRule(_Node):
-    min: _OldSizes
-    step: _OldSizes
-
-
-class _OldReference(_Node):
-    reference_tensor: _Name
-    scale: Annotated[tuple[float | None, ...], Field(max_length=_FEW)]
-    offset: Annotated[tuple[float, ...], Field(max_length=_FEW)]
-
-
-class _OldTensor(_Node):
-    name: _Name
-    axes: _OldAxes
-    shape: _OldSizes | _OldRule | _OldReference
-    data_type: _Name | None = None
-    data_range: _Range = None
-    halo: _OldSizes = ()
-    preprocessing: _Steps = ()
-    postprocessing: _Steps = ()
-
-    def renewed(self, test: File | None) -> dict[str, Any]:
-        axes = []
-        for index, letter in enumerate(self.axes):
-            kind = _TYPES.get(letter, "space")
-            axis: dict[str, Any] = {"type": kind, "id": letter if kind == "space" else kind}
-            if kind != "batch":
-                axis["size"] = self._size(index, letter)
-            if kind == "space" and self.halo:
-                axis["halo"] = self.halo[index]
-            if kind == "space" and isinstance(self.shape, _OldReference):
-                axis["scale"] = 1 / (self.shape.scale[index] or 1.0)
-            axes.append(axis)
-        return {
-            "id": self.name,
-            "axes": axes,
-            "data": {"type": self.data_type, "range": self.data_range},
-            "preprocessing": self.preprocessing,
-            "postprocessing": self.postprocessing,
-            "test_tensor": test,
-        }
-
-    def _size(self, index: int, letter: str) -> Any:
-        if isinstance(self.shape, _OldReference):
-            if not self.shape.scale[index]:
-                return max(1, int(2 * self.shape.offset[index]))
-            return {
-                "tensor_id": self.shape.reference_tensor,
-                "axis_id": letter,
-                "offset": round(2 * self.shape.offset[index]),
-            }
-        if isinstance(self.shape, _OldRule):
-            step = self.shape.step[index]
-            return {"min": self.shape.min[index], "step": step} if step else self.shape.min[index]
-        return self.shape[index]
-
-
-class _OldDescription(_Node):
-    name: _Name
-    tags: _Names = ()
-    inputs: tuple[_OldTensor, ...] = Field(min_length=1, max_length=_FEW)
-    outputs: tuple[_OldTensor, ...] = Field(min_length=1, max_length=_FEW)
-    weights: dict[_Name, Weights | None] = Field(max_length=_FEW)
-    test_inputs: tuple[_File, ...] = Field(default=(), max_length=_FEW)
-    test_outputs: tuple[_File, ...] = Field(default=(), max_length=_FEW)
-    config: _Config = _Config()
-
-    def renewed(self) -> dict[str, Any]:
-        def together(tensors: tuple[_OldTensor, ...], tests: tuple[File, ...]) -> list[Any]:
-            spare = (*tests, *[None] * len(tensors))
-            return [t.renewed(test) for t, test in zip(tensors, spare, strict=False)]
-
-        return {
-            "name": self.name,
-            "tags": self.tags,
-            "inputs": together(self.inputs, self.test_inputs),
-            "outputs": together(self.outputs, self.test_outputs),
-            "weights": self.weights,
-            "config": self.config,
-        }
-
-
-def read(raw: Any, where: str) -> Description:
-    """Read a description of format 0.4 or 0.5.
-
-    Parameters
-    ----------
-    raw
-        The plain data of the YAML.
-    where
-        What is read, as the beginning of a sentence.
-
-    Raises
-    ------
-    NeuroscopeError
-        Where it is no description of a model, of another format, or lacks something.
-    """
-    if not isinstance(raw, dict):
-        raise NeuroscopeError(f"{where} has no bioimage.io description: it is no mapping.")
-    kind = raw.get("type", "model")
-    if kind != "model":
-        raise NeuroscopeError(f"{where} describes a {shortened(str(kind), 40)}, no model.")
-    version = raw.get("format_version")
-    if version is None:
-        raise NeuroscopeError(f"{where} says no format_version; it is no bioimage.io model.")
-    series = ".".join(str(version).split(".")[:2])
-    if series not in ("0.4", "0.5"):
-        raise NeuroscopeError(
-            f"{where} is of format {shortened(str(version), 20)}, and 0.4 and 0.5 are read here; "
-            f"convert it with the package bioimageio.spec."
-        )
-    try:
-        if series == "0.4":
-            raw = _OldDescription.model_validate(raw).renewed()
-        return Description.model_validate(raw)
-    except ValidationError as error:
-        place, message = first_mistake(error)
-        raise NeuroscopeError(f"{where} is wrong at “{place}”: {message}.") from error
-    except IndexError as error:
-        raise NeuroscopeError(
-            f"{where} is wrong: a tensor's shape has fewer numbers than axes."
-        ) from error
-    except Exception as error:
-        raise NeuroscopeError(f"{where} is wrong: {reason_of(error)}.") from error

@@ -130,11 +130,11 @@ class Package:
                 f"here; download the whole package from bioimage.io (its zip)."
             )
         beside = PurePosixPath(self._description).parent
-        found = self._located(str(beside / source.replace("\\", "/")))
-        found = self._sealed.get(found, found)
-        if sha256 is not None and digest_of(found) != sha256.lower():
+        location = self._located(str(beside / source.replace("\\", "/")))
+        location = self._sealed.get(location, location)
+        if sha256 is not None and digest_of(location) != sha256.lower():
             raise self._is_another(source)
-        return found
+        return location
 
     def content(self, source: str, sha256: str | None = None) -> bytes:
         """Return what a text of the package holds, by its path from the description.
@@ -275,8 +275,8 @@ class Package:
 
 def nearest_description(names: Iterable[str]) -> str | None:
     """Return which of the names is the package's description: the one least deep in folders."""
-    found = [name for name in names if is_description(name.rpartition("/")[2])]
-    return min(found, key=lambda name: (name.count("/"), name), default=None)
+    descriptions = [name for name in names if is_description(name.rpartition("/")[2])]
+    return min(descriptions, key=lambda name: (name.count("/"), name), default=None)
 
 
 def _is_absolute(name: str) -> bool:

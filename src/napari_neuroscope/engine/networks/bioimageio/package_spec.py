@@ -124,14 +124,14 @@ def _size(axes: list[Axis], tensor: Described, where: str) -> Any:
     for axis in axes:
         size = axis.size
         if isinstance(size, SizeReference):
-            other = next((a for a in tensor.axes if a.name == size.axis_id), None)
-            base = other.size if other is not None and size.tensor_id == tensor.id else None
-            if not isinstance(base, int) or other is None:
+            reference = next((a for a in tensor.axes if a.name == size.axis_id), None)
+            base = reference.size if reference is not None and size.tensor_id == tensor.id else None
+            if not isinstance(base, int) or reference is None:
                 raise NeuroscopeError(
                     f"{where} ties the size of its axis “{axis.name}” to another's "
                     f"(“{size.axis_id}”), which can't be kept here; give a spec with fixed sizes."
                 )
-            size = max(1, int(base * other.scale / (axis.scale or 1.0)) + size.offset)
+            size = max(1, int(base * reference.scale / (axis.scale or 1.0)) + size.offset)
         if size is None:
             raise NeuroscopeError(f"{where} says no size for its axis “{axis.name}”.")
         rules.append((size.min, size.step) if isinstance(size, Sizes) else (size, 0))
@@ -144,15 +144,15 @@ def _size(axes: list[Axis], tensor: Described, where: str) -> Any:
 
 def _crop(answered: Described, taken: Described, space: list[str]) -> list[float] | None:
     """Return how many pixels an output leaves out on each side along each axis; None: it says none."""
-    found = []
+    crops = []
     for letter in space:
-        own, of_input = answered.axis(letter), taken.axis(letter)
-        size = own.size if own is not None else None
-        if own is None or of_input is None or not isinstance(size, SizeReference):
+        of_output, of_input = answered.axis(letter), taken.axis(letter)
+        size = of_output.size if of_output is not None else None
+        if of_output is None or of_input is None or not isinstance(size, SizeReference):
             return None
         # Sizes are told in pixels of the output.
-        found.append(-size.offset * own.scale / (of_input.scale or 1.0) / 2)
-    return found if any(found) else None
+        crops.append(-size.offset * of_output.scale / (of_input.scale or 1.0) / 2)
+    return crops if any(crops) else None
 
 
 def _names(axis: Axis | None) -> tuple[str, ...]:
@@ -171,8 +171,8 @@ def _channels(axis: Axis | None, where: str) -> int:
 
 
 def _is_segmentation(tensor: Described, space: list[str], where: str) -> bool:
-    own = [axis.letter for axis in tensor.axes if axis.type == "space" and axis.size != 1]
-    if not own:
+    spatial = [axis.letter for axis in tensor.axes if axis.type == "space" and axis.size != 1]
+    if not spatial:
         return False
     every = {axis.letter for axis in tensor.axes} - {"b", "c"}
     if every != set(space):
@@ -185,19 +185,19 @@ def _is_segmentation(tensor: Described, space: list[str], where: str) -> bool:
 
 
 def _output(description: Description, tensor: Described) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if len(description.outputs) > 1:
-        found["index"] = 0
+        fields["index"] = 0
     activation = activation_of(tensor.postprocessing)
     if activation is not None:
         # It comes after the network, which so ends in scores.
-        found.update(activation="none", multi_label=activation == "sigmoid")
-    return found
+        fields.update(activation="none", multi_label=activation == "sigmoid")
+    return fields
 
 
 def _order(names: tuple[str, ...]) -> str | None:
-    known = _ORDERS.get("".join(names).lower())
-    return known or (None if _are_numbers(names) or len(names) == 1 else "n")
+    order = _ORDERS.get("".join(names).lower())
+    return order or (None if _are_numbers(names) or len(names) == 1 else "n")
 
 
 def _class_names(axis: Axis | None) -> list[str]:
@@ -219,10 +219,10 @@ def _notes(description: Description, tensor: Described) -> list[str]:
             f"what it does after the network ({', '.join(changes)}) is left out: the network's own "
             f"scores are explained"
         )
-    other = sorted({tag.lower() for tag in description.tags} & _OTHER_TASKS)
-    if other:
+    other_tasks = sorted({tag.lower() for tag in description.tags} & _OTHER_TASKS)
+    if other_tasks:
         notes.append(
-            f"by its tags ({', '.join(other)}) it answers with other than classes: its channels "
+            f"by its tags ({', '.join(other_tasks)}) it answers with other than classes: its channels "
             f"are taken for classes"
         )
     if len(description.outputs) > 1:

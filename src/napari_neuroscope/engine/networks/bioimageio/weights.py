@@ -179,12 +179,12 @@ class _Opener(NamedTuple):
 
 def _saved_model(package: Package, path: Path) -> Path:
     folder = package.unpacked(path)
-    found = min(folder.rglob("saved_model.pb"), key=lambda p: len(p.parts), default=None)
-    if found is None:
+    program = min(folder.rglob("saved_model.pb"), key=lambda p: len(p.parts), default=None)
+    if program is None:
         raise NeuroscopeError(
             f"“{path.name}” in “{package.path.name}” holds no SavedModel (no saved_model.pb)."
         )
-    return found.parent
+    return program.parent
 
 
 def _module_of(path: Path, content: bytes) -> ModuleType:
