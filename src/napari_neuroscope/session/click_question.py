@@ -18,7 +18,7 @@ from napari_neuroscope.engine.passes.target import Score, Target
 from napari_neuroscope.engine.tiles.tiling import by_tiles
 from napari_neuroscope.session.question import Offer, Question
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.image.layer_regions import PaintedRegions
+from napari_neuroscope.viewer.image.painted_labels import PaintedRegions
 
 
 @dataclass(frozen=True, eq=False)

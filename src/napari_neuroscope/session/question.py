@@ -13,11 +13,8 @@ from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
-from napari_neuroscope.viewer.image.layer_regions import (
-    DrawnRegions,
-    PaintedRegions,
-    TrueClassLabels,
-)
+from napari_neuroscope.viewer.image.drawn_shapes import DrawnRegions
+from napari_neuroscope.viewer.image.painted_labels import PaintedRegions, TrueClassLabels
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.state.layer_origin import LayerOrigin
 

@@ -17,7 +17,8 @@ from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.session.network_catalog import DEMO_TITLES, NetworkCatalog
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion
+from napari_neuroscope.viewer.image.painted_labels import TrueClassLabels
 from napari_neuroscope.viewer.image.shown_image import axes_of_layer
 from napari_neuroscope.viewer.state.viewer_state import state_of
 

@@ -112,12 +112,12 @@ def stack_of(shown: ShownImage, layer: Any, network: Network) -> Stack:
         Where the image has too few axes, or others than the network's spec says.
     """
     axes = shown.axes(network)
-    numbers = [f"axis {n}" for n in range(shown.data.ndim)]
+    numbers = [f"axis {n}" for n in range(shown.array.ndim)]
     labels = labels_of(layer)
     names = [labels[n] if n < len(labels) and is_named(labels[n : n + 1]) else numbers[n]
-             for n in range(shown.data.ndim)]  # fmt: skip
+             for n in range(shown.array.ndim)]  # fmt: skip
     distinct = len({names[n] for n in axes.stack}) == len(axes.stack)
-    return Stack.of_axes(shown.data, names if distinct else numbers, axes)
+    return Stack.of_axes(shown.array, names if distinct else numbers, axes)
 
 
 def _room(shape: tuple[int, ...]) -> np.ndarray:

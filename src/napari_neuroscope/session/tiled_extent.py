@@ -35,7 +35,7 @@ class TiledInputCache:
     def input_of(self, question: Question, progress: Progress) -> TiledInput:
         """Return a question's image to be read in tiles, which may take a while."""
         network, shown = question.network, question.shown
-        key = (network.spec, network.channels, shown.data, question.plane(), _sample(shown.data))
+        key = (network.spec, network.channels, shown.array, question.plane(), _sample(shown.array))
         if self._input is None or not _is_same(key, self._key):
             self._key = ()
             sizes = Tiling().sizes(network.spec)

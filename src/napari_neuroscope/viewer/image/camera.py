@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -42,9 +42,9 @@ def window_in_view(pixels: Pixels, viewer: Any) -> Window | None:
     centre = np.asarray(camera.center, float)[-2:]
     half = np.asarray(_canvas_size(viewer), float) / camera.zoom / 2
     world = [axis for _, axis in shown]
-    own = [along.index(axis) for axis in world]
+    drawn_axes = [along.index(axis) for axis in world]
     # What the other axes add is of the step that is shown.
-    rest = [n for n in range(len(pixels.shape)) if n not in own]
+    rest = [n for n in range(len(pixels.shape)) if n not in drawn_axes]
     point = np.asarray(viewer.dims.point, float)
     others = np.zeros(len(world))
     if rest:
@@ -56,10 +56,10 @@ def window_in_view(pixels: Pixels, viewer: Any) -> Window | None:
         [centre[n] + sign * half[n] for (n, _), sign in zip(shown, signs, strict=True)]
         for signs in itertools.product((-1, 1), repeat=len(shown))
     ]
-    linear = pixels.matrix[world][:, own]
-    found = np.linalg.solve(linear, (np.array(corners) - pixels.offset[world] - others).T)
+    linear = pixels.matrix[world][:, drawn_axes]
+    reached = np.linalg.solve(linear, (np.array(corners) - pixels.offset[world] - others).T)
     window = list(whole)
-    for axis, low, high in zip(own, found.min(1), found.max(1), strict=True):
+    for axis, low, high in zip(drawn_axes, reached.min(1), reached.max(1), strict=True):
         # Pixel i lies between i − ½ and i + ½.
         first = max(int(np.floor(low + 0.5)), 0)
         stop = min(int(np.ceil(high + 0.5)), pixels.shape[axis])
@@ -74,5 +74,5 @@ def _canvas_size(viewer: Any) -> tuple[float, float]:
     canvas = getattr(viewer, "canvas", None)
     if canvas is None:
         # napari before 0.9; a plugin's proxy keeps it back.
-        return getattr(viewer, "__wrapped__", viewer)._canvas_size
-    return canvas.viewbox_size(viewer.layers)
+        return cast("tuple[float, float]", getattr(viewer, "__wrapped__", viewer)._canvas_size)
+    return cast("tuple[float, float]", canvas.viewbox_size(viewer.layers))

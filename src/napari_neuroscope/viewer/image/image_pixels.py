@@ -59,8 +59,8 @@ class Pixels:
         NeuroscopeError
             Where it has too few axes.
         """
-        data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
-        sizes = data.shape[: layer.ndim]
+        finest = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+        sizes = finest.shape[: layer.ndim]
         if isinstance(axes, int) and axes <= layer.ndim:
             axes = range(layer.ndim - axes, layer.ndim)
         if isinstance(axes, int):
@@ -95,9 +95,9 @@ class Pixels:
 
     def index(self, pixel: Sequence[int]) -> np.ndarray:
         """Return where in the layer's own data a pixel lies."""
-        found = np.zeros(len(self._moved))
-        found[list(self.space)], found[list(self.others)] = pixel, self.plane
-        return found
+        index = np.zeros(len(self._moved))
+        index[list(self.space)], index[list(self.others)] = pixel, self.plane
+        return index
 
     def into(self, layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return matrix and offset with which ``matrix · p + offset`` is pixel p in a layer's data."""
@@ -114,8 +114,8 @@ class Pixels:
     def at(self, position: Sequence[float]) -> tuple[int, ...] | None:
         """Return the pixel that holds a position of the world; None outside of the image."""
         within = np.asarray(position, float)[-len(self._moved) :]
-        found = np.linalg.solve(self._linear, within - self._moved)[list(self.space)]
-        pixel = np.floor(found + 0.5).astype(int)
+        at = np.linalg.solve(self._linear, within - self._moved)[list(self.space)]
+        pixel = np.floor(at + 0.5).astype(int)
         inside = all(0 <= n < size for n, size in zip(pixel, self.shape, strict=True))
         return tuple(int(n) for n in pixel) if inside else None
 
@@ -141,9 +141,9 @@ def shown_index(layer: Any, viewer: Any) -> tuple[int, ...]:
 
 def go_to_step(layer: Any, axis: int, step: int, viewer: Any) -> None:
     """Move the slider of one of a layer's axes, where the viewer has that."""
-    own = viewer.dims.ndim - layer.ndim + axis
-    if own >= 0:
-        viewer.dims.set_current_step(own, step)
+    slider = viewer.dims.ndim - layer.ndim + axis
+    if slider >= 0:
+        viewer.dims.set_current_step(slider, step)
 
 
 def to_world(layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -158,12 +158,12 @@ def to_world(layer: Any, viewer: Any) -> tuple[np.ndarray, np.ndarray]:
 def _unit_factors(layer: Any, viewer: Any) -> np.ndarray:
     """Return how many of the viewer's units one of the layer's is: the canvas draws by these."""
     world = getattr(viewer.dims, "units", None)
-    own = layer.units
-    if world is None or len(world) < len(own):
+    units = layer.units
+    if world is None or len(world) < len(units):
         return np.ones(layer.ndim)
     from pint import get_application_registry
 
     base = get_application_registry().get_base_units
     return np.array(
-        [base(a)[0] / base(b)[0] for a, b in zip(own, world[-len(own) :], strict=True)], float
+        [base(a)[0] / base(b)[0] for a, b in zip(units, world[-len(units) :], strict=True)], float
     )

@@ -34,15 +34,15 @@ def size_note(network: Network, layer: Any) -> str:
     except NeuroscopeError:
         # What it can't be read as is said where it is looked at.
         return ""
-    own = _micrometres(layer)[list(space)]
-    if not own.all():
+    pixel_sides = _micrometres(layer)[list(space)]
+    if not pixel_sides.all():
         return ""
     learnt = np.array(network.spec.steps) * min(network.spec.pixel_size)
-    factor = own / learnt
+    factor = pixel_sides / learnt
     if (np.maximum(factor, 1 / factor) <= _ALIKE).all():
         return ""
     return (
-        f"The pixels of “{layer.name}” are {_by(own)} µm, but the network learnt from "
+        f"The pixels of “{layer.name}” are {_by(pixel_sides)} µm, but the network learnt from "
         f"{_by(learnt)} µm: it may mistake what it sees. Resample the image to "
         f"{_by(factor)} times as many, or correct its scale, or the spec's pixel_size."
     )
@@ -59,8 +59,8 @@ def _micrometres(layer: Any) -> np.ndarray:
         with suppress(DimensionalityError):
             lengths[axis] = quantity(1, unit).to("micrometer").magnitude
     zero = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), float)
-    steps = [np.asarray(layer.data_to_world(one), float) - zero for one in np.eye(layer.ndim)]
-    return np.linalg.norm(np.array(steps) * lengths, axis=1)
+    steps = [np.asarray(layer.data_to_world(unit), float) - zero for unit in np.eye(layer.ndim)]
+    return np.asarray(np.linalg.norm(np.array(steps) * lengths, axis=1))
 
 
 def _by(numbers: Sequence[float] | np.ndarray) -> str:

@@ -28,7 +28,7 @@ class ShownImage:
 
     Attributes
     ----------
-    name, data, rgb
+    name, array, rgb
         Of the layer; of a multiscale one, the finest level.
     steps
         The index on each of the layer's own axes at which the sliders stand.
@@ -39,7 +39,7 @@ class ShownImage:
     """
 
     name: str
-    data: Any
+    array: Any
     rgb: bool
     steps: tuple[int, ...]
     labels: tuple[str, ...] = ()
@@ -62,21 +62,21 @@ class ShownImage:
             Where the image has too few axes, or others than the network's spec says.
         """
         count = len(network.spec.input.space)
-        ndim = self.data.ndim - self.rgb
+        ndim = self.array.ndim - self.rgb
         if ndim < count:
             raise NeuroscopeError(
                 f"The layer “{self.name}” has {ndim} axes, but the network looks along {count}; "
                 f"choose an image of at least {count}."
             )
         return axes_of(
-            self.data.shape, network.spec, network.channels, self.names, coloured=self.rgb
+            self.array.shape, network.spec, network.channels, self.names, coloured=self.rgb
         )
 
     @property
     def names(self) -> tuple[str, ...] | None:
         """What the data's axes are called, by the layer or else by themselves; None: not known."""
         if not is_named(self.labels):
-            return names_of(self.data)
+            return names_of(self.array)
         return (*self.labels, "c") if self.rgb else self.labels
 
     def plane(self, network: Network) -> tuple[int, ...]:
@@ -99,20 +99,20 @@ class ShownImage:
         others = [(n, self._step(n), 1) for n in axes.stack]
         at = axes.channel
         if at is not None and not self.rgb:
-            count = int(self.data.shape[at])
+            count = int(self.array.shape[at])
             others.append((at, 0, count) if at in self.drawn else (at, self._step(at), 1))
         return Place(axes.space, others=tuple(others))
 
     def sides(self, network: Network) -> tuple[int, ...]:
         """Return the image's pixels along the axes that a network looks along."""
-        return tuple(int(self.data.shape[n]) for n in self.axes(network).space)
+        return tuple(int(self.array.shape[n]) for n in self.axes(network).space)
 
     def depth(self, network: Network) -> tuple[int, ...]:
         """Return where in a volume the sliders stand, on its axes before the last two."""
         return tuple(self._step(n) for n in self.axes(network).space[:-2])
 
     def _step(self, axis: int) -> int:
-        return min(max(int(self.steps[axis]), 0), int(self.data.shape[axis]) - 1)
+        return min(max(int(self.steps[axis]), 0), int(self.array.shape[axis]) - 1)
 
     def image(self, network: Network) -> np.ndarray:
         """Return a copy of the plane that a network takes, read from where it lies.
@@ -143,7 +143,7 @@ class ShownImage:
     def lazily(self, network: Network) -> ArrayView:
         """Return the plane that a network takes, in its order; only what is sliced is read."""
         axes = self.axes(network)
-        return ArrayView(self.data, {n: self._step(n) for n in axes.stack}, axes.order)
+        return ArrayView(self.array, {n: self._step(n) for n in axes.stack}, axes.order)
 
 
 def axes_of_layer(layer: Any, network: Network) -> ImageAxes:

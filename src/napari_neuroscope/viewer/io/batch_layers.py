@@ -36,9 +36,9 @@ def results_data(image: str | Path, outputs: Sequence[str | Path]) -> list[Layer
     """
     layers = [image_data(open_image(image))]
     by_kind = {Path(output).suffix.lower(): Path(output) for output in outputs}
-    found = next((by_kind[kind] for kind in _MAPS if kind in by_kind), None)
-    if found is not None:
-        result = read_result(found)
+    saved_map = next((by_kind[kind] for kind in _MAPS if kind in by_kind), None)
+    if saved_map is not None:
+        result = read_result(saved_map)
         if not result.explanation.is_table:
             # The first is the topmost.
             layers += layers_of(result)[::-1]

@@ -27,15 +27,15 @@ def read(path: Paths, **_: Any) -> list[LayerData]:
     """Return saved explanations as layers, the label maps above."""
     paths = [path] if isinstance(path, str) else list(path)
     layers: list[LayerData] = []
-    for one in paths:
-        result = read_result(one)
+    for file in paths:
+        result = read_result(file)
         if result.explanation.is_table:
             title = shortened(result.explanation.provenance["title"], 100)
             raise NeuroscopeError(
                 f"“{title}” is a table of scores, which has no place on an image; read it in Python "
                 f"with ns.read_result."
             )
-        with told_in_a_sentence(one, "a saved explanation"):
+        with told_in_a_sentence(file, "a saved explanation"):
             # The first is the topmost in a dock, and the last in napari.
             layers += layers_of(result)[::-1]
     return layers

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-LayerData = tuple[Any, dict[str, Any], str]
+from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 
 
 def _folder(name: str) -> Path:
@@ -19,7 +18,7 @@ def _folder(name: str) -> Path:
 def _read(path: Path) -> np.ndarray:
     from skimage.io import imread
 
-    return imread(path)
+    return np.asarray(imread(path))
 
 
 def _nuclei(stem: str, name: str) -> list[LayerData]:

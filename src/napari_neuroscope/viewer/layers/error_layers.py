@@ -55,10 +55,17 @@ class Comparison:
 
     def pixels(self, true: int, predicted: int) -> np.ndarray:
         """Return where a class was taken for another, bool (*space)."""
-        return (self._known == true) & (self.prediction.labels == predicted)
+        return np.asarray((self.known_truth == true) & (self.prediction.labels == predicted))
 
     @property
-    def _known(self) -> np.ndarray:
+    def known_truth(self) -> np.ndarray:
+        """The true classes.
+
+        Raises
+        ------
+        NeuroscopeError
+            Where there is no ground truth.
+        """
         if self.truth is None:
             raise NeuroscopeError(
                 f"“{self.name}” has no ground truth to compare with; add it in the dock “Images”."
@@ -88,21 +95,23 @@ def error_data(comparison: Comparison, index: int, part: Part = "errors") -> lis
         intersection, union or difference (one without the other) of both. Pixels of which the
         truth is unknown, or that the network did not see, are in none.
     """
-    truth, labels = comparison._known, comparison.prediction.labels
-    known = (truth >= 0) & (labels >= 0)
-    true, found = (truth == index) & known, (labels == index) & known
+    truth, labels = comparison.known_truth, comparison.prediction.labels
+    is_known = (truth >= 0) & (labels >= 0)
+    true, predicted = (truth == index) & is_known, (labels == index) & is_known
     name = comparison.prediction.class_names[index]
     if part == "errors":
-        values = np.select([true & found, true & ~found, found & ~true], [1, 2, 3])
+        values = np.select([true & predicted, true & ~predicted, predicted & ~true], [1, 2, 3])
         classes = [
             (f"{name}: agreement", _AGREEMENT),
             (f"{name}: missed", _MISSED),
             (f"{name}: false", _FALSE),
         ]
     else:
-        values = {"intersection": true & found, "union": true | found, "difference": true ^ found}[
-            part
-        ]
+        values = {
+            "intersection": true & predicted,
+            "union": true | predicted,
+            "difference": true ^ predicted,
+        }[part]
         classes = [(f"{name}: {part}", _ONE)]
     return _as_labels(comparison, values.astype(np.int32), f"{PARTS[part]} · {name}", classes)
 

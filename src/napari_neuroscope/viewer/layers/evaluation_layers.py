@@ -70,8 +70,8 @@ class CurvePictures:
             colours = len(first) == 3 and not torch.allclose(first[:1], first, atol=1e-3)
             low, high = (0.0, 1.0) if colours else _range(first.numpy(force=True))
             self.values = np.empty((len(changed), *self.grid.shape, 3), np.uint8)
-            found = pictures_along(trace, row.class_map, way, changed, baseline=baseline)
-            for number, picture in enumerate(found):
+            pictures = pictures_along(trace, row.class_map, way, changed, baseline=baseline)
+            for number, picture in enumerate(pictures):
                 progress(number, len(changed), "making the pictures")
                 shown = picture if colours else picture.mean(0, keepdim=True)
                 unit = ((shown - low) / (high - low)).nan_to_num().clamp(0, 1).movedim(0, -1)

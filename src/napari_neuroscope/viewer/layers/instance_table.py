@@ -23,7 +23,7 @@ def add_table(layer: Any, answers: Sequence[InstanceAnswer]) -> None:
     """
     import pandas
 
-    own = pandas.DataFrame({
+    table = pandas.DataFrame({
         "index": [row.label for row in answers],
         f"{_OURS}class": [row.class_ for row in answers],
         f"{_OURS}probability": [row.probability for row in answers],
@@ -37,5 +37,5 @@ def add_table(layer: Any, answers: Sequence[InstanceAnswer]) -> None:
         # napari's rule: without this column the row's number is the label.
         kept = kept.assign(index=range(len(kept)))
     if not (kept["index"] == 0).any():
-        own = pandas.concat([pandas.DataFrame({"index": [0]}), own], ignore_index=True)
-    layer.features = kept.merge(own, on="index", how="outer")
+        table = pandas.concat([pandas.DataFrame({"index": [0]}), table], ignore_index=True)
+    layer.features = kept.merge(table, on="index", how="outer")

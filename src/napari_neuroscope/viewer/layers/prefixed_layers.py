@@ -27,7 +27,9 @@ class PrefixedLayerManager(LayerManager):
 
     def show(self, layers: Sequence[LayerData], slot: tuple[str, ...]) -> list[Any]:
         """Show layer data, the first the topmost; return the layers."""
-        named = [(data, self._named(attributes), kind) for data, attributes, kind in layers]
+        named = [
+            (array, self._named(attributes), layer_type) for array, attributes, layer_type in layers
+        ]
         return super().show(named, slot)
 
     def _named(self, attributes: dict[str, Any]) -> dict[str, Any]:

@@ -61,17 +61,17 @@ class ReceptiveFieldBox:
         NeuroscopeError
             Where the field is not known, or the network did not see the pixel.
         """
-        own = laid_out(cells_of_layers(graph).get(name), grid, units)
-        cells = np.floor(own.to_cells(np.asarray(pixel, float)) + 0.5).astype(int)
+        placement = laid_out(cells_of_layers(graph).get(name), grid, units)
+        cells = np.floor(placement.to_cells(np.asarray(pixel, float)) + 0.5).astype(int)
         if not all(0 <= i < n for i, n in zip(cells, units, strict=True)):
             raise NeuroscopeError(
                 "The network did not see this part of the image; click elsewhere."
             )
         unit = tuple(int(i) for i in cells)
-        found = np.array(box_on(graph, name, unit, grid.shape), float)
+        box = np.array(box_on(graph, name, unit, grid.shape), float)
         # From the edge of the first pixel to the edge of the last, as far as there is image.
         scale, offset = np.array(grid.scale)[:, None], np.array(grid.offset)[:, None]
-        edges = ((found - 0.5) * scale + offset).clip(-0.5, np.array(pixels.shape)[:, None] - 0.5)
+        edges = ((box - 0.5) * scale + offset).clip(-0.5, np.array(pixels.shape)[:, None] - 0.5)
         self._draw(edges, pixels, pixel)
         sizes = " × ".join(f"{stop - start:.4g}" for start, stop in edges)
         return f"Unit ({', '.join(map(str, unit))}) of {name} sees {sizes} pixels of the image."
@@ -81,22 +81,22 @@ class ReceptiveFieldBox:
         corners = [(top, left), (top, right), (bottom, right), (bottom, left)]
         before = [float(place) for place in pixel[:-2]]
         points = np.array([[*before, *corner] for corner in corners])
-        data = points @ pixels.matrix.T + pixels.offset
+        vertices = points @ pixels.matrix.T + pixels.offset
         layer = self.layer
-        if layer is not None and layer.ndim == data.shape[1]:
-            layer.data = [data]
+        if layer is not None and layer.ndim == vertices.shape[1]:
+            layer.data = [vertices]
             layer.shape_type = "polygon"
             return
         if layer is not None:
             self._viewer.layers.remove(layer)
         active = self._viewer.layers.selection.active
         self._layer = self._viewer.add_shapes(
-            [data],
+            [vertices],
             shape_type="polygon",
             name=TITLE,
             face_color=[0, 0, 0, 0],
             edge_color=_COLOUR,
-            edge_width=max(1.0, 0.004 * float(np.linalg.norm(data[2] - data[0]))),
+            edge_width=max(1.0, 0.004 * float(np.linalg.norm(vertices[2] - vertices[0]))),
             metadata={KEY: {"method": "receptive field"}},
         )
         # What was worked with stays chosen.

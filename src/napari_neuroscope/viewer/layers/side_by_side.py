@@ -109,7 +109,7 @@ class SideBySide:
             "units": tuple(stack.units[n] for n in plane),
         }
 
-    def _put(self, part: str, data: np.ndarray, kind: str, attributes: dict[str, Any]) -> None:
+    def _put(self, part: str, array: np.ndarray, kind: str, attributes: dict[str, Any]) -> None:
         """Show a part, in the layer of the part before where that still fits."""
         old = self._layers.get(part)
         there = old is not None and old in self._viewer.layers
@@ -117,7 +117,7 @@ class SideBySide:
         about = {KEY: {"method": "side by side", **look}}
         attributes = named(attributes)
         if old is not None and there and kind == "image" and old.metadata == about:
-            old.data = data
+            old.data = array
             for name in ("name", "scale", "translate", "contrast_limits"):
                 if name in attributes:
                     setattr(old, name, attributes[name])
@@ -126,7 +126,7 @@ class SideBySide:
         active = self._viewer.layers.selection.active
         if there:
             self._viewer.layers.remove(old)
-        self._layers[part] = getattr(self._viewer, f"add_{kind}")(data, **attributes)
+        self._layers[part] = getattr(self._viewer, f"add_{kind}")(array, **attributes)
         # What was worked with stays chosen.
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
@@ -153,7 +153,7 @@ def _sampled(
     image: Any, pixels: Pixels, given: Sequence[int], wanted: tuple[int, ...], viewer: Any
 ) -> np.ndarray:
     """Return the image at the pixels of a tile: (y, x), or (y, x, colour)."""
-    data = image.data[0] if getattr(image, "multiscale", False) else image.data
+    finest = image.data[0] if getattr(image, "multiscale", False) else image.data
     matrix, offset = pixels.into(image, viewer)
     grid = Grid.of_image(given).divided(wanted)
     places = [np.arange(n) * s + o
@@ -164,11 +164,13 @@ def _sampled(
     # The axes of a stack of images stand at whole planes: only the plane is read.
     cut = tuple(
         slice(None) if n in along else int(np.clip(round(float(axis.flat[0])), 0, size - 1))
-        for n, (axis, size) in enumerate(zip(coordinates, data.shape, strict=False))
+        for n, (axis, size) in enumerate(zip(coordinates, finest.shape, strict=False))
     )
-    values, coordinates = np.asarray(data[cut]), coordinates[along]
+    values, coordinates = np.asarray(finest[cut]), coordinates[along]
     if values.ndim == 2:
-        return map_coordinates(values.astype(np.float32), coordinates, order=1, mode="nearest")
+        return np.asarray(
+            map_coordinates(values.astype(np.float32), coordinates, order=1, mode="nearest")
+        )
     colours = [map_coordinates(values[..., number].astype(np.float32), coordinates, order=1,
                                mode="nearest") for number in range(values.shape[-1])]  # fmt: skip
     picture = np.stack(colours, -1)

@@ -48,7 +48,7 @@ class ChosenExplanation:
         if layer is None or KEY not in layer.metadata:
             if last is None:
                 raise NeuroscopeError("Explain something first, or select the layer of a map.")
-            layer = next((one for one in viewer.layers if _shows(one, last)), None)
+            layer = next((layer for layer in viewer.layers if _shows(layer, last)), None)
             if layer is None:
                 return cls(last.record.full_title, last.provenance, last)
         shown = explained_by(layer)

@@ -91,5 +91,5 @@ def image_under(values: Any) -> Any:
     if origin is None:
         return None
     if origin.explanation.record.planes is not None:
-        return origin.shown.data
+        return origin.shown.array
     return origin.shown.image(origin.network)

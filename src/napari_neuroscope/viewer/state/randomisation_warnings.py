@@ -57,8 +57,8 @@ class FailedChecks:
         if self._failed == before:
             return
         for layer in layers:
-            if (found := explained_by(layer)) is not None:
-                _warn(layer, self.about(found.explanation.provenance))
+            if (origin := explained_by(layer)) is not None:
+                _warn(layer, self.about(origin.explanation.provenance))
         self.changed.emit()
 
     def about_method(self, network: str, image: str, method: str) -> str:
@@ -105,15 +105,15 @@ def with_warning(layers: Sequence[LayerData], words: str) -> list[LayerData]:
         return list(layers)
     return [
         (
-            data,
+            array,
             {
                 **attributes,
                 "name": MARK + attributes["name"],
                 "metadata": {KEY: {**attributes["metadata"][KEY], "warning": words}},
             },
-            kind,
+            layer_type,
         )
-        for data, attributes, kind in layers
+        for array, attributes, layer_type in layers
     ]
 
 

@@ -26,7 +26,9 @@ from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.baselines import Baseline
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.image_pixels import Pixels
-from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels, kind_of
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion
+from napari_neuroscope.viewer.image.painted_labels import TrueClassLabels
+from napari_neuroscope.viewer.image.region_checks import kind_of
 from napari_neuroscope.viewer.image.shown_image import axes_of_layer
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.evaluation.case import TruthOf

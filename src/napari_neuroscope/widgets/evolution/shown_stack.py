@@ -13,7 +13,9 @@ from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.passes.target import Mask
 from napari_neuroscope.viewer.image.image_pixels import Pixels, go_to_step, shown_index
-from napari_neuroscope.viewer.image.layer_regions import LayerRegion, TrueClassLabels, kind_of
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion
+from napari_neuroscope.viewer.image.painted_labels import TrueClassLabels
+from napari_neuroscope.viewer.image.region_checks import kind_of
 from napari_neuroscope.viewer.layers.stack_follower import steps_of
 
 

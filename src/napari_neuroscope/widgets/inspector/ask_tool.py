@@ -14,7 +14,7 @@ from napari_neuroscope.session.click_question import AllInstances, ClickQuestion
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.clicks import Clicks
-from napari_neuroscope.viewer.image.layer_regions import PaintedRegions
+from napari_neuroscope.viewer.image.painted_labels import PaintedRegions
 from napari_neuroscope.viewer.layers.asked_points import AskedPoints
 from napari_neuroscope.viewer.layers.instance_table import add_table
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager

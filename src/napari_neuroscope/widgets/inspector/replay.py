@@ -26,7 +26,7 @@ from napari_neuroscope.session.session import Session
 from napari_neuroscope.session.settings import configured
 from napari_neuroscope.session.stack_extent import Planes, stack_of
 from napari_neuroscope.session.tiled_extent import Tiles
-from napari_neuroscope.viewer.image.layer_regions import TrueClassLabels
+from napari_neuroscope.viewer.image.painted_labels import TrueClassLabels
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.parts.dialogs import agrees, question_box

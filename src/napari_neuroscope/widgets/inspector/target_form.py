@@ -10,7 +10,8 @@ from superqt import QCollapsible
 
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.session import Session
-from napari_neuroscope.viewer.image.layer_regions import LayerRegion, kind_of
+from napari_neuroscope.viewer.image.layer_regions import LayerRegion
+from napari_neuroscope.viewer.image.region_checks import kind_of
 from napari_neuroscope.widgets.parts.boxes import choose, fill, narrow
 
 _NAMED = {
@@ -158,7 +159,7 @@ class TargetPart(QCollapsible):
         if layer is None:
             return
         events = [getattr(layer.events, name) for name in _EDITS if name in layer.events.emitters]
-        if isinstance(region, LayerRegion) and region.part == "selected":
+        if isinstance(region, LayerRegion) and region.extent == "selected":
             chosen = getattr(layer, "selected_data", None)
             if chosen is not None:
                 events.append(chosen.events.items_changed)
