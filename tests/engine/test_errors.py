@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from networks import EndingIn, GapLinear, Pixelwise, UNet, Vgg, as_network, settled
+from sentences import sentence
 
 GOOD = np.random.default_rng(0).random((16, 16, 3))
 
@@ -27,21 +27,6 @@ def segmenter() -> ns.Network:
     # Of any size, as is stated here, it is not.
     spec = {"task": "segmentation", "classes": CLASSES, "input": {"size": {"min": 1, "step": 1}}}
     return ns.wrap(settled(UNet()), spec, device="cpu")
-
-
-def sentence(do: Callable[[], Any]) -> str:
-    """Return what a mistake is answered with, and check its form."""
-    with pytest.raises(ns.NeuroscopeError) as refusal:
-        do()
-    text = str(refusal.value)
-    assert text
-    assert "\n" not in text
-    assert len(text) < 500
-    assert text[0].isupper() or text[0] in "“"
-    assert text[-1] in ".?…", text
-    for ugly in ("Traceback", "object at 0x", "None", "<class", "choose from .", "Tensor("):
-        assert ugly not in text, text
-    return text
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -12,27 +9,13 @@ from torch import Tensor, nn
 
 import napari_neuroscope as ns
 from networks import EndingIn, Pixelwise, as_network, settled
+from sentences import sentence
 
 GOOD = np.random.default_rng(0).random((16, 16, 3))
 
 
 # Either will do: what must not be is a map that looks like an answer. (Warnings are errors here.)
 SAID = (ns.NeuroscopeError, ns.NeuroscopeWarning)
-
-
-def sentence(do: Callable[[], Any]) -> str:
-    """Return what a mistake is answered with, and check its form."""
-    with pytest.raises(ns.NeuroscopeError) as refusal:
-        do()
-    text = str(refusal.value)
-    assert text
-    assert "\n" not in text
-    assert len(text) < 500
-    assert text[0].isupper() or text[0] in "“"
-    assert text[-1] in ".?…", text
-    for ugly in ("Traceback", "object at 0x", "None", "<class", "choose from .", "Tensor("):
-        assert ugly not in text, text
-    return text
 
 
 class Raising(nn.Module):

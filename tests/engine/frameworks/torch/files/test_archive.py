@@ -5,17 +5,10 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import pytest
 import torch
 
 from napari_neuroscope.engine.frameworks.torch.files.archive import open_torch_archive
 from napari_neuroscope.engine.frameworks.torch.files.pickles import load_checkpoint
-
-
-@pytest.fixture(autouse=True)
-def _own_trust(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("config")
-    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: folder)
 
 
 def test_archives_of_pytorch_and_of_zip_programs_are_read(tmp_path: Path) -> None:

@@ -19,12 +19,6 @@ from napari_neuroscope.engine.frameworks.torch.files.exported import computes
 from napari_neuroscope.engine.frameworks.torch.files.load import load_torch
 
 
-@pytest.fixture(autouse=True)
-def _own_trust(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("config")
-    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: folder)
-
-
 class Branching(nn.Module):
     """Sizes that are free, a branch, and parts without gradients: higher operators of all kinds."""
 

@@ -21,12 +21,6 @@ from napari_neuroscope.engine.frameworks.torch.files.load import load_torch
 from napari_neuroscope.engine.frameworks.torch.files.pickles import imports_of, load_checkpoint
 
 
-@pytest.fixture(autouse=True)
-def _own_trust(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("config")
-    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: folder)
-
-
 def _state() -> dict[str, Any]:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
     optimizer = torch.optim.Adam(net.parameters())

@@ -25,12 +25,6 @@ from napari_neuroscope.samples.architectures import UNet as ShippedUNet
 from networks import ResNet
 
 
-@pytest.fixture(autouse=True)
-def _own_trust(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("config")
-    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: folder)
-
-
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-import pytest
-
 from napari_neuroscope.engine.frameworks.torch.files.script_source import questions
-
-
-@pytest.fixture(autouse=True)
-def _own_trust(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("config")
-    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: folder)
 
 
 def _body(text: str) -> str:

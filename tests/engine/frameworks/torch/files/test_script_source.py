@@ -9,12 +9,6 @@ import pytest
 from napari_neuroscope.engine.frameworks.torch.files.script_source import UNREADABLE, questions
 
 
-@pytest.fixture(autouse=True)
-def _own_trust(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("config")
-    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: folder)
-
-
 def _body(text: str) -> str:
     head = "class N(Module):\n  training : bool\n  def forward(self: __torch__.N,\n    x: Tensor,\n    m: int) -> Tensor:\n"
     return head + textwrap.indent(textwrap.dedent(text).strip(), "    ") + "\n    return x\n"

@@ -17,12 +17,6 @@ from napari_neuroscope.engine.frameworks.torch.files.script import load_torchscr
 from napari_neuroscope.engine.frameworks.torch.files.script_trial import try_torchscript
 
 
-@pytest.fixture(autouse=True)
-def _own_trust(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("config")
-    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: folder)
-
-
 def _written(module: nn.Module, path: Path) -> Path:
     torch.jit.script(module.eval()).save(str(path))
     return path

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
@@ -26,6 +26,7 @@ from guided_networks import (
     image_of,
     ours,
 )
+from guided_parts import Clamp, Neck
 from networks import as_network, settled
 
 
@@ -60,17 +61,6 @@ class InPlace(Swish):
         ctx.save_for_backward(x.clone())
         ctx.mark_dirty(x)
         return x.mul_(x.sigmoid())
-
-
-class Clamp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> Tensor:
-        return above[0] * (ctx.saved_tensors[0] > 0)
 
 
 def swish(x: Tensor) -> Tensor:
@@ -207,23 +197,6 @@ def test_two_after_each_other_and_two_of_one_tensor(rng: np.random.Generator) ->
     other = settled(Straight(lambda: [explicit, relu, explicit])).double()
     expected = reference(other, as_input(image).double(), 1).numpy()
     assert_close(ours(model, image, 1), expected, 1e-5)
-
-
-class Neck(nn.Module):
-    """Two relus around a part that is written with given activations."""
-
-    def __init__(self, part: Callable[[Any, Any, Tensor], Tensor], activations: Any) -> None:
-        super().__init__()
-        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
-        self.third, self.widen = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(3, 6, 1)
-        self.dense, self.last = nn.Linear(6, 6), nn.Conv2d(6, 4, 1)
-        self.weight = nn.Parameter(torch.ones(6, 1, 1))
-        self.part, self.activations = part, activations
-
-    def forward(self, x: Tensor) -> Tensor:
-        relu = self.activations.relu
-        x = self.part(self, self.activations, self.second(relu(self.first(x))))
-        return 7 * self.last(relu(self.third(x))).mean((2, 3)) - 3
 
 
 def squeezed(m: Any, a: Any, x: Tensor) -> Tensor:

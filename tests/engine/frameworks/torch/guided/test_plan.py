@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,18 +17,8 @@ from guided_networks import (
     Straight,
     image_of,
 )
+from guided_parts import Clamp, Neck
 from networks import as_network, settled
-
-
-class Clamp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> Tensor:
-        return above[0] * (ctx.saved_tensors[0] > 0)
 
 
 class OutOfSight(Clamp):
@@ -54,23 +43,6 @@ def scaled_in_place(x: Tensor) -> Tensor:
     x = x.clone()
     x[x < 0] *= 0.1
     return x
-
-
-class Neck(nn.Module):
-    """Two relus around a part that is written with given activations."""
-
-    def __init__(self, part: Callable[[Any, Any, Tensor], Tensor], activations: Any) -> None:
-        super().__init__()
-        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
-        self.third, self.widen = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(3, 6, 1)
-        self.dense, self.last = nn.Linear(6, 6), nn.Conv2d(6, 4, 1)
-        self.weight = nn.Parameter(torch.ones(6, 1, 1))
-        self.part, self.activations = part, activations
-
-    def forward(self, x: Tensor) -> Tensor:
-        relu = self.activations.relu
-        x = self.part(self, self.activations, self.second(relu(self.first(x))))
-        return 7 * self.last(relu(self.third(x))).mean((2, 3)) - 3
 
 
 PLAIN = SimpleNamespace(relu=F.relu, sigmoid=torch.sigmoid, tanh=torch.tanh)

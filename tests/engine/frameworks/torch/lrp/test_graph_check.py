@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,7 @@ from torch.nn import functional
 import napari_neuroscope as ns
 from closeness import assert_close
 from networks import as_network, settled
-
-
-@pytest.fixture
-def image(rng: np.random.Generator) -> np.ndarray:
-    return rng.standard_normal((16, 16, 3)).astype(np.float32)
-
-
-def lrp(network: ns.Network, image: np.ndarray, target: Any = 0, **options: Any) -> np.ndarray:
-    return ns.explain(network, image, "lrp", target, **options).values
+from relevance import Middle, lrp
 
 
 @pytest.mark.parametrize("rule", ["z_plus", "gamma"])
@@ -41,19 +32,6 @@ def test_a_difference_of_positive_values_may_be_negative(rule: str, image: np.nd
     networks = [as_network(settled(Difference(by_factor=one))) for one in (True, False)]
     found, expected = (lrp(network, image, 1, rule=rule) for network in networks)
     assert_close(found, expected)
-
-
-class Middle(nn.Module):
-    """A convolution, something in the middle, and a dense layer."""
-
-    def __init__(self, middle: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-        self.middle = middle
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.middle(self.conv(x)).mean((2, 3)))
 
 
 def attended(z: Tensor) -> Tensor:

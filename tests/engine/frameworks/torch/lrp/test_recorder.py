@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import napari_neuroscope as ns
 from closeness import assert_close
 from networks import Vgg, as_network, settled
-
-RULES = ["composite", "z_plus", "gamma", "epsilon"]
-
-
-@pytest.fixture
-def image(rng: np.random.Generator) -> np.ndarray:
-    return rng.standard_normal((16, 16, 3)).astype(np.float32)
-
-
-def lrp(network: ns.Network, image: np.ndarray, target: Any = 0, **options: Any) -> np.ndarray:
-    return ns.explain(network, image, "lrp", target, **options).values
-
-
-def sums(network: ns.Network, image: np.ndarray, target: Any, **options: Any) -> list[float]:
-    """Return what the relevance sums to, at the input and at the scores, as the note says."""
-    found = ns.explain(network, image, "lrp", target, **options)
-    note = next(note for note in found.provenance["notes"] if note.startswith("the relevance"))
-    begun = float(note.split("and to ")[1].split(" ")[0])
-    return [float(found.values.astype(np.float64).sum()), begun]
+from relevance import RULES, Middle, NormalisesItself, lrp, sums
 
 
 def by_merged_weights(model: nn.Sequential) -> nn.Sequential:
@@ -154,19 +134,6 @@ def test_all_ways_of_writing_are_one(way: str, rule: str, image: np.ndarray) -> 
     assert_close(ours, theirs, 1e-5)
 
 
-class Middle(nn.Module):
-    """A convolution, something in the middle, and a dense layer."""
-
-    def __init__(self, middle: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-        self.middle = middle
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.middle(self.conv(x)).mean((2, 3)))
-
-
 def expected_of_factor(model: Middle, image: np.ndarray) -> np.ndarray:
     """Return LRP by epsilon → 0, each value of the middle being a multiple of what it takes."""
     x = torch.from_numpy(image).permute(2, 0, 1)[None].requires_grad_()
@@ -224,19 +191,6 @@ def test_norms_of_own_statistics_are_linear_by_a_constant_deviation(
     assert_close(lrp(as_network(model), image, 1, rule="epsilon", epsilon=0), expected, 1e-4)
 
 
-class Own(nn.Module):
-    """A network that brings the image to its range itself."""
-
-    def __init__(self, body: nn.Module, mean: float, deviation: float) -> None:
-        super().__init__()
-        self.body, self.mean, self.deviation = body, mean, deviation
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(
-            (x.permute(0, 2, 3, 1).sub(self.mean) / self.deviation).permute(0, 3, 1, 2)
-        )
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_what_a_network_does_to_the_image_itself_keeps_nothing(
     rule: str, image: np.ndarray
@@ -247,14 +201,16 @@ def test_what_a_network_does_to_the_image_itself_keeps_nothing(
     given = {"normalization": {"mean": [0.4] * 3, "std": [0.3] * 3}}
     expected = lrp(as_network(body, **given), image, 1, rule=rule)
     assert expected[:4].any()
-    assert_close(lrp(as_network(Own(body, 0.4, 0.3)), image, 1, rule=rule), expected, 1e-4)
+    assert_close(
+        lrp(as_network(NormalisesItself(body, 0.4, 0.3)), image, 1, rule=rule), expected, 1e-4
+    )
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_an_image_that_is_standardised_by_itself_keeps_nothing(
     rule: str, image: np.ndarray
 ) -> None:
-    class Standardised(Own):
+    class Standardised(NormalisesItself):
         def forward(self, x: Tensor) -> Tensor:
             x = x - x.mean((2, 3), keepdim=True)
             return self.body(x / x.std((2, 3), keepdim=True))

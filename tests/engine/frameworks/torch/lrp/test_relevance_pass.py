@@ -15,26 +15,8 @@ import napari_neuroscope as ns
 from closeness import assert_close
 from napari_neuroscope.engine.frameworks.base import Capability
 from networks import BasicBlock, EndingIn, ResNet, UNet, Vgg, as_network, settled
+from relevance import RULES, Middle, NormalisesItself, lrp, sums
 from snapshot import Snapshot
-
-RULES = ["composite", "z_plus", "gamma", "epsilon"]
-
-
-@pytest.fixture
-def image(rng: np.random.Generator) -> np.ndarray:
-    return rng.standard_normal((16, 16, 3)).astype(np.float32)
-
-
-def lrp(network: ns.Network, image: np.ndarray, target: Any = 0, **options: Any) -> np.ndarray:
-    return ns.explain(network, image, "lrp", target, **options).values
-
-
-def sums(network: ns.Network, image: np.ndarray, target: Any, **options: Any) -> list[float]:
-    """Return what the relevance sums to, at the input and at the scores, as the note says."""
-    found = ns.explain(network, image, "lrp", target, **options)
-    note = next(note for note in found.provenance["notes"] if note.startswith("the relevance"))
-    begun = float(note.split("and to ")[1].split(" ")[0])
-    return [float(found.values.astype(np.float64).sum()), begun]
 
 
 def without_biases(model: nn.Module) -> nn.Module:
@@ -162,32 +144,6 @@ def test_the_model_is_left_as_it_was(case: Any, training: bool, image: np.ndarra
     before.assert_unchanged()
 
 
-class Middle(nn.Module):
-    """A convolution, something in the middle, and a dense layer."""
-
-    def __init__(self, middle: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-        self.middle = middle
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.middle(self.conv(x)).mean((2, 3)))
-
-
-class Own(nn.Module):
-    """A network that brings the image to its range itself."""
-
-    def __init__(self, body: nn.Module, mean: float, deviation: float) -> None:
-        super().__init__()
-        self.body, self.mean, self.deviation = body, mean, deviation
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(
-            (x.permute(0, 2, 3, 1).sub(self.mean) / self.deviation).permute(0, 3, 1, 2)
-        )
-
-
 @pytest.mark.parametrize("axes", [1, 3])
 def test_lines_volumes_and_networks_without_a_batch(axes: int, rng: np.random.Generator) -> None:
     conv = {1: nn.Conv1d, 3: nn.Conv3d}[axes]
@@ -250,7 +206,7 @@ def test_the_pass_is_kept_for_other_targets_and_rules(image: np.ndarray) -> None
     assert model.passes == passes
 
 
-@pytest.mark.parametrize("make", [ResNet, lambda: Own(Vgg(), 0.4, 0.3)])
+@pytest.mark.parametrize("make", [ResNet, lambda: NormalisesItself(Vgg(), 0.4, 0.3)])
 def test_a_pass_that_is_dropped_is_gone(make: Callable[[], nn.Module], image: np.ndarray) -> None:
     def alive() -> int:
         network.traces.clear()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -12,17 +10,7 @@ from torch import nn
 import napari_neuroscope as ns
 from closeness import assert_close
 from networks import Vgg, as_network, pointwise, settled
-
-RULES = ["composite", "z_plus", "gamma", "epsilon"]
-
-
-@pytest.fixture
-def image(rng: np.random.Generator) -> np.ndarray:
-    return rng.standard_normal((16, 16, 3)).astype(np.float32)
-
-
-def lrp(network: ns.Network, image: np.ndarray, target: Any = 0, **options: Any) -> np.ndarray:
-    return ns.explain(network, image, "lrp", target, **options).values
+from relevance import RULES, lrp
 
 
 def by_hand() -> tuple[ns.Network, np.ndarray]:
