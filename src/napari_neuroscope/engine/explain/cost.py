@@ -125,11 +125,12 @@ def cost_of(
         return None
     try:
         checked = method.check_options(options)
+        asked: Sequence[str | None] = layers or [None]
         numbers = [
             method.passes.numbers(
                 Workload(checked, graph, layer, shape, steps or (1.0,) * len(shape))
             )
-            for layer in layers or [None]
+            for layer in asked
         ]
     except NeuroscopeError:
         return None

@@ -259,7 +259,7 @@ def _products(activation: Tensor, gradient: Tensor | None, before: Tensor | None
 
 def _first_direction(sums: Sequence[Tensor], count: int) -> Tensor:
     products, totals = sums[0][:, :-1], sums[0][:, -1]
-    direction = torch.linalg.eigh(products)[1][:, -1]
+    direction: Tensor = torch.linalg.eigh(products)[1][:, -1]
     # A direction has no sign of its own: the map's sum is positive.
     return -direction if direction @ totals < 0 else direction
 
@@ -298,6 +298,7 @@ def eigen_cam(
 def _first_component(activation: Tensor) -> Tensor:
     """Return activations (channel, *space) along their first principal direction, (*space)."""
     flat = activation.flatten(1).cpu().double()
+    values: Tensor
     # Of the smaller Gram matrix, in double precision, for squared singular values lose digits.
     if flat.shape[0] <= flat.shape[1]:
         values = flat.T @ torch.linalg.eigh(flat @ flat.T)[1][:, -1]

@@ -31,7 +31,8 @@ def reduce_channels(gradient: Tensor, channels: Channels) -> Tensor:
     if channels == "keep":
         return gradient
     if channels == "l2":
-        return gradient.norm(dim=0)
+        lengths: Tensor = gradient.norm(dim=0)
+        return lengths
     if channels == "sum":
         return gradient.sum(0)
     if channels == "max_abs":

@@ -34,6 +34,9 @@ Epsilon = Annotated[
 Gamma = Annotated[
     float, Field(ge=0, description="By how much more counts what speaks for a sum; for rule gamma.")
 ]
+SumOrKeep = Annotated[
+    Literal["sum", "keep"], Field(description="Add the input's channels up, or keep them.")
+]
 
 
 @method(
@@ -56,9 +59,7 @@ def lrp(
     rule: Rule = "composite",
     epsilon: Epsilon = 1e-6,
     gamma: Gamma = 0.25,
-    channels: Annotated[
-        Literal["sum", "keep"], Field(description="Add the input's channels up, or keep them.")
-    ] = "sum",
+    channels: SumOrKeep = "sum",
 ) -> Iterator[Step]:
     """What share of the score comes from each pixel, for and against the class.
 
@@ -91,25 +92,18 @@ def lrp(
     sharing = RelevanceRule(
         "z_plus" if rule == "composite" else rule, rule == "composite", epsilon, gamma
     )
-    x, spec, done = trace.prepared.input, trace.network.spec, 0
+    x, done = trace.prepared.input, 0
+    axes = () if channels == "sum" else ("channel",)
+    labels = {axis: tuple(str(number) for number in range(len(x))) for axis in axes}
     relevances = torch.zeros(len(targets), *x.shape, device=trace.outputs.raw.device)
     begun = relevances.new_zeros(len(targets))
 
     def maps() -> list[Tensor | Map]:
-        sums = torch.stack([relevances.flatten(1).sum(1), begun], 1).tolist()
-        notes = [
-            f"the relevance of “{spec.class_name(target.index)}” sums to {in_digits(arrived)} at "
-            f"the input and to {in_digits(began)} at the scores: biases and rules keep or add the "
-            f"rest"
-            for target, (arrived, began) in zip(targets, sums, strict=True)
-        ]
-        if channels == "sum":
-            together = zip(relevances.sum(1), notes, strict=True)
-            return [Map(values, unit="relevance", notes=(note,)) for values, note in together]
-        labels = {"channel": tuple(str(number) for number in range(len(x)))}
+        joined = relevances.sum(1) if channels == "sum" else relevances
+        notes = _notes_of_sums(trace, targets, relevances, begun)
         return [
-            Map(values, ("channel",), labels, unit="relevance", notes=(note,))
-            for values, note in zip(relevances, notes, strict=True)
+            Map(values, axes, labels, unit="relevance", notes=(note,))
+            for values, note in zip(joined, notes, strict=True)
         ]
 
     for relevance, began in trace.relevance(targets, sharing):
@@ -117,3 +111,16 @@ def lrp(
         relevances[group], begun[group] = relevance, began
         done = group.stop
         yield Step(done, len(targets), maps)
+
+
+def _notes_of_sums(
+    trace: Trace, targets: Sequence[ResolvedTarget], relevances: Tensor, begun: Tensor
+) -> list[str]:
+    """Return, for each class, how much of its relevance arrived at the input."""
+    sums = torch.stack([relevances.flatten(1).sum(1), begun], 1).tolist()
+    spec = trace.network.spec
+    return [
+        f"the relevance of “{spec.class_name(target.index)}” sums to {in_digits(arrived)} at the input and to "
+        f"{in_digits(began)} at the scores: biases and rules keep or add the rest"
+        for target, (arrived, began) in zip(targets, sums, strict=True)
+    ]

@@ -29,6 +29,21 @@ from napari_neuroscope.engine.passes.variants import Passes
 
 _Side = Annotated[int, Field(ge=1, le=4096)]
 _Sides = _Side | Annotated[tuple[_Side, ...], Field(min_length=1)]
+Window = Annotated[
+    _Sides,
+    Field(
+        description="The side of a window, in pixels of the input; or one number an axis. One "
+        "number is the same length along all axes: where the spec's pixel_size says that "
+        "pixels are farther apart, it is fewer."
+    ),
+]
+Stride = Annotated[
+    _Sides,
+    Field(
+        description="How far apart windows are, at most their side; one number or one an axis, "
+        "as the side."
+    ),
+]
 
 
 def _count_windows(workload: Workload) -> int:
@@ -53,21 +68,8 @@ def occlusion(
     targets: Sequence[ResolvedTarget],
     layer: str | None,
     *,
-    window: Annotated[
-        _Sides,
-        Field(
-            description="The side of a window, in pixels of the input; or one number an axis. One "
-            "number is the same length along all axes: where the spec's pixel_size says that "
-            "pixels are farther apart, it is fewer."
-        ),
-    ] = 32,
-    stride: Annotated[
-        _Sides,
-        Field(
-            description="How far apart windows are, at most their side; one number or one an axis, "
-            "as the side."
-        ),
-    ] = 16,
+    window: Window = 32,
+    stride: Stride = 16,
     baseline: Baseline = "zero",
     batch: Batch = 16,
 ) -> Iterator[Step]:

@@ -32,6 +32,18 @@ from napari_neuroscope.engine.passes.variants import Passes
 # How many masks are drawn at once.
 _DRAWN = 64
 _Cells = Annotated[int, Field(ge=1, le=256)]
+Cells = Annotated[
+    _Cells | Annotated[tuple[_Cells, ...], Field(min_length=1)],
+    Field(description="How many cells a mask has along each axis; or one number an axis."),
+]
+Centred = Annotated[
+    bool,
+    Field(
+        description="Take the mean score away, so that the map is of what seeing a place adds, "
+        "with its sign. Else the mean lies under all of it, which for sums over many pixels "
+        "leaves little else to see."
+    ),
+]
 
 
 @method(
@@ -48,21 +60,11 @@ def rise(
     masks: Annotated[
         int, Field(ge=1, le=1_000_000, description="How many masks; more give a smoother map.")
     ] = 2000,
-    cells: Annotated[
-        _Cells | Annotated[tuple[_Cells, ...], Field(min_length=1)],
-        Field(description="How many cells a mask has along each axis; or one number an axis."),
-    ] = 7,
+    cells: Cells = 7,
     probability: Annotated[
         float, Field(gt=0, le=1, description="How probable it is that a cell is visible.")
     ] = 0.5,
-    centred: Annotated[
-        bool,
-        Field(
-            description="Take the mean score away, so that the map is of what seeing a place adds, "
-            "with its sign. Else the mean lies under all of it, which for sums over many pixels "
-            "leaves little else to see."
-        ),
-    ] = False,
+    centred: Centred = False,
     baseline: Baseline = "zero",
     seed: Seed = 0,
     batch: Batch = 16,

@@ -100,8 +100,9 @@ class TiledQuestion:
         self.input = self._read(image, progress)
         self.targets = TiledTargets(targets, self.geometry, self.input, ground_truth)
         self.window = None if window is None else self._snapped(window, targets)
-        weighs = isinstance(method.tiles, ChannelWeights) and tiling.weights == "global"
-        self.weights = method.tiles if weighs else None
+        self.weights: ChannelWeights | None = None
+        if isinstance(method.tiles, ChannelWeights) and tiling.weights == "global":
+            self.weights = method.tiles
 
     # --- what is asked ---
 

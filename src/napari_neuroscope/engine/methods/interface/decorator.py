@@ -27,6 +27,17 @@ def _sections(function: Callable[..., Any]) -> dict[str, str]:
     return {"summary": summary, "description": description.strip(), **lines}
 
 
+def _options_of(function: Callable[..., Any]) -> dict[str, Option]:
+    """Return the options of a method's function: its keyword-only arguments."""
+    plain = typing.get_type_hints(function)
+    limited = typing.get_type_hints(function, include_extras=True)
+    return {
+        name: Option(name, plain.get(name, Any), limited.get(name, Any), parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
 def method(
     title: str,
     *,
@@ -41,9 +52,9 @@ def method(
 ) -> Callable[[Callable[..., Any]], Method]:
     """Make a function a method.
 
-    The function takes ``(trace, target, layer)`` and its own options as keywords with types and
-    defaults, of which the dock makes its widgets. It returns a `Tensor` (*space) on any grid that
-    divides the network's input evenly, or a `Map`.
+    The function takes ``(trace, target, layer)``, with `ChannelWeights` also the weights, and its
+    own options as keywords with types and defaults, of which the dock makes its widgets. It returns
+    a `Tensor` (*space) on any grid that divides the network's input evenly, or a `Map`.
 
     One of many passes is a generator: it takes ``(trace, targets, layer)``, so that the same passes
     serve all targets, and yields a `Step` after each batch; the last has the result. Without
@@ -63,12 +74,12 @@ def method(
     tasks
         For which tasks it is.
     reference
-        The paper, its identifier last, such as “Selvaraju et al., ICCV 2017, doi:10.1109/…” or
-        “…, arXiv:1610.02391”; several are parted by semicolons.
+        The paper, its identifier last, such as “…, arXiv:1610.02391”; several are parted by
+        semicolons.
     needs_more
         What some of its options need besides: called with the options by name.
     signed
-        Whether its values are about zero, perhaps as its options say.
+        Whether its values are about zero, or a function of its options that tells.
     instead
         The names of the methods that come near where it can't be used, the nearest first: the first
         that runs with the network is advised.
@@ -79,34 +90,12 @@ def method(
     """
 
     def decorate(function: Callable[..., Any]) -> Method:
-        plain = typing.get_type_hints(function)
-        limited = typing.get_type_hints(function, include_extras=True)
-        options = {
-            name: Option(name, plain.get(name, Any), limited.get(name, Any), parameter.default)
-            for name, parameter in inspect.signature(function).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY
-        }
         card = _sections(function)
-        tells: Callable[[Mapping[str, Any]], bool] = (
-            signed if callable(signed) else lambda _: bool(signed)
-        )
+        is_signed = signed if callable(signed) else lambda options: bool(signed)
         return Method(
-            function.__name__,
-            title,
-            function,
-            tasks,
-            needs,
-            needs_more,
-            options,
-            reference,
-            card["summary"],
-            card["description"],
-            card.get("cost", ""),
-            card.get("misleads", ""),
-            tells,
-            tuple(instead),
-            passes,
-            tiles,
-        )
+            function.__name__, title, function, tasks, needs, needs_more, _options_of(function),
+            reference, card["summary"], card["description"], card.get("cost", ""),
+            card.get("misleads", ""), is_signed, tuple(instead), passes, tiles,
+        )  # fmt: skip
 
     return decorate

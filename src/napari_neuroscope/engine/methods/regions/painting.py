@@ -89,7 +89,8 @@ def predicted(trace: Trace) -> np.ndarray:
         labels = trace.outputs.predicted.cpu().numpy()
         return resample_nearest(labels, trace.output_grid, image_part(trace)[0])
 
-    return trace.once("predicted on the input", find)
+    labels: np.ndarray = trace.once("predicted on the input", find)
+    return labels
 
 
 def painted(base: Map, segments: Candidates, min_new_area: int) -> Map:
