@@ -71,8 +71,8 @@ def unet() -> Found:
 
     inspector.choose_layers(picked[:1])
     inspector.choose_classes([0])
-    found: Found = {"first": [watched(inspector._run.click)]}
-    inspector._live.setChecked(True)
+    found: Found = {"first": [watched(inspector.form.explain_button.click)]}
+    inspector.form.live.setChecked(True)
     window.settle(1.0)
     found["layer"] = [watched(lambda n=n: inspector.choose_layers([n])) for n in picked[1:]]
     known = range(1, ASKED_BEFORE)
@@ -101,7 +101,7 @@ def stack() -> Found:
         inspector.choose_classes([index])
         # A pass forward and one back is part of each.
         network.traces.clear()
-        seen = window.watched(inspector._run.click, shown_by(inspector))
+        seen = window.watched(inspector.form.explain_button.click, shown_by(inspector))
         window.settle(0.3)
         return seen
 

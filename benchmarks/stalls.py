@@ -70,7 +70,8 @@ def run_one() -> dict[str, list[tuple[float, float]]]:
             network.traces.clear()
         before = digest()
         return measured(
-            inspector._run.click, lambda: not inspector.jobs.busy and digest() != before
+            inspector.form.explain_button.click,
+            lambda: not inspector.jobs.busy and digest() != before,
         )
 
     found: dict[str, list[tuple[float, float]]] = {}

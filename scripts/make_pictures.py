@@ -255,7 +255,7 @@ def architecture_windows(name: str) -> None:
             # It looks at no layer, so none is dim.
             inspector.choose_method("saliency")
         viewer.reset_view()
-        inspector._graph_button.click()
+        inspector.form.layers.graph_button.click()
         dock = viewer.window.dock_widgets["Architecture (napari-neuroscope)"]
         dock = getattr(dock, "__wrapped__", dock)
         wait_for(lambda: not dock.jobs.busy, 60)

@@ -147,7 +147,7 @@ def whole(path: Path) -> None:
 def in_view(path: Path) -> None:
     """Make the picture of Grad-CAM of what is in view, twice: the slide is read whole once."""
     with opened(path) as (viewer, inspector):
-        inspector.extent.choose("in view")
+        inspector.form.extent.choose("in view")
         for zoom in (2.5, 3):
             viewer.scene.camera.zoom = zoom / PIXEL_UM / 2
             settle()

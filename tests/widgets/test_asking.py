@@ -81,12 +81,12 @@ def test_a_drawn_region_is_explained_and_named(viewer, opened, explained) -> Non
     region = layer.metadata[KEY]["targets"][0]["region"]
     assert region.startswith("all shapes of “ROI”, mask ")
     assert region.endswith(f"{mask.sum()} pixels")
-    assert "all shapes of “ROI”" in inspector._answer.text()
+    assert "all shapes of “ROI”" in inspector.message.text()
 
 
 def test_the_region_box_offers_what_there_is(viewer, opened, qtbot) -> None:
     inspector = opened()
-    box = inspector._target_part.region_box
+    box = inspector.form.target.region_box
 
     def offered() -> list[str]:
         return [box.itemText(row) for row in range(box.count())]
@@ -109,7 +109,7 @@ def test_where_it_truly_is_needs_classes(viewer, opened, explained, truth) -> No
     inspector.choose_layers(["dec1"])
     inspector.choose_classes([1])
     inspector.choose_region("ground_truth")
-    assert "Choose the labels" in inspector._reason.text()
+    assert "Choose the labels" in inspector.form.reason.text()
     labels = viewer.layers[TRUTH]
     inspector.choose_labels(labels)
     explained(inspector)
@@ -141,7 +141,7 @@ def test_live_follows_what_is_drawn(viewer, opened, qtbot) -> None:
     inspector.choose_layers(["dec1"])
     inspector.choose_classes([1])
     inspector.choose_region(LayerRegion(shapes))
-    inspector._live.setChecked(True)
+    inspector.form.live.setChecked(True)
 
     def region() -> str:
         found = shown(viewer)
@@ -230,7 +230,7 @@ def test_a_click_on_an_instance_asks_about_all_of_it(viewer, opened, asked, trut
     np.testing.assert_allclose(layer.data, expected.values, rtol=1e-4, atol=1e-6)
     click(viewer, np.argwhere(truth == 0)[0])
     asked(inspector)
-    assert "has no instance at the click" in inspector._answer.text()
+    assert "has no instance at the click" in inspector.message.text()
     assert shown(viewer)[0].metadata[KEY]["targets"][0]["region"].startswith("point")
 
 
@@ -334,8 +334,8 @@ def test_a_classifier_is_asked_as_a_whole(viewer, opened) -> None:
     assert not tool.ask.isEnabled()
     assert "whole image" in tool.ask.toolTip()
     assert not tool.every.isEnabled()
-    assert not inspector._target_part.region_box.isEnabled()
-    assert "whole image" in inspector._target_part.region_box.toolTip()
+    assert not inspector.form.target.region_box.isEnabled()
+    assert "whole image" in inspector.form.target.region_box.toolTip()
 
 
 # --- every instance ---
@@ -372,7 +372,7 @@ def test_every_instance_has_a_row_beside_the_users(viewer, opened, asked, truth)
         weights[truth == 5].sum() / weights.sum(), rel=1e-3
     )
     assert len(row["Neuroscope channels"].split(", ")) == 3
-    assert "instances were asked about" in inspector._answer.text()
+    assert "instances were asked about" in inspector.message.text()
 
 
 def test_columns_of_the_users_without_an_index_keep_their_labels(
@@ -395,5 +395,5 @@ def test_labels_removed_meanwhile_are_said(viewer, opened, asked) -> None:
     inspector.ask_tool.every.click()
     viewer.layers.remove(TRUTH)
     asked(inspector)
-    assert "labels were removed" in inspector._answer.text()
+    assert "labels were removed" in inspector.message.text()
     assert inspector.session.labels is None

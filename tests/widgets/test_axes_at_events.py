@@ -42,7 +42,7 @@ def test_an_image_that_was_given_other_axes_is_said(viewer, rng) -> None:
 
 def test_clearing_the_viewer_leaves_no_image_chosen(viewer, opened, qtbot, rng) -> None:
     inspector = opened(sample=None, network=None)
-    inspector._live.setChecked(True)
+    inspector.form.live.setChecked(True)
     viewer.add_image(rng.random((4, 64, 64)).astype(np.float32), name="stack")
     inspector.choose_network(DEMO_TITLES["nuclei"])
     qtbot.waitUntil(inspector.ready, timeout=30_000)
@@ -61,7 +61,7 @@ def test_an_image_moves_between_two_and_three_dimensions(
     inspector.choose_network(DEMO_TITLES["nuclei"])
     qtbot.waitUntil(inspector.ready, timeout=30_000)
     _, second = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Second network")
-    inspector._live.setChecked(True)
+    inspector.form.live.setChecked(True)
     for shape in ((64, 64), (3, 64, 64), (2, 3, 64, 64), (64, 64)):
         layer.data = rng.random(shape).astype(np.float32)
         viewer.dims.set_current_step(0, 0)

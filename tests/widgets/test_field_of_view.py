@@ -123,7 +123,7 @@ def opened_on(viewer, qtbot) -> Iterator[Callable[..., Bench]]:
         qtbot.waitUntil(inspector.ready, timeout=PATIENCE_MS)
         inspector.choose_method("score_map")
         inspector.choose_classes([1])
-        inspector.extent.choose("in view")
+        inspector.form.extent.choose("in view")
         made.append(Bench(viewer, qtbot, inspector))
         return made[0]
 
@@ -159,17 +159,17 @@ def test_values_in_view_are_those_of_the_whole(opened_on, method: str, layer: st
     assert bottom <= rows.stop < bottom + 2
     assert left - 2 < columns.start <= left
     assert right <= columns.stop < right + 2
-    assert bench.inspector.extent.note.text() == (
+    assert bench.inspector.form.extent.note.text() == (
         f"{bottom - top} × {right - left} of 150 × 200 pixels, as in the map of the whole."
     )
 
 
 def test_the_map_in_view_has_a_layer_of_its_own(opened_on) -> None:
     bench = opened_on()
-    bench.inspector.extent.choose("whole")
+    bench.inspector.form.extent.choose("whole")
     bench.inspector.explain()
     bench.settled()
-    bench.inspector.extent.choose("in view")
+    bench.inspector.form.extent.choose("in view")
     bench.look_at(WINDOW)
     layer, _ = bench.explain()
     assert {one.name for one in bench.maps()} == {"Score map · car", "Score map · car · in view"}
@@ -215,7 +215,7 @@ def test_a_moved_turned_or_sheared_image(opened_on, attributes) -> None:
 def test_live_follows_the_camera_to_where_it_ends(opened_on) -> None:
     bench = opened_on()
     bench.look_at(WINDOW)
-    bench.inspector._live.setChecked(True)
+    bench.inspector.form.live.setChecked(True)
     bench.qtbot.waitUntil(lambda: len(bench.maps()) == 1, timeout=PATIENCE_MS)
     (layer,) = bench.maps()
     for step in range(8):
@@ -234,8 +234,11 @@ def test_weights_of_grad_cam_are_of_the_view_and_the_dock_says_so(opened_on) -> 
     bench.inspector.choose_layers(["begin"])
     bench.look_at(WINDOW)
     bench.explain()
-    assert "the channels' weights are of the window alone" in bench.inspector._answer.text()
-    assert "but for channels' weights, which are theirs alone" in bench.inspector.extent.note.text()
+    assert "the channels' weights are of the window alone" in bench.inspector.message.text()
+    assert (
+        "but for channels' weights, which are theirs alone"
+        in bench.inspector.form.extent.note.text()
+    )
 
 
 def test_a_view_of_nothing_is_said(opened_on) -> None:
@@ -243,7 +246,7 @@ def test_a_view_of_nothing_is_said(opened_on) -> None:
     camera_of(bench.viewer).center = (9000, 9000)
     bench.inspector.explain()
     assert not bench.inspector.jobs.busy
-    assert bench.inspector._answer.text() == (
+    assert bench.inspector.message.text() == (
         "Nothing of “photo” is in view; move there, or choose the whole image."
     )
     assert bench.in_view() is None
@@ -267,11 +270,11 @@ def test_a_classifier_sees_the_view_as_an_image_of_its_own(opened_on) -> None:
     assert (rows, columns) == (slice(top, bottom), slice(left, right))
     alone = ns.explain(bench.network, photo()[rows, columns], "saliency", 1)
     np.testing.assert_array_equal(layer.data, alone.values)
-    assert bench.inspector.extent.note.text() == (
+    assert bench.inspector.form.extent.note.text() == (
         f"{bottom - top} × {right - left} of 150 × 200 pixels, as an image of their own: "
         f"a classifier answers once for an image."
     )
-    assert "were explained as an image of their own" in bench.inspector._answer.text()
+    assert "were explained as an image of their own" in bench.inspector.message.text()
 
 
 def test_a_method_of_the_whole_sees_the_view_as_an_image_of_its_own(opened_on) -> None:
@@ -282,7 +285,7 @@ def test_a_method_of_the_whole_sees_the_view_as_an_image_of_its_own(opened_on) -
     layer, (rows, columns) = bench.explain()
     alone = ns.explain(bench.network, photo()[rows, columns], "occlusion", 1, window=16, stride=16)
     np.testing.assert_allclose(layer.data, alone.values, atol=1e-5)
-    assert "Occlusion looks at an image as a whole" in bench.inspector.extent.note.text()
+    assert "Occlusion looks at an image as a whole" in bench.inspector.form.extent.note.text()
 
 
 def test_of_a_lazy_slide_only_what_is_in_view_is_read(opened_on, monkeypatch) -> None:
@@ -315,9 +318,11 @@ def test_long_views_begin_when_they_are_asked_for(opened_on, monkeypatch) -> Non
     monkeypatch.setattr(parts, "ONE_PASS", 50 * 50)
     bench = opened_on()
     bench.look_at(((10, 140), (20, 180)))
-    bench.inspector._live.setChecked(True)
+    bench.inspector.form.live.setChecked(True)
     bench.qtbot.wait(400)
     assert not bench.maps()
-    assert bench.inspector.extent.note.text().endswith("It begins with Explain, not as you choose.")
+    assert bench.inspector.form.extent.note.text().endswith(
+        "It begins with Explain, not as you choose."
+    )
     bench.look_at(((10, 40), (20, 50)))
     bench.qtbot.waitUntil(lambda: len(bench.maps()) == 1, timeout=PATIENCE_MS)

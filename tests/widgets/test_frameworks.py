@@ -19,7 +19,7 @@ from networks import UNet, settled
 
 def offered(inspector: Inspector) -> dict[str, tuple[bool, str]]:
     """Return whether each method can be chosen, and its tooltip."""
-    box = inspector._method_box
+    box = inspector.form.method.box
     rows = range(box.count())
     tips = [box.itemData(row, Qt.ItemDataRole.ToolTipRole) for row in rows]
     return {box.itemData(n): (box.model().item(n).isEnabled(), tips[n]) for n in rows}
@@ -37,7 +37,7 @@ def test_an_onnx_network_shows_activations_and_says_what_it_can_not(
     assert all(enabled for enabled, _ in offered(inspector).values())
     inspector.open_file(path)
     why = "Grad-CAM needs gradients, and ONNX networks have none"
-    qtbot.waitUntil(lambda: why in inspector._reason.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: why in inspector.form.reason.text(), timeout=30_000)
     methods = offered(inspector)
     usable = {name for name, (enabled, _) in methods.items() if enabled}
     of_regions = {"segmented_score_map", "guided_segmented_score_map", "similarity_map"}
@@ -81,7 +81,7 @@ def test_a_network_of_another_package_is_opened_and_explained(
 
     monkeypatch.setattr(QFileDialog, "getOpenFileName", ask)
     inspector = opened(network=None)
-    inspector._open_button.click()
+    inspector.form.networks.open_button.click()
     qtbot.waitUntil(inspector.ready, timeout=30_000)
     assert "*.npnet" in patterns[0]
     assert inspector.session.network.framework == "numpy"

@@ -28,8 +28,8 @@ def test_a_function_in_the_docks(viewer, opened, explained, qtbot) -> None:
 
     qtbot.waitUntil(lambda: said("Architecture", "no layers that can be seen"), timeout=30_000)
     why = "needs activations, and of a function nothing but its scores can be seen"
-    qtbot.waitUntil(lambda: why in inspector._reason.text(), timeout=30_000)
-    assert inspector._reason.text().endswith("; RISE comes nearest.")
+    qtbot.waitUntil(lambda: why in inspector.form.reason.text(), timeout=30_000)
+    assert inspector.form.reason.text().endswith("; RISE comes nearest.")
     qtbot.waitUntil(lambda: said("Activations", f"Activation {why}"), timeout=30_000)
 
     inspector.choose_method("rise")

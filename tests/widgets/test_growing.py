@@ -193,21 +193,21 @@ def test_the_window_answers_while_tiles_are_computed(bench: Bench) -> None:
     QTimer.singleShot(0, lambda: answered.append(bench.inspector.jobs.busy))
     bench.wait(lambda: bool(answered))
     assert answered == [True]
-    assert "%v of %m tiles" in bench.inspector._progress.format()
-    assert bench.inspector._progress.maximum() == TILES
+    assert "%v of %m tiles" in bench.inspector.form.progress.format()
+    assert bench.inspector.form.progress.maximum() == TILES
 
 
 def test_a_cancelled_map_stays_with_what_it_has(bench: Bench) -> None:
     layer = bench.begin(3)
     before = np.asarray(layer.data[0]).copy()
-    bench.inspector._cancel.click()
+    bench.inspector.form.progress.cancel_button.click()
     bench.model.open()
     bench.wait(lambda: not bench.inspector.jobs.busy)
     bench.qtbot.wait(100)
     assert bench.maps() == [layer]
     assert layer.name == f"Score map · car (3 of {TILES})"
     assert layer.metadata[KEY]["unfinished"] == {"done": 3, "total": TILES, "of": "tiles"}
-    assert bench.inspector._answer.text() == (
+    assert bench.inspector.message.text() == (
         f"Stopped. What was found so far stays as “Score map · car (3 of {TILES})”."
     )
     after = np.asarray(layer.data[0])
@@ -238,7 +238,7 @@ def test_removing_the_map_stops_it_and_its_folder_goes(bench: Bench, monkeypatch
     assert len(list(made.iterdir())) == len(layer.data) - 1, "the coarsest is in memory"
     bench.viewer.layers.remove(layer)
     assert not bench.inspector.jobs.busy
-    assert bench.inspector._answer.text() == "Stopped, since its map was removed."
+    assert bench.inspector.message.text() == "Stopped, since its map was removed."
     bench.model.open()
     del layer
 
@@ -304,7 +304,7 @@ def test_a_lazy_stack_is_read_tile_by_tile_of_the_plane_that_is_shown(opened_on)
     )
     bench = opened_on(lazy, scale=(3, 2, 0.5), translate=(1, 2, 3))
     bench.viewer.dims.set_current_step(0, 2)
-    bench.inspector._list_images()
+    bench.inspector.form.image.list_layers()
     bench.wait(lambda: not bench.inspector.jobs.busy)
     read.clear()
     bench.inspector.explain()
@@ -342,7 +342,7 @@ def test_what_tiles_are_too_large_for_is_said_in_the_dock(bench: Bench) -> None:
     bench.wait(lambda: not bench.inspector.jobs.busy)
     assert short
     assert "the memory was too small for tiles of 70 × 70 pixels; they were made 35 × 35" in (
-        bench.inspector._answer.text()
+        bench.inspector.message.text()
     )
     (layer,) = bench.maps()
     bench.model.forward = forward
@@ -382,7 +382,7 @@ def test_a_disk_that_fills_up_is_said_and_what_there_is_stays(bench: Bench, monk
 
     monkeypatch.setattr(pyramid, "coarsen", full)
     bench.finish()
-    assert "is full; make room there, or explain what is in view." in bench.inspector._answer.text()
+    assert "is full; make room there, or explain what is in view." in bench.inspector.message.text()
     assert bench.maps() == [layer]
     assert reached(layer) == 2
 

@@ -124,7 +124,7 @@ def test_several_slices_wherever_their_axis_is(viewer, opened, explained, qtbot)
     qtbot.waitUntil(inspector.ready, timeout=10_000)
     inspector.choose_method("saliency")
     inspector.choose_classes([1])
-    inspector.slices.choose_range("t", 1, 2)
+    inspector.form.planes.choose_range("t", 1, 2)
     explained(inspector)
     (shown,) = maps(viewer)
     assert shown.data.shape == (16, 2, 1, 20)
@@ -192,7 +192,7 @@ def test_axes_of_another_layer_are_said(viewer, opened, qtbot) -> None:
     viewer.add_image(image_of("yx", 1), name="flat")
     inspector = opened(sample=None, network=None)
     inspector.add_network(network_of(2, image_axes="yxc"))
-    qtbot.waitUntil(lambda: "does not fit" in inspector._reason.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "does not fit" in inspector.form.reason.text(), timeout=10_000)
 
 
 def test_a_growing_map_has_the_layer_s_axes(rng: np.random.Generator) -> None:
@@ -282,7 +282,7 @@ def test_a_large_turned_image_grows_tile_by_tile(
     qtbot.waitUntil(inspector.ready, timeout=10_000)
     inspector.choose_method("score_map")
     inspector.choose_classes([1])
-    assert "tile by tile" in inspector.extent.note.text()
+    assert "tile by tile" in inspector.form.extent.note.text()
     inspector.explain()
     qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
     (shown,) = maps(viewer)

@@ -27,21 +27,21 @@ def last_notification() -> str:
 
 def test_the_dock_opens_from_the_manifest_and_says_what_is_missing(viewer, opened, qtbot) -> None:
     inspector = opened(sample=None, network=None)
-    assert not inspector._run.isEnabled()
-    assert inspector._reason.text() == "Choose a network."
+    assert not inspector.form.explain_button.isEnabled()
+    assert inspector.form.reason.text() == "Choose a network."
     inspector.choose_network(DEMO_TITLES["nuclei"])
     qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
-    assert "Choose an image layer" in inspector._reason.text()
+    assert "Choose an image layer" in inspector.form.reason.text()
     viewer.open_sample("napari-neuroscope", "nuclei")
     qtbot.waitUntil(inspector.ready, timeout=30_000)
     inspector.choose_layers([])
-    assert inspector._reason.text() == "Choose at least one layer."
+    assert inspector.form.reason.text() == "Choose at least one layer."
     inspector.choose_layers(["dec1"])
     inspector.choose_classes([])
-    assert inspector._reason.text() == "Choose at least one class."
-    assert not inspector._run.isEnabled()
+    assert inspector.form.reason.text() == "Choose at least one class."
+    assert not inspector.form.explain_button.isEnabled()
     inspector.choose_classes([1])
-    assert inspector._run.isEnabled()
+    assert inspector.form.explain_button.isEnabled()
 
 
 def test_a_run_adds_the_map_over_the_image(viewer, opened, explained) -> None:
@@ -98,7 +98,7 @@ def test_another_class_updates_the_layer_in_place(viewer, opened, explained) -> 
 def test_kept_maps_stay(viewer, opened, explained) -> None:
     inspector = opened()
     explained(inspector)
-    inspector._keep.click()
+    inspector.form.keep_button.click()
     inspector.choose_classes([2])
     explained(inspector)
     assert len(shown(viewer, "grad_cam")) == 2
@@ -106,7 +106,7 @@ def test_kept_maps_stay(viewer, opened, explained) -> None:
 
 def test_live_updates_follow_the_choice(viewer, opened, qtbot) -> None:
     inspector = opened()
-    inspector._live.setChecked(True)
+    inspector.form.live.setChecked(True)
     inspector.choose_layers(["enc2"])
     qtbot.waitUntil(lambda: len(shown(viewer, "grad_cam")) == 1, timeout=20_000)
     inspector.choose_layers(["dec2"])
@@ -132,23 +132,23 @@ def test_every_method_runs_from_the_dock(method: str, viewer, opened, explained)
         "stride": 120,
     }.items():
         if option in ns.methods[method].options:
-            inspector._options_container[option].value = few
+            inspector.form.method.options[option].value = few
     if ns.Needs.ATTENTION in ns.methods[method].needs:
         # The network has none, and that is said.
         assert not inspector.ready()
-        assert "needs attention" in inspector._reason.text()
+        assert "needs attention" in inspector.form.reason.text()
         return
-    assert inspector.ready(), inspector._reason.text()
+    assert inspector.ready(), inspector.form.reason.text()
     explained(inspector)
     assert shown(viewer, method)
-    tip = inspector._method_box.toolTip()
+    tip = inspector.form.method.box.toolTip()
     assert "When it misleads" in tip
 
 
 def test_options_of_a_method_become_widgets(viewer, opened, explained) -> None:
     inspector = opened()
     inspector.choose_layers(["dec1"])
-    inspector._options_container["relu"].value = False
+    inspector.form.method.options["relu"].value = False
     assert inspector.session.options == {"relu": False}
     explained(inspector)
     (layer,) = shown(viewer, "grad_cam")
@@ -159,12 +159,12 @@ def test_options_of_a_method_become_widgets(viewer, opened, explained) -> None:
 def test_classes_are_sorted_by_score_and_searched(viewer, opened) -> None:
     inspector = opened(sample="blood_cells", network="blood-cells")
     viewer.dims.set_current_step(0, 8)
-    classes = [inspector._class_list._list.list_widget.item(i).text() for i in range(3)]
+    classes = [inspector.form.classes.rows.item(i).text() for i in range(3)]
     shares = [float(text.split()[-2].rstrip("%")) for text in classes]
     assert shares == sorted(shares, reverse=True)
-    inspector._layer_list._list.filter_widget.setText("stage4")
-    assert inspector._layer_list.values()
-    assert all("stage4" in name for name in inspector._layer_list.values())
+    inspector.form.layers.search.setText("stage4")
+    assert inspector.form.layers.values()
+    assert all("stage4" in name for name in inspector.form.layers.values())
 
 
 def test_a_stack_of_images_is_explained_plane_by_plane(viewer, opened, explained) -> None:
@@ -225,9 +225,9 @@ def test_cancel_stops_the_work_and_leaves_all_usable(viewer, opened, explained, 
     before = len(viewer.layers)
     inspector.explain()
     qtbot.waitUntil(lambda: model.done > 5, timeout=10_000)
-    assert inspector._cancel.isEnabled()
-    assert inspector._progress.maximum() > 0
-    inspector._cancel.click()
+    assert inspector.form.progress.cancel_button.isEnabled()
+    assert inspector.form.progress.maximum() > 0
+    inspector.form.progress.cancel_button.click()
     assert not inspector.jobs.busy
     qtbot.wait(200)
     done = model.done
@@ -314,7 +314,7 @@ def test_a_removed_image_is_no_mishap(viewer, opened, qtbot) -> None:
     viewer.layers.remove("Nuclei")
     qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
     assert not shown(viewer, "grad_cam")
-    assert "Choose an image" in inspector._reason.text()
+    assert "Choose an image" in inspector.form.reason.text()
 
 
 def test_a_removed_map_is_made_anew(viewer, opened, explained) -> None:
@@ -372,11 +372,11 @@ def test_an_image_that_does_not_fit_is_said_and_another_chosen(viewer, opened, q
     inspector = opened(sample=None, network=None)
     inspector.choose_network(DEMO_TITLES["nuclei"])
     qtbot.waitUntil(lambda: not inspector.jobs.busy, timeout=30_000)
-    assert "no finite value" in inspector._reason.text()
+    assert "no finite value" in inspector.form.reason.text()
     assert "no finite value" in last_notification()
-    assert not inspector._run.isEnabled()
+    assert not inspector.form.explain_button.isEnabled()
     viewer.add_image(np.random.default_rng(0).random((64, 64)), name="something")
-    inspector._image_box.setCurrentText("something")
+    inspector.form.image.setCurrentText("something")
     qtbot.waitUntil(inspector.ready, timeout=30_000)
 
 

@@ -21,10 +21,10 @@ def test_one_choice_and_one_order_in_all_docks(opened, explained, viewer, qtbot)
     dock._pick("pool2", True)
     wanted = ("enc1", "enc2", "pool2", "dec1")
     assert sorted(wanted, key=graph.index) == list(wanted)
-    assert inspector.session.layers == inspector._layer_list.chosen() == wanted
+    assert inspector.session.layers == inspector.form.layers.chosen() == wanted
     # From the session, as another dock does it.
     inspector.session.layers = ("enc2", "dec1")
-    assert dock._scene.marks.chosen == set(inspector._layer_list.chosen()) == {"enc2", "dec1"}
+    assert dock._scene.marks.chosen == set(inspector.form.layers.chosen()) == {"enc2", "dec1"}
     inspector.session.layers = wanted
     explained(inspector)
     # The steps of the slider are the layers, as they run.

@@ -68,7 +68,7 @@ def live(viewer, qtbot):
         inspector.add_network(net)
         qtbot.waitUntil(inspector.ready, timeout=10_000)
         inspector.choose_layers(["begin"])
-        inspector._live.setChecked(True)
+        inspector.form.live.setChecked(True)
         return inspector
 
     yield open_it
@@ -137,7 +137,7 @@ CHANGES: dict[str, Callable[[object, Inspector], object]] = {
     "class": lambda viewer, dock: dock.choose_classes([2]),
     "method": lambda viewer, dock: dock.choose_method("saliency"),
     "option": lambda viewer, dock: dock.choose_options({"relu": False}),
-    "image": lambda viewer, dock: dock._image_box.setCurrentText("two"),
+    "image": lambda viewer, dock: dock.form.image.setCurrentText("two"),
     "region": lambda viewer, dock: dock.choose_region("predicted"),
     "score": lambda viewer, dock: setattr(dock.session, "score", "probability"),
     "slider": lambda viewer, dock: viewer.dims.set_current_step(viewer.dims.ndim - 3, 3),
@@ -153,7 +153,7 @@ def test_each_choice_updates_what_is_shown(what: str, viewer, live, qtbot) -> No
     assert shown_is(viewer, inspector, net)
     CHANGES[what](viewer, inspector)
     settled(inspector, qtbot)
-    assert inspector.ready(), inspector._reason.text()
+    assert inspector.ready(), inspector.form.reason.text()
     assert shown_is(viewer, inspector, net)
 
 
@@ -186,7 +186,7 @@ def test_a_hundred_choices_in_a_row_end_in_the_last(seed: int, viewer, live, qtb
         "class": lambda: inspector.choose_classes(some((0, 1, 2))),
         "method": lambda: inspector.choose_method(chance.choice(METHODS)),
         "option": lambda: inspector.choose_options({"relu": chance.random() < 0.5}),
-        "image": lambda: inspector._image_box.setCurrentText(chance.choice(("one", "two"))),
+        "image": lambda: inspector.form.image.setCurrentText(chance.choice(("one", "two"))),
         "region": lambda: inspector.choose_region(chance.choice(regions)),
         "slider": lambda: viewer.dims.set_current_step(viewer.dims.ndim - 3, chance.randrange(4)),
     }
@@ -199,7 +199,7 @@ def test_a_hundred_choices_in_a_row_end_in_the_last(seed: int, viewer, live, qtb
             QApplication.processEvents()
     assert made == set(choices)
     settled(inspector, qtbot)
-    assert inspector.ready(), inspector._reason.text()
+    assert inspector.ready(), inspector.form.reason.text()
     assert shown_is(viewer, inspector, net)
     maps = maps_of(viewer)
     assert len(maps) <= 2 * len(METHODS), "one layer an image and method"
@@ -209,7 +209,7 @@ def test_a_hundred_choices_in_a_row_end_in_the_last(seed: int, viewer, live, qtb
 
 
 def regions_of(inspector: Inspector) -> list:
-    box = inspector._target_part.region_box
+    box = inspector.form.target.region_box
     return [box.itemData(row) for row in range(box.count())]
 
 
@@ -224,7 +224,7 @@ def test_what_is_dropped_is_let_go(viewer, live, qtbot) -> None:
     settled(inspector, qtbot)
     gone = [weakref.ref(thing) for thing in (model, net, inspector.session.explanation)]
     inspector.session.catalog.replace(net, network()[1])
-    inspector._network_box.setCurrentIndex(0)
+    inspector.form.networks.box.setCurrentIndex(0)
     settled(inspector, qtbot)
     del model, net
     gc.collect()

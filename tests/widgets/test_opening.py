@@ -39,7 +39,7 @@ def test_weights_are_opened_with_the_factory_that_is_asked_for(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
     monkeypatch.setattr(opening, "ask_for_text", lambda *_: answer)
     inspector = opened(network=None)
-    inspector._open_button.click()
+    inspector.form.networks.open_button.click()
     qtbot.waitUntil(inspector.ready, timeout=30_000)
     assert inspector.session.network.name == "mine"
     assert len(inspector.session.network.class_names) == 4
@@ -66,7 +66,7 @@ def test_code_in_a_file_runs_only_when_the_user_says_so(
         qtbot.waitUntil(inspector.ready, timeout=30_000)
         assert marker.exists()
     else:
-        qtbot.waitUntil(lambda: "not trusted it" in inspector._reason.text(), timeout=30_000)
+        qtbot.waitUntil(lambda: "not trusted it" in inspector.form.reason.text(), timeout=30_000)
         assert not marker.exists()
         assert not inspector.ready()
     assert all("mkdir" in text and digest_of(path) in text for text in shown)
@@ -100,12 +100,12 @@ def test_a_package_opens_by_what_runs_nothing_and_offers_trust(
     with pytest.warns(NeuroscopeWarning, match="torchscript"):
         open_it()
     assert inspector.session.network.published.weights == "torchscript"
-    assert "torchscript, not by pytorch_state_dict" in inspector._network_note.text()
+    assert "torchscript, not by pytorch_state_dict" in inspector.form.networks.note.text()
     assert not asked
-    assert inspector._trust_button.isVisibleTo(inspector)
-    inspector._trust_button.click()
+    assert inspector.form.networks.trust_button.isVisibleTo(inspector)
+    inspector.form.networks.trust_button.click()
     qtbot.waitUntil(inspector.ready, timeout=30_000)
     assert "net.py" in asked[0]
     assert inspector.session.network.published.weights == "pytorch_state_dict"
     assert "down" in inspector.session.network.layers
-    assert not inspector._trust_button.isVisibleTo(inspector)
+    assert not inspector.form.networks.trust_button.isVisibleTo(inspector)

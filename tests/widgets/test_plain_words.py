@@ -94,11 +94,11 @@ def test_no_dock_takes_words_of_a_file_for_markup(
             lambda: docks["Images"].busy, lambda: docks["Evaluation"].busy,
             lambda: docks["Evolution"].jobs.busy, lambda: docks["Batch"].files.busy]  # fmt: skip
     qtbot.waitUntil(lambda: not any(one() for one in busy), timeout=60_000)
-    inspector._show_failure(ns.NeuroscopeError(f"“{WORDS}” can't be."))
+    inspector.answers.fail(ns.NeuroscopeError(f"“{WORDS}” can't be."))
 
     seen = list(_shown(docks.values()))
     assert sum(FORGED in text for text in seen) > 20
-    assert "forged" in inspector._answer.text()
+    assert "forged" in inspector.message.text()
     for layer in viewer.layers:
         if "neuroscope" in layer.metadata:
             assert not Qt.mightBeRichText(layer.name)

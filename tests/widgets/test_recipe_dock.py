@@ -87,7 +87,7 @@ class Bench:
 
     def said(self) -> str:
         assert self.inspector is not None
-        return self.inspector._answer.text()
+        return self.inspector.message.text()
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_recipes_of_what_is_shown(
     )
     menu.save.trigger()
     path = tmp_path / f"Größe 1{SUFFIX}"
-    qtbot.waitUntil(lambda: str(path) in inspector._answer.text(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: str(path) in inspector.message.text(), timeout=PATIENCE_MS)
     assert offered == [f"grad_cam-nucleus{SUFFIX}"]
     (layer,) = [one for one in viewer.layers if KEY in one.metadata]
     kept = ns.Recipe.load(path)
@@ -162,18 +162,18 @@ def test_recipes_of_what_is_shown(
     assert path.read_bytes() == explained_before
     assert len(answers) == 1
     menu.save.trigger()
-    qtbot.waitUntil(lambda: "Saliency" in inspector._answer.text(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: "Saliency" in inspector.message.text(), timeout=PATIENCE_MS)
     assert ns.Recipe.load(path).method == "saliency"
     # The selected layer's, not the last.
     viewer.layers.selection.active = layer
     menu.command.trigger()
-    qtbot.waitUntil(lambda: "command" in inspector._answer.text(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: "command" in inspector.message.text(), timeout=PATIENCE_MS)
     assert QGuiApplication.clipboard().text() == kept.as_command()
     # A layer holds its recipe also where nothing else is known of it.
     copy = viewer.add_image(np.array(layer.data), name="copy", metadata=layer.metadata)
     viewer.layers.selection.active = copy
     menu.python.trigger()
-    qtbot.waitUntil(lambda: "script" in inspector._answer.text(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: "script" in inspector.message.text(), timeout=PATIENCE_MS)
     assert QGuiApplication.clipboard().text() == kept.as_python()
 
 
@@ -282,7 +282,7 @@ def test_a_network_is_opened_once_and_with_the_recipe_s_spec(
             timeout=PATIENCE_MS,
         )
         np.testing.assert_array_equal(inspector.session.explanation.values, answer.values)
-        titles.append(inspector._network_box.currentText())
+        titles.append(inspector.form.networks.box.currentText())
         assert inspector.session.network.spec == network.spec
     assert titles == [DEMO_TITLES["nuclei"], *["nuclei, as in 1"] * 2]
     assert inspector.session.network.adapter is demo.adapter
@@ -294,7 +294,7 @@ def test_what_the_choices_can_not_show_is_said(bench: Bench, recipe_of, photo: n
     path = recipe_of("saliency", target, channels="sum")
     # Choosing anew at each change doesn't take the place of the recipe's map.
     _, inspector = bench.viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
-    inspector._live.setChecked(True)
+    inspector.form.live.setChecked(True)
     bench.drop(path)
     assert "can't show its point (3.0, 5.0), mean over the region" in bench.said()
     (layer,) = bench.maps()
@@ -322,7 +322,7 @@ def test_a_recipe_of_several_slices(bench: Bench, tmp_path: Path) -> None:
         inspector = bench.drop(path)
         layer = bench.maps()[-1]
         np.testing.assert_array_equal(np.squeeze(layer.data), answer.values)
-        assert inspector.slices.box.currentData() == chosen
+        assert inspector.form.planes.box.currentData() == chosen
         assert ("can't show its planes" not in bench.said()) is said
 
 
@@ -420,7 +420,7 @@ def test_a_network_of_the_session_is_found_by_its_weights(
     bench.drop(path)
     (layer,) = bench.maps()
     np.testing.assert_array_equal(layer.data, answer.values)
-    assert inspector._network_box.currentText() == "console"
+    assert inspector.form.networks.box.currentText() == "console"
 
 
 def test_nothing_of_a_stranger_s_recipe_runs_unasked(

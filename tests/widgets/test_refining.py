@@ -125,15 +125,15 @@ def test_the_window_answers_while_the_network_works(bench: Bench) -> None:
     QTimer.singleShot(0, lambda: answered.append(bench.inspector.jobs.busy))
     bench.wait(lambda: bool(answered))
     assert answered == [True]
-    assert not bench.inspector._progress.isHidden()
-    assert bench.inspector._cancel.isEnabled()
+    assert not bench.inspector.form.progress.isHidden()
+    assert bench.inspector.form.progress.cancel_button.isEnabled()
 
 
 def test_a_cancelled_map_stays_and_says_how_far_it_came(bench: Bench, tmp_path) -> None:
     bench.inspector.explain()
     layer = bench.reach(4)
     kept = np.array(layer.data)
-    bench.inspector._cancel.click()
+    bench.inspector.form.progress.cancel_button.click()
     bench.model.open()
     bench.wait(lambda: bench.model.begun > 0 and not bench.inspector.jobs.busy)
     bench.qtbot.wait(100)
@@ -141,7 +141,7 @@ def test_a_cancelled_map_stays_and_says_how_far_it_came(bench: Bench, tmp_path) 
     np.testing.assert_array_equal(layer.data, kept)
     assert layer.name == "RISE · car (4 of 12)"
     assert layer.metadata[KEY]["unfinished"] == {"done": 4, "total": 12}
-    assert bench.inspector._answer.text() == (
+    assert bench.inspector.message.text() == (
         "Stopped. What was found so far stays as “RISE · car (4 of 12)”."
     )
     assert bench.inspector.session.explanation is None
@@ -176,7 +176,7 @@ def test_removing_the_map_stops_it(bench: Bench) -> None:
     layer = bench.reach(2)
     bench.viewer.layers.remove(layer)
     assert not bench.inspector.jobs.busy
-    assert bench.inspector._answer.text() == "Stopped, since its map was removed."
+    assert bench.inspector.message.text() == "Stopped, since its map was removed."
     bench.model.open()
     bench.qtbot.wait(100)
     assert not bench.maps()
@@ -207,7 +207,7 @@ def test_closing_the_dock_leaves_the_map_as_it_is(bench: Bench) -> None:
 def test_a_kept_map_stays_while_another_goes_on(bench: Bench) -> None:
     bench.inspector.explain()
     kept = bench.reach(2)
-    bench.inspector._keep.click()
+    bench.inspector.form.keep_button.click()
     bench.reach(4)
     assert reached(kept) == 2
     bench.finish()
@@ -285,25 +285,25 @@ def test_long_maps_begin_when_they_are_asked_for(bench: Bench) -> None:
     findings = inspector.session.network_summary
     slow = type(findings.pace)(10.0, findings.pace.shape, 2)
     object.__setattr__(findings, "pace", slow)
-    inspector._live.setChecked(True)
+    inspector.form.live.setChecked(True)
     inspector.choose_classes([2])
     bench.qtbot.wait(50)
     assert not bench.maps(), "not at each choice"
-    assert inspector._cost_note.text() == (
+    assert inspector.form.cost_note.text() == (
         "12 passes through the network: about 2 min. It begins with Explain, not as you choose."
     )
     inspector.explain()
     bench.wait(lambda: not inspector.jobs.busy and bool(bench.maps()))
     inspector.choose_method("saliency")
     bench.wait(lambda: len(bench.maps()) == 2)
-    assert inspector._cost_note.isHidden(), "what takes one pass follows the choice"
+    assert inspector.form.cost_note.isHidden(), "what takes one pass follows the choice"
 
 
 def test_a_choice_does_not_stop_a_long_map(bench: Bench) -> None:
     inspector = bench.inspector
     findings = inspector.session.network_summary
     object.__setattr__(findings, "pace", type(findings.pace)(10.0, findings.pace.shape, 2))
-    inspector._live.setChecked(True)
+    inspector.form.live.setChecked(True)
     inspector.explain()
     layer = bench.reach(2)
     inspector.choose_classes([2])
@@ -314,11 +314,11 @@ def test_a_choice_does_not_stop_a_long_map(bench: Bench) -> None:
 
 def test_the_cost_is_told_before(bench: Bench) -> None:
     inspector = bench.inspector
-    assert not inspector._cost_note.text(), "few passes are soon over"
+    assert not inspector.form.cost_note.text(), "few passes are soon over"
     inspector.choose_options({"masks": 2000})
-    assert inspector._cost_note.text().startswith("2,000 passes through the network: ")
+    assert inspector.form.cost_note.text().startswith("2,000 passes through the network: ")
     inspector.choose_method("grad_cam")
-    assert not inspector._cost_note.text()
+    assert not inspector.form.cost_note.text()
 
 
 def test_batches_that_are_soon_over_are_suggested_and_the_users_stays(bench: Bench) -> None:
@@ -327,7 +327,7 @@ def test_batches_that_are_soon_over_are_suggested_and_the_users_stays(bench: Ben
     inspector.choose_method("occlusion")
     assert inspector.session.options["batch"] == 4
     inspector.choose_options({"batch": 3})
-    inspector._take_findings(findings)
+    inspector.session.events.network_summary.emit(findings, None)
     assert inspector.session.options["batch"] == 3
 
 

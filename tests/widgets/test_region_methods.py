@@ -48,11 +48,11 @@ def test_layers_are_asked_for_where_the_base_has_one(viewer, opened, explained) 
     inspector = opened()
     inspector.choose_method("segmented_score_map")
     inspector.choose_classes([1])
-    assert inspector._layer_list.isHidden()
-    inspector._options_container.base.value = "grad_cam"
-    assert not inspector._layer_list.isHidden()
+    assert inspector.form.layers.isHidden()
+    inspector.form.method.options.base.value = "grad_cam"
+    assert not inspector.form.layers.isHidden()
     inspector.choose_layers([])
-    assert inspector._reason.text() == "Choose at least one layer."
+    assert inspector.form.reason.text() == "Choose at least one layer."
     inspector.choose_layers(["enc3"])
     explained(inspector)
     image = viewer.layers["Nuclei"].data
@@ -61,8 +61,8 @@ def test_layers_are_asked_for_where_the_base_has_one(viewer, opened, explained) 
     )
     order, map_ = (layer for layer in viewer.layers if KEY in layer.metadata)
     np.testing.assert_allclose(map_.data, expected.values, rtol=1e-5, atol=1e-6)
-    inspector._options_container.base.value = "probability"
-    assert inspector._layer_list.isHidden()
+    inspector.form.method.options.base.value = "probability"
+    assert inspector.form.layers.isHidden()
     explained(inspector)
     expected = ns.explain(
         ns.load("demo:nuclei"), image, "segmented_score_map", 1, base="probability"
@@ -80,8 +80,8 @@ def test_similarities_are_told(viewer, opened, explained) -> None:
     inspector.choose_method("similarity_map")
     inspector.choose_classes([1, 2])
     explained(inspector)
-    assert "mean logit where nucleus is predicted: nucleus" in inspector._answer.text()
-    assert "logit of border (everywhere)" in inspector._answer.text()
+    assert "mean logit where nucleus is predicted: nucleus" in inspector.message.text()
+    assert "logit of border (everywhere)" in inspector.message.text()
     order = next(layer for layer in viewer.layers if layer.name == "Order")
     assert order.data.shape == (2, 360, 360)
     assert tuple(order.axis_labels) == ("class", "y", "x")

@@ -74,8 +74,8 @@ def pair(viewer, qtbot):
         made.extend((one, two))
         one.add_network(first)
         qtbot.waitUntil(one.ready, timeout=10_000)
-        two.add_network(second)
-        qtbot.waitUntil(two.ready, timeout=10_000)
+        two.inspector.add_network(second)
+        qtbot.waitUntil(two.inspector.ready, timeout=10_000)
         return one, two
 
     yield open_both
@@ -84,13 +84,17 @@ def pair(viewer, qtbot):
     assert not [t for t in threading.enumerate() if t.name == "neuroscope compute"]
 
 
-def settled(qtbot, *docks: Inspector) -> None:
+def inspector_of(dock: Inspector | SecondNetwork) -> Inspector:
+    return dock.inspector if isinstance(getattr(dock, "__wrapped__", dock), SecondNetwork) else dock
+
+
+def settled(qtbot, *docks: Inspector | SecondNetwork) -> None:
     """Wait until nothing is computed, nor about to be."""
     quiet = 0
 
     def at_rest() -> bool:
         nonlocal quiet
-        busy = any(d.jobs.busy or getattr(d, "comparing", d.jobs).busy for d in docks)
+        busy = any(dock.jobs.busy or inspector_of(dock).jobs.busy for dock in docks)
         quiet = 0 if busy else quiet + 1
         # Waiting looks every 10 ms: calls put off to the next turn of the loop are over then.
         return quiet > 5
@@ -98,8 +102,8 @@ def settled(qtbot, *docks: Inspector) -> None:
     qtbot.waitUntil(at_rest, timeout=10_000)
 
 
-def explain(qtbot, one: Inspector, *docks: Inspector) -> None:
-    one.explain()
+def explain(qtbot, one: Inspector | SecondNetwork, *docks: Inspector | SecondNetwork) -> None:
+    inspector_of(one).explain()
     settled(qtbot, one, *docks)
 
 
@@ -121,7 +125,7 @@ def test_equal_checkpoints_differ_by_nothing_and_are_told_apart(viewer, pair, qt
     shown = layers_of(viewer, "Difference")[0]
     assert not np.asarray(shown.data).any()
     assert [layer.visible for layer in viewer.layers] == [True, False, False, True]
-    assert two._said.text() == "The two maps are equal."
+    assert two.difference.words.text() == "The two maps are equal."
 
 
 def test_the_difference_is_that_of_the_maps_and_goes_along(viewer, pair, qtbot) -> None:
@@ -138,7 +142,7 @@ def test_the_difference_is_that_of_the_maps_and_goes_along(viewer, pair, qtbot) 
         assert shown.scale == pytest.approx([2, 2])
         low, high = shown.contrast_limits
         assert low == -high
-    two._scale.setCurrentIndex(two._scale.findData("largest"))
+    two.difference.scale.setCurrentIndex(two.difference.scale.findData("largest"))
     settled(qtbot, one, two)
     expected = difference(*maps, scale="largest")
     np.testing.assert_allclose(shown.data, expected.values, atol=1e-6)
@@ -162,23 +166,26 @@ def test_what_the_first_chooses_the_second_does_as_far_as_it_can(pair, viewer, q
     one.choose_region("predicted")
     assert two.session.region == "predicted"
     # A choice by hand stays, until the same is chosen anew in the first.
-    two.choose_layers(["head"])
+    two.inspector.choose_layers(["head"])
     one.choose_classes([0])
     assert two.session.layers == ("head",)
     assert one.session.layers == ("first", "down"), "the first goes along with nobody"
     one.choose_layers(["first"])
     assert two.session.layers == ("first",)
     # For itself, until it shall go along again.
-    two._same.setChecked(False)
+    two.same_choices.setChecked(False)
     one.choose_layers(["down"])
     one.choose_method("saliency")
     assert (two.session.method, two.session.layers) == ("grad_cam", ("first",))
-    two._same.setChecked(True)
+    two.same_choices.setChecked(True)
     assert (two.session.method, two.session.layers) == ("saliency", ("down",))
     other = viewer.add_image(IMAGE[::-1], name="other")
-    one._image_box.setCurrentText("other")
-    assert two.image_layer() is other or two.image_layer().unique_id == other.unique_id
-    qtbot.waitUntil(lambda: one.ready() and two.ready(), timeout=10_000)
+    one.form.image.setCurrentText("other")
+    assert (
+        two.inspector.image_layer() is other
+        or two.inspector.image_layer().unique_id == other.unique_id
+    )
+    qtbot.waitUntil(lambda: one.ready() and two.inspector.ready(), timeout=10_000)
 
 
 def test_maps_of_other_layers_and_grids_are_compared(viewer, pair, qtbot) -> None:
@@ -186,14 +193,14 @@ def test_maps_of_other_layers_and_grids_are_compared(viewer, pair, qtbot) -> Non
     one, two = pair(first, second)
     one.choose_classes([1])
     one.choose_layers(["down"])
-    two.choose_layers(["begin"])
+    two.inspector.choose_layers(["begin"])
     explain(qtbot, one, two)
     (shown,) = layers_of(viewer, "Difference")
     assert shown.name == "Difference: Grad-CAM · car · begin − down"
     assert shown.data.shape == IMAGE.shape, "the finer of the two"
     one.choose_layers(["down", "first"])
     explain(qtbot, one, two)
-    assert "choose as many" in two._said.text()
+    assert "choose as many" in two.difference.words.text()
     assert not shown.visible, "no stale pair"
     one.choose_layers(["head"])
     explain(qtbot, one, two)
@@ -206,26 +213,26 @@ def test_neither_cancels_the_other_and_a_stale_pair_is_not_shown(viewer, pair, q
     one.choose_layers(["first"])
     for index in (0, 1, 2, 1):
         one.choose_classes([index])
-        two.explain()
+        two.inspector.explain()
         one.explain()
         assert one.jobs.busy
-        assert two.jobs.busy
+        assert two.inspector.jobs.busy
     settled(qtbot, one, two)
     made = [layers_of(viewer, name)[0].metadata[KEY] for name in ("Grad", "Second", "Difference")]
     assert [about["targets"][0]["class"] for about in made] == ["car"] * 3
-    two._same.setChecked(False)
-    two.choose_classes([0])
+    two.same_choices.setChecked(False)
+    two.inspector.choose_classes([0])
     explain(qtbot, two, one)
-    assert "of the class “car”, the second of “sky”" in two._said.text()
+    assert "of the class “car”, the second of “sky”" in two.difference.words.text()
     assert not layers_of(viewer, "Difference")[0].visible
-    two._difference.setChecked(False)
+    two.difference.switch.setChecked(False)
     settled(qtbot, one, two)
-    assert two._said.text() == ""
+    assert two.difference.words.text() == ""
 
 
 def test_live_moves_both(viewer, pair, qtbot) -> None:
     one, _two = pair(wrapped(Small(0), "a"), wrapped(Small(1), "b"))
-    one._live.setChecked(True)
+    one.form.live.setChecked(True)
     one.choose_layers(["down"])
     one.choose_classes([2])
 
@@ -251,7 +258,7 @@ def test_closing_one_leaves_the_other(viewer, pair, qtbot) -> None:
     assert again.session is two.session
     one.parent().destroyOnClose()
     qtbot.waitUntil(lambda: one.closed, timeout=10_000)
-    again.choose_classes([0])
+    again.inspector.choose_classes([0])
     explain(qtbot, again)
     assert again.session.explanation.labels["target"] == ("sky",)
     again.close_work()
@@ -263,10 +270,10 @@ def test_networks_that_are_chosen_no_more_are_let_go(viewer, pair, qtbot) -> Non
     (shown,) = layers_of(viewer, "Difference")
     gone = [weakref.ref(dock.session.explanation) for dock in (one, two)]
     for dock in (two, one):
-        dock._network_box.setCurrentIndex(0)
+        inspector_of(dock).form.networks.box.setCurrentIndex(0)
     settled(qtbot, one, two)
     assert not shown.visible
-    assert two._said.text() == "Explain with both networks to see what differs."
+    assert two.difference.words.text() == "Explain with both networks to see what differs."
     # Maps know what they show for as long as they are there.
     viewer.layers.clear()
     gc.collect()
@@ -286,9 +293,9 @@ def test_checkpoints_of_one_name_are_both_offered(viewer, tmp_path, pair, qtbot)
         shutil.copy(sample / "model.neuroscope.yaml", folder / "unet.neuroscope.yaml")
     one, two = pair(wrapped(Small(), "a"), wrapped(Small(), "b"))
     for dock, path in zip((one, two), paths, strict=True):
-        dock.open_file(path, "napari_neuroscope.samples.architectures:UNet")
+        inspector_of(dock).open_file(path, "napari_neuroscope.samples.architectures:UNet")
         settled(qtbot, one, two)
-    qtbot.waitUntil(lambda: one.ready() and two.ready(), timeout=10_000)
+    qtbot.waitUntil(lambda: one.ready() and two.inspector.ready(), timeout=10_000)
     assert one.session.networks[-2:] == ("unet.safetensors", "unet.safetensors 2")
     assert two.session.networks == one.session.networks
     assert one.session.network.path == paths[0]
@@ -318,13 +325,13 @@ def test_options_of_any_method_follow_and_what_another_does_not_know_is_left_out
         first.choose_method(name)
         assert second.session.method == name
         assert second.session.options == first.session.options
-        assert second._method_box.currentData() == name
+        assert second.inspector.form.method.box.currentData() == name
         if second.session.options:
-            assert second._options_container.asdict() == second.session.options
+            assert second.inspector.form.method.options.asdict() == second.session.options
     assert all(seen)
-    second.choose_method("lrp")
+    second.inspector.choose_method("lrp")
     before = dict(second.session.options)
-    second.choose_options(dict.fromkeys(before, "no value of it"))
+    second.inspector.choose_options(dict.fromkeys(before, "no value of it"))
     assert {k for k in before if second.session.options[k] != before[k]} <= {
         name for name, option in methods["lrp"].options.items() if option.annotation is str
     }

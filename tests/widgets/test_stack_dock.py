@@ -98,9 +98,9 @@ def maps(viewer) -> list[Any]:
 def test_all_slices_lie_over_their_image(viewer, dock, explained) -> None:
     network = wrapped(Gated())
     inspector = dock(network, FILM, **PLACE)
-    assert inspector.slices.isVisibleTo(inspector)
-    inspector.slices.choose("all")
-    assert inspector.slices.note.text().startswith("12 slices")
+    assert inspector.form.planes.isVisibleTo(inspector)
+    inspector.form.planes.choose("all")
+    assert inspector.form.planes.note.text().startswith("12 slices")
     explained(inspector)
     (layer,) = maps(viewer)
     assert layer.name == "Grad-CAM · car · begin · 12 slices"
@@ -112,7 +112,7 @@ def test_all_slices_lie_over_their_image(viewer, dock, explained) -> None:
     assert [str(unit) for unit in layer.units] == [str(unit) for unit in image.units]
     assert layer.contrast_limits[1] == pytest.approx(whole.values.max())
     # The slice that is shown is its own layer, which stays when the sliders move.
-    inspector.slices.choose("this")
+    inspector.form.planes.choose("this")
     explained(inspector)
     assert len(maps(viewer)) == 2
     np.testing.assert_array_equal(maps(viewer)[1].data[0, 0], whole.values[1, 2])
@@ -122,9 +122,9 @@ def test_a_range_is_read_slice_by_slice(viewer, dock, blocks, explained) -> None
     lazy, read = blocks
     inspector = dock(wrapped(Gated()), lazy, contrast_limits=(0, 1), **PLACE)
     read.clear()
-    inspector.slices.choose_range("t", 2, 3)
-    inspector.slices.choose_range("z", 1, 1)
-    assert inspector.slices.note.text().startswith("2 of 12 slices")
+    inspector.form.planes.choose_range("t", 2, 3)
+    inspector.form.planes.choose_range("z", 1, 1)
+    assert inspector.form.planes.note.text().startswith("2 of 12 slices")
     explained(inspector)
     # What napari itself reads is the slice that is shown.
     assert set(read) - {(1, 2)} == {(2, 1), (3, 1)}
@@ -137,7 +137,7 @@ def test_a_range_is_read_slice_by_slice(viewer, dock, blocks, explained) -> None
 def test_the_map_grows_and_what_is_stopped_stays(viewer, dock, qtbot) -> None:
     model = Gated()
     inspector = dock(wrapped(model), FILM, **PLACE)
-    inspector.slices.choose("all")
+    inspector.form.planes.choose("all")
     model.held_from = model.passes + 5
     model.open.clear()
     seen: list[str] = []
@@ -163,8 +163,8 @@ def test_several_slices_begin_only_when_asked(viewer, dock, qtbot, explained) ->
     inspector = dock(wrapped(model), FILM)
     inspector.session.live = True
     qtbot.waitUntil(lambda: bool(maps(viewer)) and not inspector.jobs.busy, timeout=10_000)
-    inspector.slices.choose("all")
-    assert "begins with Explain" in inspector.slices.note.text()
+    inspector.form.planes.choose("all")
+    assert "begins with Explain" in inspector.form.planes.note.text()
     passes = model.passes
     viewer.dims.set_current_step(0, 3)
     inspector.choose_classes([2])
@@ -175,7 +175,7 @@ def test_several_slices_begin_only_when_asked(viewer, dock, qtbot, explained) ->
     assert maps(viewer)[-1].name.endswith("12 slices")
     # Two maps of one slice would be seen as one of stronger colours.
     assert [layer.visible for layer in maps(viewer)] == [False, True]
-    inspector.slices.choose("this")
+    inspector.form.planes.choose("this")
     explained(inspector)
     assert [layer.visible for layer in maps(viewer)] == [True, False]
 
@@ -183,8 +183,8 @@ def test_several_slices_begin_only_when_asked(viewer, dock, qtbot, explained) ->
 def test_channels_that_the_network_takes_are_no_slices(viewer, dock, explained) -> None:
     network = wrapped(Gated(3), 3)
     inspector = dock(network, FILM, **{**PLACE, "axis_labels": ("t", "c", "y", "x")})
-    inspector.slices.choose("all")
-    assert inspector.slices.note.text().startswith("4 slices")
+    inspector.form.planes.choose("all")
+    assert inspector.form.planes.note.text().startswith("4 slices")
     explained(inspector)
     (layer,) = maps(viewer)
     assert layer.data.shape == (4, 1, 16, 24)
@@ -196,9 +196,9 @@ def test_channels_that_the_network_takes_are_no_slices(viewer, dock, explained) 
 def test_images_of_one_slice_have_no_choice(viewer, dock) -> None:
     inspector = dock(wrapped(Gated()), FILM)
     viewer.add_image(FILM[0, 0], name="flat")
-    inspector._image_box.setCurrentText("flat")
-    assert not inspector.slices.isVisibleTo(inspector)
-    assert not inspector.slices.asks_several()
+    inspector.form.image.setCurrentText("flat")
+    assert not inspector.form.planes.isVisibleTo(inspector)
+    assert not inspector.form.planes.asks_several()
 
 
 def test_what_can_t_be_asked_of_several_slices_is_said(viewer, dock, qtbot) -> None:
@@ -207,14 +207,14 @@ def test_what_can_t_be_asked_of_several_slices_is_said(viewer, dock, qtbot) -> N
     inspector.choose_labels(viewer.layers["mine"])
     inspector.choose_region("ground_truth")
     qtbot.waitUntil(inspector.ready, timeout=5_000)
-    inspector.slices.choose("all")
+    inspector.form.planes.choose("all")
     assert not inspector.ready()
-    assert "A region from a layer is of this slice alone" in inspector._reason.text()
+    assert "A region from a layer is of this slice alone" in inspector.form.reason.text()
     inspector.choose_region("everywhere")
     assert inspector.ready()
-    inspector.extent.choose("in view")
-    assert "Of several slices the whole is explained" in inspector._reason.text()
-    inspector.slices.choose("this")
+    inspector.form.extent.choose("in view")
+    assert "Of several slices the whole is explained" in inspector.form.reason.text()
+    inspector.form.planes.choose("this")
     assert inspector.ready()
 
 
@@ -222,7 +222,7 @@ def test_several_layers_of_several_slices(viewer, dock, explained, qtbot) -> Non
     network = wrapped(Gated(3), 3)
     inspector = dock(network, FILM)
     inspector.choose_layers(["begin", "head"])
-    inspector.slices.choose("all")
+    inspector.form.planes.choose("all")
     explained(inspector)
     (layer,) = maps(viewer)
     assert layer.data.shape == (2, 4, 1, 16, 24)

@@ -170,7 +170,7 @@ def test_three_dimensions_are_shown(viewer, at_work, explained, volume) -> None:
     for method in ("grad_cam", "integrated_gradients", "fusion_score_map"):
         inspector.choose_method(method)
         explained(inspector)
-        told[method] = inspector._answer.text()
+        told[method] = inspector.message.text()
     assert {layer.ndim for layer in maps(viewer)} == {3}
     assert {layer.rendering for layer in maps(viewer) if hasattr(layer, "colorbar")} == {"mip"}
     # What is below zero is never the highest along a line of sight.
@@ -180,7 +180,7 @@ def test_three_dimensions_are_shown(viewer, at_work, explained, volume) -> None:
 
 def test_pixels_of_another_size_are_told(viewer, at_work, volume) -> None:
     inspector = at_work(volume, scale=STEPS, units=("um",) * 3)
-    note, image = inspector._size_note, viewer.layers["Volume"]
+    note, image = inspector.form.image.size_note, viewer.layers["Volume"]
     assert note.isHidden()
     image.scale = (2.1, 0.5, 0.5)
     assert note.isHidden()

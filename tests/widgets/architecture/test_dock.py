@@ -73,7 +73,7 @@ def test_the_network_is_shown_folded_and_its_layers_chosen(dock: Architecture) -
 
 def test_the_inspector_opens_it(opened, viewer, qtbot) -> None:
     inspector = opened()
-    inspector._graph_button.click()
+    inspector.form.layers.graph_button.click()
     made = viewer.window.dock_widgets["Architecture (napari-neuroscope)"]
     made = getattr(made, "__wrapped__", made)
     qtbot.waitUntil(lambda: "enc1" in made.scene.nodes, timeout=30_000)
@@ -103,11 +103,11 @@ def test_what_is_chosen_is_one_and_the_same_in_both_docks(dock: Architecture) ->
     dock.session.events.layers.connect(changes.append)
     click(dock, "enc2")
     assert dock.session.layers == ("enc2",)
-    assert dock.inspector._layer_list.chosen() == ("enc2",)
+    assert dock.inspector.form.layers.chosen() == ("enc2",)
     click(dock, "dec1", CTRL)
     click(dock, "enc1", SHIFT)
     assert dock.session.layers == ("enc1", "enc2", "dec1")
-    assert dock.inspector._layer_list.chosen() == ("enc1", "enc2", "dec1")
+    assert dock.inspector.form.layers.chosen() == ("enc1", "enc2", "dec1")
     click(dock, "enc2", CTRL)
     assert dock.session.layers == ("enc1", "dec1")
     dock.inspector.choose_layers(["up1", "enc3.conv1"])
@@ -128,7 +128,7 @@ def test_a_map_is_made_of_what_was_chosen_in_the_graph(
     dock.toolbar.maps.setChecked(False)
     assert dock.scene.pictures == {}
     dock.toolbar.maps.setChecked(True)
-    dock.inspector._network_box.setCurrentIndex(0)
+    dock.inspector.form.networks.box.setCurrentIndex(0)
     assert dock.scene.pictures == {}
     assert not dock.toolbar.maps.isEnabled()
 

@@ -93,7 +93,7 @@ def test_the_box_is_no_region_of_a_target(dock: Architecture, viewer, qtbot) -> 
     look_at(dock, "pool2", qtbot)
     dock.properties.field.setChecked(True)
     dock.properties.show_field(tuple(dock.session.image.data_to_world((50, 50))))
-    part = dock.inspector._target_part.region_box
+    part = dock.inspector.form.target.region_box
     boxes = [part.itemText(row) for row in range(part.count())]
     assert not any(TITLE in text for text in boxes)
 

@@ -201,7 +201,7 @@ def test_what_fails_the_randomisation_check_is_marked_where_it_is_met(
     assert "⚠ Guided backpropagation fails" in text_overlay(viewer).text
     assert not map_of(viewer, "Saliency").name.startswith(MARK)
     assert "⚠" in dock.results.table.cell(1, 1).text()
-    box = inspector._method_box
+    box = inspector.form.method.box
     marked = [box.itemData(row) for row in range(box.count()) if not box.itemIcon(row).isNull()]
     assert marked == ["guided_backprop"]
     from qtpy.QtCore import Qt

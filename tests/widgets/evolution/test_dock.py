@@ -200,7 +200,7 @@ def test_signed_maps_side_by_side_have_their_own_colours(opened, explained, plot
     inspector, dock = opened(), plot()
     explain_stack(inspector, explained)
     dock.beside_button.click()
-    inspector._options_container["relu"].value = False
+    inspector.form.method.options["relu"].value = False
     explained(inspector)
     dock.beside_button.click()
     (maps,) = [layer for layer in viewer.layers if layer.name == "Side by side: Grad-CAM"]

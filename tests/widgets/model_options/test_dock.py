@@ -38,7 +38,7 @@ def asked(opened, viewer, qtbot, path: Path) -> Iterator[Callable[[], ModelOptio
             inspector = opened("blood_cells", None)
         inspector.open_file(path, FACTORY)
         qtbot.waitUntil(inspector.ready, timeout=30_000)
-        inspector._options_button.click()
+        inspector.form.networks.options_button.click()
         dock = the_dock(viewer)
         dock.inspector = inspector
         made.append(dock)
@@ -71,7 +71,7 @@ def test_it_says_what_was_found_and_what_is_left(asked) -> None:
     assert "names of the classes" in dock.unsaid_note.text()
     assert "normalised" in dock.unsaid_note.text()
     assert "size" in dock.unsaid_note.text()
-    assert "Options" in dock.inspector._network_note.text()
+    assert "Options" in dock.inspector.form.networks.note.text()
     assert "3 × 245 × 245" in dock.preview.caption.text()
     assert dock.preview.picture.pixmap().height() > 100
 
@@ -95,7 +95,7 @@ def test_a_change_is_tried_at_once_and_the_inspector_goes_on_with_it(asked, view
     assert dock.session.network.adapter is first.adapter
     assert dock.inspector.session.network is dock.session.network
     top = dock.preview.answer.text().splitlines()[0].split(":")[1].split()[0]
-    assert any(top in row for row in texts(dock.inspector._class_list))
+    assert any(top in row for row in texts(dock.inspector.form.classes))
     dock.inspector.choose_method("grad_cam")
     dock.inspector.explain()
     qtbot.waitUntil(lambda: not dock.inspector.jobs.busy, timeout=30_000)
@@ -115,7 +115,7 @@ def test_saved_options_are_used_and_never_asked_again(asked, qtbot, path: Path) 
     names.write_text(json.dumps({"0": ["red", [200, 0, 0]], "1": ["white", [9, 9, 9]], "2": "pl"}))
     dock.form.class_table.open_file(names)
     settled(dock, qtbot)
-    assert any("red" in row for row in texts(dock.inspector._class_list))
+    assert any("red" in row for row in texts(dock.inspector.form.classes))
     dock.save_button.click()
     saved = path.with_name("mine.neuroscope.yaml")
     assert "Saved" in dock.message.text()
@@ -129,7 +129,7 @@ def test_saved_options_are_used_and_never_asked_again(asked, qtbot, path: Path) 
     # The dock asks nothing more of a network opened anew, though normalisation was left as it is.
     dock = asked_again(dock, qtbot, path)
     assert dock.unsaid_note.text() == "Nothing is left to say."
-    assert "Still to say" not in dock.inspector._network_note.text()
+    assert "Still to say" not in dock.inspector.form.networks.note.text()
 
 
 def asked_again(dock: ModelOptions, qtbot, path: Path) -> ModelOptions:
@@ -219,7 +219,7 @@ def test_a_demo_networks_options_are_saved_elsewhere_only(
     opened, viewer, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inspector = opened()
-    inspector._options_button.click()
+    inspector.form.networks.options_button.click()
     dock = the_dock(viewer)
     settled(dock, qtbot)
     assert not dock.save_button.isEnabled()
@@ -267,7 +267,7 @@ def test_the_same_class_list_for_two_docks(asked, qtbot) -> None:
     item.setText("leukocyte")
     settled(dock, qtbot)
     assert dock.session.network.class_names == ["0", "leukocyte", "2"]
-    assert np.any(["leukocyte" in row for row in texts(dock.inspector._class_list)])
+    assert np.any(["leukocyte" in row for row in texts(dock.inspector.form.classes)])
 
 
 def choose(dock: ModelOptions, name: str, value: str) -> None:

@@ -17,10 +17,7 @@ from napari_neuroscope.viewer.image.clicks import Clicks
 from napari_neuroscope.viewer.image.painted_labels import PaintedRegions
 from napari_neuroscope.viewer.layers.asked_points import AskedPoints
 from napari_neuroscope.viewer.layers.instance_table import add_table
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
-from napari_neuroscope.viewer.state.layer_origin import remember
-from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
-from napari_neuroscope.viewer.state.viewer_state import state_of
+from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.progressive_answer import ProgressiveAnswer
 
@@ -33,14 +30,10 @@ class AskTool(QWidget):
 
     Parameters
     ----------
-    viewer, session, jobs, layer_manager, refining
+    viewer, session, jobs, answers, progressive
         The inspector's.
     question
         Returns what is asked but for the target, or raises with what is missing.
-    say
-        Shows an answer in words.
-    fail
-        Shows what went wrong.
     """
 
     def __init__(
@@ -48,21 +41,13 @@ class AskTool(QWidget):
         viewer: Any,
         session: Session,
         jobs: Jobs,
-        layer_manager: LayerManager,
-        refining: ProgressiveAnswer,
+        answers: AnswerView,
+        progressive: ProgressiveAnswer,
         question: Callable[[], Question],
-        say: Callable[[Explanation | str], None],
-        fail: Callable[[Exception], None],
     ) -> None:
         super().__init__()
-        self._viewer, self._session, self._jobs, self._layer_manager = (
-            viewer,
-            session,
-            jobs,
-            layer_manager,
-        )
-        self._refining = refining
-        self._question, self._say, self._fail = question, say, fail
+        self._viewer, self._session, self._jobs = viewer, session, jobs
+        self._answers, self._progressive, self._question = answers, progressive, question
         self._clicks = Clicks(viewer, self.ask_at)
         self._questions = AskedPoints(viewer)
         self.ask = QPushButton("Ask by clicking")
@@ -109,23 +94,25 @@ class AskTool(QWidget):
     def _switch(self, on: bool) -> None:
         self._clicks.switch(on)
         if on:
-            self._say("Click on the image to ask why it is predicted to be what it is there.")
+            self._answers.say(
+                "Click on the image to ask why it is predicted to be what it is there."
+            )
 
     def ask_at(self, position: tuple[float, ...], flat: bool = True) -> None:
         """Ask about the pixel, or the instance, at a position of the world."""
         try:
             clicked = self._clicked(position, flat)
         except NeuroscopeError as error:
-            self._fail(error)
+            self._answers.fail(error)
             return
         title = methods[clicked.question.method].title
-        self._refining.submit(
+        self._progressive.submit(
             f"{title} at the click",
             clicked.question,
             clicked.answer,
             _slot(clicked.question),
-            lambda found: self._show(clicked, *found),
-            self._fail,
+            lambda answer: self._show(clicked, *answer),
+            self._answers.fail,
         )
 
     def _clicked(self, position: tuple[float, ...], flat: bool) -> ClickQuestion:
@@ -145,18 +132,13 @@ class AskTool(QWidget):
         score: Any = self._session.score
         return ClickQuestion(question, pixels, pixel, score, instances)
 
-    def _show(self, clicked: ClickQuestion, answer: Explanation, row: dict[str, Any]) -> None:
+    def _show(self, clicked: ClickQuestion, explanation: Explanation, row: dict[str, Any]) -> None:
         question = clicked.question
-        image = question.source
-        if image not in self._viewer.layers:
-            self._say("The image was removed while its explanation was computed.")
+        if not self._answers.show(question, explanation, _slot(question)):
             return
-        layers = answer.to_layer_data(image, question.place())
-        layers = with_warning(layers, state_of(self._viewer, FailedChecks).about(answer.provenance))
-        remember(self._layer_manager.show(layers, _slot(question))[:1], question.origin(answer))
         axes = tuple(question.network.spec.input.space)
-        self._questions.add(image, axes, clicked.pixels, clicked.pixel, row)
-        self._say(answer)
+        self._questions.add(question.source, axes, clicked.pixels, clicked.pixel, row)
+        self._answers.say_answer(explanation)
 
     def ask_about_all(self) -> None:
         """Ask about every instance of the chosen labels, for a table in their features."""
@@ -168,22 +150,22 @@ class AskTool(QWidget):
             pixels = self._session.pixels(question.network, self._viewer)
             instances = PaintedRegions.of(labels, pixels, self._viewer)
         except NeuroscopeError as error:
-            self._fail(error)
+            self._answers.fail(error)
             return
         score: Any = self._session.score
         asked = AllInstances(question, instances, score, self._session.margin)
 
         def done(answers: Any) -> None:
             if labels not in self._viewer.layers:
-                self._say("The labels were removed while their instances were asked about.")
+                self._answers.say("The labels were removed while their instances were asked about.")
                 return
             add_table(labels, answers)
-            self._say(
+            self._answers.say(
                 f"{len(answers)} instances were asked about; the answers are in the features of "
                 f"“{labels.name}”."
             )
 
-        self._jobs.submit("Every instance", asked.answer, done, self._fail)
+        self._jobs.submit("Every instance", asked.answer, done, self._answers.fail)
 
 
 def _slot(question: Question) -> tuple[str, ...]:

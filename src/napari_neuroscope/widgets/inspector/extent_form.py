@@ -28,7 +28,7 @@ _CHOICES = {
 }
 
 
-class Extent(QWidget):
+class ExtentForm(QWidget):
     """Chooses a session's extent, and says how that is computed.
 
     Parameters
@@ -124,16 +124,16 @@ class Extent(QWidget):
             )
         if window is None:
             return self._nothing_in_view(), False
-        own = tuple(stop - first for first, stop in window)
-        if own == sides:
+        in_view = tuple(stop - first for first, stop in window)
+        if in_view == sides:
             return "All of the image is in view.", large
-        words = f"{by(own)} of {by(sides)} pixels"
+        words = f"{by(in_view)} of {by(sides)} pixels"
         if reason:
             return f"{words}, as an image of their own: {reason}.", False
         as_whole = "as in the map of the whole"
         if isinstance(self._session.chosen_method().tiles, ChannelWeights):
             as_whole += ", but for channels' weights, which are theirs alone"
-        return f"{words}, {as_whole}.", is_large(network, own)
+        return f"{words}, {as_whole}.", is_large(network, in_view)
 
     def _nothing_in_view(self) -> str:
         name = self._session.image.name

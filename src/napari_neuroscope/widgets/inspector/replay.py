@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from qtpy.QtWidgets import QMessageBox
@@ -29,16 +29,17 @@ from napari_neuroscope.session.tiled_extent import Tiles
 from napari_neuroscope.viewer.image.painted_labels import TrueClassLabels
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.state.layer_origin import explained_by
+from napari_neuroscope.widgets.inspector.answer_view import AnswerView
+from napari_neuroscope.widgets.inspector.form import InspectorForm
 from napari_neuroscope.widgets.parts.dialogs import agrees, question_box
+from napari_neuroscope.widgets.parts.dock import Dock
+from napari_neuroscope.widgets.parts.jobs.progressive_answer import Answer
 from napari_neuroscope.widgets.parts.labels import on_button
 from napari_neuroscope.widgets.parts.open_network import (
     ask_for_factory,
     ask_for_file,
     ask_for_trust,
 )
-
-if TYPE_CHECKING:
-    from napari_neuroscope.widgets.inspector.inspector import Inspector
 
 
 @dataclass
@@ -59,30 +60,39 @@ class Replay:
 
     Parameters
     ----------
-    inspector
-        Whose choices become the recipe's.
-    viewer
-        The inspector's.
+    dock, viewer, form, answers
+        The inspector, its viewer, its choices, which become the recipe's, and where answers go.
+    show_network
+        Chooses a network by its title and an image, which were looked at together already.
+    have_answered
+        Has a question answered in a way of its own.
     show
         Shows an answer, and some words with it.
-    fail
-        Shows what went wrong.
+    look_again
+        Goes on with what was chosen before, where there is no recipe to be made again.
     """
 
     def __init__(
         self,
-        inspector: Inspector,
+        dock: Dock,
         viewer: Any,
+        form: InspectorForm,
+        answers: AnswerView,
+        *,
+        show_network: Callable[[str, NetworkSummary, Any], None],
+        have_answered: Callable[[Question, Answer, Callable[[Explanation], None]], None],
         show: Callable[[Question, Explanation, str], None],
-        fail: Callable[[Exception], None],
+        look_again: Callable[[], None],
     ) -> None:
-        self._inspector, self._viewer = inspector, viewer
-        self._show, self._fail = show, fail
+        self._dock, self._viewer, self._form, self._answers = dock, viewer, form, answers
+        self._session, self._jobs = dock.session, dock.jobs
+        self._show_network, self._have_answered = show_network, have_answered
+        self._show, self._look_again = show, look_again
 
     def open(self, path: Path) -> None:
         """Read a recipe's file, and make it again of the current image."""
         name = path.name.removesuffix(SUFFIX)
-        self._inspector.jobs.submit(
+        self._jobs.submit(
             "Reading the recipe",
             lambda _: Recipe.load(path),
             lambda recipe: self.run(recipe, name),
@@ -105,44 +115,42 @@ class Replay:
     def _current_image(self) -> Any:
         """Return the image layer that is selected, or that the selected map is of, or is chosen."""
         active = self._viewer.layers.selection.active
-        images = self._inspector.images()
+        images = self._form.image.layers()
         if active in images:
             return active
         shown = None if active is None else explained_by(active)
         if shown is not None and shown.source in images:
             return shown.source
-        return self._inspector.image_layer()
+        return self._form.image.layer()
 
     # --- the network ------------------------------------------------------------------------------
 
     def _try(self, attempt: _Attempt) -> None:
-        session = self._inspector.session
-
         def work(progress: Progress) -> NetworkSummary:
             recipe = attempt.recipe
             # What can't be asked is refused before anything is opened.
             methods[recipe.method].check_options(recipe.options)
             settings = configured()
-            known = attempt.network or _open_already(recipe, session)
+            already_open = attempt.network or _open_already(recipe, self._session)
             network, attempt.notes = recipe.fitted(
-                known, device=settings.device, allow_changed=attempt.allow_changed
+                already_open, device=settings.device, allow_changed=attempt.allow_changed
             )
-            if known is None:
+            if already_open is None:
                 network.traces.limit = settings.cache_bytes
             image, window = attempt.shown.glance(network)
             return NetworkSummary.of(network, image, progress, window)
 
-        self._inspector.jobs.submit(
+        self._jobs.submit(
             "Opening the recipe's network",
             work,
-            lambda findings: self._explain(attempt, findings),
+            lambda summary: self._explain(attempt, summary),
             lambda error: self._ask_on(attempt, error),
         )
 
     def _ask_on(self, attempt: _Attempt, error: Exception) -> None:
         """Ask what the network needs to be opened, and try again; or say what went wrong."""
         if isinstance(error, UntrustedError):
-            agreed = ask_for_trust(self._inspector, error)
+            agreed = ask_for_trust(self._dock, error)
         elif isinstance(error, MissingNetworkError):
             agreed = self._ask_for_network(attempt, error)
         elif isinstance(error, ChangedNetworkError):
@@ -157,10 +165,10 @@ class Replay:
             self._failed(error)
 
     def _ask_for_network(self, attempt: _Attempt, error: MissingNetworkError) -> bool:
-        made, chosen = attempt.recipe.network, self._inspector.session.network
+        made, chosen = attempt.recipe.network, self._session.network
         where = f"in {made.source}, which is not there" if made.source else "in memory"
         words = f"The recipe “{attempt.name}” is of the network “{made.name}”, {where}."
-        box = question_box(self._inspector, "Where is the network?", words)
+        box = question_box(self._dock, "Where is the network?", words)
         file = box.addButton("Choose its file…", QMessageBox.ButtonRole.AcceptRole)
         use = None
         if chosen is not None:
@@ -168,7 +176,7 @@ class Replay:
                 on_button(f"Use “{shortened(chosen.name)}”"), QMessageBox.ButtonRole.AcceptRole
             )
         box.exec()
-        if box.clickedButton() is file and (path := ask_for_file(self._inspector)) is not None:
+        if box.clickedButton() is file and (path := ask_for_file(self._dock)) is not None:
             attempt.recipe = attempt.recipe.model_copy(update={"network": made.with_source(path)})
             return True
         if use is not None and box.clickedButton() is use:
@@ -179,7 +187,7 @@ class Replay:
     def _ask_about_change(self, attempt: _Attempt) -> bool:
         name = (attempt.network or attempt.recipe.network).name
         attempt.allow_changed = agrees(
-            self._inspector,
+            self._dock,
             "Another network",
             f"The network “{name}” has other weights than the one that the recipe "
             f"“{attempt.name}” was made with. The map will be another, and its record will say why.",
@@ -190,9 +198,9 @@ class Replay:
     def _ask_for_factory(self, attempt: _Attempt) -> bool:
         made = attempt.recipe.network
         try:
-            answer = ask_for_factory(self._inspector, made.path or Path(made.name))
+            answer = ask_for_factory(self._dock, made.path or Path(made.name))
         except NeuroscopeError as mistake:
-            self._fail(mistake)
+            self._answers.fail(mistake)
             return False
         if answer is None:
             return False
@@ -202,28 +210,27 @@ class Replay:
         return True
 
     def _failed(self, error: Exception) -> None:
-        self._fail(error)
-        self._inspector.look_again()
+        self._answers.fail(error)
+        self._look_again()
 
     # --- the map ----------------------------------------------------------------------------------
 
-    def _explain(self, attempt: _Attempt, findings: NetworkSummary) -> None:
-        recipe, layer, network = attempt.recipe, attempt.layer, findings.network
-        inspector = self._inspector
+    def _explain(self, attempt: _Attempt, summary: NetworkSummary) -> None:
+        recipe, layer, network = attempt.recipe, attempt.layer, summary.network
         if layer not in self._viewer.layers:
             self._failed(NeuroscopeError("The image was removed before it was explained."))
             return
-        session = inspector.session
+        session = self._session
         title = session.catalog.title_of(network) or session.add_network(
             network, f"{network.name}, as in {attempt.name}"
         )
-        inspector.take_findings(title, findings, layer)
+        self._show_network(title, summary, layer)
         try:
             left_out = self._choose(recipe, network)
             question = self._question(attempt, network, left_out)
             truth = self._ground_truth(recipe, network)
         except NeuroscopeError as error:
-            self._fail(error)
+            self._answers.fail(error)
             return
 
         def answer(progress: Progress, offer: Offer) -> Explanation:
@@ -237,40 +244,42 @@ class Replay:
         words = f"Made as the recipe “{attempt.name}” says."
         if left_out:
             words += f" The choices above can't show its {', '.join(left_out)}."
-        inspector.have_answered(question, answer, lambda found: self._show(question, found, words))
+        self._have_answered(
+            question, answer, lambda explanation: self._show(question, explanation, words)
+        )
 
     def _question(self, attempt: _Attempt, network: Network, left_out: list[str]) -> Question:
         """Return what a recipe asks: of the shown plane, of several, or of a large one in tiles."""
-        recipe, inspector = attempt.recipe, self._inspector
+        recipe, form = attempt.recipe, self._form
         question = Question(
             network,
             attempt.shown,
             attempt.layer,
             recipe.method,
             dict(recipe.options),
-            inspector.session.layers if recipe.layer is not None else (),
+            self._session.layers if recipe.layer is not None else (),
             tuple(target.target() for target in recipe.targets),
         )
-        inspector.extent.choose("whole")
+        form.extent.choose("whole")
         if recipe.planes is not None:
             stack = stack_of(attempt.shown, attempt.layer, network)
             chosen = stack.chosen(recipe.planes)
-            if not inspector.slices.choose_ranges(chosen):
+            if not form.planes.choose_ranges(chosen):
                 left_out.append(f"planes {recipe.planes}")
             return question.about(Planes(tuple(chosen)))
-        inspector.slices.choose("this")
+        form.planes.choose("this")
         if recipe.tiling not in (None, Tiling()) or recipe.needs_ground_truth:
             return question
-        return inspector.extent.question(question)
+        return form.extent.question(question)
 
     def _choose(self, recipe: Recipe, network: Network) -> list[str]:
-        """Choose what a recipe says; return what of it the inspector has no place for."""
-        inspector, session = self._inspector, self._inspector.session
+        """Choose what a recipe says; return what of it the form has no place for."""
+        form = self._form
         method = methods[recipe.method]
-        inspector.choose_method(recipe.method)
-        inspector.choose_options(recipe.options)
+        form.method.choose(recipe.method)
+        form.method.choose_options(recipe.options)
         options = method.check_options(recipe.options)
-        asked = method.check_options(session.options)
+        asked = method.check_options(self._session.options)
         left_out = [
             f"{name.replace('_', ' ')} {value}"
             for name, value in options.items()
@@ -278,12 +287,12 @@ class Replay:
         ]
         if Needs.LAYER in method.needs_with(options) and recipe.layer is not None:
             which = list(recipe.layer) if isinstance(recipe.layer, tuple) else recipe.layer
-            inspector.choose_layers(network.layers.select(which, positions=False))
+            form.layers.choose(network.layers.select(which, positions=False))
         classes = options.get("classes") or [target.class_ for target in recipe.targets]
         count = len(network.class_names)
-        found = [network.spec.class_index(one, count) for one in classes if one is not None]
-        if found:
-            inspector.choose_classes(found)
+        indices = [network.spec.class_index(name, count) for name in classes if name is not None]
+        if indices:
+            form.classes.choose(indices)
         if recipe.targets:
             left_out += self._choose_target(recipe)
         return left_out
@@ -294,12 +303,12 @@ class Replay:
         scores = {target.score for target in recipe.targets}
         named = [region for region in regions if isinstance(region, str)]
         if len(regions) == 1 and named:
-            self._inspector.choose_region(named[0])
+            self._form.target.choose_region(named[0])
         else:
             points = [r for r in regions if not isinstance(r, str)]
             left_out.append("regions" if len(regions) > 1 else f"point {points[0]}")
         if len(scores) == 1:
-            self._inspector.choose_score(*scores)
+            self._form.target.choose_score(*scores)
         else:
             left_out.append("scores")
         if any(target.reduce != "sum" for target in recipe.targets):
@@ -308,7 +317,7 @@ class Replay:
 
     def _ground_truth(self, recipe: Recipe, network: Network) -> np.ndarray | None:
         """Return the classes of the image's pixels, as far as the recipe asks for them."""
-        session = self._inspector.session
+        session = self._session
         if not recipe.needs_ground_truth:
             return None
         if session.labels is None:

@@ -29,7 +29,7 @@ _EDITS = ("data", "paint", "labels_update", "selected_label", "features",
           "scale", "translate", "rotate", "shear", "affine")  # fmt: skip
 
 
-class TargetPart(QCollapsible):
+class TargetForm(QCollapsible):
     """Chooses the region, the labels, the score and the margin of a session.
 
     Attributes

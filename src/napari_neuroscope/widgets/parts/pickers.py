@@ -6,9 +6,18 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_origin
 
-from magicgui.widgets import Container, LineEdit, create_widget
+from magicgui.widgets import Container, LineEdit, Widget, create_widget
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QSearchableListWidget
 from superqt.utils import signals_blocked
 
@@ -27,26 +36,35 @@ class PickList(QWidget):
         What is chosen, for the search field and for screen readers.
     quick
         Buttons: a word, and which of the rows (their values) it chooses.
+
+    Attributes
+    ----------
+    search, rows
+        The field for words to search, and the list.
+    changed
+        Others are chosen.
     """
 
     changed = Signal(tuple)
 
     def __init__(self, what: str, quick: dict[str, Callable[[list[Any]], Iterable[Any]]]) -> None:
         super().__init__()
-        self._list = QSearchableListWidget()
+        # superqt is not typed.
+        self._list: Any = QSearchableListWidget()  # type: ignore[no-untyped-call]
         if (inner := self._list.layout()) is not None:
             inner.setContentsMargins(0, 0, 0, 0)
             inner.setSpacing(2)
-        self._list.filter_widget.setPlaceholderText(f"Search {what}…")
-        self._list.filter_widget.setClearButtonEnabled(True)
-        self._list.filter_widget.setAccessibleName(f"Search {what}")
-        rows = self._list.list_widget
-        rows.setAccessibleName(what)
-        rows.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        rows.setUniformItemSizes(True)
-        rows.setMinimumHeight(84)
-        rows.setToolTip("Ctrl- or shift-click chooses several.")
-        rows.itemSelectionChanged.connect(lambda: self.changed.emit(self.chosen()))
+        self.search: QLineEdit = self._list.filter_widget
+        self.search.setPlaceholderText(f"Search {what}…")
+        self.search.setClearButtonEnabled(True)
+        self.search.setAccessibleName(f"Search {what}")
+        self.rows: QListWidget = self._list.list_widget
+        self.rows.setAccessibleName(what)
+        self.rows.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.rows.setUniformItemSizes(True)
+        self.rows.setMinimumHeight(84)
+        self.rows.setToolTip("Ctrl- or shift-click chooses several.")
+        self.rows.itemSelectionChanged.connect(lambda: self.changed.emit(self.chosen()))
         buttons = QHBoxLayout()
         for word, which in quick.items():
             button = QPushButton(word)
@@ -66,45 +84,45 @@ class PickList(QWidget):
 
         A tooltip is HTML where it looks like that: words of a file are made plain before.
         """
-        before, wanted = self.chosen(), self._list.list_widget
-        with signals_blocked(wanted):
-            wanted.clear()
-            wanted.addItems([on_line(text) for _, text, _, _ in rows])
-            for number, (value, _, tip, usable) in enumerate(rows):
-                item = wanted.item(number)
+        before = self.chosen()
+        with signals_blocked(self.rows):
+            self.rows.clear()
+            self.rows.addItems([on_line(text) for _, text, _, _ in rows])
+            for item, (value, _, tip, usable) in zip(self._items(), rows, strict=True):
                 item.setData(Qt.ItemDataRole.UserRole, value)
                 item.setToolTip(tip)
                 if not usable:
                     item.setFlags(Qt.ItemFlag.NoItemFlags)
                 item.setSelected(usable and value in before)
-        self._list.update_visible(self._list.filter_widget.text())
+        self._list.update_visible(self.search.text())
         if self.chosen() != before:
             self.changed.emit(self.chosen())
 
+    def _items(self) -> list[QListWidgetItem]:
+        items = (self.rows.item(row) for row in range(self.rows.count()))
+        return [item for item in items if item is not None]
+
     def values(self) -> list[Any]:
         """Return the values of the rows that can be chosen and are not filtered out."""
-        items = [self._list.list_widget.item(i) for i in range(self._list.list_widget.count())]
         return [
             item.data(Qt.ItemDataRole.UserRole)
-            for item in items
+            for item in self._items()
             if item.flags() & Qt.ItemFlag.ItemIsSelectable and not item.isHidden()
         ]
 
     def chosen(self) -> tuple[Any, ...]:
         """Return the values that are chosen, in the order of the list."""
-        rows = self._list.list_widget
-        items = [rows.item(i) for i in range(rows.count())]
-        return tuple(item.data(Qt.ItemDataRole.UserRole) for item in items if item.isSelected())
+        items = (item for item in self._items() if item.isSelected())
+        return tuple(item.data(Qt.ItemDataRole.UserRole) for item in items)
 
     def choose(self, values: Iterable[Any]) -> None:
         """Choose these values and no others."""
-        wanted, rows = set(values), self._list.list_widget
-        with signals_blocked(rows):
-            for number in range(rows.count()):
-                item = rows.item(number)
+        wanted = set(values)
+        with signals_blocked(self.rows):
+            for item in self._items():
                 item.setSelected(item.data(Qt.ItemDataRole.UserRole) in wanted)
                 if item.isSelected():
-                    rows.scrollToItem(item)
+                    self.rows.scrollToItem(item)
         self.changed.emit(self.chosen())
 
 
@@ -128,7 +146,7 @@ class NumbersEdit(LineEdit):
     @value.setter
     def value(self, value: Any) -> None:
         numbers = (value,) if isinstance(value, int | float) else value
-        words = value if isinstance(value, str) else ", ".join(f"{one:g}" for one in numbers)
+        words = value if isinstance(value, str) else ", ".join(f"{number:g}" for number in numbers)
         self._widget._mgui_set_value(words)
 
 
@@ -164,9 +182,9 @@ def _option_widget(option: Option) -> Any:
     )
 
 
-def options_widget(method: Method, changed: Callable[[dict[str, Any]], None]) -> Container:
+def options_widget(method: Method, changed: Callable[[dict[str, Any]], None]) -> Container[Widget]:
     """Return a widget for a method's own options, built of its signature."""
-    container: Container = Container(labels=True)
+    container: Container[Widget] = Container(labels=True)
     for option in method.options.values():
         widget = None
         # An option that has no widget is for code, and keeps its default here.

@@ -30,7 +30,7 @@ _CHOICES = {
 }
 
 
-class StackPart(QWidget):
+class PlanesForm(QWidget):
     """Chooses which slices of an image are explained; seen only where there are several.
 
     Parameters
@@ -191,8 +191,8 @@ class StackPart(QWidget):
             first, last = _number(f"First {axis}", size, 0), _number(f"Last {axis}", size, size - 1)
             first.valueChanged.connect(last.setMinimum)
             last.valueChanged.connect(first.setMaximum)
-            for one in (first, last):
-                one.valueChanged.connect(self.changed)
+            for box in (first, last):
+                box.valueChanged.connect(self.changed)
             for column, widget in enumerate((PlainLabel(axis), first, PlainLabel("to"), last)):
                 self._grid.addWidget(widget, row, column)
             self._ends.append((first, last))

@@ -1,0 +1,89 @@
+"""What came of a question: layers over the image, and words below the buttons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_neuroscope.engine.errors import in_digits
+from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.session.question import Question
+from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.state.layer_origin import remember
+from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
+from napari_neuroscope.viewer.state.viewer_state import state_of
+from napari_neuroscope.widgets.parts.labels import PlainLabel
+from napari_neuroscope.widgets.parts.notices import tell_error
+from napari_neuroscope.widgets.parts.sentences import in_a_sentence
+
+# Rendering takes one value along each line of sight, and the highest is never below zero.
+_SIGNED_IN_3D = (
+    "\nIn 3D the highest values are seen: the layer's rendering “minip” shows those that speak "
+    "against the class."
+)
+
+
+class AnswerView:
+    """Shows answers as layers and in words, and says what went wrong.
+
+    Parameters
+    ----------
+    viewer
+        The dock's.
+    layer_manager
+        Adds the layers.
+    message
+        Where the words are.
+    """
+
+    def __init__(self, viewer: Any, layer_manager: LayerManager, message: PlainLabel) -> None:
+        self._viewer, self._layer_manager, self._message = viewer, layer_manager, message
+        self._doubts = state_of(viewer, FailedChecks)
+        self._closed = False
+
+    def close(self) -> None:
+        """Say nothing more: the dock is closed."""
+        self._closed = True
+
+    def show(self, question: Question, explanation: Explanation, slot: tuple[str, ...]) -> bool:
+        """Show an answer in the layers of a slot; where its image is gone, say so, return False."""
+        if question.source not in self._viewer.layers:
+            self.say("The image was removed while its explanation was computed.")
+            return False
+        warning = self._doubts.about(explanation.provenance)
+        layers = with_warning(question.layer_data(explanation), warning)
+        remember(self._layer_manager.show(layers, slot)[:1], question.origin(explanation))
+        return True
+
+    def say(self, words: str) -> None:
+        """Show words."""
+        self._message.setText(words)
+
+    def say_answer(self, explanation: Explanation, before: str = "") -> None:
+        """Show what an answer says besides its picture, after other words."""
+        signed_in_3d = explanation.signed and self._viewer.dims.ndisplay == 3
+        words = _in_words(explanation) + (_SIGNED_IN_3D if signed_in_3d else "")
+        self.say("\n".join(filter(None, (before, words))))
+
+    def fail(self, error: Exception) -> None:
+        """Say what went wrong, also at the window's edge."""
+        if not self._closed:
+            text = in_a_sentence(error)
+            self.say(text)
+            tell_error(text)
+
+
+def _in_words(explanation: Explanation) -> str:
+    words = explanation.table_in_words()
+    record = explanation.provenance
+    if "probability" not in record.get("table", {}):
+        words += [
+            f"{target['score'].replace('_', ' ')} of {target['class']}"
+            f" ({target['region']}): {in_digits(target['value'])}"
+            for target in record["targets"][:4]
+        ]
+    # The notes say it of tiles, whose map is not read once more.
+    may_be_zero = not explanation.is_table and "tiling" not in record and explanation.values.size
+    if may_be_zero and not explanation.values.any():
+        words.append("The map is zero everywhere: nothing speaks for the class here.")
+    words += [f"Note: {note}." for note in record["notes"]]
+    return "\n".join(words)
