@@ -200,7 +200,7 @@ def test_the_window_answers_while_tiles_are_computed(bench: Bench) -> None:
 def test_a_cancelled_map_stays_with_what_it_has(bench: Bench) -> None:
     layer = bench.begin(3)
     before = np.asarray(layer.data[0]).copy()
-    bench.inspector.form.progress.cancel_button.click()
+    bench.inspector.form.cancel_button.click()
     bench.model.open()
     bench.wait(lambda: not bench.inspector.jobs.busy)
     bench.qtbot.wait(100)

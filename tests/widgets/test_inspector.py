@@ -225,9 +225,9 @@ def test_cancel_stops_the_work_and_leaves_all_usable(viewer, opened, explained, 
     before = len(viewer.layers)
     inspector.explain()
     qtbot.waitUntil(lambda: model.done > 5, timeout=10_000)
-    assert inspector.form.progress.cancel_button.isEnabled()
+    assert inspector.form.cancel_button.isEnabled()
     assert inspector.form.progress.maximum() > 0
-    inspector.form.progress.cancel_button.click()
+    inspector.form.cancel_button.click()
     assert not inspector.jobs.busy
     qtbot.wait(200)
     done = model.done

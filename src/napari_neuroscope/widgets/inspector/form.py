@@ -19,7 +19,7 @@ from napari_neuroscope.widgets.inspector.planes_form import PlanesForm
 from napari_neuroscope.widgets.inspector.target_form import TargetForm
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import button, row
-from napari_neuroscope.widgets.parts.jobs.long_work import CostNote
+from napari_neuroscope.widgets.parts.jobs.long_work import CostNote, TimeLeft
 from napari_neuroscope.widgets.parts.labels import note
 from napari_neuroscope.widgets.parts.progress import JobProgress
 
@@ -33,8 +33,6 @@ class InspectorForm(QWidget):
         The dock that it is in, and its viewer.
     ask_tool, recipe_menu
         What is placed below and after the buttons.
-    progress
-        The bar, with the button that cancels.
     answers
         What came of a question.
 
@@ -51,7 +49,6 @@ class InspectorForm(QWidget):
         *,
         ask_tool: QWidget,
         recipe_menu: QWidget,
-        progress: JobProgress,
         answers: AnswerView,
     ) -> None:
         super().__init__()
@@ -73,13 +70,17 @@ class InspectorForm(QWidget):
         self.cost_note = CostNote()
         self.explain_button = button("Explain")
         self.explain_button.setDefault(True)
+        self.cancel_button = button("Cancel")
         self.keep_button = button(
             "Keep map",
             "Leave the maps shown so far as they are: the next explanation makes new layers instead "
             "of changing these.",
         )
         self.reason = note()
-        self.progress = progress
+        self.progress = JobProgress(
+            lambda: dock.jobs.busy, self.cancel_button, words=_WordsOfProgress()
+        )
+        self.progress.follow(dock.jobs)
         fields = self._fields()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
@@ -87,7 +88,7 @@ class InspectorForm(QWidget):
         layout.addWidget(self.live)
         layout.addWidget(self.cost_note)
         layout.addLayout(
-            row(self.explain_button, progress.cancel_button, self.keep_button, recipe_menu)
+            row(self.explain_button, self.cancel_button, self.keep_button, recipe_menu)
         )
         for widget in (ask_tool, self.reason, self.progress, dock.message):
             layout.addWidget(widget)
@@ -182,3 +183,15 @@ def _scrolled(fields: QWidget) -> QScrollArea:
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setFrameShape(QScrollArea.Shape.NoFrame)
     return scroll
+
+
+class _WordsOfProgress:
+    """Says what is done, how far it is, and about how long it still takes."""
+
+    def __init__(self) -> None:
+        self._time_left = TimeLeft()
+
+    def __call__(self, done: int, total: int, what: str) -> str:
+        words = f"{what}  %p%" if total and "%" not in what else what
+        left = self._time_left(done, total, what)
+        return f"{words} · {left} left" if left else words

@@ -9,6 +9,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
@@ -30,10 +31,8 @@ from napari_neuroscope.widgets.inspector.recipe_menu import RecipeMenu
 from napari_neuroscope.widgets.inspector.replay import Replay
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import column
-from napari_neuroscope.widgets.parts.jobs.long_work import TimeLeft
 from napari_neuroscope.widgets.parts.jobs.progressive_answer import Answer, ProgressiveAnswer
 from napari_neuroscope.widgets.parts.jobs.soon import Soon
-from napari_neuroscope.widgets.parts.progress import JobProgress
 
 _PATIENCE_MS = 200
 _SETTLED_MS = 250
@@ -91,14 +90,14 @@ class Inspector(Dock):
         self.recipe_menu = RecipeMenu(
             self._viewer, self.session, self.open_recipe, self.answers.say, self.answers.fail
         )
-        progress = JobProgress(lambda: self.jobs.busy, self.cancel, words=_WordsOfProgress())
-        progress.follow(self.jobs)
         self.form = InspectorForm(
             self, self._viewer, ask_tool=self.ask_tool, recipe_menu=self.recipe_menu,
-            progress=progress, answers=self.answers,
+            answers=self.answers,
         )  # fmt: skip
         column(self, self.form, stretch=self.form, margin=0)
         self.setMinimumWidth(self.form.least_width)
+        # Below what does not grow, napari and other docks leave room.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._replay = Replay(
             self, self._viewer, self.form, self.answers,
             show_network=self._show_network, have_answered=self.have_answered,
@@ -121,6 +120,7 @@ class Inspector(Dock):
         form.target.edited.connect(self._changed)
         form.planes.changed.connect(self._changed)
         form.explain_button.clicked.connect(self.explain)
+        form.cancel_button.clicked.connect(self.cancel)
         form.keep_button.clicked.connect(self._keep_maps)
         self._soon = Soon(self._explain_if_live, self.jobs, _PATIENCE_MS)
         self._follow_session()
@@ -451,15 +451,3 @@ class Inspector(Dock):
             f"{count} layers are kept as they are." if count else "There is no map to keep yet."
         )
         self.kept.emit()
-
-
-class _WordsOfProgress:
-    """Says what is done, how far it is, and about how long it still takes."""
-
-    def __init__(self) -> None:
-        self._time_left = TimeLeft()
-
-    def __call__(self, done: int, total: int, what: str) -> str:
-        words = f"{what}  %p%" if total and "%" not in what else what
-        left = self._time_left(done, total, what)
-        return f"{words} · {left} left" if left else words
