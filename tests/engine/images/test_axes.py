@@ -9,11 +9,10 @@ from typing import Any
 import dask.array
 import numpy as np
 import pytest
-import torch
 import xarray
-from torch import nn
 
 import napari_neuroscope as ns
+from named_axes import by_hand, image_of, network_of
 from napari_neuroscope.engine.explain.crop import explain_crop
 from napari_neuroscope.engine.images.axes import (
     ImageAxes,
@@ -23,50 +22,9 @@ from napari_neuroscope.engine.images.axes import (
     in_read_order,
 )
 from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
-from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.panels import panels_of
-
-SIZES = {"t": 4, "z": 6, "y": 7, "x": 9}
-
-
-def network_of(channels: int, space: str = "yx", **spec: Any) -> ns.Network:
-    """A segmenter whose score of a pixel is its own first value less that of the next along x."""
-    convolution = {2: nn.Conv2d, 3: nn.Conv3d}[len(space)]
-    kernel = (1,) * (len(space) - 1) + (2,)
-    model = nn.Sequential(_PadX(), convolution(channels, 2, kernel, bias=False))
-    with torch.no_grad():
-        weight = torch.zeros_like(model[1].weight)
-        for channel in range(channels):
-            weight[1, channel, ..., 0], weight[1, channel, ..., 1] = channel + 1, -(channel + 1)
-        model[1].weight.copy_(weight)
-    stated = {"task": "segmentation", "classes": ["a", "b"],
-              "input": {"channels": channels, "axes": f"bc{space}", "value_range": [0, 1]}}  # fmt: skip
-    return ns.wrap(model, {**stated, **spec}, device="cpu")
-
-
-class _PadX(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.pad(x, (0, 1))
-
-
-def by_hand(image: np.ndarray, axes: str, space: str = "yx") -> np.ndarray:
-    """The score of the second class of each pixel, (*stack, *space), of an image of known axes."""
-    stack = [axis for axis in axes if axis not in (*space, "c")]
-    order = [*stack, *(axis for axis in "c" if axis in axes), *space]
-    values = image.transpose([axes.index(axis) for axis in order])
-    if "c" not in axes:
-        values = np.expand_dims(values, len(stack))
-    weights = np.arange(1, values.shape[len(stack)] + 1).reshape(-1, *(1,) * len(space))
-    summed = (values * weights).sum(len(stack))
-    behind = np.pad(summed, [(0, 0)] * (summed.ndim - 1) + [(0, 1)])[..., 1:]
-    return summed - behind
-
-
-def image_of(axes: str, channels: int) -> np.ndarray:
-    shape = tuple(channels if axis == "c" else SIZES[axis] for axis in axes)
-    return np.random.default_rng(0).random(shape, np.float32)
-
+from prepared_images import values
 
 ORDERS = [
     ("yx", 1), ("yxc", 2), ("cyx", 5), ("xyc", 3), ("xy", 1), ("cxy", 2),
@@ -222,16 +180,6 @@ def test_axes_of_a_stack_as_the_spec_says() -> None:
     volumes = ns.ModelSpec.parse({"task": "segmentation", "input": {"axes": "bczyx"}})
     with pytest.raises(ns.NeuroscopeError, match="3 spatial axes"):
         axes_of((8, 9), volumes, 1)
-
-
-def prepared(
-    image: Any, channels: int = 3, axes: str | None = None, **of_input: Any
-) -> PreparedImage:
-    return prepare(image, ns.ModelSpec.parse({"image_axes": axes, "input": of_input}), channels)
-
-
-def values(*args: Any, **kwargs: Any) -> np.ndarray:
-    return prepared(*args, **kwargs).input.numpy()
 
 
 @pytest.mark.parametrize(

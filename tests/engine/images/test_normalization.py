@@ -11,6 +11,7 @@ from PIL import Image
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
+from prepared_images import prepared, values
 
 
 def prepared_channels(image: np.ndarray, normalization: Any, **more: Any) -> PreparedImage:
@@ -98,21 +99,6 @@ def photo_input(**said: Any) -> np.ndarray:
 )
 def test_presets(preset: str, wanted: Any) -> None:
     np.testing.assert_allclose(photo_input(normalization=preset), wanted(chw(PHOTO)), rtol=1e-5)
-
-
-def prepared(
-    image: Any, channels: int = 3, axes: str | None = None, **of_input: Any
-) -> PreparedImage:
-    return prepare(image, ns.ModelSpec.parse({"image_axes": axes, "input": of_input}), channels)
-
-
-def values(*args: Any, **kwargs: Any) -> np.ndarray:
-    return prepared(*args, **kwargs).input.numpy()
-
-
-@pytest.fixture
-def rgb(rng: np.random.Generator) -> np.ndarray:
-    return rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
 def test_mean_and_deviation_are_of_the_0_to_1_range(rgb: np.ndarray) -> None:

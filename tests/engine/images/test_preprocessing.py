@@ -12,26 +12,12 @@ import torch
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.formats.lazy_image import LazyImage
 from napari_neuroscope.engine.images.ground_truth.kind import VOID, as_truth
-from napari_neuroscope.engine.images.preprocessing import PreparedImage, as_array, prepare
+from napari_neuroscope.engine.images.preprocessing import as_array, prepare
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
+from prepared_images import prepared, values
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-
-
-def prepared(
-    image: Any, channels: int = 3, axes: str | None = None, **of_input: Any
-) -> PreparedImage:
-    return prepare(image, ns.ModelSpec.parse({"image_axes": axes, "input": of_input}), channels)
-
-
-def values(*args: Any, **kwargs: Any) -> np.ndarray:
-    return prepared(*args, **kwargs).input.numpy()
-
-
-@pytest.fixture
-def rgb(rng: np.random.Generator) -> np.ndarray:
-    return rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import napari_neuroscope as ns
-from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
+from napari_neuroscope.engine.images.preprocessing import prepare
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
-
-
-def prepared(
-    image: Any, channels: int = 3, axes: str | None = None, **of_input: Any
-) -> PreparedImage:
-    return prepare(image, ns.ModelSpec.parse({"image_axes": axes, "input": of_input}), channels)
-
-
-def values(*args: Any, **kwargs: Any) -> np.ndarray:
-    return prepared(*args, **kwargs).input.numpy()
+from prepared_images import prepared, values
 
 
 def test_signed_images_keep_their_zero() -> None:

@@ -7,26 +7,14 @@ from typing import Any
 
 import pytest
 
-from napari_neuroscope.engine.files.code.factory import FileFactory, build
+from named_factories import UNET, named
+from napari_neuroscope.engine.files.code.factory import build
 from napari_neuroscope.engine.files.code.model_class import (
     NotTriedError,
     build_on_trial,
     tried_class,
 )
-from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
-
-UNET = "napari_neuroscope.samples.architectures:UNet"
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrustStore:
-    """Where trust is remembered, of no user's own."""
-    monkeypatch.setattr("platformdirs.user_config_path", lambda *_: tmp_path / "config")
-    return TrustStore()
-
-
-def named(name: str, digest: str = "of the file", **more: Any) -> FileFactory:
-    return FileFactory(name, Path("net.zip"), lambda: digest, lambda: digest, **more)
+from napari_neuroscope.engine.files.code.trust import UntrustedError
 
 
 def test_both_ends_of_long_arguments_are_shown() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.formats.image_file import open_image
 from napari_neuroscope.engine.images.source import Source, read_image, read_truth
+from pair_files import PIXELS, put
 
 RNG = np.random.default_rng(0)
 
@@ -25,23 +25,6 @@ def test_a_tiff_of_another_name_is_a_tiff(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), DEEP)
     np.testing.assert_array_equal(read_truth(tmp_path / "a.png"), DEEP)
     assert Source.of(tmp_path / "a.png").shape == DEEP.shape
-
-
-PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
-
-
-def put(folder: Path, *names: str) -> Path:
-    """Make a folder of small images."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".npy":
-            np.save(path, PIXELS)
-        elif path.suffix == ".tif":
-            tifffile.imwrite(path, PIXELS)
-        else:
-            Image.fromarray(PIXELS).save(path)
-    return folder
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy", "a.bmp", "A.PNG"])

@@ -9,8 +9,7 @@ import pytest
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.formats.image_file import open_image
-
-FILM = np.arange(5 * 4 * 24 * 20, dtype=np.uint16).reshape(5, 4, 24, 20)
+from zarr_files import FILM
 
 
 def test_numpy_files_are_mapped(tmp_path: Path) -> None:

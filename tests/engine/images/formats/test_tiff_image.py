@@ -13,6 +13,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.images.formats.image_file import open_image
 from napari_neuroscope.engine.images.source import Source, read_image
 from napari_neuroscope.engine.images.spacing import Spacing
+from zarr_files import FILM
 
 RNG = np.random.default_rng(0)
 
@@ -43,9 +44,6 @@ def test_a_kind_of_a_microscope_is_tried_first(tmp_path: Path) -> None:
     described = "Aperio Image Library v1\r\n90x70 |AppMag = 20"
     tifffile.imwrite(tmp_path / "a.tif", DEEP, description=described, metadata=None, tile=(32, 32))
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), DEEP)
-
-
-FILM = np.arange(5 * 4 * 24 * 20, dtype=np.uint16).reshape(5, 4, 24, 20)
 
 
 @pytest.mark.parametrize("how", [{}, {"compression": "zlib"}])

@@ -8,68 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.formats.image_file import open_image
 from napari_neuroscope.engine.images.formats.zarr_image import images_of
 from napari_neuroscope.engine.images.source import Source, read_image
 from napari_neuroscope.engine.images.spacing import Spacing
-
-FILM = np.arange(5 * 4 * 24 * 20, dtype=np.uint16).reshape(5, 4, 24, 20)
-
-
-AXES = [
-    {"name": "t", "type": "time", "unit": "second"},
-    {"name": "z", "type": "space", "unit": "micrometer"},
-    {"name": "y", "type": "space", "unit": "micrometer"},
-    {"name": "x", "type": "space", "unit": "micrometer"},
-]
-
-
-def multiscales(levels: int = 1, **more: Any) -> list[dict[str, Any]]:
-    datasets = [
-        {
-            "path": str(n),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [3.0, 1.5, 0.2 * 2**n, 0.2 * 2**n]},
-                {"type": "translation", "translation": [0.0, 10.0, 0.1 * n, 0.1 * n]},
-            ],
-        }
-        for n in range(levels)
-    ]
-    return [{"axes": AXES, "datasets": datasets, **more}]
-
-
-def put_ome_zarr(path: Path, version: str = "0.5", values: np.ndarray = FILM) -> Path:
-    """Write an OME-Zarr of two levels, a chunk a plane."""
-    group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
-    for number, level in enumerate((values, values[..., ::2, ::2])):
-        group.create_array(str(number), data=level, chunks=(1, 1, *level.shape[-2:]))
-    said = {"multiscales": multiscales(2)}
-    group.attrs.update({"ome": {"version": version, **said}} if version == "0.5" else said)
-    return path
-
-
-def damaged(path: Path, **said: Any) -> Path:
-    put_ome_zarr(path, "0.4")
-    zarr.open_group(path).attrs.update(said)
-    return path
-
-
-@pytest.fixture
-def chunks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of the chunks that are read of stores on the disk."""
-    read: list[str] = []
-    get = LocalStore.get
-
-    async def counted(self: LocalStore, key: str, *args: Any, **kwargs: Any) -> Any:
-        if not key.endswith((".json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")):
-            read.append(key)
-        return await get(self, key, *args, **kwargs)
-
-    monkeypatch.setattr(LocalStore, "get", counted)
-    return read
+from zarr_files import AXES, FILM, damaged, multiscales, put_ome_zarr
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -10,35 +10,9 @@ import pytest
 from PIL import Image
 
 import napari_neuroscope as ns
+from ground_truths import COLOURS, IDS, STREET, coloured, notes, read
 from napari_neuroscope.engine.images.ground_truth.reader import class_labels
 from napari_neuroscope.engine.images.source import PaletteImage, read_image, read_truth
-
-COLOURS = ((128, 128, 128), (64, 0, 128), (128, 64, 128))
-
-
-STREET = ns.ModelSpec.parse({
-    "task": "segmentation",
-    "ignore_label": 255,
-    "classes": [{"name": n, "colour": c}
-                for n, c in zip(("sky", "car", "road"), COLOURS, strict=True)],
-})  # fmt: skip
-
-
-IDS = np.array([[0, 1, 2], [2, 1, 0]])
-
-
-def read(truth: Any, spec: ns.ModelSpec = STREET, kind: str = "auto", **more: Any) -> list:
-    shape = more.pop("shape", np.shape(truth)[:2])
-    return class_labels(truth, spec, shape, kind, **more).labels.tolist()  # type: ignore[arg-type]
-
-
-def notes(truth: Any, spec: ns.ModelSpec = STREET, kind: str = "auto", **more: Any) -> str:
-    shape = more.pop("shape", np.shape(truth)[:2])
-    return "; ".join(class_labels(truth, spec, shape, kind, **more).notes)  # type: ignore[arg-type]
-
-
-def coloured(ids: np.ndarray = IDS) -> np.ndarray:
-    return np.array(COLOURS, np.uint8)[ids]
 
 
 def test_colours_of_the_classes() -> None:

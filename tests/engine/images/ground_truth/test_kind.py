@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,31 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import napari_neuroscope as ns
+from ground_truths import FOREGROUND, INSTANCES, MANY, NUCLEI, STREET, coloured, read
 from napari_neuroscope.engine.images.ground_truth.reader import TruthReader, class_labels
-
-COLOURS = ((128, 128, 128), (64, 0, 128), (128, 64, 128))
-
-
-STREET = ns.ModelSpec.parse({
-    "task": "segmentation",
-    "ignore_label": 255,
-    "classes": [{"name": n, "colour": c}
-                for n, c in zip(("sky", "car", "road"), COLOURS, strict=True)],
-})  # fmt: skip
-
-
-NUCLEI = ns.ModelSpec.parse({"task": "segmentation", "classes": ["background", "nucleus"]})
-
-
-MANY = ns.ModelSpec.parse({"task": "segmentation", "classes": [f"c{n}" for n in range(11)]})
-
-
-IDS = np.array([[0, 1, 2], [2, 1, 0]])
-
-
-def read(truth: Any, spec: ns.ModelSpec = STREET, kind: str = "auto", **more: Any) -> list:
-    shape = more.pop("shape", np.shape(truth)[:2])
-    return class_labels(truth, spec, shape, kind, **more).labels.tolist()  # type: ignore[arg-type]
 
 
 def test_void_may_be_marked_as_such() -> None:
@@ -43,16 +18,6 @@ def test_void_may_be_marked_as_such() -> None:
     ignored = STREET.model_copy(update={"ignore_label": 0})
     assert read(np.array([[0, 2]], np.uint8), ignored) == [[-1, 2]]
     assert read(np.array([[0, 2]], np.int32), ignored) == [[-1, 2]]
-
-
-def coloured(ids: np.ndarray = IDS) -> np.ndarray:
-    return np.array(COLOURS, np.uint8)[ids]
-
-
-INSTANCES = np.array([[0, 1, 1, 1], [7, 1, 1, 1], [7, 1, 1, 1], [0, 9, 0, 0]])
-
-
-FOREGROUND = (INSTANCES > 0).astype(int)
 
 
 def test_few_strange_numbers_are_no_instances() -> None:

@@ -15,37 +15,9 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 import napari_neuroscope as ns
+from ground_truths import FOREGROUND, IDS, INSTANCES, MANY, NUCLEI, STREET, coloured, notes, read
 from napari_neuroscope.engine.images.ground_truth.reader import class_labels
 from napari_neuroscope.engine.images.source import read_truth
-
-COLOURS = ((128, 128, 128), (64, 0, 128), (128, 64, 128))
-
-
-STREET = ns.ModelSpec.parse({
-    "task": "segmentation",
-    "ignore_label": 255,
-    "classes": [{"name": n, "colour": c}
-                for n, c in zip(("sky", "car", "road"), COLOURS, strict=True)],
-})  # fmt: skip
-
-
-NUCLEI = ns.ModelSpec.parse({"task": "segmentation", "classes": ["background", "nucleus"]})
-
-
-MANY = ns.ModelSpec.parse({"task": "segmentation", "classes": [f"c{n}" for n in range(11)]})
-
-
-IDS = np.array([[0, 1, 2], [2, 1, 0]])
-
-
-def read(truth: Any, spec: ns.ModelSpec = STREET, kind: str = "auto", **more: Any) -> list:
-    shape = more.pop("shape", np.shape(truth)[:2])
-    return class_labels(truth, spec, shape, kind, **more).labels.tolist()  # type: ignore[arg-type]
-
-
-def notes(truth: Any, spec: ns.ModelSpec = STREET, kind: str = "auto", **more: Any) -> str:
-    shape = more.pop("shape", np.shape(truth)[:2])
-    return "; ".join(class_labels(truth, spec, shape, kind, **more).notes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int64, np.uint64, np.float32])
@@ -66,10 +38,6 @@ def test_numbers_are_kept_as_they_are(truth: np.ndarray) -> None:
     assert read(truth, MANY) == truth.tolist()
 
 
-def coloured(ids: np.ndarray = IDS) -> np.ndarray:
-    return np.array(COLOURS, np.uint8)[ids]
-
-
 def test_gray_saved_as_colours_is_numbers() -> None:
     gray = np.repeat(IDS[..., None], 3, axis=-1).astype(np.uint8)
     assert read(gray) == IDS.tolist()
@@ -82,12 +50,6 @@ def test_gray_saved_as_colours_is_numbers() -> None:
 def test_files_without_palette_are_read_as_images(tmp_path: Path) -> None:
     Image.fromarray(IDS.astype(np.uint8)).save(tmp_path / "gray.png")
     np.testing.assert_array_equal(read_truth(tmp_path / "gray.png"), IDS)
-
-
-INSTANCES = np.array([[0, 1, 1, 1], [7, 1, 1, 1], [7, 1, 1, 1], [0, 9, 0, 0]])
-
-
-FOREGROUND = (INSTANCES > 0).astype(int)
 
 
 def test_instances_are_the_foreground() -> None:

@@ -3,45 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import tifffile
-from PIL import Image
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
-from napari_neuroscope.engine.images.pairing.pair import Pairs
-from napari_neuroscope.engine.images.source import Source
-
-PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
-
-
-def put(folder: Path, *names: str) -> Path:
-    """Make a folder of small images."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".npy":
-            np.save(path, PIXELS)
-        elif path.suffix == ".tif":
-            tifffile.imwrite(path, PIXELS)
-        else:
-            Image.fromarray(PIXELS).save(path)
-    return folder
-
-
-def partners(pairs: Pairs) -> dict[str, Any]:
-    """Return the name of each image's ground truth."""
-    return {
-        pair.name: pair.truth.name if isinstance(pair.truth, Source) else pair.truth
-        for pair in pairs
-    }
-
-
-def reasons(pairs: Pairs) -> str:
-    return " ".join(one.reason for one in pairs.skipped)
+from pair_files import partners, put, reasons
 
 
 def test_partners_have_the_same_stem(tmp_path: Path) -> None:

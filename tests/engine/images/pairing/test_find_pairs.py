@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 import zarr
-from PIL import Image
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.images.formats.image_file import open_image
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
-from napari_neuroscope.engine.images.pairing.pair import Pairs
 from napari_neuroscope.engine.images.source import Source
-
-PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
-
-
-def put(folder: Path, *names: str) -> Path:
-    """Make a folder of small images."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".npy":
-            np.save(path, PIXELS)
-        elif path.suffix == ".tif":
-            tifffile.imwrite(path, PIXELS)
-        else:
-            Image.fromarray(PIXELS).save(path)
-    return folder
-
-
-def partners(pairs: Pairs) -> dict[str, Any]:
-    """Return the name of each image's ground truth."""
-    return {
-        pair.name: pair.truth.name if isinstance(pair.truth, Source) else pair.truth
-        for pair in pairs
-    }
+from pair_files import partners, put
+from zarr_files import FILM, put_ome_zarr
 
 
 def test_images_and_ground_truth_in_one_folder(tmp_path: Path) -> None:
@@ -64,47 +38,6 @@ def test_folders_named_by_classes(tmp_path: Path) -> None:
     folder = put(tmp_path, "red/a.png", "white/a.png", "white/b.png")
     pairs = pairs_of(folder, folder_names=True)
     assert partners(pairs) == {"red/a.png": "red", "white/a.png": "white", "b.png": "white"}
-
-
-FILM = np.arange(5 * 4 * 24 * 20, dtype=np.uint16).reshape(5, 4, 24, 20)
-
-
-AXES = [
-    {"name": "t", "type": "time", "unit": "second"},
-    {"name": "z", "type": "space", "unit": "micrometer"},
-    {"name": "y", "type": "space", "unit": "micrometer"},
-    {"name": "x", "type": "space", "unit": "micrometer"},
-]
-
-
-def multiscales(levels: int = 1, **more: Any) -> list[dict[str, Any]]:
-    datasets = [
-        {
-            "path": str(n),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [3.0, 1.5, 0.2 * 2**n, 0.2 * 2**n]},
-                {"type": "translation", "translation": [0.0, 10.0, 0.1 * n, 0.1 * n]},
-            ],
-        }
-        for n in range(levels)
-    ]
-    return [{"axes": AXES, "datasets": datasets, **more}]
-
-
-def put_ome_zarr(path: Path, version: str = "0.5", values: np.ndarray = FILM) -> Path:
-    """Write an OME-Zarr of two levels, a chunk a plane."""
-    group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
-    for number, level in enumerate((values, values[..., ::2, ::2])):
-        group.create_array(str(number), data=level, chunks=(1, 1, *level.shape[-2:]))
-    said = {"multiscales": multiscales(2)}
-    group.attrs.update({"ome": {"version": version, **said}} if version == "0.5" else said)
-    return path
-
-
-def damaged(path: Path, **said: Any) -> Path:
-    put_ome_zarr(path, "0.4")
-    zarr.open_group(path).attrs.update(said)
-    return path
 
 
 def put_plate(path: Path) -> Path:

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-import zarr
-from torch import nn
-from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
+from named_axes import by_hand, image_of, network_of
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.images.pairing.pair import Pair
 from napari_neuroscope.engine.images.source import Source
+from zarr_files import FILM, put_ome_zarr
 
 
 class Lazy:
@@ -51,56 +50,6 @@ def test_planes_of_a_stack_are_read_one_by_one() -> None:
     assert [(plane.name, plane.truth) for plane in plain.planes(network)] == [("one", "car")]
 
 
-FILM = np.arange(5 * 4 * 24 * 20, dtype=np.uint16).reshape(5, 4, 24, 20)
-
-
-AXES = [
-    {"name": "t", "type": "time", "unit": "second"},
-    {"name": "z", "type": "space", "unit": "micrometer"},
-    {"name": "y", "type": "space", "unit": "micrometer"},
-    {"name": "x", "type": "space", "unit": "micrometer"},
-]
-
-
-def multiscales(levels: int = 1, **more: Any) -> list[dict[str, Any]]:
-    datasets = [
-        {
-            "path": str(n),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [3.0, 1.5, 0.2 * 2**n, 0.2 * 2**n]},
-                {"type": "translation", "translation": [0.0, 10.0, 0.1 * n, 0.1 * n]},
-            ],
-        }
-        for n in range(levels)
-    ]
-    return [{"axes": AXES, "datasets": datasets, **more}]
-
-
-def put_ome_zarr(path: Path, version: str = "0.5", values: np.ndarray = FILM) -> Path:
-    """Write an OME-Zarr of two levels, a chunk a plane."""
-    group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
-    for number, level in enumerate((values, values[..., ::2, ::2])):
-        group.create_array(str(number), data=level, chunks=(1, 1, *level.shape[-2:]))
-    said = {"multiscales": multiscales(2)}
-    group.attrs.update({"ome": {"version": version, **said}} if version == "0.5" else said)
-    return path
-
-
-@pytest.fixture
-def chunks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of the chunks that are read of stores on the disk."""
-    read: list[str] = []
-    get = LocalStore.get
-
-    async def counted(self: LocalStore, key: str, *args: Any, **kwargs: Any) -> Any:
-        if not key.endswith((".json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")):
-            read.append(key)
-        return await get(self, key, *args, **kwargs)
-
-    monkeypatch.setattr(LocalStore, "get", counted)
-    return read
-
-
 def test_planes_of_files_are_read_one_by_one(tmp_path: Path, chunks: list[str]) -> None:
     import torch
 
@@ -115,47 +64,6 @@ def test_planes_of_files_are_read_one_by_one(tmp_path: Path, chunks: list[str]) 
     assert isinstance(planes[6].truth, Source)
     np.testing.assert_array_equal(planes[6].truth.read_truth(), FILM[1, 2])
     assert len(chunks) == 2
-
-
-SIZES = {"t": 4, "z": 6, "y": 7, "x": 9}
-
-
-def network_of(channels: int, space: str = "yx", **spec: Any) -> ns.Network:
-    """A segmenter whose score of a pixel is its own first value less that of the next along x."""
-    convolution = {2: nn.Conv2d, 3: nn.Conv3d}[len(space)]
-    kernel = (1,) * (len(space) - 1) + (2,)
-    model = nn.Sequential(_PadX(), convolution(channels, 2, kernel, bias=False))
-    with torch.no_grad():
-        weight = torch.zeros_like(model[1].weight)
-        for channel in range(channels):
-            weight[1, channel, ..., 0], weight[1, channel, ..., 1] = channel + 1, -(channel + 1)
-        model[1].weight.copy_(weight)
-    stated = {"task": "segmentation", "classes": ["a", "b"],
-              "input": {"channels": channels, "axes": f"bc{space}", "value_range": [0, 1]}}  # fmt: skip
-    return ns.wrap(model, {**stated, **spec}, device="cpu")
-
-
-class _PadX(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.pad(x, (0, 1))
-
-
-def by_hand(image: np.ndarray, axes: str, space: str = "yx") -> np.ndarray:
-    """The score of the second class of each pixel, (*stack, *space), of an image of known axes."""
-    stack = [axis for axis in axes if axis not in (*space, "c")]
-    order = [*stack, *(axis for axis in "c" if axis in axes), *space]
-    values = image.transpose([axes.index(axis) for axis in order])
-    if "c" not in axes:
-        values = np.expand_dims(values, len(stack))
-    weights = np.arange(1, values.shape[len(stack)] + 1).reshape(-1, *(1,) * len(space))
-    summed = (values * weights).sum(len(stack))
-    behind = np.pad(summed, [(0, 0)] * (summed.ndim - 1) + [(0, 1)])[..., 1:]
-    return summed - behind
-
-
-def image_of(axes: str, channels: int) -> np.ndarray:
-    shape = tuple(channels if axis == "c" else SIZES[axis] for axis in axes)
-    return np.random.default_rng(0).random(shape, np.float32)
 
 
 def test_axes_named_in_a_file_tell_its_planes(tmp_path: Path) -> None:
