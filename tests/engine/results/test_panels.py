@@ -90,7 +90,7 @@ def test_a_large_picture_is_thinned_out() -> None:
 
 def test_what_the_network_sees_is_shown_as_it_is() -> None:
     made = explanation_of(("channel", "y", "x"), (3, 5, 4))
-    made = replace(made, record=replace(made.record, method="input"))
+    made = replace(made, unit="intensity")
     made.values[...] = np.random.default_rng(0).uniform(size=(3, 5, 4))
     (panel,) = panels_of(made, None)
     np.testing.assert_allclose(panel.picture, np.moveaxis(made.values, 0, -1))

@@ -20,6 +20,7 @@ from napari_neuroscope.engine.explanation.record_format import FORMAT
 from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
 from napari_neuroscope.engine.images.spacing import Spacing
+from napari_neuroscope.engine.methods.interface.result import INTENSITY
 
 _SPACE = frozenset("zyx")
 
@@ -77,6 +78,11 @@ class Explanation:
     def method(self) -> str:
         """The name of the method."""
         return self.record.method
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether its values are a picture's, as of the network's input."""
+        return self.unit == INTENSITY
 
     @property
     def provenance(self) -> dict[str, Any]:

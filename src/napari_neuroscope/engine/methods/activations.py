@@ -18,6 +18,7 @@ from napari_neuroscope.engine.methods.interface import (
     Workload,
     method,
 )
+from napari_neuroscope.engine.methods.interface.result import INTENSITY
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
@@ -36,7 +37,7 @@ def input(trace: Trace, target: ResolvedTarget | None, layer: str | None) -> Map
     shown = trace.prepared.displayable()
     names = ("red", "green", "blue") if trace.prepared.order in ("rgb", "bgr") else ()
     return Map(
-        shown, ("channel",), {"channel": names or _numbers(range(len(shown)))}, unit="intensity"
+        shown, ("channel",), {"channel": names or _numbers(range(len(shown)))}, unit=INTENSITY
     )
 
 

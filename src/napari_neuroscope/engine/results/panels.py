@@ -68,7 +68,7 @@ def panels_of(explanation: Explanation, image: Any) -> list[Panel]:
     if len(explanation.image.shape) < 2:
         raise NeuroscopeError("A picture has two axes, but this map one; save it as .tif or .npy.")
     leading = explanation.values.shape[: len(explanation.leading)]
-    if explanation.method == "input":
+    if explanation.is_picture:
         return _seen_by_network(explanation)
     if math.prod(leading) > _MOST_PANELS:
         raise NeuroscopeError(

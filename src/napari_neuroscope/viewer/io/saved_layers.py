@@ -163,7 +163,7 @@ def _whole_map(
         levels = [place.laid(level, len(explanation.leading))
                   for level in (result.levels if several else [explanation.values])]  # fmt: skip
         attributes["multiscale"] = several
-    if explanation.method != "input" and (large or explanation.leading):
+    if not explanation.is_picture and (large or explanation.leading):
         # One contrast for all maps of a stack: nothing follows the sliders here.
         most = np.array([result.most]) if large else array
         attributes["contrast_limits"] = limits(most, signed=explanation.signed)

@@ -199,9 +199,7 @@ class TiledQuestion:
 
 def _refuse_method(method: Method) -> None:
     if method.tiles is None:
-        able = ", ".join(
-            name for name, known_method in methods.items() if known_method.tiles is not None
-        )
+        able = ", ".join(name for name, installed in methods.items() if installed.tiles is not None)
         raise NeuroscopeError(f"{method.title} can't be made tile by tile; {able} can.")
 
 

@@ -13,6 +13,7 @@ from napari_neuroscope.engine.explanation.overlays.place import ONE_STEP
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.methods.interface.result import INTENSITY
 
 LayerData = tuple[Any, dict[str, Any], str]
 """The data of a layer, its attributes, and its type, such as "image"."""
@@ -52,9 +53,9 @@ class OverlaySource:
     companions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def method(self) -> str:
-        """The name of the method."""
-        return str(self.record["method"])
+    def is_picture(self) -> bool:
+        """Whether the values are a picture's, and no map of what speaks for something."""
+        return bool(self.record["unit"] == INTENSITY)
 
     @property
     def signed(self) -> bool:

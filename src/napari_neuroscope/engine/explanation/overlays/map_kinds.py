@@ -46,7 +46,7 @@ class HeatMap(MapKind):
 
     def takes(self, source: OverlaySource) -> bool:
         """Whether it is a map: all but the input, which is a picture."""
-        return source.method != "input"
+        return not source.is_picture
 
     def colours(self, values: Any, source: OverlaySource) -> dict[str, Any]:
         """Return colours that are clear at zero, up to the greatest value of the last step."""
@@ -68,7 +68,7 @@ class InputPicture(MapKind):
 
     def takes(self, source: OverlaySource) -> bool:
         """Whether it is the network's input."""
-        return source.method == "input"
+        return source.is_picture
 
     def layers(self, source: OverlaySource) -> list[LayerData]:
         """Return the picture: of three channels in colours, else a channel a step."""

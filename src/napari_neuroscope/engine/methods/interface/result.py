@@ -10,6 +10,9 @@ from torch import Tensor
 
 from napari_neuroscope.engine.images.grid import Grid
 
+INTENSITY = "intensity"
+"""The unit of values that are a picture's, which is shown as one."""
+
 
 @dataclass
 class Map:
