@@ -4,53 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
-from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.results.save import read_result, save
 from napari_neuroscope.viewer.io import saved_layers
 from napari_neuroscope.viewer.io.readers import result_reader
-from napari_neuroscope.viewer.io.writers import write_npy, write_picture, write_tiff, write_zarr
+from napari_neuroscope.viewer.io.writers import write_npy, write_zarr
 from results import explanation_of, of_stack, with_regions
-
-WRITERS = {".neuroscope.tif": write_tiff, ".ome.zarr": write_zarr, ".neuroscope.npy": write_npy}
-PLACE = ("scale", "translate", "rotate", "shear", "units", "axis_labels")
-LOOK = ("name", "opacity", "blending", "visible")
-
-
-def layers_over(made: Explanation, source: Any = None, plane: tuple[int, ...] = ()) -> list[Layer]:
-    return [Layer.create(*one) for one in made.to_layer_data(source, plane)]
-
-
-def tuples(layers: list[Layer]) -> list[tuple]:
-    return [layer.as_layer_data_tuple() for layer in layers]
-
-
-def opened(path: Path) -> list[Layer]:
-    """Return the layers of a file, the map first."""
-    reader = result_reader(str(path))
-    assert reader is not None
-    return [Layer.create(*one) for one in reader(str(path))][::-1]
-
-
-def assert_alike(first: Layer, second: Layer) -> None:
-    for name in PLACE + LOOK:
-        one, other = getattr(first, name), getattr(second, name)
-        if isinstance(one, str | bool) or name in ("units", "axis_labels"):
-            assert one == other, name
-        else:
-            np.testing.assert_allclose(one, other, atol=1e-12, err_msg=name)
-    np.testing.assert_allclose(first.affine.affine_matrix, second.affine.affine_matrix)
-    assert type(first) is type(second)
+from saved_layer_files import WRITERS, assert_alike, layers_over, opened, tuples
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -161,43 +130,3 @@ def test_a_large_map_is_read_as_it_is_looked_at(
     write_zarr(str(tmp_path / "again.zarr"), tuples([layer]))
     again = read_result(tmp_path / "again.zarr")
     np.testing.assert_array_equal(np.asarray(again.explanation.values), made.values)
-
-
-def test_other_layers_are_told(tmp_path: Path) -> None:
-    picture = Image(np.zeros((4, 5)), name="cells")
-    (first,) = layers_over(explanation_of(("y", "x"), (5, 4)))
-    strangers = Labels(np.zeros((5, 4), int), name="nuclei")
-    path = str(tmp_path / "map.neuroscope.tif")
-    with pytest.raises(ns.NeuroscopeError, match="“cells” is no explanation"):
-        write_tiff(path, tuples([picture]))
-    with pytest.raises(ns.NeuroscopeError, match="“nuclei” don't belong to"):
-        write_tiff(path, tuples([first, strangers]))
-    with pytest.raises(ns.NeuroscopeError, match="Select one explanation"):
-        write_tiff(path, tuples([first, first]))
-    first.data = np.zeros((3, 3))
-    with pytest.raises(ns.NeuroscopeError, match="no longer holds what was explained"):
-        write_tiff(path, tuples([first]))
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_ending_is_added_and_a_folder_stays(tmp_path: Path) -> None:
-    layers = tuples(layers_over(explanation_of(("y", "x"), (5, 4))))
-    assert write_tiff(str(tmp_path / "a map"), layers) == [str(tmp_path / "a map.neuroscope.tif")]
-    with pytest.raises(ns.NeuroscopeError, match="doesn't end in"):
-        write_picture(str(tmp_path / "map.tif"), layers)
-    write_zarr(str(tmp_path / "map.zarr"), layers)
-    with pytest.raises(ns.NeuroscopeError, match="is there already"):
-        write_zarr(str(tmp_path / "map.zarr"), layers)
-
-
-def test_files_of_others_are_left_to_others(tmp_path: Path) -> None:
-    np.save(tmp_path / "other.npy", np.zeros((4, 5)))
-    (tmp_path / "tiffs").mkdir()
-    made = explanation_of(("class",), (2,), space=0)
-    save(made, None, tmp_path / "table.npy")
-    for name in ("other.npy", "tiffs", "missing.tif"):
-        assert result_reader(str(tmp_path / name)) is None
-    assert result_reader([str(tmp_path / "table.npy"), str(tmp_path / "other.npy")]) is None
-    reader = result_reader(str(tmp_path / "table.npy"))
-    with pytest.raises(ns.NeuroscopeError, match="is a table of scores"):
-        reader(str(tmp_path / "table.npy"))  # type: ignore[misc]
