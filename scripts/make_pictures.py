@@ -26,7 +26,7 @@ from napari_neuroscope.engine.results.save import save
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.io.samples import blood_cells, nuclei
 from napari_neuroscope.widgets.app.demo import build_demo, settle, wait_for
-from networks import VisionTransformer
+from vision_transformer import VisionTransformer
 
 SAMPLES = Path(ns.__file__).parent / "samples"
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"

@@ -12,7 +12,7 @@ import torch
 import napari_neuroscope as ns
 from places import ROOT
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.append(str(ROOT / "scripts"))
 
 import paper_figures
 import street_network as streets

@@ -18,9 +18,10 @@ import napari_neuroscope as ns
 import packages
 from napari_neuroscope.cli.main import main
 from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError, digest_of
-from napari_neuroscope.engine.networks.bioimageio.description import Description, read
+from napari_neuroscope.engine.networks.bioimageio.description import Description
 from napari_neuroscope.engine.networks.bioimageio.package import Package
 from napari_neuroscope.engine.networks.bioimageio.package_spec import spec_of
+from napari_neuroscope.engine.networks.bioimageio.read_description import read
 from napari_neuroscope.engine.networks.check_published import check_published
 from napari_neuroscope.engine.networks.load import spec_path
 
