@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 # Controls, formats (direction marks among them), line and paragraph separators, halves of pairs,
 # and characters without a meaning of their own.
@@ -43,6 +44,11 @@ def quoted(text: str, most: int = 80) -> str:
     """
     words = visible(text, most).replace("“", '"').replace("”", '"')
     return f"“{words}”"
+
+
+def by_sides(sides: Iterable[int]) -> str:
+    """Return the sides of an image for a person, such as “64 × 48”."""
+    return " × ".join(map(str, sides))
 
 
 def _escaped(character: str) -> str:

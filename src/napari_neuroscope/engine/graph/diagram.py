@@ -205,9 +205,9 @@ def lay_out(graph: LayerGraph, unfolded: Set[str]) -> Diagram:
     for positions, _, height, between in layouts:
         places |= {int(n): (x * _COLUMN, (height - y) * _ROW) for n, (x, y) in positions}
         pieces += [(int(a), int(b)) for a, b in between or ()]
-    ends: dict[str, Literal["input", "output"]] = {INPUT: "input", OUTPUT: "output"}
+    end_kinds: dict[str, Literal["input", "output"]] = {INPUT: "input", OUTPUT: "output"}
     nodes = {
-        name: Node(name, ends.get(name) or graph[name].kind, *places[number[name]])
+        name: Node(name, end_kinds.get(name) or graph[name].kind, *places[number[name]])
         for name in names
     }
     lines = _lines(pieces, len(names))

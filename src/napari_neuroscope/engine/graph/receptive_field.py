@@ -17,6 +17,7 @@ from napari_neuroscope.engine.graph.layer_graph import LayerGraph, derived_once
 from napari_neuroscope.engine.graph.reach import ResampledReach, Window
 from napari_neuroscope.engine.graph.topology import lineage, sources, unit_counts
 from napari_neuroscope.engine.graph.unit_ranges import follow_back, stride_through
+from napari_neuroscope.engine.plain_text import by_sides
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ def box(graph: LayerGraph, layer: str, unit: Sequence[int]) -> tuple[tuple[int, 
     shape = graph.grid(layer)
     if len(unit) != len(shape) or any(not 0 <= i < n for i, n in zip(unit, shape, strict=True)):
         raise NeuroscopeError(
-            f"The layer “{layer}” has {' × '.join(map(str, shape))} positions; there is no "
-            f"{tuple(unit)}."
+            f"The layer “{layer}” has {by_sides(shape)} positions; there is no {tuple(unit)}."
         )
     ranges = follow_back(graph, layer, tuple((Fraction(i),) * 2 for i in unit), bounded=True)
     return tuple(

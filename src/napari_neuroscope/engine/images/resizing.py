@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.grid import Grid
+from napari_neuroscope.engine.plain_text import by_sides
 from napari_neuroscope.engine.spec.input_spec import InputSpec, SizeRule
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
@@ -138,8 +139,3 @@ def _padded(
         which = np.pad(np.arange(count), (first, wanted - count - first), mode)
         values = values.index_select(axis, torch.from_numpy(which))
     return values
-
-
-def by_sides(shape: Sequence[int]) -> str:
-    """Return a shape for a person, such as “64 × 48”."""
-    return " × ".join(str(n) for n in shape)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from napari_neuroscope.engine.plain_text import by_sides
 from napari_neuroscope.engine.spec.input_spec import SizeRule
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
@@ -81,7 +82,7 @@ def read_answers(answers: Sequence[Answer], spec: ModelSpec) -> OutputReading:
         return OutputReading("segmentation", axes)
     if grid is None and _are_boxes(length, first.pixels):
         return OutputReading(None, None, _BOXES.format(places=length, numbers=others))
-    return OutputReading(None, None, _TABLE.format(shape=_by(body), axes=axes, places=length,
+    return OutputReading(None, None, _TABLE.format(shape=by_sides(body), axes=axes, places=length,
                                              numbers=others))  # fmt: skip
 
 
@@ -234,7 +235,3 @@ def _neither(shape: Shape, space: str) -> str:
         f"the image's axes {', '.join(space)}; set the spec's task or output.axes, or choose another "
         f"output by output.index."
     )
-
-
-def _by(shape: Sequence[int]) -> str:
-    return " × ".join(str(n) for n in shape)

@@ -41,7 +41,7 @@ def granting(hashes: Collection[str] | None) -> Iterator[set[str]]:
         _grant.reset(token)
 
 
-def answer(sha256: str, *, stored: bool) -> bool:
+def is_granted(sha256: str, *, stored: bool) -> bool:
     """Return whether content of a hash may run, of which the trust store has said so or not."""
     grant = _grant.get()
     if grant is None:

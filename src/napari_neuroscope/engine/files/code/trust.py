@@ -145,7 +145,7 @@ class TrustStore:
         return {sha256: name for sha256, name in trusted.items() if isinstance(name, str)}
 
     def __contains__(self, sha256: str) -> bool:
-        return granted.answer(sha256, stored=sha256 in self._read())
+        return granted.is_granted(sha256, stored=sha256 in self._read())
 
     def add(self, sha256: str, name: str) -> None:
         """Remember that the user trusts a file of this hash.

@@ -19,6 +19,7 @@ from napari_neuroscope.engine.images.ground_truth.kind import (
     kind_of_numbers,
 )
 from napari_neuroscope.engine.images.source import PaletteImage
+from napari_neuroscope.engine.plain_text import by_sides
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.engine.spec.specified_network import SpecifiedNetwork
 
@@ -298,7 +299,7 @@ class TruthReader:
     ) -> LabelledTruth:
         if labels.shape == shape:
             return LabelledTruth(labels, kind, tuple(notes))
-        sizes = f"{_by(labels.shape)}, but the image {_by(shape)}"
+        sizes = f"{by_sides(labels.shape)}, but the image {by_sides(shape)}"
         if labels.size == 0 or not self.resize:
             raise NeuroscopeError(
                 f"The ground truth is {sizes}; give one of the image's size, or let it be resized."
@@ -371,7 +372,3 @@ def _as_mask(mask: Any, space: int) -> np.ndarray:
         )
     covered: np.ndarray = values != 0
     return covered
-
-
-def _by(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))

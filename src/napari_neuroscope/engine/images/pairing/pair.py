@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.images.source import Source
+from napari_neuroscope.engine.plain_text import by_sides
 from napari_neuroscope.engine.spec.specified_network import SpecifiedNetwork
 
 Truth = Source | Sequence[Source] | str | int | None
@@ -74,7 +75,7 @@ class Pair:
             shape = source.shape
             if shape[: len(stack)] != stack:
                 raise NeuroscopeError(
-                    f"The image is a stack of {' × '.join(map(str, stack))} planes, but the ground "
+                    f"The image is a stack of {by_sides(stack)} planes, but the ground "
                     f"truth “{source.name}” has shape {shape}; give a stack as long."
                 )
         return sources
