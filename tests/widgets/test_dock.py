@@ -81,7 +81,7 @@ def test_the_cross_of_a_dock_ends_its_work(name: str, viewer, qtbot) -> None:
     gone = weakref.ref(dock)
     del dock
     QCoreApplication.sendPostedEvents(None, int(QEvent.Type.DeferredDelete.value))
-    qtbot.waitUntil(lambda: bool(gc.collect() >= 0) and gone() is None)
+    qtbot.waitUntil(lambda: bool(gc.collect() >= 0) and gone() is None, timeout=30_000)
 
 
 @pytest.mark.parametrize("name", DOCKS)
