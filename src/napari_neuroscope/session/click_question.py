@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -65,7 +65,7 @@ class ClickQuestion:
                 "another “Resize” under Options…."
             )
         index = int(np.bincount(seen).argmax())
-        asked = replace(question, targets=(Target(index, region, self.score),))
+        asked = question.with_targets(Target(index, region, self.score))
         explanation = asked.answer(progress, offer)
         if note:
             explanation = explanation.with_notes(note)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_neuroscope.engine.errors import Progress
+from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.explain.cost import Pace, pace_of
 from napari_neuroscope.engine.explain.crop import moved_by
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
-from napari_neuroscope.engine.tiles.geometry import Window
+from napari_neuroscope.engine.tiles.geometry import Geometry, Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,10 @@ class NetworkSummary:
         if image is None:
             return cls(network, None, tuple((i, name, 0.0) for i, name in _classes(network)))
         network.discover(image, progress)
+        if network.spec.task == "segmentation":
+            # How tiles see is kept with the layers; found here, no window waits for it.
+            with suppress(NeuroscopeError):
+                Geometry.of(network.layers, network.spec)
         begun = time.perf_counter()
         prediction = network.predict(image)
         pace = pace_of(network, image, time.perf_counter() - begun)

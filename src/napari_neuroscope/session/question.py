@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from napari_neuroscope.engine.explain.explain import explain
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.explanation.overlays.place import Place
+from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.viewer.image.drawn_shapes import DrawnRegions
@@ -76,8 +77,8 @@ class Question:
         The network.
     shown, source
         The image as it is shown, and its layer.
-    method, options, layers, targets
-        As `explain` takes them; a target's region may be one of a layer.
+    request
+        What is asked of it; a target's region may be one of a layer.
     extent
         How much of the image is asked about.
     """
@@ -85,20 +86,48 @@ class Question:
     network: Network
     shown: ShownImage
     source: Any
-    method: str
-    options: dict[str, Any]
-    layers: tuple[str, ...]
-    targets: tuple[Target, ...]
+    request: Request
     extent: Extent = field(default_factory=Extent)
 
     def about(self, extent: Extent) -> Question:
         """Return the same question about another extent."""
         return replace(self, extent=extent)
 
+    def with_targets(self, *targets: Target) -> Question:
+        """Return the same question about other targets."""
+        several = len(targets) > 1
+        return replace(self, request=replace(self.request, targets=targets, several=several))
+
+    def with_options(self, **options: Any) -> Question:
+        """Return the same question with other options."""
+        return replace(self, request=replace(self.request, options=options))
+
+    @property
+    def method(self) -> str:
+        """The method by name."""
+        return self.request.method
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's options."""
+        return dict(self.request.options)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers by name, as many as there are."""
+        layer = self.request.layer
+        return (layer,) if isinstance(layer, str) else tuple(layer or ())
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets, as many as there are."""
+        return self.request.targets
+
     def arguments(self) -> tuple[str, Any, Any]:
         """Return the method, target and layer as `explain` takes them, regions as masks."""
         targets = tuple(_with_mask(target, self.network) for target in self.targets)
-        return self.method, _one_or_many(targets), _one_or_many(self.layers)
+        request = replace(self.request, targets=targets)
+        return request.method, request.target, request.layer
 
     def plane(self) -> tuple[int, ...]:
         """Return the index of the plane that is explained on each axis that the network doesn't take."""
@@ -145,6 +174,12 @@ def _with_mask(target: Target, network: Network) -> Target:
     return replace(target, region=region)
 
 
-def _one_or_many(items: tuple[Any, ...]) -> Any:
-    """Return items as `explain` takes them: a list of several, one alone, or None."""
-    return list(items) if len(items) > 1 else next(iter(items), None)
+def request_for(
+    method: str,
+    options: Mapping[str, Any],
+    layers: Sequence[str] = (),
+    targets: Sequence[Target] = (),
+) -> Request:
+    """Return what is asked for by choices: several make an axis of the map, one makes none."""
+    layer = list(layers) if len(layers) > 1 else next(iter(layers), None)
+    return Request(method, tuple(targets), layer, dict(options), several=len(targets) > 1)

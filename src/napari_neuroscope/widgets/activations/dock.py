@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSplitter
@@ -16,7 +14,7 @@ from napari_neuroscope.engine.evaluation.channel_statistics import (
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.passes.target import Target
-from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.question import Question, request_for
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
@@ -147,7 +145,9 @@ class ActivationBrowser(Dock):
         assert session.network is not None
         shown = ShownImage.of(session.image, self._viewer)
         layers = session.layers[:1]
-        return Question(session.network, shown, session.image, "activation", {}, layers, ())
+        return Question(
+            session.network, shown, session.image, request_for("activation", {}, layers)
+        )
 
     def _changed(self) -> None:
         self._measure_soon()
@@ -250,7 +250,7 @@ class ActivationBrowser(Dock):
             self._show_mosaic(None)
             return
         channels = self.table.channels()[: self.count_box.value()]
-        question = replace(measured, options={"only": tuple(channels)})
+        question = measured.with_options(only=tuple(channels))
         self.tiling.submit(
             "Making the mosaic",
             lambda progress: mosaic_of(question.answer(progress), depth),
@@ -269,7 +269,7 @@ class ActivationBrowser(Dock):
         measured = self._measured
         if not channels or measured is None or not self._has_positions():
             return
-        question = replace(measured, options={"only": tuple(channels)})
+        question = measured.with_options(only=tuple(channels))
         self.adding.submit(
             "Adding channels",
             question.answer,
@@ -297,7 +297,7 @@ def _statistics_of(
     resolved, why = None, trouble
     try:
         if target is not None:
-            _, resolved, _ = replace(question, targets=(target,)).arguments()
+            _, resolved, _ = question.with_targets(target).arguments()
     except NeuroscopeError as error:
         why = str(error)
     image, layer = question.shown.image(question.network), question.layers[0]

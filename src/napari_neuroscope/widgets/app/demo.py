@@ -19,8 +19,8 @@ LAYERS = ("enc1", "enc2", "enc3", "enc4", "dec3", "dec2", "dec1")
 
 def build_demo(viewer: napari.Viewer, *, patience: float = 120.0) -> Inspector:
     """Fill a viewer with the demo, and return its inspector, ready to play with."""
-    for data, attributes, kind in nuclei():
-        getattr(viewer, f"add_{kind}")(data, **attributes)
+    for array, attributes, kind in nuclei():
+        getattr(viewer, f"add_{kind}")(array, **attributes)
     inspector: Inspector
     _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
     inspector.choose_network(DEMO_TITLES["nuclei"])

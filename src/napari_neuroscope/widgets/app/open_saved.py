@@ -27,5 +27,5 @@ def open_saved() -> None:
         raise NeuroscopeError("There is no window to open an explanation in; open napari first.")
     names, _ = QFileDialog.getOpenFileNames(None, "Open saved explanations", "", _KINDS)
     for name in names:
-        for data, attributes, kind in read(name):
-            getattr(viewer, f"add_{kind}")(data, **named(attributes))
+        for array, attributes, kind in read(name):
+            getattr(viewer, f"add_{kind}")(array, **named(attributes))

@@ -15,7 +15,7 @@ Read = Callable[..., list[tuple[None]]]
 def recipe_reader(path: str | Sequence[str]) -> Read | None:
     """Return what opens recipes, for napari; None for other files."""
     paths = [path] if isinstance(path, str) else list(path)
-    return read_recipe if all(one.endswith(SUFFIX) for one in paths) else None
+    return read_recipe if all(name.endswith(SUFFIX) for name in paths) else None
 
 
 def read_recipe(path: str | Sequence[str], **_: Any) -> list[tuple[None]]:

@@ -12,7 +12,7 @@ from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvalua
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.question import Question, request_for
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
@@ -226,7 +226,9 @@ class EvaluationDock(Dock):
             if Needs.LAYER in needs and not session.layers:
                 raise NeuroscopeError("Choose at least one layer in the dock “Neuroscope”.")
             layers = session.layers if Needs.LAYER in needs else ()
-            questions.append(Question(network, shown, image, name, options, layers, targets))
+            questions.append(
+                Question(network, shown, image, request_for(name, options, layers, targets))
+            )
         return questions
 
     # --- what is computed ---

@@ -17,7 +17,7 @@ from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.network_summary import NetworkSummary
-from napari_neuroscope.session.question import Question
+from napari_neuroscope.session.question import Question, request_for
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
@@ -356,10 +356,12 @@ class Inspector(Dock):
             network,
             shown,
             layer,
-            method.name,
-            options,
-            self.session.layers if Needs.LAYER in needs else (),
-            self.session.targets(network, self._viewer) if uses_target else (),
+            request_for(
+                method.name,
+                options,
+                self.session.layers if Needs.LAYER in needs else (),
+                self.session.targets(network, self._viewer) if uses_target else (),
+            ),
         )
         # A click asks about the whole image.
         if not with_target:

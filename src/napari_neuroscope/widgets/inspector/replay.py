@@ -21,7 +21,7 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.tiles.tiling import Tiling
 from napari_neuroscope.session.network_summary import NetworkSummary
-from napari_neuroscope.session.question import Offer, Question
+from napari_neuroscope.session.question import Offer, Question, request_for
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.session.settings import configured
 from napari_neuroscope.session.stack_extent import Planes, stack_of
@@ -251,15 +251,13 @@ class Replay:
     def _question(self, attempt: _Attempt, network: Network, left_out: list[str]) -> Question:
         """Return what a recipe asks: of the shown plane, of several, or of a large one in tiles."""
         recipe, form = attempt.recipe, self._form
-        question = Question(
-            network,
-            attempt.shown,
-            attempt.layer,
+        request = request_for(
             recipe.method,
-            dict(recipe.options),
+            recipe.options,
             self._session.layers if recipe.layer is not None else (),
-            tuple(target.target() for target in recipe.targets),
+            [target.target() for target in recipe.targets],
         )
+        question = Question(network, attempt.shown, attempt.layer, request)
         form.extent.choose("whole")
         if recipe.planes is not None:
             stack = stack_of(attempt.shown, attempt.layer, network)

@@ -67,15 +67,15 @@ class PathList(QWidget):
 
     def add(self, paths: Sequence[str]) -> None:
         """Add some, each once."""
-        known = set(self.paths())
-        new = [path for path in dict.fromkeys(paths) if path not in known]
+        listed = set(self.paths())
+        new = [path for path in dict.fromkeys(paths) if path not in listed]
         if new:
             self._list.addItems(new)
             self.changed.emit()
 
     def remove_chosen(self) -> None:
         """Take those that are chosen off the list."""
-        chosen = sorted((self._list.row(one) for one in self._list.selectedItems()), reverse=True)
+        chosen = sorted((self._list.row(item) for item in self._list.selectedItems()), reverse=True)
         for row in chosen:
             self._list.takeItem(row)
         if chosen:

@@ -47,13 +47,13 @@ def on_plot(text: str) -> str:
     return visible(text).replace("$", r"\$")
 
 
-def draw_histogram(figure: Figure, theme_name: str, found: ChannelStatistics | None) -> None:
+def draw_histogram(figure: Figure, theme_name: str, statistics: ChannelStatistics | None) -> None:
     """Draw the distribution of an activation's values; nothing where there is none."""
     back, ink = cleared(figure, theme_name)
-    if found is None:
+    if statistics is None:
         return
     axes = figure.subplots()
-    axes.stairs(found.counts, found.edges, fill=True, color=_BARS)
+    axes.stairs(statistics.counts, statistics.edges, fill=True, color=_BARS)
     # Most values of an activation are zero: linear counts would show just that.
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(0, None)

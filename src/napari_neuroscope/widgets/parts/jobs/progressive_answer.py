@@ -65,16 +65,16 @@ class ProgressiveAnswer:
         """
         self.forget()
 
-        def show(found: Explanation) -> None:
+        def show(explanation: Explanation) -> None:
             if question.source in self._viewer.layers:
                 # What the layer_manager itself removes stops nothing.
                 self.forget()
-                self._layers = self._layer_manager.show(question.layer_data(found), slot)
-                remember(self._layers[:1], question.origin(found))
+                self._layers = self._layer_manager.show(question.layer_data(explanation), slot)
+                remember(self._layers[:1], question.origin(explanation))
 
-        def finish(found: Any) -> None:
+        def finish(result: Any) -> None:
             self.forget()
-            done(found)
+            done(result)
 
         self._jobs.submit(what, lambda report: answer(report, report.offer), finish, failed, show)
 

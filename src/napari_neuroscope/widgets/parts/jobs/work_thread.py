@@ -141,10 +141,10 @@ class WorkThread:
             thread.join(wait)
 
     def _run(self) -> None:
-        own = threading.current_thread()
+        this_thread = threading.current_thread()
         while True:
             with self._changed:
-                if self._thread is not own:
+                if self._thread is not this_thread:
                     # It was left behind, and has come back after all.
                     has_come_back(threading.get_ident())
                     return
