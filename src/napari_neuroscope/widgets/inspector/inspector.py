@@ -13,17 +13,16 @@ from qtpy.QtWidgets import QSizePolicy
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.session.chosen_question import chosen_question
 from napari_neuroscope.session.network_summary import NetworkSummary
-from napari_neuroscope.session.question import Question, request_for
+from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
-from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.inspector.ask_tool import AskTool
 from napari_neuroscope.widgets.inspector.form import InspectorForm
@@ -343,26 +342,8 @@ class Inspector(Dock):
         NeuroscopeError
             Where something is still to be chosen.
         """
-        layer, network = self.image_layer(), self.session.network
-        problem = self.session.problem(layer, with_target=with_target)
-        if problem or layer is None or network is None:
-            raise NeuroscopeError(problem or "Choose a network and an image.")
-        shown = ShownImage.of(layer, self._viewer)
-        method = self.session.chosen_method()
-        options = dict(self.session.options)
-        needs = method.needs_with(options)
-        uses_target = with_target and (Needs.TARGET in needs or "classes" in method.options)
-        question = Question(
-            network,
-            shown,
-            layer,
-            request_for(
-                method.name,
-                options,
-                self.session.layers if Needs.LAYER in needs else (),
-                self.session.targets(network, self._viewer) if uses_target else (),
-            ),
-        )
+        layer = self.image_layer()
+        question = chosen_question(self.session, layer, self._viewer, with_target=with_target)
         # A click asks about the whole image.
         if not with_target:
             return question
@@ -435,16 +416,7 @@ class Inspector(Dock):
 
     def show_prediction(self) -> None:
         """Show the network's predicted classes over the image."""
-        layer, network, summary = (
-            self.image_layer(), self.session.network, self.session.network_summary,
-        )  # fmt: skip
-        if layer is None or network is None or summary is None or summary.prediction is None:
-            raise NeuroscopeError("Choose a network and an image first.")
-        place = ShownImage.of(layer, self._viewer).place(network)
-        self._layer_manager.show(
-            prediction_data(network, summary.prediction, layer, place),
-            (network.name, str(layer.unique_id), "prediction"),
-        )
+        self.answers.show_prediction(self.session, self.image_layer())
 
     def _keep_maps(self) -> None:
         count = self._layer_manager.release()
