@@ -20,7 +20,7 @@ from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.tiles import geometry as tiles
+from napari_neuroscope.engine.tiles import tiling as tiles
 from napari_neuroscope.viewer.image.camera import window_in_view
 from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.image.shown_image import axes_of_layer

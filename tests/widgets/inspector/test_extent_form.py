@@ -20,7 +20,7 @@ from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explain import tiled as tiling
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images import pyramid
-from napari_neuroscope.engine.tiles import geometry as tiles
+from napari_neuroscope.engine.tiles import tiling as tiles
 from napari_neuroscope.viewer.layers import multiscale_map as growing
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 

@@ -14,7 +14,7 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explanation.record_format import KEY
-from napari_neuroscope.engine.tiles import geometry as tiles
+from napari_neuroscope.engine.tiles import tiling as tiles
 from napari_neuroscope.viewer.image.camera import camera_of, window_in_view
 from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.widgets.inspector.inspector import Inspector

@@ -19,7 +19,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.engine.explanation.record_format import KEY
-from napari_neuroscope.engine.tiles import geometry as tiles
+from napari_neuroscope.engine.tiles import tiling as tiles
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.inspector import recipe_menu
