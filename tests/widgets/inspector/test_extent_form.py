@@ -17,7 +17,7 @@ from torch import nn
 import napari_neuroscope as ns
 from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine.explain import crop as parts
-from napari_neuroscope.engine.explain import tiled as tiling
+from napari_neuroscope.engine.explain.tiled import run as tiling
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.tiles import tiling as tiles
@@ -91,7 +91,7 @@ def small(monkeypatch) -> None:
     """Let a small image be a large one."""
     monkeypatch.setattr(parts, "ONE_PASS", 100 * 100)
     monkeypatch.setitem(parts._MIDDLE, 2, 50)
-    monkeypatch.setattr(tiling, "_OFFER_EVERY_S", 0.0)
+    monkeypatch.setattr(tiling, "OFFER_EVERY_S", 0.0)
     monkeypatch.setitem(tiles.DEFAULT_TILE, 2, 70)
     monkeypatch.setattr(pyramid, "_ALONE", {2: 128})
     monkeypatch.setattr(pyramid, "_COARSEST", 64)
