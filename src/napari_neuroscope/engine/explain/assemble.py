@@ -131,7 +131,7 @@ def stacked(
     NeuroscopeError
         Where the layers have different numbers of channels.
     """
-    spec, first = network.spec, maps[0][0]
+    first = maps[0][0]
     placed = first.values.ndim > len(first.axes)
     if not placed:
         # A table has all classes, whichever were asked for.
@@ -146,15 +146,14 @@ def stacked(
     else:
         grid = prepared
         values = _stack([_stack([m.values for m in row]) for row in maps])
-    axes, labels = ("class", "layer", *first.axes), dict(first.labels)
-    if len({m.labels.get("channel") for row in maps for m in row}) > 1:
-        labels["channel"] = tuple(f"rank {n + 1}" for n in range(len(labels["channel"])))
+    axes = ("class", "layer", *first.axes)
+    labels = _channel_labels(maps)
     labels["class" if class_axis else "target"] = tuple(
-        spec.class_name(t.index) for t in targets if t is not None
+        network.spec.class_name(target.index) for target in targets if target is not None
     )
     if layer_axis:
         labels["layer"] = tuple(layers)
-    if not layer_axis:
+    else:
         values, axes = values.squeeze(1), tuple(a for a in axes if a != "layer")
     if not class_axis:
         values, axes = values.squeeze(0), axes[1:]
@@ -174,6 +173,14 @@ def stacked(
         placed,
         grid,
     )
+
+
+def _channel_labels(maps: list[list[Map]]) -> dict[str, tuple[str, ...]]:
+    """Return what maps say of their own axes; channels by rank where each map has others."""
+    labels = dict(maps[0][0].labels)
+    if len({made.labels.get("channel") for row in maps for made in row}) > 1:
+        labels["channel"] = tuple(f"rank {n + 1}" for n in range(len(labels["channel"])))
+    return labels
 
 
 def assemble(
@@ -201,34 +208,14 @@ def assemble(
     if sum(len(row) for row in maps) == 1:
         # It may be a part of what is kept for the next question.
         values = values.copy()
-    of_targets = (note for target in targets if target is not None for note in target.notes)
-    of_maps = (note for row in maps for m in row for note in m.notes)
-    zero: tuple[str, ...] = ()
-    if made.placed:
-        zero = zero_notes(
-            are_zero(values, made.axes), made.axes, made.labels,
-            lambda at: why_zero(trace, chosen, options, targets, layers, dict(at)),
-        )  # fmt: skip
-    output_grid = trace.output_grid if network.spec.task == "segmentation" else None
-    notes = [
-        *trace.prepared.notes,
-        *output_notes(network, output_grid, trace.prepared.grid),
-        *chance_notes(network),
-        *of_targets,
-        *layer_notes(network, chosen, options, layers),
-        *of_maps,
-        *zero,
-        *not_finite_notes(count_not_finite(values), values.size),
-    ]
-    notes = list(dict.fromkeys(notes))
     record = record_of_maps(
         network,
         chosen,
         options,
         layers,
-        [(t, trace.value(t)) for t in targets if t is not None],
+        [(target, trace.value(target)) for target in targets if target is not None],
         ImageRecord(list(image.shape), str(image.dtype), trace.image_digest),
-        notes,
+        _notes(network, trace, chosen, options, targets, layers, maps, made, values),
         digest=trace.network_digest,
         layer_shapes=[list(trace.activation(name).shape) for name in layers],
     )
@@ -250,6 +237,37 @@ def assemble(
         record=record,
         request=request,
     )
+
+
+def _notes(
+    network: Network,
+    trace: Trace,
+    chosen: Method,
+    options: dict[str, Any],
+    targets: list[ResolvedTarget | None],
+    layers: list[str],
+    maps: list[list[Map]],
+    made: StackedMaps,
+    values: np.ndarray,
+) -> list[str]:
+    """Return what a reader of the maps should know, from the image to the values."""
+    zero: tuple[str, ...] = ()
+    if made.placed:
+        zero = zero_notes(
+            are_zero(values, made.axes), made.axes, made.labels,
+            lambda at: why_zero(trace, chosen, options, targets, layers, dict(at)),
+        )  # fmt: skip
+    output_grid = trace.output_grid if network.spec.task == "segmentation" else None
+    return [
+        *trace.prepared.notes,
+        *output_notes(network, output_grid, trace.prepared.grid),
+        *chance_notes(network),
+        *(note for target in targets if target is not None for note in target.notes),
+        *layer_notes(network, chosen, options, layers),
+        *(note for row in maps for of_map in row for note in of_map.notes),
+        *zero,
+        *not_finite_notes(count_not_finite(values), values.size),
+    ]
 
 
 def why_zero(

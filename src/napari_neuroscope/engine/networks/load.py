@@ -86,23 +86,35 @@ def load(
             network = _of_demo(text.removeprefix("demo:"), spec, device)
             network.origin = {"source": text}
         else:
-            path = Path(source)
-            kind = kind_of(path)
-            if isinstance(factory, str):
-                factory = found_script(factory, path.parent)
-            if kind == "bioimage.io":
-                network = _of_package(path, spec, device, trust, factory, arguments)
-            else:
-                stated = _spec_for(path, spec)
-                if factory is None and stated is not None and stated.factory is not None:
-                    factory, arguments = _stated_factory(path, stated, trust=trust)
-                model = _opened(path, kind=kind, factory=factory, arguments=arguments, trust=trust)
-                stated = _with_factory(stated, path, factory, arguments)
-                network = Network(model, stated, device=device, name=path.stem)
-                network.path = path
-            network.origin = _origin(path, factory, arguments)
+            network = _of_file(Path(source), spec, device, trust, factory, arguments)
         if network.spec.input.size is None or "task" not in network.spec.model_fields_set:
             complete_spec(network)
+    return network
+
+
+def _of_file(
+    path: Path,
+    spec: Any,
+    device: str,
+    trust: bool,
+    factory: str | Callable[..., Any] | FileFactory | None,
+    arguments: dict[str, Any] | None,
+) -> Network:
+    """Load a network from a file or package; the parameters are those of `load`."""
+    kind = kind_of(path)
+    if isinstance(factory, str):
+        factory = found_script(factory, path.parent)
+    if kind == "bioimage.io":
+        network = _of_package(path, spec, device, trust, factory, arguments)
+    else:
+        stated = _spec_for(path, spec)
+        if factory is None and stated is not None and stated.factory is not None:
+            factory, arguments = _stated_factory(path, stated, trust=trust)
+        model = _opened(path, kind=kind, factory=factory, arguments=arguments, trust=trust)
+        stated = _with_factory(stated, path, factory, arguments)
+        network = Network(model, stated, device=device, name=path.stem)
+        network.path = path
+    network.origin = _origin(path, factory, arguments)
     return network
 
 

@@ -199,6 +199,20 @@ class Outputs:
             return False
         return bool((self.raw >= 0).all() & (self.raw <= 1).all())
 
+    def score_instead_of(self, score: Score) -> tuple[Score, tuple[str, ...]]:
+        """Return the score that can be explained where one is asked for, and what to say of it."""
+        if score == "logit" and self.ends_in is not None:
+            return "log_probability", (
+                f"the network's {self.ends_in} can't be cut off, so log_probability is "
+                f"explained in place of the logit",
+            )
+        if self.may_be_probability:
+            return score, (
+                "all of the network's answers lie in 0..1: if they are probabilities, say so with "
+                "output.activation: sigmoid",
+            )
+        return score, ()
+
     @property
     def one_output(self) -> bool:
         """Whether one output stands for two classes."""

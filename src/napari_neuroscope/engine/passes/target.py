@@ -164,20 +164,13 @@ def resolve_region(
         Where the region has no position, or does not fit the image.
     """
     if isinstance(region, str):
-        shown = shown_mask(output, image, predicted)
+        words, shown = region, shown_mask(output, image, predicted)
         if region == "everywhere":
-            return shown, region
+            return shown, words
         if region == "predicted":
-            mask, words = predicted == index, region
-            mask = mask if shown is None else mask & shown
+            mask = predicted == index if shown is None else (predicted == index) & shown
         else:
-            if ground_truth is None:
-                raise NeuroscopeError(
-                    "The region “ground_truth” needs ground truth: give "
-                    "ground_truth=, class labels of the image's shape."
-                )
-            truth = _on_image(ground_truth, image, "ground truth")
-            mask, words = _to_output(truth == index, image, output, predicted), region
+            mask = _true_region(ground_truth, index, image, output, predicted)
     elif isinstance(region, Instance):
         labels = _on_image(region.labels, image, "label image")
         chosen = labels == region.label
@@ -201,6 +194,17 @@ def resolve_region(
             f"{' × '.join(map(str, output.shape))}; choose a larger one, or “everywhere”."
         )
     return mask, words
+
+
+def _true_region(ground_truth: Any, index: int, image: Grid, output: Grid, like: Tensor) -> Tensor:
+    """Return where a class truly is, on the output's grid."""
+    if ground_truth is None:
+        raise NeuroscopeError(
+            "The region “ground_truth” needs ground truth: give "
+            "ground_truth=, class labels of the image's shape."
+        )
+    truth = _on_image(ground_truth, image, "ground truth")
+    return _to_output(truth == index, image, output, like)
 
 
 def shown_mask(output: Grid, image: Grid, like: Tensor) -> Tensor | None:

@@ -198,19 +198,7 @@ class Trace:
             raise NeuroscopeError(
                 "A region is for segmentations: a classifier answers once for the whole image."
             )
-        score = target.score
-        notes: tuple[str, ...] = ()
-        if score == "logit" and outputs.ends_in is not None:
-            score = "log_probability"
-            notes = (
-                f"the network's {outputs.ends_in} can't be cut off, so log_probability is "
-                f"explained in place of the logit",
-            )
-        elif outputs.may_be_probability:
-            notes = (
-                "all of the network's answers lie in 0..1: if they are probabilities, say so with "
-                "output.activation: sigmoid",
-            )
+        score, notes = outputs.score_instead_of(target.score)
         if isinstance(target.region, Mask):
             notes = (*notes, *target.region.notes)
         region_key = words if mask is None else mask.cpu().numpy().tobytes()

@@ -57,15 +57,7 @@ def check_by_noise(
     NeuroscopeError
         Where they differ.
     """
-    needed = geometry.margins(pulled)
-    small = geometry.fixed or tuple(
-        n - max(0, (n - max(rounded_up(b, k) + a + k, least)) // g) * g
-        for n, (b, a), k, g, least in zip(
-            shape, needed, geometry.block, geometry.spacing, geometry.least, strict=True
-        )
-    )
-    large = tuple(n + g if n < m else n for n, g, m in zip(small, geometry.spacing, shape,
-                                                           strict=True))  # fmt: skip
+    small, large = _trial_shapes(geometry, shape, pulled)
     noise = torch.randn(network.channels, *large, generator=torch.Generator().manual_seed(0))
 
     def noticed(start: Sequence[int], size: Sequence[int]) -> list[_Intermediate]:
@@ -92,6 +84,25 @@ def check_by_noise(
                     "layers don't show why, so it can't be run tile by tile; explain a part of the "
                     "image that fits the memory."
                 )
+
+
+def _trial_shapes(
+    geometry: Geometry, shape: Sequence[int], pulled: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the smallest shape of a tile, and that of a whole which holds two of them."""
+    small = geometry.fixed or tuple(
+        n - max(0, (n - max(rounded_up(before, k) + after + k, least)) // g) * g
+        for n, (before, after), k, g, least in zip(
+            shape,
+            geometry.margins(pulled),
+            geometry.block,
+            geometry.spacing,
+            geometry.least,
+            strict=True,
+        )
+    )
+    sides = zip(small, geometry.spacing, shape, strict=True)
+    return small, tuple(n + g if n < most else n for n, g, most in sides)
 
 
 def _within(intermediate: _Intermediate, tile: Tile, whole: Sequence[int]) -> Tensor:
