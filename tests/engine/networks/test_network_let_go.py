@@ -79,7 +79,7 @@ def test_a_network_that_is_let_go_of_is_gone(
         gc.collect()
         assert [alive(one) for one in held] == [set()] * 2
     assert all(len(one) >= 5 for one in held)
-    assert not model_lock._holders
+    assert not model_lock.parts_in_use()
 
 
 def alive(held: dict[str, weakref.ref]) -> set[str]:

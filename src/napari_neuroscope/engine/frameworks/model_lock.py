@@ -16,6 +16,18 @@ _abandoned: set[int] = set()
 _LAST_WAIT_S = 5.0
 
 
+def parts_in_use() -> frozenset[Hashable]:
+    """Return the parts of models that some thread holds just now."""
+    with _released:
+        return frozenset(_holders)
+
+
+def abandoned_threads() -> frozenset[int]:
+    """Return the threads that were left behind and have not ended yet."""
+    with _released:
+        return frozenset(_abandoned)
+
+
 def leave_behind(thread: int) -> None:
     """Have nobody wait for the models that a thread uses, which was stopped and does not come back."""
     with _released:

@@ -63,7 +63,7 @@ def test_a_job_that_does_not_come_back_is_left_behind(qtbot) -> None:
     for jobs in (one, other):
         jobs.close()
     assert not threads()
-    assert not model_lock._left_behind
+    assert not model_lock.abandoned_threads()
 
 
 def test_a_dock_closes_though_its_job_does_not_come_back(qtbot) -> None:
