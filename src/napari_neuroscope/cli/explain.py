@@ -193,16 +193,16 @@ def _one_or_many(items: Sequence[Any] | None) -> Any:
 
 
 def _summary(explanation: Explanation, *outs: Path) -> list[str]:
-    made = explanation.provenance
+    record = explanation.record
     lines = [
-        f"{made['title']}: {' × '.join(map(str, explanation.values.shape))} "
+        f"{record.title}: {' × '.join(map(str, explanation.values.shape))} "
         f"({', '.join(explanation.axes)}) saved as {', '.join(map(str, outs))}"
     ]
     lines += [
-        f"  {t['class']}, {t['region']}: {t['score'].replace('_', ' ')} {in_digits(t['value'])}"
-        for t in made["targets"]
+        f"  {target.class_}, {target.region}: {target.score_in_words} {in_digits(target.value)}"
+        for target in record.targets
     ]
-    table = made.get("table", {})
+    table = record.table or {}
     if "probability" not in table:
         lines += [f"  {line}" for line in explanation.table_in_words()]
     else:
@@ -210,7 +210,7 @@ def _summary(explanation: Explanation, *outs: Path) -> list[str]:
             f"  {name}: {value:.1%}"
             for name, value in zip(table["class"], table["probability"], strict=True)
         ]
-    return [*lines, *(f"  note: {note}" for note in made["notes"])]
+    return [*lines, *(f"  note: {note}" for note in record.notes)]
 
 
 def run(parsed: argparse.Namespace) -> None:

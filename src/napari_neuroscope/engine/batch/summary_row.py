@@ -59,14 +59,14 @@ def _finite(value: Any) -> Any:
 
 def _targets(recipe: Recipe, explanation: Explanation) -> dict[str, Any]:
     columns: dict[str, Any] = {}
-    for target in explanation.provenance["targets"]:
-        score = target["score"].replace("_", " ")
+    for target in explanation.record.targets:
+        score = str(target.score).replace("_", " ")
         if recipe.several:
-            columns[f"{score}: {target['class']}"] = target["value"]
+            columns[f"{score}: {target.class_}"] = target.value
         else:
-            columns["class"] = target["class"]
-            columns["region"] = target["region"]
-            columns[score] = target["value"]
+            columns["class"] = target.class_
+            columns["region"] = target.region
+            columns[score] = target.value
     return columns
 
 
@@ -115,7 +115,7 @@ def _maps(
 ) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     regions = [target.region for target in recipe.targets]
-    indices = [target["index"] for target in explanation.provenance["targets"]]
+    indices = [target.index for target in explanation.record.targets]
     for name, values, which in _each_map(explanation):
         behind = f": {name}" if name else ""
         finite = values[np.isfinite(values)].astype(np.float64)

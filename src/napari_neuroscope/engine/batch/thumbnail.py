@@ -39,7 +39,7 @@ def thumbnail(explanation: Explanation, image: np.ndarray) -> np.ndarray | None:
     space = len(shape)
     if explanation.is_table or space not in (2, 3):
         return None
-    spec = explanation.provenance.get("spec", {})
+    spec = explanation.record.spec or {}
     image = in_order_of(image, explanation.space, spec.get("image_axes"))
     values = explanation.values[(0,) * (explanation.values.ndim - space)]
     values = np.nan_to_num(values, nan=0.0)

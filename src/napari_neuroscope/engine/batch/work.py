@@ -159,7 +159,7 @@ class Work:
             outputs = self._written(job, explanation, stack, planes)
             rows = [self._row(network, stack, index, plane, truth) for index, plane in planes]
         seconds = round((time.perf_counter() - begun) / len(rows), 4)
-        said = "; ".join([*explanation.provenance["notes"], *more])
+        said = "; ".join([*explanation.record.notes, *more])
         rows = [
             {**row, "notes": said, "device": str(network.device), "seconds": seconds}
             for row in rows

@@ -41,7 +41,7 @@ class ClassMap:
     @property
     def title(self) -> str:
         """What people call it."""
-        return " · ".join([self.explanation.provenance["title"], *self.labels.values()])
+        return " · ".join([self.explanation.record.title, *self.labels.values()])
 
     def on_input(self, trace: Trace) -> Tensor:
         """Return the map on the network's input, float32 (*space); NaN where it has no value."""
@@ -57,8 +57,8 @@ def class_maps(explanation: Explanation, trace: Trace) -> Iterator[ClassMap]:
         Where it is unfinished, has no place on the image, is of another image, has channels of its
         own, explains no class, or has values that are not finite.
     """
-    record = explanation.provenance
-    title = record["title"]
+    record = explanation.record
+    title = record.title
     if explanation.unfinished:
         raise NeuroscopeError(
             f"{title} was stopped after {explanation.unfinished}; explain the image to the end to "
@@ -66,7 +66,7 @@ def class_maps(explanation: Explanation, trace: Trace) -> Iterator[ClassMap]:
         )
     if explanation.is_table:
         raise NeuroscopeError(f"{title} has no place on the image, so it can't be measured.")
-    if record["image"]["digest"] != trace.image_digest:
+    if record.image_digest != trace.image_digest:
         raise NeuroscopeError(f"{title} is of another image; give the image that it explains.")
     if explanation.request is None:
         raise NeuroscopeError(f"{title} was not made in this session; explain the image anew.")

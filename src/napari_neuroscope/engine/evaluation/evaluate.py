@@ -89,7 +89,7 @@ def _trace(
     needed = {
         layer: None
         for explanation in explanations
-        for layer in network.layers.or_last(explanation.provenance["layers"])
+        for layer in network.layers.or_last(explanation.record.layers)
     }
     return network.trace(array, list(needed), keep="asked", progress=progress)
 

@@ -93,7 +93,7 @@ class Evaluation:
         return [
             explanation.method,
             labels.get("class", ""),
-            labels.get("layer") or ", ".join(explanation.provenance["layers"]),
+            labels.get("layer") or ", ".join(explanation.record.layers),
             *(None if math.isnan(value) else value for value in values),
             *(row.results[name].passed for name in _with_verdict(self.metrics)),
         ]

@@ -58,6 +58,11 @@ class TargetRecord(_Part):
     reduce: str | None = None
     value: float | None = None
 
+    @property
+    def score_in_words(self) -> str:
+        """The score as people say it, such as “log probability”."""
+        return str(self.score).replace("_", " ")
+
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON; of a target with a score, also an index or value of null."""
         said = super().to_json()

@@ -61,7 +61,7 @@ def panels_of(explanation: Explanation, image: Any) -> list[Panel]:
     NeuroscopeError
         Where there is nothing to be shown, or far too much.
     """
-    spec = explanation.provenance.get("spec", {})
+    spec = explanation.record.spec or {}
     image = in_order_of(image, explanation.space, spec.get("image_axes"))
     if explanation.is_table:
         raise NeuroscopeError("A table of scores has no picture; save it as .npy or .tif.")

@@ -30,7 +30,7 @@ def read(path: Paths, **_: Any) -> list[LayerData]:
     for file in paths:
         result = read_result(file)
         if result.explanation.is_table:
-            title = shortened(result.explanation.provenance["title"], 100)
+            title = shortened(result.explanation.record.title, 100)
             raise NeuroscopeError(
                 f"“{title}” is a table of scores, which has no place on an image; read it in Python "
                 f"with ns.read_result."

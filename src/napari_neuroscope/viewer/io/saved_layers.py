@@ -223,7 +223,7 @@ def _last_in_order(values: Any, order: Sequence[int]) -> Any:
 def _place_in_layer(explanation: Explanation, order: Sequence[int] | None) -> Place:
     """Return which of a layer's axes those of a saved explanation are, behind the leading ones."""
     count = len(explanation.space)
-    stack = len(explanation.provenance.get("planes", {}).get("axes", ()))
+    stack = len(explanation.record.stack_axes)
     if order is None or sorted(order) != list(range(count)):
         return Place.behind((), count - stack, stack)
     return Place(tuple(order[stack:]), tuple(order[:stack]))

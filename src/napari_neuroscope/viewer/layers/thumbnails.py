@@ -17,7 +17,7 @@ def layer_maps(explanation: Explanation) -> dict[str, np.ndarray]:
     Each is coloured from its own least to its own greatest value, as layers differ by orders of
     magnitude. Of a volume it is the middle plane.
     """
-    layers = explanation.provenance.get("layers", [])
+    layers = explanation.record.layers
     if explanation.is_table or not layers:
         return {}
     stacked = explanation.values[None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 MARK = "⚠ "
 
-Request = tuple[str, str, str, str]
+Check = tuple[str | None, str | None, str, str]
 """What was checked: the digests of the network and the image, the method, and its options."""
 Part = tuple[str, str]
 """Which of its maps: the class and the layer."""
 
 
-def asked_of(record: Mapping[str, Any]) -> Request:
-    """Return what a provenance's explanation would be checked as."""
-    options = json.dumps(record["options"], sort_keys=True, default=str)
-    return (record["network"]["digest"], record["image"]["digest"], record["method"], options)
+def check_of(record: Record) -> Check:
+    """Return what an explanation would be checked as, by its record."""
+    options = json.dumps(record.options or {}, sort_keys=True, default=str)
+    return (record.network_digest, record.image_digest, record.method, options)
 
 
 class FailedChecks:
@@ -38,7 +39,7 @@ class FailedChecks:
     changed = Signal()
 
     def __init__(self) -> None:
-        self._failed: dict[Request, dict[Part, float]] = {}
+        self._failed: dict[Check, dict[Part, float]] = {}
 
     def take(self, rows: Iterable[MapResults], layers: Iterable[Any]) -> None:
         """Take the outcome of checks, as far as there is one, and mark the layers it is about."""
@@ -46,8 +47,8 @@ class FailedChecks:
         for row in rows:
             if row.sanity is None or row.sanity.passed is None:
                 continue
-            record = row.class_map.explanation.provenance
-            asked = asked_of(record)
+            record = row.class_map.explanation.record
+            asked = check_of(record)
             part = _part(record, row.class_map.labels)
             if row.sanity.passed:
                 self._failed.get(asked, {}).pop(part, None)
@@ -58,7 +59,7 @@ class FailedChecks:
             return
         for layer in layers:
             if (origin := explained_by(layer)) is not None:
-                _warn(layer, self.about(origin.explanation.provenance))
+                _warn(layer, self.about(origin.explanation.record))
         self.changed.emit()
 
     def about_method(self, network: str, image: str, method: str) -> str:
@@ -69,21 +70,21 @@ class FailedChecks:
                 parts.update(failed)
         return _in_words(parts)
 
-    def about(self, record: Mapping[str, Any]) -> str:
-        """Return what is known against the maps of a provenance; "" for nothing."""
-        if not {"options", "image", "network"} <= set(record) or "digest" not in record["image"]:
+    def about(self, record: Record) -> str:
+        """Return what is known against the maps of a record; "" for nothing."""
+        if record.network_digest is None or record.image_digest is None:
             return ""
-        failed = self._failed.get(asked_of(record), {})
-        classes = {target["class"] for target in record["targets"]}
-        layers = set(record["layers"]) or {""}
+        failed = self._failed.get(check_of(record), {})
+        classes = {target.class_ for target in record.targets}
+        layers = set(record.layers) or {""}
         return _in_words(
             {part: n for part, n in failed.items() if part[0] in classes and part[1] in layers}
         )
 
 
-def _part(record: Mapping[str, Any], labels: Mapping[str, str]) -> Part:
-    layer = labels.get("layer") or next(iter(record["layers"]), "")
-    return labels.get("class") or record["targets"][0]["class"], layer
+def _part(record: Record, labels: Mapping[str, str]) -> Part:
+    layer = labels.get("layer") or next(iter(record.layers), "")
+    return labels.get("class") or record.targets[0].class_, layer
 
 
 def _in_words(parts: Mapping[Part, float]) -> str:

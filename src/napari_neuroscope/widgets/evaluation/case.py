@@ -69,7 +69,7 @@ def answered(candidate: Explanation | Question, progress: Progress) -> Explanati
 def title_of(candidate: Explanation | Question) -> str:
     """Return what people call it."""
     if isinstance(candidate, Explanation):
-        return str(candidate.provenance["title"])
+        return candidate.record.title
     return methods[candidate.method].title
 
 
@@ -86,18 +86,16 @@ def weights_of(case: Case) -> list[float]:
 def _passes_of_map(case: Case, candidate: Explanation | Question) -> float:
     """Return about how many passes a map takes, that of the image among them."""
     if isinstance(candidate, Explanation):
-        made = candidate.provenance
-        name, options, layers, targets = (
-            made["method"], made["options"], made["layers"], made["targets"]
-        )  # fmt: skip
+        record = candidate.record
+        name, layers, count = record.method, record.layers, len(record.targets)
+        options = dict(record.options or {})
     else:
-        name, options, layers, targets = (
-            candidate.method, candidate.options, candidate.layers, candidate.targets
-        )  # fmt: skip
+        name, layers, count = candidate.method, candidate.layers, len(candidate.targets)
+        options = dict(candidate.options)
     method = methods[name]
-    options = {key: option.default for key, option in method.options.items()} | dict(options)
+    options = {key: option.default for key, option in method.options.items()} | options
     cost = cost_of(
         method, options, case.network.layers, case.shape,
-        steps=case.network.spec.steps, layers=layers, targets=len(targets),
+        steps=case.network.spec.steps, layers=layers, targets=count,
     )  # fmt: skip
     return 1 + (cost.work if cost is not None else 1)

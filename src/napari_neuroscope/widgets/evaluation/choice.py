@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.evaluation.metric_registry import metrics
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record import Record
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
@@ -247,23 +248,22 @@ def _why_not(layer: Any) -> str:
         return "It explains no class, so nothing tells whether it is right."
     if explained.explanation.unfinished:
         return f"It was stopped after {explained.explanation.unfinished}."
-    if "planes" in explained.explanation.provenance:
+    if explained.explanation.record.planes is not None:
         return "It is of a stack; explain the slice that is to be judged."
     if set(explained.explanation.leading) - {"class", "layer"}:
         return "It has several values a position."
     return ""
 
 
-def _in_words(made: dict[str, Any]) -> str:
+def _in_words(record: Record) -> str:
     targets = ", ".join(
-        f"{target['class']} ({target['region']}, {target['score'].replace('_', ' ')})"
-        for target in made["targets"]
+        f"{target.class_} ({target.region}, {target.score_in_words})" for target in record.targets
     )
-    lines = [made["title"], f"of {targets}"]
-    if made["layers"]:
-        lines.append(f"at {', '.join(made['layers'])}")
-    if made["options"]:
-        lines.append(", ".join(f"{name}: {value}" for name, value in made["options"].items()))
+    lines = [record.title, f"of {targets}"]
+    if record.layers:
+        lines.append(f"at {', '.join(record.layers)}")
+    if record.options:
+        lines.append(", ".join(f"{name}: {value}" for name, value in record.options.items()))
     return "\n".join(lines)
 
 
@@ -272,7 +272,9 @@ def _class_numbers(
 ) -> np.ndarray:
     """Return the true class of each pixel, as far as the explanation asks for it; else −1."""
     numbers = np.full(explanation.image.shape, -1, np.int32)
-    for target in explanation.provenance["targets"]:
-        index = target["index"]
+    for target in explanation.record.targets:
+        index = target.index
+        if index is None:
+            continue
         numbers[truth.mask(index, names).values] = index
     return numbers

@@ -283,9 +283,9 @@ class EvaluationDock(Dock):
             if new and part is answer.disagreement:
                 # One map at a time is to be seen; this one waits.
                 layer.visible = False
-        members = answer.mean.provenance["of"]
-        words = f"Consensus of {', '.join(member['title'] for member in members)}."
-        doubted = [member["title"] for member in members if self._doubts.about(member)]
+        members = answer.mean.record.of or ()
+        words = f"Consensus of {', '.join(member.title for member in members)}."
+        doubted = [member.title for member in members if self._doubts.about(member)]
         if doubted:
             words += f"\n⚠ Of these failed the randomisation check: {', '.join(doubted)}."
         self.message.setText(words)

@@ -146,7 +146,7 @@ class MetricJobs(QObject):
             self.evaluation.take(numbers, metric, outcome)
             self._tell(case, lambda: self._measure(explanation, numbers, rest, waiting))
 
-        title = explanation.provenance["title"]
+        title = explanation.record.title
         self._submit(f"{metrics[metric].title.lower()} of {title}", work, done)
 
     def _tell(self, case: Case, go_on: Callable[[], None]) -> None:

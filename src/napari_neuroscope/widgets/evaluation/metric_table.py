@@ -148,12 +148,12 @@ def titles_of(rows: Sequence[MapResults]) -> list[str]:
 
 def _title_parts(row: MapResults) -> dict[str, str]:
     explanation, labels = row.class_map.explanation, row.class_map.labels
-    made = explanation.provenance
+    record = explanation.record
     return {
-        "title": made["title"],
+        "title": record.title,
         "class": labels.get("class", ""),
-        "layer": labels.get("layer") or ", ".join(made["layers"]),
-        "options": ", ".join(f"{name}={value}" for name, value in made["options"].items()),
+        "layer": labels.get("layer") or ", ".join(record.layers),
+        "options": ", ".join(f"{name}={value}" for name, value in (record.options or {}).items()),
     }
 
 

@@ -84,7 +84,7 @@ class ResultLayers:
                 return
         if self._is_there(case):
             layers_data = explanation.to_layer_data(case.source, case.place)
-            layers_data = with_warning(layers_data, self._doubts.about(explanation.provenance))
+            layers_data = with_warning(layers_data, self._doubts.about(explanation.record))
             layers = self._layer_manager.show(
                 layers_data, ("map", titles_of(self._metric_jobs.evaluation.rows)[number])
             )

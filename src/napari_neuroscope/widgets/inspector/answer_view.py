@@ -52,7 +52,7 @@ class AnswerView:
         if question.source not in self._viewer.layers:
             self.say("The image was removed while its explanation was computed.")
             return False
-        warning = self._doubts.about(explanation.provenance)
+        warning = self._doubts.about(explanation.record)
         layers = with_warning(question.layer_data(explanation), warning)
         remember(self._layer_manager.show(layers, slot)[:1], question.origin(explanation))
         return True
@@ -88,16 +88,15 @@ class AnswerView:
 
 def _in_words(explanation: Explanation) -> str:
     words = explanation.table_in_words()
-    record = explanation.provenance
-    if "probability" not in record.get("table", {}):
+    record = explanation.record
+    if "probability" not in (record.table or {}):
         words += [
-            f"{target['score'].replace('_', ' ')} of {target['class']}"
-            f" ({target['region']}): {in_digits(target['value'])}"
-            for target in record["targets"][:4]
+            f"{target.score_in_words} of {target.class_} ({target.region}): {in_digits(target.value)}"
+            for target in record.targets[:4]
         ]
     # The notes say it of tiles, whose map is not read once more.
-    may_be_zero = not explanation.is_table and "tiling" not in record and explanation.values.size
+    may_be_zero = not explanation.is_table and record.tiling is None and explanation.values.size
     if may_be_zero and not explanation.values.any():
         words.append("The map is zero everywhere: nothing speaks for the class here.")
-    words += [f"Note: {note}." for note in record["notes"]]
+    words += [f"Note: {note}." for note in record.notes]
     return "\n".join(words)

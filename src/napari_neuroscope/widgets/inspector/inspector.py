@@ -407,8 +407,8 @@ class Inspector(Dock):
     def _show(self, question: Question, explanation: Explanation, words: str = "") -> None:
         if not self.answers.show(question, explanation, question.slot):
             return
-        record = explanation.provenance
-        self.form.method.mark_for((record["network"]["digest"], record["image"].get("digest", "")))
+        record = explanation.record
+        self.form.method.mark_for((record.network_digest or "", record.image_digest or ""))
         if question.network is self.session.network and question.extent.is_shown_plane:
             self.session.explanation = explanation
         self.answers.say_answer(explanation, words)

@@ -101,7 +101,8 @@ class NetworkDifference:
         layers = explanation.to_layer_data(source, place)
         if self._layer_manager.layer((*slot, "0")) is None:
             # Just what differs is to be seen at first; the user may show the maps again.
-            self._layer_manager.hide_others(explanation.provenance["first"]["method"])
+            assert explanation.record.first is not None
+            self._layer_manager.hide_others(explanation.record.first.method)
         for layer in self._layer_manager.show(layers, slot):
             if layer is self._hidden:
                 layer.visible = True
@@ -129,5 +130,5 @@ def _in_words(explanation: Explanation) -> str:
     words = [
         "The two maps are equal." if not size else f"They differ by {in_digits(size)} at most."
     ]
-    words += [f"Note: {note}." for note in explanation.provenance["notes"]]
+    words += [f"Note: {note}." for note in explanation.record.notes]
     return "\n".join(words)

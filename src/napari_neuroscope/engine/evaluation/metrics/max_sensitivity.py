@@ -39,7 +39,7 @@ def max_sensitivity(
     request = explanation.request
     assert request is not None
     method = methods[explanation.method]
-    layer = class_map.labels.get("layer") or next(iter(explanation.provenance["layers"]), None)
+    layer = class_map.labels.get("layer") or next(iter(explanation.record.layers), None)
     needed = network.layers.or_last([layer] if layer else [])
     x = trace.input
     reach = _RADIUS * float(x.max() - x.min())

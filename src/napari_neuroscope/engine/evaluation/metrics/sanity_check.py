@@ -111,7 +111,7 @@ def sanity_check(
         Where the explanation can't be made again, or the framework can't randomise.
     """
     network, trace, explanation = given.network, given.trace, class_maps[0].explanation
-    request, title = explanation.request, explanation.provenance["title"]
+    request, title = explanation.request, explanation.record.title
     assert request is not None
     if Capability.RANDOMISED not in network.capabilities:
         raise NeuroscopeError(
@@ -122,7 +122,7 @@ def sanity_check(
     targets: list[ResolvedTarget | None] = [
         trace.resolve(target, request.ground_truth) for target in request.targets
     ] or [None]
-    layers: Sequence[str | None] = explanation.provenance["layers"] or [None]
+    layers: Sequence[str | None] = explanation.record.layers or [None]
     needed = network.layers.or_last([name for name in layers if name is not None])
     groups = _groups(network, stages)
     maps_by_stage: list[list[np.ndarray]] = []
