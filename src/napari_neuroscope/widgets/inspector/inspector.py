@@ -144,15 +144,14 @@ class Inspector(Dock):
 
     def _follow_viewer(self) -> None:
         layers = self._viewer.layers.events
-        for event in (layers.inserted, layers.removed, layers.reordered):
-            self.follow(event, self.form.image.list_layers)
+        changes = (layers.inserted, layers.removed, layers.reordered)
+        self.follow_each(changes, self.form.image.list_layers)
         self.follow(layers.removed, self._progressive.stop_if_removed)
         self.follow(self._viewer.dims.events.current_step, self._plane_changed)
         # A move of the camera is many events, and what is in view is explained where it ends.
         self._view_settled = self.debounced(self._view_changed, _SETTLED_MS)
         camera = camera_of(self._viewer).events
-        for event in (camera.center, camera.zoom):
-            self.follow(event, self._view_changes)
+        self.follow_each((camera.center, camera.zoom), self._view_changes)
 
     # --- what is chosen ---
 
@@ -376,14 +375,8 @@ class Inspector(Dock):
             Called with the answer.
         """
         self._last_asked = (question.network, question.source, *question.plane())
-        self._progressive.submit(
-            methods[question.method].title,
-            question,
-            answer,
-            question.slot,
-            done,
-            self.answers.fail,
-        )
+        title = methods[question.method].title
+        self._progressive.submit(title, question, answer, question.slot, done, self.answers.fail)
         # Nothing that was chosen before is asked anew.
         self._soon.cancel()
 
