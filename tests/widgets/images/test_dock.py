@@ -80,7 +80,7 @@ def test_all_are_measured_and_the_worst_is_one_click_away(
     # Saved figures are those.
     out = tmp_path / "scores.csv"
     monkeypatch.setattr(
-        "napari_neuroscope.widgets.parts.save_dialog.QFileDialog.getSaveFileName",
+        "napari_neuroscope.widgets.parts.dialogs.save_dialog.QFileDialog.getSaveFileName",
         lambda *_: (str(out), ""),
     )
     dock.form.save.click()

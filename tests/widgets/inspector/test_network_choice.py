@@ -14,7 +14,7 @@ from napari_neuroscope.engine.errors import NeuroscopeWarning
 from napari_neuroscope.engine.files.code.trust import TrustStore, digest_of
 from napari_neuroscope.samples.architectures import UNet
 from napari_neuroscope.widgets.parts import open_network as opening
-from napari_neuroscope.widgets.parts.trust_dialog import TrustDialog
+from napari_neuroscope.widgets.parts.dialogs.trust_dialog import TrustDialog
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.files import limits
 from napari_neuroscope.engine.frameworks.base import Framework
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
-from napari_neuroscope.engine.passes.measured_end import with_measured_end
-from napari_neuroscope.engine.passes.output_finder import OutputFinder
-from napari_neuroscope.engine.passes.outputs import Outputs
+from napari_neuroscope.engine.passes.output.measured_end import with_measured_end
+from napari_neuroscope.engine.passes.output.output_finder import OutputFinder
+from napari_neuroscope.engine.passes.output.outputs import Outputs
 from napari_neuroscope.engine.spec.classes_beside import classes_beside
 from napari_neuroscope.engine.spec.model_spec import ClassSpec, ModelSpec
 

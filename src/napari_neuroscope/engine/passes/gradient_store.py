@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_neuroscope.engine.frameworks.base import RelevancePass, RelevanceRule, Run
-from napari_neuroscope.engine.passes.outputs import Outputs
+from napari_neuroscope.engine.passes.output.outputs import Outputs
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.target_value import seed_of, target_value
 

@@ -31,9 +31,9 @@ from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.preprocessing import PreparedImage, prepare
 from napari_neuroscope.engine.passes.batch_trial import ENDS_ALL_TRIALS, BatchTrial
 from napari_neuroscope.engine.passes.discovery import Discovery, class_specs, discover
-from napari_neuroscope.engine.passes.output_end import OutputEnd
-from napari_neuroscope.engine.passes.output_finder import OutputFinder
-from napari_neuroscope.engine.passes.outputs import Outputs
+from napari_neuroscope.engine.passes.output.output_end import OutputEnd
+from napari_neuroscope.engine.passes.output.output_finder import OutputFinder
+from napari_neuroscope.engine.passes.output.outputs import Outputs
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 from napari_neuroscope.engine.spec.trial_sizes import trial_image, usual_shapes
 

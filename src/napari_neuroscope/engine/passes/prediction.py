@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from napari_neuroscope.engine.images.grid import Grid, resample
-from napari_neuroscope.engine.passes.outputs import Outputs
+from napari_neuroscope.engine.passes.output.outputs import Outputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.passes.outputs import Outputs
+from napari_neuroscope.engine.passes.output.outputs import Outputs
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 

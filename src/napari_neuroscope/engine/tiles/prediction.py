@@ -9,8 +9,8 @@ from torch import Tensor
 
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.passes.model import Model
+from napari_neuroscope.engine.passes.output.outputs import Outputs
 from napari_neuroscope.engine.passes.output_notes import output_notes
-from napari_neuroscope.engine.passes.outputs import Outputs
 from napari_neuroscope.engine.passes.prediction import Prediction
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.check import check_by_noise

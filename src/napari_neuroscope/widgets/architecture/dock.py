@@ -24,9 +24,9 @@ from napari_neuroscope.widgets.architecture.scene import DiagramScene, Marks
 from napari_neuroscope.widgets.architecture.search import LayerSearch
 from napari_neuroscope.widgets.architecture.toolbar import Toolbar
 from napari_neuroscope.widgets.architecture.view import DiagramView
+from napari_neuroscope.widgets.parts.dialogs.save_dialog import ask_and_save
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.labels import pixmap
-from napari_neuroscope.widgets.parts.save_dialog import ask_and_save
 
 
 class Architecture(Dock):

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QWidget
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.files.code.trust import UntrustedError
-from napari_neuroscope.widgets.parts.dialogs import agrees
+from napari_neuroscope.widgets.parts.dialogs.question_box import agrees
 from napari_neuroscope.widgets.parts.open_network import ask_for_file, ask_for_trust
 
 

@@ -14,10 +14,10 @@ from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.layers.error_layers import cell_data
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.widgets.confusion.plot import Cell, ConfusionPlot
+from napari_neuroscope.widgets.parts.dialogs.save_dialog import ask_and_save
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import button, choice, row
 from napari_neuroscope.widgets.parts.labels import note, on_line
-from napari_neuroscope.widgets.parts.save_dialog import ask_and_save
 
 _WAYS = {
     None: "Counts",

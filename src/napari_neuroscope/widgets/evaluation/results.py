@@ -27,10 +27,10 @@ from napari_neuroscope.widgets.evaluation.metric_jobs import MetricJobs
 from napari_neuroscope.widgets.evaluation.metric_table import MetricTable, titles_of
 from napari_neuroscope.widgets.evaluation.plot import colours_of, draw_curves
 from napari_neuroscope.widgets.evaluation.result_layers import STACK_SLOTS, ResultLayers
+from napari_neuroscope.widgets.parts.dialogs.save_dialog import ask_and_save
 from napari_neuroscope.widgets.parts.form import button, column, row
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.plots import canvas, cleared
-from napari_neuroscope.widgets.parts.save_dialog import ask_and_save
 
 _PICTURES = (".png", ".svg", ".pdf")
 _TABLES = "Table (*.csv)"

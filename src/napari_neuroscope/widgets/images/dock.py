@@ -21,13 +21,13 @@ from napari_neuroscope.widgets.images.image_list import ImageList
 from napari_neuroscope.widgets.images.metric_columns import MetricColumns
 from napari_neuroscope.widgets.images.pair_layers import PairLayers, answer_to
 from napari_neuroscope.widgets.images.scoring_jobs import ScoringJobs
+from napari_neuroscope.widgets.parts.dialogs.save_dialog import ask_and_save
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import button
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.labels import plain_tooltip
 from napari_neuroscope.widgets.parts.notices import tell, tell_error
 from napari_neuroscope.widgets.parts.progress import JobProgress
-from napari_neuroscope.widgets.parts.save_dialog import ask_and_save
 from napari_neuroscope.widgets.parts.sentences import in_a_sentence
 
 

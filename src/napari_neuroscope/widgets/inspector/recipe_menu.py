@@ -14,7 +14,7 @@ from napari_neuroscope.engine.explain.recipe import Recipe
 from napari_neuroscope.engine.explanation.recipe_document import SUFFIX
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.state.latest_explanation import ChosenExplanation
-from napari_neuroscope.widgets.parts.dialogs import agrees
+from napari_neuroscope.widgets.parts.dialogs.question_box import agrees
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.work_thread import WorkThread
 from napari_neuroscope.widgets.parts.labels import file_name, plain_tooltip

@@ -31,7 +31,7 @@ from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.inspector.form import InspectorForm
-from napari_neuroscope.widgets.parts.dialogs import agrees, question_box
+from napari_neuroscope.widgets.parts.dialogs.question_box import agrees, question_box
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.jobs.progressive_answer import Answer
 from napari_neuroscope.widgets.parts.labels import on_button

@@ -17,11 +17,11 @@ from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.widgets.model_options.form import SpecForm
 from napari_neuroscope.widgets.model_options.preview import PreviewPane
 from napari_neuroscope.widgets.model_options.words import found_out, still_unsaid
-from napari_neuroscope.widgets.parts.dialogs import agrees
+from napari_neuroscope.widgets.parts.dialogs.question_box import agrees
+from napari_neuroscope.widgets.parts.dialogs.save_dialog import ask_and_save
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import button, row
 from napari_neuroscope.widgets.parts.labels import file_name, note, plain_tooltip
-from napari_neuroscope.widgets.parts.save_dialog import ask_and_save
 
 _DELAY_MS = 300
 

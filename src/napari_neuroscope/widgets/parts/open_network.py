@@ -12,9 +12,9 @@ from napari_neuroscope.engine.files.code.trust import TrustStore, UntrustedError
 from napari_neuroscope.engine.files.reading.plain_data import PlainDataError, parse_yaml
 from napari_neuroscope.engine.frameworks.registry import suffixes
 from napari_neuroscope.engine.plain_text import visible
-from napari_neuroscope.widgets.parts.dialogs import ask_for_text
+from napari_neuroscope.widgets.parts.dialogs.question_box import ask_for_text
+from napari_neuroscope.widgets.parts.dialogs.trust_dialog import TrustDialog
 from napari_neuroscope.widgets.parts.notices import tell_error
-from napari_neuroscope.widgets.parts.trust_dialog import TrustDialog
 
 
 def ask_for_file(parent: QWidget) -> Path | None:

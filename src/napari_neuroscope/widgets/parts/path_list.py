@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_neuroscope.widgets.parts.buttons import menu_button
-from napari_neuroscope.widgets.parts.dialogs import ask_for_text
+from napari_neuroscope.widgets.parts.dialogs.question_box import ask_for_text
 from napari_neuroscope.widgets.parts.plain_delegate import PlainDelegate
 
 

@@ -14,7 +14,7 @@ import napari_neuroscope as ns
 import packages
 from closeness import assert_close
 from napari_neuroscope.cli.main import main
-from napari_neuroscope.engine.passes.measured_end import CONTRADICTED, MEASURED, TOLD
+from napari_neuroscope.engine.passes.output.measured_end import CONTRADICTED, MEASURED, TOLD
 
 
 class Ended(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import napari_neuroscope as ns
 from closeness import assert_close
 from napari_neuroscope.cli.main import main
-from napari_neuroscope.engine.passes.measured_end import MEASURED
+from napari_neuroscope.engine.passes.output.measured_end import MEASURED
 
 
 class Ended(nn.Module):

@@ -15,8 +15,8 @@ from napari_neuroscope.engine.frameworks.base import Framework
 from napari_neuroscope.engine.frameworks.output_choice import OutputChoice, choose
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.images.grid import Grid
-from napari_neuroscope.engine.passes.outputs import Outputs
-from napari_neuroscope.engine.passes.probing import measured_layout
+from napari_neuroscope.engine.passes.output.outputs import Outputs
+from napari_neuroscope.engine.passes.output.probing import measured_layout
 from napari_neuroscope.engine.passes.unit_placement import (
     Cells,
     How,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_neuroscope.engine.passes.measured_end import CONTRADICTED, MEASURED, TOLD
+from napari_neuroscope.engine.passes.output.measured_end import CONTRADICTED, MEASURED, TOLD
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtWidgets import QFileDialog
 
 import napari_neuroscope as ns
-from napari_neuroscope.widgets.parts.save_dialog import ask_and_save
+from napari_neuroscope.widgets.parts.dialogs.save_dialog import ask_and_save
 
 
 @pytest.mark.parametrize("answer", ["out.csv", ""])

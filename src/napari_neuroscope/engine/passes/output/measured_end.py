@@ -16,7 +16,7 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
-from napari_neuroscope.engine.passes.outputs import Outputs
+from napari_neuroscope.engine.passes.output.outputs import Outputs
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
 MEASURED = (

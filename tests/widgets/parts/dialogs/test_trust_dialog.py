@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QPlainTextEdit, QWidget
 
 from napari_neuroscope.engine.files.code.trust import UntrustedError
-from napari_neuroscope.widgets.parts.trust_dialog import TrustDialog, bounded
+from napari_neuroscope.widgets.parts.dialogs.trust_dialog import TrustDialog, bounded
 
 SHA = "0123456789abcdef" * 4
 FORGED = (
