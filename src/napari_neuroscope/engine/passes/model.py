@@ -1,6 +1,9 @@
 """Model: a network in memory with its spec, and what can be passed through it.
 
 It knows nothing of what is kept between questions, nor of where it was opened from: `Network` does.
+
+Longer than other files, for it is the one place where a framework is asked anything: each method is one
+question, and to split them would hide that there is no other way.
 """
 
 from __future__ import annotations
