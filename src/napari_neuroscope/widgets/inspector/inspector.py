@@ -1,4 +1,7 @@
-"""The inspector: a network, a layer, a class and a method become layers over the image."""
+"""The inspector: a network, a layer, a class and a method become layers over the image.
+
+Longer than other files: each choice sets off the same few steps, which are read here side by side.
+"""
 
 from __future__ import annotations
 
@@ -57,10 +60,8 @@ class Inspector(Dock):
         Shows what came of it.
     ask_tool, recipe_menu
         What can be asked and done besides.
-    explained
-        A question was answered, and its answer is shown.
-    kept
-        The maps shown so far are left as they are.
+    explained, kept
+        An answer is shown; the maps shown so far are left as they are.
     """
 
     name = "inspector"
@@ -394,8 +395,6 @@ class Inspector(Dock):
     def _explain_if_live(self) -> None:
         if not self.closed and self.session.live and self.ready():
             self.explain()
-
-    # --- the answer is shown ---
 
     def _show(self, question: Question, explanation: Explanation, words: str = "") -> None:
         if not self.answers.show(question, explanation, question.slot):
