@@ -171,8 +171,13 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
     )
     script = tmp_path / "cluster.py"
     script.write_text(code)
+    # As many threads as here: PyTorch sums in another order with more, so that last bits differ.
     with subprocess.Popen(
-        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(script)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()

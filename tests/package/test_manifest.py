@@ -11,6 +11,8 @@ from napari.layers import Layer
 from npe2 import PluginManifest
 from pydantic import ImportString, TypeAdapter
 
+from places import ROOT
+
 MANIFEST = PluginManifest.from_file(Path(str(files("napari_neuroscope"))) / "napari.yaml")
 CONTRIBUTIONS = MANIFEST.contributions
 
@@ -42,7 +44,7 @@ def test_commands_are_used_and_uses_are_declared() -> None:
 
 
 def test_the_link_at_the_root_is_the_manifest() -> None:
-    root = Path(__file__).parent.parent / "napari.yaml"
+    root = ROOT / "napari.yaml"
     assert root.is_symlink()
     assert root.resolve() == (Path(str(files("napari_neuroscope"))) / "napari.yaml").resolve()
 
