@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor, nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.tiles import geometry as tiles
+from napari_neuroscope.engine.tiles import tiling as tiles
 from networks import UNet, as_network, settled
 
 CLASSES = ["background", "cell", "edge"]
