@@ -222,7 +222,7 @@ def test_files_of_the_images_dock_keep_their_axes(viewer, qtbot, tmp_path: Path)
         qtbot.waitUntil(lambda: len(dock.images.pairs) == 8, timeout=10_000)
         inspector.session.show_image("a.ome.tif [3]")
         qtbot.waitUntil(lambda: "Prediction" in viewer.layers, timeout=10_000)
-        assert tuple(dock._gallery.layer.axis_labels) == ("c", "y", "x")
+        assert tuple(inspector.session.image.axis_labels) == ("c", "y", "x")
         expected = network.predict(image[:, 3]).labels
         np.testing.assert_array_equal(viewer.layers["Prediction"].data[0], expected)
     finally:
@@ -255,7 +255,7 @@ def test_the_plot_and_the_tiles_follow_a_turned_image(viewer, opened, explained,
     explained(inspector)
     _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Evolution")
     try:
-        dock._region.setCurrentText("ROI: all labels")
+        dock.region_box.setCurrentText("ROI: all labels")
         qtbot.waitUntil(lambda: dock.evolution is not None, timeout=10_000)
         made = ns.explain(network, image, "grad_cam", 1, layers)
         expected = Evolution.of(made.values, layers, painted[..., 0].T > 0)

@@ -271,7 +271,7 @@ def test_the_activation_browser_shows_the_plane_that_is_seen(
     viewer.dims.set_current_step(0, 4)
     settle(browser, qtbot)
     assert len(browser.statistics) == 4
-    browser._show_tiles.setChecked(True)
+    browser.tiles_button.setChecked(True)
     settle(browser, qtbot)
     values = ns.explain(network, volume, "activation", layer="deep").values
     channel = int(browser.mosaic.names[0])
@@ -321,7 +321,7 @@ def test_the_architecture_shows_maps_of_volumes(viewer, at_work, explained, dock
     explained(inspector)
     settle(graph, qtbot)
     assert inspector.session.explanation is not None
-    assert set(graph._scene.pictures) == {"conv", "deep"}
+    assert set(graph.scene.pictures) == {"conv", "deep"}
 
 
 class Blocks:

@@ -21,6 +21,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.stack_extent import stack_of
 from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.widgets.evolution.shown_stack import ShownStack
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 
 FILM = np.random.default_rng(0).random((4, 3, 16, 24)).astype(np.float32)
@@ -229,7 +230,10 @@ def test_several_layers_of_several_slices(viewer, dock, explained, qtbot) -> Non
     # The plot of the layers is of the slice that is shown.
     _, evolution = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Evolution")
     viewer.dims.set_current_step(1, 2)
-    values, names = evolution._maps(layer)
+    stack = ShownStack.of(viewer)
+    assert stack is not None
+    assert stack.layer is layer
+    values, names = stack.maps()
     np.testing.assert_array_equal(values, layer.data[:, 2, 0])
     assert names == ["begin", "head"]
     evolution.close_work()

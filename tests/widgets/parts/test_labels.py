@@ -196,14 +196,14 @@ def test_boxes_ask_in_plain_text(qtbot) -> None:
 # What shows words by itself, and what is used in its place.
 _BARE = {
     "QLabel": "labels.note or PlainLabel",
-    "QMessageBox": "dialogs.question_box",
-    "QInputDialog": "dialogs.ask_for_text",
+    "QMessageBox": "question_box.question_box",
+    "QInputDialog": "question_box.ask_for_text",
     "QErrorMessage": "notices.tell_error",
     "show_error": "notices.tell_error",
     "show_info": "notices.tell",
     "show_warning": "notices.tell",
 }
-_HELPERS = ("labels.py", "dialogs.py", "notices.py")
+_HELPERS = ("labels.py", "question_box.py", "notices.py")
 _TIPS = {"plain_tooltip", "headed_tooltip", "method_tip", "option_tip", "tip_of"}
 
 

@@ -208,7 +208,7 @@ class EvaluationChoice(QWidget):
             if made.get("method") not in methods or {"companion", "randomised"} & set(made):
                 continue
             reason = _why_not(layer)
-            tip = plain_tooltip(reason or _in_words(made))
+            tip = plain_tooltip(reason or _in_words(Record.from_json(made)))
             rows.append((layer, layer.name, tip, not reason))
         self.layer_list.set_rows(rows)
 

@@ -53,6 +53,11 @@ class OverlaySource:
     companions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
+    def method(self) -> str:
+        """The name of the method."""
+        return str(self.record["method"])
+
+    @property
     def is_picture(self) -> bool:
         """Whether the values are a picture's, and no map of what speaks for something."""
         return bool(self.record["unit"] == INTENSITY)
