@@ -274,14 +274,14 @@ def test_the_activation_browser_shows_the_plane_that_is_seen(
     browser.tiles_button.setChecked(True)
     settle(browser, qtbot)
     values = ns.explain(network, volume, "activation", layer="deep").values
-    channel = int(browser.mosaic.names[0])
-    top, left = browser.mosaic.corners[0]
-    tile = browser.mosaic.values[top : top + 8, left : left + 10]
+    channel = int(browser.tiles.mosaic.names[0])
+    top, left = browser.tiles.mosaic.corners[0]
+    tile = browser.tiles.mosaic.values[top : top + 8, left : left + 10]
     expected = values[channel, 4] / np.abs(values[channel, 4]).max()
     np.testing.assert_allclose(tile, expected, rtol=1e-4, atol=1e-6)
     viewer.dims.set_current_step(0, 1)
     settle(browser, qtbot)
-    tile = browser.mosaic.values[top : top + 8, left : left + 10]
+    tile = browser.tiles.mosaic.values[top : top + 8, left : left + 10]
     expected = values[channel, 1] / np.abs(values[channel, 1]).max()
     np.testing.assert_allclose(tile, expected, rtol=1e-4, atol=1e-6)
     browser.add([channel])
@@ -396,7 +396,7 @@ def test_maps_of_a_volume_are_judged(viewer, at_work, explained, dock, volume, q
         box.setChecked(name in ("deletion", "insertion", "sanity_check"))
     judge.measure()
     qtbot.waitUntil(lambda: not judge.busy, timeout=60_000)
-    (row,) = judge.judgement.evaluation().rows
+    (row,) = judge.evaluation.evaluation().rows
     assert set(row.values) == {"deletion", "insertion", "sanity_check"}
     added: list[Any] = []
     for show in (lambda: judge.results.show_pictures("deletion"), judge.results.show_randomised):

@@ -232,7 +232,7 @@ def test_several_layers_of_several_slices(viewer, dock, explained, qtbot) -> Non
     viewer.dims.set_current_step(1, 2)
     stack = ShownStack.of(viewer)
     assert stack is not None
-    assert stack.layer is layer
+    assert stack.layer.name == layer.name
     values, names = stack.maps()
     np.testing.assert_array_equal(values, layer.data[:, 2, 0])
     assert names == ["begin", "head"]
