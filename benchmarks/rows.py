@@ -63,12 +63,12 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        if self.request is None or self.kind == "note":
+        if self.asked is None or self.kind == "note":
             return None
         if self.kind == "limit":
-            return self.ours <= self.request
+            return self.ours <= self.asked
         assert self.ratio is not None
-        return self.ratio >= self.request if self.kind == "faster" else self.ratio <= self.request
+        return self.ratio >= self.asked if self.kind == "faster" else self.ratio <= self.asked
 
     def cells(self) -> list[str]:
         """Return the row of the table."""
@@ -77,9 +77,9 @@ class Row:
             return "" if value is None else f"{value:.3g} {self.unit}".strip()
 
         asked = {
-            "faster": f"≥ {self.request} × faster",
-            "cost": f"≤ {self.request} ×",
-            "limit": f"≤ {self.request} {self.unit}".strip(),
+            "faster": f"≥ {self.asked} × faster",
+            "cost": f"≤ {self.asked} ×",
+            "limit": f"≤ {self.asked} {self.unit}".strip(),
             "note": "",
         }[self.kind]
         ratio = "" if self.ratio is None else f"{self.ratio:.3g} ×"
