@@ -9,8 +9,8 @@ import pytest
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine.evaluation import metric_registry
-from napari_neuroscope.engine.evaluation.metric_registry import GROUP, Metrics
+from napari_neuroscope.engine import installed
+from napari_neuroscope.engine.evaluation.metric_registry import GROUP, metrics
 
 OURS = ["deletion", "insertion", "pointing_game", "energy_in_mask", "sanity_check",
         "max_sensitivity", "infidelity"]  # fmt: skip
@@ -45,6 +45,9 @@ def test_one_that_is_broken_does_not_stop_the_others(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = EntryPoint("broken", place, GROUP)
-    monkeypatch.setattr(metric_registry, "entry_points", lambda group: [broken])
+    monkeypatch.setattr(installed, "entry_points", lambda group: [broken])
+    metrics.refresh()
     with pytest.warns(ns.NeuroscopeWarning, match="The metric “broken” .* can't be used"):
-        assert list(Metrics()) == OURS
+        assert list(metrics) == OURS
+    monkeypatch.undo()
+    metrics.refresh()

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
-from napari_neuroscope.engine.errors import (
-    NeuroscopeError,
-    NeuroscopeWarning,
-    nearest_names,
-    shortened,
-)
 from napari_neuroscope.engine.evaluation import metrics as folder
 from napari_neuroscope.engine.evaluation.map_metric import MapMetric
+from napari_neuroscope.engine.installed import Installed, load_entry_points
 
 GROUP = "napari_neuroscope.metrics"
 # What tables and docks begin with; any other metric comes after these.
@@ -25,39 +18,11 @@ _FIRST = (
 )  # fmt: skip
 
 
-class Metrics(Mapping[str, MapMetric]):
-    """All metrics that are installed, by name, in the order in which they are offered."""
-
-    def __init__(self) -> None:
-        self._installed: dict[str, MapMetric] | None = None
-
-    def refresh(self) -> None:
-        """Look anew for what is installed."""
-        self._installed = None
-
-    def _all(self) -> dict[str, MapMetric]:
-        if self._installed is None:
-            by_name = {metric.name: metric for metric in (*_ours(), *_of_other_packages())}
-            first = [name for name in _FIRST if name in by_name]
-            self._installed = {name: by_name[name] for name in dict.fromkeys([*first, *by_name])}
-        return self._installed
-
-    def __getitem__(self, name: str) -> MapMetric:
-        try:
-            return self._all()[name]
-        except KeyError:
-            raise NeuroscopeError(
-                f"There is no metric “{name!s:.60}”; {nearest_names(str(name), self._all())}"
-            ) from None
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._all()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
+def _find() -> list[MapMetric]:
+    """Return all metrics, in the order in which they are offered."""
+    by_name = {metric.name: metric for metric in (*_ours(), *load_entry_points(GROUP, "metric"))}
+    first = [name for name in _FIRST if name in by_name]
+    return [by_name[name] for name in dict.fromkeys([*first, *by_name])]
 
 
 def _ours() -> Iterator[MapMetric]:
@@ -67,18 +32,5 @@ def _ours() -> Iterator[MapMetric]:
                 yield value
 
 
-def _of_other_packages() -> Iterator[MapMetric]:
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        try:
-            yield entry.load()
-        except Exception as error:  # noqa: BLE001  what is wrong with one must not stop the rest
-            reason = shortened((str(error) or type(error).__name__).splitlines()[0], 200)
-            warnings.warn(
-                f"The metric “{entry.name}” ({entry.value}) can't be used: {reason}.",
-                NeuroscopeWarning,
-                stacklevel=2,
-            )
-
-
-metrics = Metrics()
+metrics = Installed("metric", _find)
 """The metrics of maps that are installed."""

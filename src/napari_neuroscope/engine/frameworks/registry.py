@@ -5,15 +5,14 @@ They are loaded by their entry points alone, ours as those of other packages: no
 
 from __future__ import annotations
 
-import warnings
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError, NeuroscopeWarning, shortened
+from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files import file_kind
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import Framework
+from napari_neuroscope.engine.installed import load_entry_points
 
 GROUP = "napari_neuroscope.frameworks"
 
@@ -39,23 +38,7 @@ def framework_of(model: Any) -> type[Framework]:
 
 def frameworks() -> list[type[Framework]]:
     """Return the frameworks whose packages are installed, in the order in which they are asked."""
-    installed: list[type[Framework]] = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        is_ours = entry.module.startswith("napari_neuroscope.")
-        try:
-            installed.append(entry.load())
-        except Exception as error:
-            # One of ours lacks its extra; what is wrong with another's must not stop the rest.
-            if is_ours and isinstance(error, ImportError):
-                continue
-            if is_ours:
-                raise
-            reason = shortened((str(error) or type(error).__name__).splitlines()[0], 200)
-            warnings.warn(
-                f"The framework “{entry.name}” ({entry.value}) can't be used: {reason}.",
-                NeuroscopeWarning,
-                stacklevel=2,
-            )
+    installed = load_entry_points(GROUP, "framework")
     return sorted(installed, key=lambda framework: framework.takes_anything)
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeWarning, shortened
 from napari_neuroscope.engine.explanation.overlays.kind import (
     OVERLAY,
     LayerData,
@@ -18,6 +15,7 @@ from napari_neuroscope.engine.explanation.overlays.kind import (
 from napari_neuroscope.engine.explanation.overlays.label_maps import LabelMaps
 from napari_neuroscope.engine.explanation.overlays.map_kinds import HeatMap, InputPicture, MapKind
 from napari_neuroscope.engine.explanation.record_format import KEY
+from napari_neuroscope.engine.installed import load_entry_points
 
 GROUP = "napari_neuroscope.overlays"
 """The group of entry points under which other packages offer classes of `OverlayKind`."""
@@ -28,16 +26,7 @@ _MAP_KINDS: tuple[MapKind, ...] = (HeatMap(), InputPicture())
 def overlay_kinds() -> Mapping[str, OverlayKind]:
     """Return the kinds by their names, those of other packages last, in the order of their names."""
     kinds: list[OverlayKind] = [*_MAP_KINDS, LabelMaps()]
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        try:
-            kinds.append(entry.load()())
-        except Exception as error:  # noqa: BLE001  another package's fault must not stop ours
-            reason = shortened((str(error) or type(error).__name__).splitlines()[0], 200)
-            warnings.warn(
-                f"The kind of overlay “{entry.name}” ({entry.value}) can't be used: {reason}.",
-                NeuroscopeWarning,
-                stacklevel=2,
-            )
+    kinds += load_entry_points(GROUP, "kind of overlay", lambda loaded: loaded())
     return {kind.name: kind for kind in kinds}
 
 
