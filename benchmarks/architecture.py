@@ -41,14 +41,14 @@ def run_one() -> dict[str, list[float]]:
     window.settle(1.0)
 
     def painted() -> bool:
-        if len(dock._scene.nodes) < every:
+        if len(dock.scene.nodes) < every:
             return False
-        dock._view.viewport().repaint()
+        dock.view.viewport().repaint()
         return True
 
     seen = window.watched(lambda: dock.unfold("all"), painted, drawn=False, limit_s=30)
     found["shown"], found["stall"] = [seen.shown], [seen.stall, seen.after]
-    found["nodes"].append(float(len(dock._scene.nodes)))
+    found["nodes"].append(float(len(dock.scene.nodes)))
 
     def frames(step: Any) -> list[float]:
         taken = []
@@ -59,12 +59,12 @@ def run_one() -> dict[str, list[float]]:
             taken.append((time.perf_counter() - start) * 1000)
         return taken
 
-    bar = dock._view.verticalScrollBar()
-    dock._view.begin()
+    bar = dock.view.verticalScrollBar()
+    dock.view.begin()
     found["pan"] = frames(lambda _: bar.setValue(bar.value() + 60))
-    dock._view.fit()
+    dock.view.fit()
     scale = 20 ** (1 / FRAMES)
-    found["zoom"] = frames(lambda _: dock._view.scale(scale, scale))
+    found["zoom"] = frames(lambda _: dock.view.scale(scale, scale))
     inspector.close_work()
     dock.close_work()
     viewer.close()
