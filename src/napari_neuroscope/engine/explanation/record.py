@@ -58,6 +58,11 @@ class TargetRecord(_Part):
     reduce: str | None = None
     value: float | None = None
 
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Self:
+        """Return the target that a mapping says; a class may be told by its number."""
+        return super().from_json({**said, "class": str(said["class"])})
+
     @property
     def score_in_words(self) -> str:
         """The score as people say it, such as “log probability”."""
