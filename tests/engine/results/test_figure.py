@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from PIL import Image
 
 from napari_neuroscope.engine.explanation.colormaps import coloured
-from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.figure import round_length
 from napari_neuroscope.engine.results.save import save
@@ -89,7 +87,7 @@ def test_without_lengths_there_is_no_scale_bar(tmp_path: Path) -> None:
 
 def test_an_unfinished_map_says_so_in_its_title(tmp_path: Path) -> None:
     made = explanation_of(("y", "x"), (5, 4))
-    made = replace(made, record=replace(made.record, unfinished=Unfinished(3, 2000)))
+    made = made.so_far(3, 2000)
     save(made, None, tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as file:
         assert "(3 of 2,000)" in file.text["Title"]  # type: ignore[attr-defined]

@@ -10,7 +10,6 @@ import pytest
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
-from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.formats import FORMATS
 from napari_neuroscope.engine.results.save import read_result, save
@@ -82,7 +81,7 @@ def test_what_is_equal_makes_equal_files(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unfinished_map_stays_so(kind: str, tmp_path: Path) -> None:
     made = explanation_of(("y", "x"), (3, 4))
-    made = replace(made, record=replace(made.record, unfinished=Unfinished(312, 2000)))
+    made = made.so_far(312, 2000)
     save(made, None, tmp_path / f"map{kind}")
     found = read_result(tmp_path / f"map{kind}").explanation
     assert found.unfinished == "312 of 2,000 passes"

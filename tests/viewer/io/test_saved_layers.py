@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from napari.layers import Image
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explain.recipe import recipe_in
-from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.results.save import read_result, save
 from napari_neuroscope.viewer.io import saved_layers
@@ -101,7 +99,7 @@ def test_what_the_network_sees_comes_back(tmp_path: Path) -> None:
 
 def test_an_unfinished_map_stays_marked(tmp_path: Path) -> None:
     made = explanation_of(("y", "x"), (5, 4))
-    made = replace(made, record=replace(made.record, unfinished=Unfinished(312, 2000)))
+    made = made.so_far(312, 2000)
     (layer,) = layers_over(made)
     write_zarr(str(tmp_path / "map.ome.zarr"), tuples([layer]))
     (found,) = opened(tmp_path / "map.ome.zarr")

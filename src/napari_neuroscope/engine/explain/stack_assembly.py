@@ -18,7 +18,6 @@ from napari_neuroscope.engine.explanation.record import (
     PlanesRecord,
     Record,
     TargetRecord,
-    Unfinished,
 )
 from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.images.grid import Grid
@@ -177,8 +176,6 @@ class StackAssembly:
         if first is None:
             raise self.left_out[0][2]
         record = self._record(first)
-        if done is not None:
-            record = replace(record, unfinished=Unfinished(done, total, "planes"))
         axes = self.stack.axes
         labels = dict(first.labels)
         if len(self.channels) > 1:
@@ -186,7 +183,7 @@ class StackAssembly:
         for axis in ("class", "target"):
             if axis in labels and len(record.targets) == len(labels[axis]):
                 labels[axis] = tuple(target.class_ for target in record.targets)
-        return replace(
+        assembled = replace(
             first,
             values=self.values,
             axes=(*axes, *first.axes) if first.is_table else (*first.leading, *axes, *first.space),
@@ -198,6 +195,7 @@ class StackAssembly:
             record=record,
             request=self._request(first, ground_truth),
         )
+        return assembled if done is None else assembled.so_far(done, total, "planes")
 
     def _of_stack(self, grid: Grid) -> Grid:
         return Grid(

@@ -14,7 +14,6 @@ from napari_neuroscope.engine.errors import CallbackError, NeuroscopeError, Prog
 from napari_neuroscope.engine.explain.assemble import assemble
 from napari_neuroscope.engine.explain.maps import choose_layers, maps_of, passing_errors
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.frameworks.base import OtherLayersError
 from napari_neuroscope.engine.images.preprocessing import as_array
@@ -93,10 +92,7 @@ def _explain(
 
         def offer(maps: list[list[Map]], done: int, total: int) -> None:
             assert partial is not None
-            so_far = assembled(maps)
-            partial(
-                replace(so_far, record=replace(so_far.record, unfinished=Unfinished(done, total)))
-            )
+            partial(assembled(maps).so_far(done, total))
 
         maps = maps_of(
             trace, chosen, targets, names or [None], options, progress,

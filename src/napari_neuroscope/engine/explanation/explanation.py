@@ -15,7 +15,7 @@ from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.explanation.overlays.registry import layers_of
 from napari_neuroscope.engine.explanation.recipe_document import recorded
-from napari_neuroscope.engine.explanation.record import Record
+from napari_neuroscope.engine.explanation.record import Record, Unfinished
 from napari_neuroscope.engine.explanation.record_format import FORMAT
 from napari_neuroscope.engine.explanation.request import Request
 from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
@@ -92,6 +92,10 @@ class Explanation:
     def with_notes(self, *notes: str) -> Explanation:
         """Return it with more notes in its record."""
         return replace(self, record=self.record.with_notes(*notes))
+
+    def so_far(self, done: int, total: int, of: str | None = None) -> Explanation:
+        """Return it as one that came as far as `done` of `total` passes, or what `of` says."""
+        return replace(self, record=replace(self.record, unfinished=Unfinished(done, total, of)))
 
     @property
     def unfinished(self) -> str:

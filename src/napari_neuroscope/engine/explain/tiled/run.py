@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +25,6 @@ from napari_neuroscope.engine.explain.tiled.growing_map import GrowingMap
 from napari_neuroscope.engine.explain.tiled.passes import TilePasses
 from napari_neuroscope.engine.explain.tiled.question import TiledQuestion, by
 from napari_neuroscope.engine.explanation.explanation import Explanation
-from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.methods.interface import Map
 from napari_neuroscope.engine.methods.registry import methods
@@ -245,12 +243,8 @@ class _Run:
 
     def _offer(self, done: int, total: int) -> None:
         """Hand out the map so far."""
-        if self._partial is None:
-            return
-        explanation = self._assembled()
-        unfinished = Unfinished(done, total, "tiles")
-        record = replace(explanation.record, unfinished=unfinished)
-        self._partial(replace(explanation, record=record))
+        if self._partial is not None:
+            self._partial(self._assembled().so_far(done, total, "tiles"))
 
     def _assembled(self, empty: np.ndarray | None = None) -> Explanation:
         """Return the explanation so far; of an array of its shape before anything is written."""
