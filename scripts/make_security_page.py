@@ -67,7 +67,9 @@ def answers_of(module: str) -> list[dict[str, Any]]:
     """Return what was said of each hostile file of a module of cases."""
     with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as config:
         command = [sys.executable, "-m", "hostile.watch", root, f"hostile.{module}"]
-        environment = {"PYTHONPATH": str(ROOT / "tests"), "XDG_CONFIG_HOME": config}
+        # The helpers of tests lie in a folder of their own.
+        paths = os.pathsep.join(str(ROOT / "tests" / part) for part in (".", "fixtures"))
+        environment = {"PYTHONPATH": paths, "XDG_CONFIG_HOME": config}
         done = subprocess.run(
             command,
             env={**os.environ, **environment},
