@@ -20,8 +20,8 @@ from networks import UNet, settled
 def offered(inspector: Inspector) -> dict[str, tuple[bool, str]]:
     """Return whether each method can be chosen, and its tooltip."""
     box = inspector.form.method.box
-    rows = range(box.count())
-    tips = [box.itemData(row, Qt.ItemDataRole.ToolTipRole) for row in rows]
+    rows = [row for row in range(box.count()) if box.itemData(row)]
+    tips = {row: box.itemData(row, Qt.ItemDataRole.ToolTipRole) for row in rows}
     return {box.itemData(n): (box.model().item(n).isEnabled(), tips[n]) for n in rows}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.methods.interface import (
+    ChoiceWords,
     Count,
     Local,
     Map,
@@ -23,7 +24,7 @@ from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
 
-@method("Input", passes=PassCount())
+@method("Input", family="activation", passes=PassCount())
 def input(trace: Trace, target: ResolvedTarget | None, layer: str | None) -> Map:
     """The image as the network gets it: resized, cropped or padded, with its own channels.
 
@@ -61,6 +62,7 @@ def _why_not_ranked(options: Mapping[str, Any]) -> str | None:
 
 @method(
     "Activation",
+    family="activation",
     needs=Needs.LAYER | Needs.POSITIONS,
     needs_more=_needs_of_rank,
     passes=PassCount(backward=Count("0, or 1 to rank by relevance", _passes_of_rank)),
@@ -75,17 +77,27 @@ def activation(
     *,
     rank: Annotated[
         Literal["index", "mean", "max", "relevance"],
+        ChoiceWords({"index": "their own", "max": "largest", "relevance": "share in the score"}),
         Field(
+            title="Order",
             description="The order of the channels: their own, or the largest first by mean, by "
-            "maximum, or by their share in the target's score."
+            "maximum, or by their share in the target's score.",
         ),
     ] = "index",
     channels: Annotated[
-        int, Field(ge=0, description="How many channels are shown, the first by rank; 0 for all.")
+        int,
+        Field(
+            ge=0,
+            title="How many channels",
+            description="How many channels are shown, the first by rank; 0 for all.",
+        ),
     ] = 0,
     only: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...],
-        Field(description="The numbers of the only channels that are looked at; none for all."),
+        Field(
+            title="Only channels",
+            description="The numbers of the only channels that are looked at; none for all.",
+        ),
     ] = (),
 ) -> Map:
     """The channels of a layer, in their order or the first few by rank.

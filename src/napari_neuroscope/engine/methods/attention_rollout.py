@@ -13,25 +13,38 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.graph.layer_graph import Layer
 from napari_neuroscope.engine.graph.token_layout import TokenLayout
 from napari_neuroscope.engine.methods.applicability import why_not
-from napari_neuroscope.engine.methods.interface import Map, Needs, PassCount, method
+from napari_neuroscope.engine.methods.interface import ChoiceWords, Map, Needs, PassCount, method
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
 Heads = Annotated[
     Literal["mean", "max", "min"],
+    ChoiceWords({"max": "largest", "min": "least"}),
     Field(description="How a block's heads are made one: their mean, largest or least attention."),
 ]
 Discard = Annotated[
     float,
-    Field(ge=0, lt=1, description="The share of a block's attention, the lowest, set to zero."),
+    Field(
+        ge=0,
+        lt=1,
+        title="Set to zero",
+        description="The share of a block's attention, the lowest, set to zero.",
+    ),
 ]
 Residual = Annotated[
-    float, Field(ge=0, le=1, description="How much of a token goes on past the block's attention.")
+    float,
+    Field(
+        ge=0,
+        le=1,
+        title="Passed on",
+        description="How much of a token goes on past the block's attention.",
+    ),
 ]
 
 
 @method(
     "Attention rollout",
+    family="attention",
     needs=Needs.ATTENTION,
     reference="Abnar and Zuidema, ACL 2020, doi:10.18653/v1/2020.acl-main.385",
     instead=("grad_cam", "score_cam", "rise"),

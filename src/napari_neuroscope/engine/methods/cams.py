@@ -63,6 +63,7 @@ _MEAN_GRADIENT = ChannelWeights((Sums(_gradient),), lambda sums, count: sums[0] 
 
 @method(
     "Grad-CAM",
+    family="cam",
     needs=_CAM,
     reference="Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74",
     signed=lambda options: not options["relu"],
@@ -90,6 +91,7 @@ def grad_cam(
 
 @method(
     "Guided Grad-CAM",
+    family="cam",
     needs=_CAM | Needs.GUIDED,
     signed=is_signed,
     reference="Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74",
@@ -141,6 +143,7 @@ def _positive_gradient(
 
 @method(
     "Grad-CAM++",
+    family="cam",
     needs=_CAM,
     reference="Chattopadhyay et al., WACV 2018, doi:10.1109/WACV.2018.00097",
     instead=("score_cam", "rise"),
@@ -167,6 +170,7 @@ def grad_cam_plus_plus(trace: Trace, target: ResolvedTarget, layer: str, weights
 
 @method(
     "HiResCAM",
+    family="cam",
     needs=_CAM,
     reference="Draelos and Carin, 2020, arXiv:2011.08891",
     signed=lambda options: not options["relu"],
@@ -193,6 +197,7 @@ def hires_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = 
 
 @method(
     "LayerCAM",
+    family="cam",
     needs=_CAM,
     reference="Jiang et al., IEEE TIP 2021, doi:10.1109/TIP.2021.3089943",
     instead=("score_cam", "rise"),
@@ -226,6 +231,7 @@ def _share_of_activation(sums: Sequence[Tensor], count: int) -> Tensor:
 
 @method(
     "XGrad-CAM",
+    family="cam",
     needs=_CAM,
     reference="Fu et al., BMVC 2020, arXiv:2008.02312",
     signed=lambda options: not options["relu"],
@@ -266,6 +272,7 @@ def _first_direction(sums: Sequence[Tensor], count: int) -> Tensor:
 
 @method(
     "Eigen-CAM",
+    family="cam",
     needs=Needs.LAYER | Needs.POSITIONS,
     reference="Muhammad and Yeasin, IJCNN 2020, doi:10.1109/IJCNN48605.2020.9206626",
     signed=True,

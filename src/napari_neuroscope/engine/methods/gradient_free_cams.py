@@ -26,6 +26,7 @@ _MOST_TIMES = 4
 
 @method(
     "Score-CAM",
+    family="cam",
     needs=_CAM,
     reference="Wang et al., CVPR 2020 workshop, doi:10.1109/CVPRW50498.2020.00020",
     instead=("rise",),
@@ -102,6 +103,7 @@ def _alone(weights: Tensor) -> tuple[str, ...]:
 
 @method(
     "Ablation-CAM",
+    family="cam",
     needs=_CAM | Needs.RESUMED,
     reference="Desai and Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360",
     signed=lambda options: not options["relu"],

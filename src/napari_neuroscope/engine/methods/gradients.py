@@ -54,6 +54,7 @@ def input_map(
 
 @method(
     "Saliency",
+    family="gradient",
     needs=Needs.TARGET | Needs.GRADIENTS,
     passes=PassCount(backward=1),
     tiles=Local(),
@@ -78,6 +79,7 @@ def saliency(
 
 @method(
     "Input × gradient",
+    family="gradient",
     needs=Needs.TARGET | Needs.GRADIENTS,
     passes=PassCount(backward=1),
     tiles=Local(),
@@ -153,6 +155,7 @@ def guided(trace: Trace, target: ResolvedTarget) -> tuple[Tensor, tuple[str, ...
 
 @method(
     "Guided backpropagation",
+    family="gradient",
     needs=Needs.TARGET | Needs.GUIDED,
     passes=PassCount(backward=1),
     tiles=Local(),

@@ -82,6 +82,7 @@ def path_attributions(passes: Passes, baseline: Tensor, steps: int) -> Iterator[
 
 @method(
     "Integrated gradients",
+    family="gradient",
     needs=Needs.TARGET | Needs.GRADIENTS,
     passes=PassCount(forward=count_of_option("steps") + 1, backward=count_of_option("steps")),
     signed=is_signed,

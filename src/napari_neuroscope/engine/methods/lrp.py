@@ -11,36 +11,52 @@ from torch import Tensor
 
 from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.frameworks.base import RelevanceRule
-from napari_neuroscope.engine.methods.interface import Count, Map, Needs, PassCount, Step, method
+from napari_neuroscope.engine.methods.interface import (
+    ChoiceWords,
+    Count,
+    Map,
+    Needs,
+    PassCount,
+    Step,
+    method,
+)
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
 Rule = Annotated[
     Literal["composite", "z_plus", "gamma", "epsilon"],
+    ChoiceWords({"z_plus": "z⁺", "gamma": "γ", "epsilon": "ε"}),
     Field(
-        description="How layers share: composite, z_plus in convolutions and alike in the first; "
-        "z_plus, in convolutions by what speaks for a sum alone; gamma, by that more than the "
-        "rest; epsilon, in all layers by what is summed. Dense layers share by epsilon always."
+        description="How layers share: composite, z⁺ in convolutions and alike in the first; "
+        "z⁺ (z_plus), in convolutions by what speaks for a sum alone; γ (gamma), by that more than "
+        "the rest; ε (epsilon), in all layers by what is summed. Dense layers share by ε always."
     ),
 ]
 Epsilon = Annotated[
     float,
     Field(
         ge=0,
+        title="ε",
         description="What is added to the size of each sum, as a part of the root mean square of "
         "all in its layer: more leaves out what nearly cancels.",
     ),
 ]
 Gamma = Annotated[
-    float, Field(ge=0, description="By how much more counts what speaks for a sum; for rule gamma.")
+    float,
+    Field(
+        ge=0, title="γ", description="By how much more counts what speaks for a sum; for rule γ."
+    ),
 ]
 SumOrKeep = Annotated[
-    Literal["sum", "keep"], Field(description="Add the input's channels up, or keep them.")
+    Literal["sum", "keep"],
+    ChoiceWords({"keep": "each for itself"}),
+    Field(title="Image channels", description="Add the input's channels up, or keep them."),
 ]
 
 
 @method(
     "LRP",
+    family="gradient",
     needs=Needs.TARGET | Needs.RELEVANCE,
     signed=True,
     reference="Bach et al., PLOS ONE 2015, doi:10.1371/journal.pone.0130140; Montavon et al., "

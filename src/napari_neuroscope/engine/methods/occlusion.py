@@ -58,6 +58,7 @@ def _count_windows(workload: Workload) -> int:
 
 @method(
     "Occlusion",
+    family="perturbation",
     needs=Needs.TARGET,
     reference="Zeiler and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53",
     signed=True,

@@ -39,15 +39,17 @@ Cells = Annotated[
 Centred = Annotated[
     bool,
     Field(
+        title="Less the mean score",
         description="Take the mean score away, so that the map is of what seeing a place adds, "
         "with its sign. Else the mean lies under all of it, which for sums over many pixels "
-        "leaves little else to see."
+        "leaves little else to see.",
     ),
 ]
 
 
 @method(
     "RISE",
+    family="perturbation",
     needs=Needs.TARGET,
     reference="Petsiuk et al., BMVC 2018, arXiv:1806.07421",
     passes=PassCount(forward=count_of_option("masks")),
@@ -62,7 +64,13 @@ def rise(
     ] = 2000,
     cells: Cells = 7,
     probability: Annotated[
-        float, Field(gt=0, le=1, description="How probable it is that a cell is visible.")
+        float,
+        Field(
+            gt=0,
+            le=1,
+            title="Share visible",
+            description="How probable it is that a cell is visible.",
+        ),
     ] = 0.5,
     centred: Centred = False,
     baseline: Baseline = "zero",

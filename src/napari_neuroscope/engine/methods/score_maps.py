@@ -30,6 +30,7 @@ def _passes_of_cam(workload: Workload) -> int:
 
 @method(
     "Score map",
+    family="score",
     needs=Needs.TARGET,
     passes=PassCount(backward=Count("0, or 1 for the CAM of a classifier", _passes_of_cam)),
     tiles=Local("output"),
@@ -126,6 +127,7 @@ def pooled_layer(layers: LayerGraph) -> str | None:
 
 @method(
     "Fusion score map",
+    family="score",
     tasks=("segmentation",),
     reference="Schorr et al., Appl. Sci. 2021, doi:10.3390/app11052199",
     instead=("score_map",),

@@ -28,6 +28,7 @@ from napari_neuroscope.engine.passes.variants import Passes
 
 @method(
     "SmoothGrad",
+    family="gradient",
     needs=Needs.TARGET | Needs.GRADIENTS,
     passes=PassCount(forward=count_of_option("samples"), backward=count_of_option("samples")),
     signed=is_signed,

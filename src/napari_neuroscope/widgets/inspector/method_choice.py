@@ -7,20 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from magicgui.widgets import Container, Widget
-from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QComboBox, QStyle, QVBoxLayout, QWidget
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks
 from napari_neuroscope.viewer.state.viewer_state import state_of
-from napari_neuroscope.widgets.parts.boxes import narrow
 from napari_neuroscope.widgets.parts.labels import note
-from napari_neuroscope.widgets.parts.method_tips import method_tip
+from napari_neuroscope.widgets.parts.method_box import MethodBox
 from napari_neuroscope.widgets.parts.pickers import options_widget
-
-_WARNING = QStyle.StandardPixmap.SP_MessageBoxWarning
 
 
 class MethodChoice(QObject):
@@ -48,11 +44,8 @@ class MethodChoice(QObject):
         self._suggested_batch = 0
         self.doubts = state_of(viewer, FailedChecks)
         self.digests = ("", "")
-        self.box = narrow(QComboBox())
-        self.box.setAccessibleName("Method")
-        for name, method in methods.items():
-            self.box.addItem(method.title, name)
-        self.box.setCurrentIndex(self.box.findData(session.method))
+        self.box = MethodBox()
+        self.box.choose(session.method)
         self.box.currentIndexChanged.connect(self.take_method)
         self.note = note()
         self.options: Container[Widget] = Container()
@@ -62,7 +55,7 @@ class MethodChoice(QObject):
 
     def choose(self, name: str) -> None:
         """Choose a method by its name."""
-        self.box.setCurrentIndex(self.box.findData(methods[name].name))
+        self.box.choose(name)
 
     def choose_options(self, options: Mapping[str, Any]) -> None:
         """Choose these of the method's own options, as far as they can be chosen here."""
@@ -88,7 +81,7 @@ class MethodChoice(QObject):
                 options = self.options.asdict()
                 self._options_layout.addWidget(self.options.native)
         self.note.setText(method.summary)
-        self._tell_tip()
+        self.box.tell_tip()
         # Whoever follows never sees a method with the options of another.
         self._session.options = {}
         self._session.method = name
@@ -114,23 +107,12 @@ class MethodChoice(QObject):
     def mark(self, *_: Any) -> None:
         """Grey out the methods that the network can't be explained by, and warn of some."""
         network = self._session.network
-        style = self.box.style()
-        sign = QIcon() if style is None else style.standardIcon(_WARNING)
-        model: Any = self.box.model()
-        for row, method in enumerate(methods.values()):
-            reason = network.why_not(method) if network is not None else None
-            doubt = self.doubts.about_method(*self.digests, method.name)
-            self.box.setItemIcon(row, sign if doubt else QIcon())
-            tip = method_tip(method, reason or (f"⚠ {doubt}" if doubt else None))
-            self.box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
-            model.item(row).setEnabled(not reason)
-        self._tell_tip()
+        self.box.mark(
+            lambda method: network.why_not(method) if network is not None else None,
+            lambda method: self.doubts.about_method(*self.digests, method.name),
+        )
 
     def mark_for(self, digests: tuple[str, str]) -> None:
         """Warn of the methods that say little of a network and an image, by their digests."""
         self.digests = digests
         self.mark()
-
-    def _tell_tip(self) -> None:
-        row = self.box.currentIndex()
-        self.box.setToolTip(self.box.itemData(row, Qt.ItemDataRole.ToolTipRole))

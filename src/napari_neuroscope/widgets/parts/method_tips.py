@@ -30,7 +30,11 @@ def method_tip(method: Method, reason: str | None = None) -> str:
 
 def option_tip(option: Option) -> str:
     """Return what an option does, in HTML, whose lines Qt breaks; empty where nothing is told."""
-    return f"<p>{_in_html(option.meaning)}</p>" if option.meaning else ""
+    meaning = option.meaning
+    for code in option.words:
+        # It is offered by its words here.
+        meaning = meaning.replace(f" ({code})", "")
+    return f"<p>{_in_html(meaning)}</p>" if meaning else ""
 
 
 def _in_html(text: str) -> str:

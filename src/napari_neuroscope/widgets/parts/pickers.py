@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from magicgui.widgets import Container, LineEdit, Widget, create_widget
 from qtpy.QtCore import QSize, Qt, Signal
@@ -23,6 +23,7 @@ from superqt.utils import signals_blocked
 
 from napari_neuroscope.engine.methods.interface import Method, Option
 from napari_neuroscope.engine.methods.interface.shared_options import PerAxis
+from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.widgets.parts.labels import on_line
 from napari_neuroscope.widgets.parts.method_tips import option_tip
 
@@ -164,15 +165,15 @@ def _number(word: str) -> float:
 
 
 def _option_widget(option: Option) -> Any:
-    named: dict[str, Any] = {"name": option.name, "label": option.name.replace("_", " ")}
+    named: dict[str, Any] = {"name": option.name, "label": option.title}
     tip = option_tip(option)
     if get_origin(option.annotation) is tuple:
         return NumbersEdit(value=option.default, tooltip=tip, **named)
     if option.annotation == PerAxis:
         return OneOrMoreEdit(value=option.default, tooltip=tip, **named)
     more: dict[str, Any] = {"tooltip": tip, **option.limits}
-    if option.choices is not None:
-        more["choices"] = option.choices
+    if (values := option.choices or get_args(option.annotation)) and _are_words(values):
+        more["choices"] = [(_in_words(option, value), value) for value in values]
     return create_widget(
         value=option.default,
         annotation=option.annotation,
@@ -180,6 +181,16 @@ def _option_widget(option: Option) -> Any:
         options=more,
         **named,
     )
+
+
+def _are_words(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _in_words(option: Option, value: str) -> str:
+    """Return what people read for a value: its own words, or the title of the map that it names."""
+    title = methods[value].title if value in methods else value.replace("_", " ")
+    return option.words.get(value, title)
 
 
 def options_widget(method: Method, changed: Callable[[dict[str, Any]], None]) -> Container[Widget]:

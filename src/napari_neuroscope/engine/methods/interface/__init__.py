@@ -6,9 +6,10 @@ families offer alike. A family imports what it declares from here.
 """
 
 from napari_neuroscope.engine.methods.interface.decorator import method
+from napari_neuroscope.engine.methods.interface.family import FAMILIES, Family
 from napari_neuroscope.engine.methods.interface.method_class import Method
 from napari_neuroscope.engine.methods.interface.needs import Needs
-from napari_neuroscope.engine.methods.interface.option import Choices, Option
+from napari_neuroscope.engine.methods.interface.option import Choices, ChoiceWords, Option
 from napari_neuroscope.engine.methods.interface.pass_count import (
     CHANNELS,
     Count,
@@ -20,6 +21,6 @@ from napari_neuroscope.engine.methods.interface.result import Map, Step
 from napari_neuroscope.engine.methods.interface.tiling import ChannelWeights, Local, Sums
 
 __all__ = [
-    "CHANNELS", "ChannelWeights", "Choices", "Count", "Local", "Map", "Method", "Needs", "Option",
-    "PassCount", "Step", "Sums", "Workload", "count_of_option", "method",
+    "CHANNELS", "FAMILIES", "ChannelWeights", "ChoiceWords", "Choices", "Count", "Family", "Local", "Map", "Method",
+    "Needs", "Option", "PassCount", "Step", "Sums", "Workload", "count_of_option", "method",
 ]  # fmt: skip

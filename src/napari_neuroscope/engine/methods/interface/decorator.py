@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from napari_neuroscope.engine.methods.interface.family import Family
 from napari_neuroscope.engine.methods.interface.method_class import Method
 from napari_neuroscope.engine.methods.interface.needs import Needs
 from napari_neuroscope.engine.methods.interface.option import Option
@@ -41,6 +42,7 @@ def _options_of(function: Callable[..., Any]) -> dict[str, Option]:
 def method(
     title: str,
     *,
+    family: Family = "other",
     needs: Needs = Needs.NOTHING,
     tasks: tuple[Task, ...] = ("classification", "segmentation"),
     reference: str = "",
@@ -69,6 +71,8 @@ def method(
     ----------
     title
         What people call it.
+    family
+        Among which methods it is offered.
     needs
         What it must be given.
     tasks
@@ -95,7 +99,7 @@ def method(
         return Method(
             function.__name__, title, function, tasks, needs, needs_more, _options_of(function),
             reference, card["summary"], card["description"], card.get("cost", ""),
-            card.get("misleads", ""), is_signed, tuple(instead), passes, tiles,
+            card.get("misleads", ""), is_signed, tuple(instead), passes, tiles, family,
         )  # fmt: skip
 
     return decorate

@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
 from napari_neuroscope.engine.frameworks.base import Capability, Framework
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
+from napari_neuroscope.engine.methods.interface.family import Family
 from napari_neuroscope.engine.methods.interface.needs import Needs, in_words
 from napari_neuroscope.engine.methods.interface.option import Option
 from napari_neuroscope.engine.methods.interface.pass_count import PassCount
@@ -55,6 +56,8 @@ class Method:
         How many passes it takes; None where it doesn't say.
     tiles
         How its maps are made tile by tile; None where they can't be, or it doesn't say.
+    family
+        Among which methods it is offered.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Method:
     instead: tuple[str, ...] = ()
     passes: PassCount | None = None
     tiles: Local | ChannelWeights | None = None
+    family: Family = "other"
 
     @property
     def cost(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,13 @@ class Choices:
     """What an option is offered as, found out when that is asked: metadata of its type."""
 
     find: Callable[[], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class ChoiceWords:
+    """What people read for the values of an option that are words of code: metadata of its type."""
+
+    words: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,17 @@ class Option:
         """What it does, as its type's ``Field(description=…)`` says."""
         texts = (getattr(extra, "description", None) for extra in self._extras)
         return next((text for text in texts if text), "")
+
+    @property
+    def title(self) -> str:
+        """What people call it, as its type's ``Field(title=…)`` says, or else its name."""
+        titles = (getattr(extra, "title", None) for extra in self._extras)
+        return next((title for title in titles if title), self.name.replace("_", " ").capitalize())
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What people read for its values, for an option with `ChoiceWords`."""
+        return next((x.words for x in self._extras if isinstance(x, ChoiceWords)), {})
 
     @property
     def _extras(self) -> tuple[Any, ...]:

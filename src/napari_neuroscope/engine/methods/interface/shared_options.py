@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WrapValidator
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.methods.interface.option import ChoiceWords
 from napari_neuroscope.engine.passes import baselines
 
 PerAxis = int | tuple[int, ...]
@@ -60,32 +61,53 @@ def _image_or_name(value: Any, named: Callable[[Any], Any]) -> Any:
 Baseline = Annotated[
     baselines.Baseline,
     WrapValidator(_image_or_name),
+    ChoiceWords({"mean": "mean colour", "blur": "the image, blurred"}),
     Field(
         description="What stands for “nothing there”: zero as the network takes it, which is black "
         "only where nothing is normalised; black; white; the image's mean of each channel; the "
-        "image blurred; or, in code, an image of the same shape."
+        "image blurred; or, in code, an image of the same shape.",
     ),
 ]
 Batch = Annotated[
     int,
     Field(
         ge=1,
+        title="Inputs at once",
         description="How many inputs go through the network at once; it sets memory and speed, and "
         "not the map.",
     ),
 ]
 Channels = Annotated[
     Literal["max_abs", "l2", "signed_max", "sum", "keep"],
+    ChoiceWords(
+        {
+            "max_abs": "largest size",
+            "l2": "length",
+            "signed_max": "strongest, with its sign",
+            "sum": "sum, with signs",
+            "keep": "each for itself",
+        }
+    ),
     Field(
-        description="How the input's channels are joined: max_abs, the largest size; l2, the "
-        "length; signed_max, the strongest with its sign; sum, all with their signs; keep, not at "
-        "all."
+        title="Image channels",
+        description="How the input's channels are joined: by the largest size (max_abs), their "
+        "length (l2), the strongest with its sign (signed_max), all with their signs (sum), or not "
+        "at all (keep).",
     ),
 ]
 Relu = Annotated[
-    bool, Field(description="Leave out what speaks against the class, all values below zero.")
+    bool,
+    Field(
+        title="Only what speaks for it",
+        description="Leave out what speaks against the class, all values below zero.",
+    ),
 ]
 Seed = Annotated[
     int,
-    Field(ge=0, le=2**31, description="Of the random numbers: the same seed gives the same map."),
+    Field(
+        ge=0,
+        le=2**31,
+        title="Random seed",
+        description="Of the random numbers: the same seed gives the same map.",
+    ),
 ]

@@ -48,8 +48,9 @@ Base = Annotated[
     str,
     Choices(_bases),
     Field(
-        description="What the regions show the mean of: the target's score (score_map), its "
-        "probability, or another map with its own defaults, such as grad_cam of a layer."
+        title="Mean of",
+        description="What the regions show the mean of: the target's score, its probability, or "
+        "another map with its own defaults, such as Grad-CAM of a layer.",
     ),
 ]
 Scales = Annotated[
@@ -61,23 +62,36 @@ Scales = Annotated[
     ),
 ]
 Sigma = Annotated[
-    float, Field(ge=0, le=100, description="How far the image is blurred before it is split.")
+    float,
+    Field(
+        ge=0, le=100, title="Blur", description="How far the image is blurred before it is split."
+    ),
 ]
 MinSize = Annotated[
-    int, Field(ge=1, le=1_000_000, description="The fewest pixels that a segment has.")
+    int,
+    Field(
+        ge=1, le=1_000_000, title="Least size", description="The fewest pixels that a segment has."
+    ),
 ]
 LongestSide = Annotated[
     int,
     Field(ge=8, le=4096, description="To how many pixels a larger image is scaled to be split."),
 ]
 Dilation = Annotated[
-    int, Field(ge=0, le=100, description="The radius of the disk by which each segment grows.")
+    int,
+    Field(
+        ge=0,
+        le=100,
+        title="Growth",
+        description="The radius of the disk by which each segment grows.",
+    ),
 ]
 Area = Annotated[
     int,
     Field(
         ge=0,
         le=1_000_000,
+        title="Least new pixels",
         description="A segment that adds fewer pixels than these is passed over.",
     ),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_neuroscope.engine.images.segments import Candidates, Segmentation
-from napari_neuroscope.engine.methods.interface import Map, Needs, method
+from napari_neuroscope.engine.methods.interface import ChoiceWords, Map, Needs, method
 from napari_neuroscope.engine.methods.regions.options import (
     PAPER,
     PASSES_OF_BASE,
@@ -33,6 +33,7 @@ from napari_neuroscope.engine.passes.trace import Trace
 
 @method(
     "Segmented score map",
+    family="region",
     needs=Needs.TARGET | Needs.PLANE,
     tasks=("segmentation",),
     needs_more=needs_of_base,
@@ -80,6 +81,7 @@ def segmented_score_map(
 
 @method(
     "Guided segmented score map",
+    family="region",
     needs=Needs.TARGET | Needs.PLANE,
     tasks=("segmentation",),
     needs_more=needs_of_base,
@@ -94,9 +96,11 @@ def guided_segmented_score_map(
     *,
     candidates: Annotated[
         Literal["union", "intersection"],
+        ChoiceWords({"union": "beside the segments", "intersection": "cut the segments"}),
         Field(
-            description="union adds the region of each predicted class to the segments; "
-            "intersection cuts every segment, after it has grown, into its parts in these regions."
+            title="Predicted regions",
+            description="The region of each predicted class is added to the segments (union), or "
+            "cuts every segment, after it has grown, into its parts (intersection).",
         ),
     ] = "union",
     base: Base = "score_map",

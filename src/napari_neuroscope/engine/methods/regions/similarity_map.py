@@ -31,6 +31,7 @@ from napari_neuroscope.engine.passes.trace import Trace
 
 @method(
     "Similarity map",
+    family="region",
     needs=Needs.TARGET,
     tasks=("segmentation",),
     needs_more=needs_of_base,

@@ -40,6 +40,7 @@ _OPPOSITE: tuple[Baseline, ...] = ("black", "white")
 
 @method(
     "XRAI",
+    family="region",
     needs=Needs.TARGET | Needs.GRADIENTS | Needs.PLANE,
     reference="Kapishnikov et al., ICCV 2019, arXiv:1906.02825",
     signed=True,
