@@ -22,8 +22,8 @@ from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.tiles import tiling as tiles
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
 from napari_neuroscope.viewer.state.layer_origin import explained_by
-from napari_neuroscope.widgets.inspector import recipe_menu
 from napari_neuroscope.widgets.inspector.inspector import Inspector
+from napari_neuroscope.widgets.inspector.maps import recipe_menu
 
 SPEC: dict[str, Any] = {
     "task": "segmentation",
@@ -121,7 +121,7 @@ def test_recipes_of_what_is_shown(
     viewer, opened, explained, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inspector = opened()
-    menu = inspector.recipe_menu
+    menu = inspector.map_actions.recipe
     menu.refresh()
     assert not menu.save.isEnabled()
     assert menu.save.toolTip().startswith("Explain something first")
@@ -179,7 +179,7 @@ def test_recipes_of_what_is_shown(
 
 def test_why_there_is_no_recipe(viewer, opened, explained) -> None:
     inspector = opened()
-    menu = inspector.recipe_menu
+    menu = inspector.map_actions.recipe
     shapes = viewer.add_shapes([[40, 40], [40, 90], [90, 90]], shape_type="polygon", name="mine")
     from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 
@@ -205,7 +205,7 @@ def test_the_script_that_is_copied_runs(
     bench.viewer.layers.clear()
     bench.viewer.open(str(image), plugin="napari")
     inspector = bench.drop(recipe_of("saliency", ns.Target("car", score="probability")))
-    inspector.recipe_menu.python.trigger()
+    inspector.map_actions.recipe.python.trigger()
     qtbot.waitUntil(lambda: "on the clipboard." in bench.said(), timeout=PATIENCE_MS)
     script = QGuiApplication.clipboard().text()
     assert repr(str(image)) in script

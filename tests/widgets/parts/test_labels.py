@@ -83,7 +83,7 @@ def test_no_dock_takes_words_of_a_file_for_markup(
     inspector.choose_layers(list(strange.layers))
     inspector.choose_classes([0, 1])
     explained(inspector)
-    inspector.recipe_menu.refresh()
+    inspector.map_actions.recipe.refresh()
     docks["Architecture"].pick(next(iter(strange.layers)))
     docks["Images"].predict_all()
     maps = docks["Evaluation"].choice.layer_list

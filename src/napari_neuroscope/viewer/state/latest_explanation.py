@@ -10,6 +10,7 @@ from typing import Any
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explain.recipe import Recipe, recipe_in
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.overlays.registry import is_map
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 
@@ -51,6 +52,11 @@ class ChosenExplanation:
             layer = next((layer for layer in viewer.layers if _shows(layer, last)), None)
             if layer is None:
                 return cls(last.record.full_title, last.provenance, last)
+        return cls.of_layer(layer)
+
+    @classmethod
+    def of_layer(cls, layer: Any) -> ChosenExplanation:
+        """Return what a layer shows."""
         shown = explained_by(layer)
         if shown is None:
             return cls(layer.name, layer.metadata[KEY])
@@ -71,6 +77,30 @@ class ChosenExplanation:
         if self.answer is not None:
             return Recipe.of(self.answer, hashed=hashed)
         return recipe_in(self.record)
+
+
+def chosen_map(viewer: Any, last: Explanation | None) -> Any:
+    """Return the layer of the selected map, or else of the last one.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    last
+        The explanation that was made last; None where there is none.
+
+    Raises
+    ------
+    NeuroscopeError
+        Where neither is in the viewer.
+    """
+    layer = viewer.layers.selection.active
+    if layer is not None and is_map(layer.metadata):
+        return layer
+    layers = [layer for layer in viewer.layers if last is not None and _shows(layer, last)]
+    if not layers:
+        raise NeuroscopeError("There is no map yet: explain something first, or select a map.")
+    return layers[0]
 
 
 def _shows(layer: Any, explanation: Explanation) -> bool:

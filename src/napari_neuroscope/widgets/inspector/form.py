@@ -31,8 +31,8 @@ class InspectorForm(QWidget):
     ----------
     dock, viewer
         The dock that it is in, and its viewer.
-    ask_tool, recipe_menu
-        What is placed below and after the buttons.
+    ask_tool, map_actions
+        What is placed below the buttons.
     answers
         What came of a question.
 
@@ -48,7 +48,7 @@ class InspectorForm(QWidget):
         viewer: Any,
         *,
         ask_tool: QWidget,
-        recipe_menu: QWidget,
+        map_actions: QWidget,
         answers: AnswerView,
     ) -> None:
         super().__init__()
@@ -87,10 +87,8 @@ class InspectorForm(QWidget):
         layout.addWidget(_scrolled(fields), 1)
         layout.addWidget(self.live)
         layout.addWidget(self.cost_note)
-        layout.addLayout(
-            row(self.explain_button, self.cancel_button, self.keep_button, recipe_menu)
-        )
-        for widget in (ask_tool, self.reason, self.progress, dock.message):
+        layout.addLayout(row(self.explain_button, self.cancel_button, self.keep_button))
+        for widget in (map_actions, ask_tool, self.reason, self.progress, dock.message):
             layout.addWidget(widget)
         # The scrolled column never scrolls sideways, so the dock is as wide as it needs.
         self.least_width = max(340, fields.minimumSizeHint().width() + 28)

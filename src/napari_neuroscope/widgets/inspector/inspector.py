@@ -29,7 +29,7 @@ from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.inspector.ask_tool import AskTool
 from napari_neuroscope.widgets.inspector.form import InspectorForm
-from napari_neuroscope.widgets.inspector.recipe_menu import RecipeMenu
+from napari_neuroscope.widgets.inspector.maps.map_actions import MapActions
 from napari_neuroscope.widgets.inspector.replay import Replay
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import column
@@ -58,8 +58,8 @@ class Inspector(Dock):
         What can be chosen.
     answers
         Shows what came of it.
-    ask_tool, recipe_menu
-        What can be asked and done besides.
+    ask_tool, map_actions
+        What can be asked, and done with a map.
     explained, kept
         An answer is shown; the maps shown so far are left as they are.
     """
@@ -87,11 +87,11 @@ class Inspector(Dock):
             self._viewer, self.session, self.jobs, self.answers, self._progressive,
             lambda: self.question(with_target=False),
         )  # fmt: skip
-        self.recipe_menu = RecipeMenu(
+        self.map_actions = MapActions(
             self._viewer, self.session, self.open_recipe, self.answers.say, self.answers.fail
         )
         self.form = InspectorForm(
-            self, self._viewer, ask_tool=self.ask_tool, recipe_menu=self.recipe_menu,
+            self, self._viewer, ask_tool=self.ask_tool, map_actions=self.map_actions,
             answers=self.answers,
         )  # fmt: skip
         column(self, self.form, stretch=self.form, margin=0)
@@ -121,12 +121,13 @@ class Inspector(Dock):
         form.planes.changed.connect(self._changed)
         form.explain_button.clicked.connect(self.explain)
         form.cancel_button.clicked.connect(self.cancel)
+        self.map_actions.asked_anew.connect(self._replay.anew)
         form.keep_button.clicked.connect(self._keep_maps)
         self._soon = Soon(self._explain_if_live, self.jobs, _PATIENCE_MS)
         self._follow_session()
         self._follow_viewer()
         for end in (self._soon.cancel, self.answers.close, form.target.close_work,
-                    self.ask_tool.close_work, self.recipe_menu.close_work):  # fmt: skip
+                    self.ask_tool.close_work, self.map_actions.close_work):  # fmt: skip
             self.at_end(weakref.WeakMethod(end))
         self.at_end(self._layer_manager.close)
 

@@ -28,6 +28,7 @@ from napari_neuroscope.session.stack_extent import Planes, stack_of
 from napari_neuroscope.session.tiled_extent import Tiles
 from napari_neuroscope.viewer.image.painted_labels import TrueClassLabels
 from napari_neuroscope.viewer.image.shown_image import ShownImage
+from napari_neuroscope.viewer.state.latest_explanation import ChosenExplanation
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.inspector.form import InspectorForm
@@ -99,8 +100,18 @@ class Replay:
             self._failed,
         )
 
-    def run(self, recipe: Recipe, name: str) -> None:
-        """Make a recipe, of some name, again of the current image."""
+    def anew(self, layer: Any) -> None:
+        """Explain again what a layer shows, of the image that it is of, and choose what it says."""
+        try:
+            recipe = ChosenExplanation.of_layer(layer).recipe(hashed=False)
+        except NeuroscopeError as error:
+            self._failed(error)
+            return
+        shown = explained_by(layer)
+        self.run(recipe, layer.name, None if shown is None else shown.network)
+
+    def run(self, recipe: Recipe, name: str, network: Network | None = None) -> None:
+        """Make a recipe, of some name, again of the current image, with its network if given."""
         layer = self._current_image()
         if layer is None:
             self._failed(
@@ -110,7 +121,7 @@ class Replay:
                 )
             )
             return
-        self._try(_Attempt(recipe, name, layer, ShownImage.of(layer, self._viewer)))
+        self._try(_Attempt(recipe, name, layer, ShownImage.of(layer, self._viewer), network))
 
     def _current_image(self) -> Any:
         """Return the image layer that is selected, or that the selected map is of, or is chosen."""

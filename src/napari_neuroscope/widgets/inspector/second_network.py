@@ -99,7 +99,7 @@ class SecondNetwork(Dock):
             form.networks.options_button,
             form.layers.graph_button,
             self.inspector.ask_tool,
-            self.inspector.recipe_menu,
+            self.inspector.map_actions,
         ):
             widget.setVisible(False)
 
