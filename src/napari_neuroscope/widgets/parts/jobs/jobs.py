@@ -129,7 +129,9 @@ class Jobs(QObject):
         self._closed = True
         self._forget()
         self._thread.drop(self._line)
-        self._patience.stop()
+        # At the end of the program Qt may be gone already.
+        with contextlib.suppress(RuntimeError):
+            self._patience.stop()
         self._thread.leave(self._line, wait)
 
     def _be_patient(self) -> None:
