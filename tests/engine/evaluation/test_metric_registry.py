@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import installed
+from napari_neuroscope.engine import plugin_catalogue
 from napari_neuroscope.engine.evaluation.metric_registry import GROUP, metrics
 
 OURS = ["deletion", "insertion", "pointing_game", "energy_in_mask", "sanity_check",
@@ -45,7 +45,7 @@ def test_one_that_is_broken_does_not_stop_the_others(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = EntryPoint("broken", place, GROUP)
-    monkeypatch.setattr(installed, "entry_points", lambda group: [broken])
+    monkeypatch.setattr(plugin_catalogue, "entry_points", lambda group: [broken])
     metrics.refresh()
     with pytest.warns(ns.NeuroscopeWarning, match="The metric “broken” .* can't be used"):
         assert list(metrics) == OURS

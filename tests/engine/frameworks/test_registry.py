@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import napari_neuroscope as ns
-from napari_neuroscope.engine import installed
+from napari_neuroscope.engine import plugin_catalogue
 from napari_neuroscope.engine.frameworks import registry
 from numpy_twins import twins
 
@@ -49,9 +49,9 @@ def test_its_files_are_opened(path: Path, image: np.ndarray) -> None:
 def test_a_framework_that_is_broken_does_not_stop_the_others(
     broken: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = installed.entry_points(group=registry.GROUP)
+    entries = plugin_catalogue.entry_points(group=registry.GROUP)
     bad = EntryPoint("broken", broken, registry.GROUP)
-    monkeypatch.setattr(installed, "entry_points", lambda group: [bad, *entries])
+    monkeypatch.setattr(plugin_catalogue, "entry_points", lambda group: [bad, *entries])
     with pytest.warns(ns.NeuroscopeWarning, match="The framework “broken” .* can't be used"):
         assert ns.load(path).framework == "numpy"
     with pytest.warns(ns.NeuroscopeWarning):

@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 
 from napari_neuroscope.engine.evaluation import metrics as folder
 from napari_neuroscope.engine.evaluation.map_metric import MapMetric
-from napari_neuroscope.engine.installed import Installed, load_entry_points
+from napari_neuroscope.engine.plugin_catalogue import PluginCatalogue, load_entry_points
 
 GROUP = "napari_neuroscope.metrics"
 # What tables and docks begin with; any other metric comes after these.
@@ -32,5 +32,5 @@ def _ours() -> Iterator[MapMetric]:
                 yield value
 
 
-metrics = Installed("metric", _find)
+metrics = PluginCatalogue("metric", _find)
 """The metrics of maps that are installed."""

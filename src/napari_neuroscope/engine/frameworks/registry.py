@@ -12,7 +12,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.files import file_kind
 from napari_neuroscope.engine.files.file_kind import Kind
 from napari_neuroscope.engine.frameworks.base import Framework
-from napari_neuroscope.engine.installed import load_entry_points
+from napari_neuroscope.engine.plugin_catalogue import load_entry_points
 
 GROUP = "napari_neuroscope.frameworks"
 

@@ -23,6 +23,31 @@ from napari_neuroscope.engine.methods.interface.result import INTENSITY
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
+Rank = Annotated[
+    Literal["index", "mean", "max", "relevance"],
+    ChoiceWords({"index": "their own", "max": "largest", "relevance": "share in the score"}),
+    Field(
+        title="Order",
+        description="The order of the channels: their own, or the largest first by mean, by "
+        "maximum, or by their share in the target's score.",
+    ),
+]
+ChannelCount = Annotated[
+    int,
+    Field(
+        ge=0,
+        title="How many channels",
+        description="How many channels are shown, the first by rank; 0 for all.",
+    ),
+]
+OnlyChannels = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...],
+    Field(
+        title="Only channels",
+        description="The numbers of the only channels that are looked at; none for all.",
+    ),
+]
+
 
 @method("Input", family="activation", passes=PassCount())
 def input(trace: Trace, target: ResolvedTarget | None, layer: str | None) -> Map:
@@ -75,30 +100,9 @@ def activation(
     target: ResolvedTarget | None,
     layer: str,
     *,
-    rank: Annotated[
-        Literal["index", "mean", "max", "relevance"],
-        ChoiceWords({"index": "their own", "max": "largest", "relevance": "share in the score"}),
-        Field(
-            title="Order",
-            description="The order of the channels: their own, or the largest first by mean, by "
-            "maximum, or by their share in the target's score.",
-        ),
-    ] = "index",
-    channels: Annotated[
-        int,
-        Field(
-            ge=0,
-            title="How many channels",
-            description="How many channels are shown, the first by rank; 0 for all.",
-        ),
-    ] = 0,
-    only: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...],
-        Field(
-            title="Only channels",
-            description="The numbers of the only channels that are looked at; none for all.",
-        ),
-    ] = (),
+    rank: Rank = "index",
+    channels: ChannelCount = 0,
+    only: OnlyChannels = (),
 ) -> Map:
     """The channels of a layer, in their order or the first few by rank.
 

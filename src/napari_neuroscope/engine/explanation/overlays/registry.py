@@ -15,7 +15,7 @@ from napari_neuroscope.engine.explanation.overlays.kind import (
 from napari_neuroscope.engine.explanation.overlays.label_maps import LabelMaps
 from napari_neuroscope.engine.explanation.overlays.map_kinds import HeatMap, InputPicture, MapKind
 from napari_neuroscope.engine.explanation.record_format import KEY
-from napari_neuroscope.engine.installed import load_entry_points
+from napari_neuroscope.engine.plugin_catalogue import load_entry_points
 
 GROUP = "napari_neuroscope.overlays"
 """The group of entry points under which other packages offer classes of `OverlayKind`."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from napari_neuroscope.engine.installed import Installed
 from napari_neuroscope.engine.methods.interface.method_class import Method
+from napari_neuroscope.engine.plugin_catalogue import PluginCatalogue
 
 
-class Methods(Installed[Method]):
+class Methods(PluginCatalogue[Method]):
     """All methods that are installed, by name, in the order in which they are offered."""
 
     def find_with(self, find: Callable[[], Iterable[Method]]) -> None:

@@ -59,13 +59,11 @@ def method(
     a `Tensor` (*space) on any grid that divides the network's input evenly, or a `Map`.
 
     One of many passes is a generator: it takes ``(trace, targets, layer)``, so that the same passes
-    serve all targets, and yields a `Step` after each batch; the last has the result. Without
-    targets to choose, it gets none.
+    serve all targets, if any, and yields a `Step` after each batch; the last has the result.
 
-    Its docstring is its card in the dock and the docs: the first line says what the map shows, the
-    text below how it is made, exactly. The section “Cost” says what is to be known of it besides
-    `passes`, “Misleads” when it does. What an option means stands with its type, as pydantic's
-    ``Field(description=…)``.
+    Its docstring is its card: the first line says what the map shows, the text below how it is made,
+    the section “Cost” what is to be known besides `passes`, “Misleads” when it does. What an option
+    means stands with its type, as pydantic's ``Field(description=…)``.
 
     Parameters
     ----------
@@ -78,15 +76,13 @@ def method(
     tasks
         For which tasks it is.
     reference
-        The paper, its identifier last, such as “…, arXiv:1610.02391”; several are parted by
-        semicolons.
+        The papers, parted by semicolons, each with its identifier, such as arXiv:1610.02391, last.
     needs_more
         What some of its options need besides: called with the options by name.
     signed
         Whether its values are about zero, or a function of its options that tells.
     instead
-        The names of the methods that come near where it can't be used, the nearest first: the first
-        that runs with the network is advised.
+        The names of the methods that come near where it can't be used, the nearest first.
     passes
         How many passes it takes; None: its cost is not known.
     tiles

@@ -50,7 +50,7 @@ class MapCommands:
         return next((offered[name] for offered in self._offers if name in offered), None)
 
 
-class _MapIsSelected(Constant[bool]):
+class _MapSelection(Constant[bool]):
     """Whether a command is offered for the selected layer, asked when napari opens its menu."""
 
     def __init__(self, name: str) -> None:
@@ -88,7 +88,7 @@ def add_to_napari() -> None:
     if f"napari-neuroscope.map.{next(iter(_TITLES))}" in app.commands:
         return
     for order, (name, title) in enumerate(_TITLES.items()):
-        rule: Any = {"id": _MENU, "group": _GROUP, "order": order, "when": _MapIsSelected(name)}
+        rule: Any = {"id": _MENU, "group": _GROUP, "order": order, "when": _MapSelection(name)}
         app.register_action(
             Action(
                 id=f"napari-neuroscope.map.{name}",

@@ -15,7 +15,7 @@ from napari_neuroscope.engine.errors import (
 )
 
 
-class Named(Protocol):
+class HasName(Protocol):
     """What is offered by name."""
 
     @property
@@ -23,10 +23,18 @@ class Named(Protocol):
         """What it is called in code."""
 
 
-Item = TypeVar("Item", bound=Named)
+Item = TypeVar("Item", bound=HasName)
 
 
-class Installed(Mapping[str, Item]):
+class UnknownNameError(NeuroscopeError, KeyError):
+    """There is nothing of a name."""
+
+    def __str__(self) -> str:
+        # A KeyError shows its words as code does.
+        return str(self.args[0])
+
+
+class PluginCatalogue(Mapping[str, Item]):
     """All of a kind by name, in the order in which they are offered.
 
     Parameters
@@ -54,7 +62,7 @@ class Installed(Mapping[str, Item]):
         try:
             return self._by_name()[name]
         except KeyError:
-            raise NeuroscopeError(
+            raise UnknownNameError(
                 f"There is no {self._noun} “{name!s:.60}”; "
                 f"{nearest_names(str(name), self._by_name())}"
             ) from None
