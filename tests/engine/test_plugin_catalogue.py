@@ -62,3 +62,15 @@ def test_one_of_ours_lacks_its_extra_quietly_and_fails_aloud(offer) -> None:
     offer(("a", "napari_neuroscope.engine.errors:no_such_name"))
     with pytest.raises(AttributeError):
         list(load_entry_points("tools", "tool"))
+
+
+def test_a_broken_package_of_methods_leaves_the_others(offer) -> None:
+    from napari_neuroscope.engine.methods.registry import methods
+
+    offer(("a", "no_such_module:thing"))
+    try:
+        methods.refresh()
+        with pytest.warns(ns.NeuroscopeWarning, match="The method “a” .* can't be used"):
+            assert "grad_cam" in methods
+    finally:
+        methods.refresh()

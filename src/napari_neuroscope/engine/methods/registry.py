@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 
 from napari_neuroscope.engine.methods import (
     activations,
@@ -21,6 +20,7 @@ from napari_neuroscope.engine.methods import (
 from napari_neuroscope.engine.methods.interface.catalogue import methods
 from napari_neuroscope.engine.methods.interface.method_class import Method
 from napari_neuroscope.engine.methods.regions import segmented_score_maps, similarity_map, xrai
+from napari_neuroscope.engine.plugin_catalogue import load_entry_points
 
 __all__ = ["GROUP", "methods"]
 
@@ -36,8 +36,7 @@ def _installed() -> Iterator[Method]:
     for family in families:
         here = vars(family).values()
         yield from (value for value in here if isinstance(value, Method))
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        yield entry.load()
+    yield from load_entry_points(GROUP, "method")
 
 
 methods.find_with(_installed)
