@@ -168,7 +168,9 @@ def _with_mask(target: Target, network: Network) -> Target:
     """Return a target whose region, taken from a layer, is brought to the image's pixels."""
     region = target.region
     if isinstance(region, TrueClassLabels):
-        region = region.mask(int(target.class_ or 0), network.class_names)
+        region = region.mask(
+            int(target.class_ or 0), network.class_names, network.spec.ignore_label
+        )
     elif isinstance(region, DrawnRegions | PaintedRegions):
         region = region.mask
     return replace(target, region=region)

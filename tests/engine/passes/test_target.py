@@ -94,7 +94,7 @@ def test_a_point_through_a_crop() -> None:
 @pytest.mark.parametrize(
     ("region", "more", "says"),
     [
-        ("predicted", {"index": 7}, "predicted"),
+        ("predicted", {"index": 7, "name": "pole"}, "pole is predicted nowhere in this image."),
         (np.zeros((8, 12)), {}, "no positions"),
         ((20, 3), {}, "no positions"),
         ((1,), {}, "1 coordinates, but the image 2 axes"),
@@ -102,7 +102,7 @@ def test_a_point_through_a_crop() -> None:
         (np.ones((4, 6)), {}, "(4, 6), but the image (8, 12)"),
         (np.ones((8, 12, 3)), {}, "(8, 12, 3)"),
         ("ground_truth", {}, "needs ground truth"),
-        ("ground_truth", {"ground_truth": np.zeros((8, 12))}, "no positions"),
+        ("ground_truth", {"ground_truth": np.zeros((8, 12))}, "nowhere in the ground truth"),
         ("ground_truth", {"ground_truth": np.zeros((8, 11))}, "(8, 11)"),
         (ns.Instance(np.zeros((8, 12), int), 3), {}, "no instance 3"),
         (ns.Instance(np.zeros((8, 13), int), 0), {}, "(8, 13)"),

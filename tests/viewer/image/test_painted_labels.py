@@ -10,6 +10,7 @@ from drawn_regions import PLACES, mask_of
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
+from napari_neuroscope.viewer.image.painted_labels import TrueClassLabels
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -59,3 +60,48 @@ def test_labels_beside_the_image_are_refused() -> None:
     labels = viewer.add_labels(np.ones((10, 12), int), translate=(50, 50))
     with pytest.raises(NeuroscopeError, match="outside of the image"):
         mask_of(viewer, image, labels)
+
+
+# --- where a class truly is ---
+
+CAMVID = tuple(f"class {n}" for n in range(11))
+
+
+@pytest.mark.parametrize("void", [11, 255])
+def test_void_labels_are_of_no_class(void: int, rng) -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((20, 24)))
+    truth = rng.integers(0, 11, (20, 24))
+    truth[5:9] = void
+    labels = TrueClassLabels.of(viewer.add_labels(truth), Pixels.of(image, 2, viewer), viewer)
+    for index in range(11):
+        mask = labels.mask(index, CAMVID, void)
+        np.testing.assert_array_equal(mask.values, truth == index)
+    with pytest.raises(NeuroscopeError) as refusal:
+        labels.mask(0, CAMVID)
+    assert f"the label {void} in {4 * 24} pixels" in str(refusal.value)
+    assert "classes are 0 to 10" in str(refusal.value)
+    assert f"if {void} means “no class”, say it under Options… as the ignore label" in str(
+        refusal.value
+    )
+
+
+def test_a_void_label_among_the_classes_numbers_is_of_no_class() -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((2, 3)))
+    layer = viewer.add_labels(np.array([[0, 1, 2], [0, 1, 2]]))
+    labels = TrueClassLabels.of(layer, Pixels.of(image, 2, viewer), viewer)
+    assert labels.mask(1, CAMVID, 0).values.sum() == 2
+    with pytest.raises(NeuroscopeError, match="has no “class 0”"):
+        labels.mask(0, CAMVID, 0)
+
+
+def test_several_strange_labels_are_named_and_none_is_taken_for_void() -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((2, 4)))
+    layer = viewer.add_labels(np.array([[0, 12, 13, 14], [0, 20, 1, 1]]), name="Mine")
+    labels = TrueClassLabels.of(layer, Pixels.of(image, 2, viewer), viewer)
+    with pytest.raises(NeuroscopeError) as refusal:
+        labels.mask(1, CAMVID, 20)
+    assert "“Mine” has the labels 12, 13, 14 in 3 pixels" in str(refusal.value)
+    assert "no class" not in str(refusal.value)

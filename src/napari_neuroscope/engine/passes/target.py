@@ -141,6 +141,7 @@ def resolve_region(
     output: Grid,
     image: Grid,
     ground_truth: Any = None,
+    name: str = "",
 ) -> tuple[Tensor | None, str]:
     """Bring a region to the output's grid by nearest neighbour.
 
@@ -150,6 +151,8 @@ def resolve_region(
         The predicted classes (*output.shape).
     ground_truth
         Classes on the image's grid, for the region ``"ground_truth"``.
+    name
+        The class's, for an error's sentence; its number where it has none.
 
     Returns
     -------
@@ -189,11 +192,28 @@ def resolve_region(
         if named:
             words = f"{region.words}, {words}"
     if not bool(mask.any()):
+        if isinstance(region, str):
+            raise EmptyRegionError(nowhere_in_words(region, name or f"class {index}"))
         raise EmptyRegionError(
             f"The region ({words}) has no positions on the network's output of "
             f"{' × '.join(map(str, output.shape))}; choose a larger one, or “everywhere”."
         )
     return mask, words
+
+
+def nowhere_in_words(region: str, name: str) -> str:
+    """Return the sentence that says that a class is nowhere in an image.
+
+    Parameters
+    ----------
+    region
+        ``"predicted"`` or ``"ground_truth"``.
+    name
+        The class's.
+    """
+    if region == "predicted":
+        return f"{name} is predicted nowhere in this image."
+    return f"{name} is nowhere in the ground truth of this image."
 
 
 def _true_region(ground_truth: Any, index: int, image: Grid, output: Grid, like: Tensor) -> Tensor:

@@ -193,6 +193,7 @@ class Trace:
                 output=self.output_grid,
                 image=self.prepared.image,
                 ground_truth=ground_truth,
+                name=spec.class_name(index),
             )
         elif not (isinstance(target.region, str) and target.region == "everywhere"):
             raise NeuroscopeError(

@@ -11,9 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.errors import EmptyRegionError, NeuroscopeError
 from napari_neuroscope.engine.images.grid import Grid, resample_nearest
-from napari_neuroscope.engine.passes.target import Instance, Mask, ResolvedTarget, Target
+from napari_neuroscope.engine.passes.target import (
+    Instance,
+    Mask,
+    ResolvedTarget,
+    Target,
+    nowhere_in_words,
+)
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.geometry import Geometry, Tile, kept, whole_shape
 from napari_neuroscope.engine.tiles.reader import TiledInput
@@ -27,8 +33,10 @@ class Tally:
     ----------
     target
         As it was given.
-    found
+    resolved
         As it was resolved last.
+    name
+        Its class's.
     positions, value
         How many positions its region has, and the sum of its score over them.
     whole
@@ -37,6 +45,7 @@ class Tally:
 
     target: Target
     resolved: ResolvedTarget | None = None
+    name: str = ""
     positions: int = 0
     value: float = 0.0
     whole: int = 0
@@ -103,7 +112,9 @@ class TiledTargets:
         """Refuse regions without positions, once all tiles were seen; they are told of no more."""
         for tally in self.tallies:
             if tally.resolved is not None and not tally.positions:
-                raise NeuroscopeError(
+                if isinstance(tally.target.region, str):
+                    raise EmptyRegionError(nowhere_in_words(tally.target.region, tally.name))
+                raise EmptyRegionError(
                     f"The region ({tally.resolved.region}) has no positions on the network's output; "
                     f"choose a larger one, or “everywhere”."
                 )
@@ -126,6 +137,7 @@ class TiledTargets:
             showing = trace.network.grid_of_output(grid, whole).showing(trace.prepared.image)
             tally.whole = math.prod(int(inside.sum()) for inside in showing)
         tally.resolved = resolved
+        tally.name = trace.network.spec.class_name(resolved.index)
         tally.notes = list(dict.fromkeys([*tally.notes, *resolved.notes]))
 
     def _resolved(self, target: Target, tile: Tile, trace: Trace) -> ResolvedTarget:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.overlays.class_labels import class_of_label
 from napari_neuroscope.engine.passes.target import Mask
 from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.image.region_checks import (
@@ -31,6 +32,8 @@ class PaintedRegions:
     ----------
     label
         The label that is the region; None: all but the background.
+    words
+        What the region is called, where it is called otherwise than by its label and layer.
     """
 
     name: str
@@ -39,6 +42,7 @@ class PaintedRegions:
     matrix: np.ndarray
     offset: np.ndarray
     label: int | None = None
+    words: str = ""
 
     @classmethod
     def of(cls, layer: Any, pixels: Pixels, viewer: Any) -> PaintedRegions:
@@ -61,8 +65,8 @@ class PaintedRegions:
             labels = labels.copy()
         return cls(layer.name, pixels, labels, matrix[~fixed], offset[~fixed])
 
-    def chosen(self, label: int | None) -> PaintedRegions:
-        """Return it with one label as the region.
+    def chosen(self, label: int | None, words: str = "") -> PaintedRegions:
+        """Return it with one label as the region, which may be called by words of its own.
 
         Raises
         ------
@@ -73,7 +77,7 @@ class PaintedRegions:
             raise NeuroscopeError(
                 f"The background (label 0) of “{self.name}” is selected; select another label."
             )
-        return replace(self, label=label)
+        return replace(self, label=label, words=words)
 
     @cached_property
     def _values(self) -> np.ndarray:
@@ -119,9 +123,15 @@ class PaintedRegions:
             values, words = self.numbers > 0, f"all labels of “{self.name}”"
         else:
             values, words = self.numbers == self.label, f"label {self.label} of “{self.name}”"
+        words = self.words or words
         if not values.any():
             if self._is_region.any():
                 raise NeuroscopeError(outside_in_words(words, self.pixels.name))
+            if self.words:
+                raise NeuroscopeError(
+                    f"There is no pixel of “{words}” in the image that is shown; choose another "
+                    f"region."
+                )
             raise NeuroscopeError(
                 f"There is nothing of {words} on the plane that is shown; paint some, or choose "
                 f"another region."
@@ -129,7 +139,11 @@ class PaintedRegions:
         return Mask(values, words, self._notes())
 
     def true_class(
-        self, index: int, names: Sequence[str], class_of_label: Mapping[int, str]
+        self,
+        index: int,
+        names: Sequence[str],
+        class_of_label: Mapping[int, str],
+        void: int | None = None,
     ) -> Mask:
         """Return where a class truly is, where the labels count classes.
 
@@ -139,6 +153,8 @@ class PaintedRegions:
             The class, and the names of all.
         class_of_label
             The class's name of each label; where it is empty, labels are the classes' numbers.
+        void
+            The label that is of no class, where labels are the classes' numbers; None: there is none.
 
         Raises
         ------
@@ -149,20 +165,35 @@ class PaintedRegions:
         if class_of_label:
             wanted = [label for label, name in class_of_label.items() if name == names[index]]
             values = np.isin(numbers, wanted) & (numbers >= 0)
-        elif (most := int(numbers.max(initial=0))) >= len(names):
-            raise NeuroscopeError(
-                f"“{self.name}” has labels up to {most}, but the network {len(names)} classes, so "
-                f"they don't say where a class truly is; name each label's class in a column "
-                f"“class” of the layer's features, or choose the region of all its labels."
-            )
         else:
-            values = numbers == index
+            self._refuse_strange(numbers, len(names), void)
+            values = (numbers == index) & (numbers != void)
         if not values.any():
             raise NeuroscopeError(
                 f"“{self.name}” has no “{names[index]}” on the plane that is shown; choose another "
                 f"class or region."
             )
         return Mask(values, f"ground truth “{self.name}”")
+
+    def _refuse_strange(self, numbers: np.ndarray, count: int, void: int | None) -> None:
+        """Say which labels are neither classes nor void."""
+        # Below zero lies what is outside, and void as ground truth is read.
+        strange = (numbers >= count) & (numbers != void)
+        if not strange.any():
+            return
+        labels, pixels = np.unique(numbers[strange], return_counts=True)
+        named = ", ".join(map(str, labels[:3])) + (", …" if len(labels) > 3 else "")
+        labels_in_words = f"the label {named}" if len(labels) == 1 else f"the labels {named}"
+        words = (
+            f"“{self.name}” has {labels_in_words} in {pixels.sum():,} pixels, but the network's "
+            f"classes are 0 to {count - 1}"
+        )
+        if len(labels) == 1:
+            words += f"; if {named} means “no class”, say it under Options… as the ignore label"
+        raise NeuroscopeError(
+            f"{words}; or name each label's class in a column “class” of the layer's features, or "
+            f"choose the region of all its labels."
+        )
 
     def _notes(self) -> tuple[str, ...]:
         if self.matrix.shape[0] != self.matrix.shape[1]:
@@ -190,18 +221,11 @@ class TrueClassLabels:
     @classmethod
     def of(cls, layer: Any, pixels: Pixels, viewer: Any) -> TrueClassLabels:
         """Take the labels of a layer as they are now."""
-        features = layer.features
-        class_of_label = {}
-        if "class" in features:
-            labels = features["index"] if "index" in features else range(len(features))
-            class_of_label = {
-                int(label): str(name) for label, name in zip(labels, features["class"], strict=True)
-            }
-        return cls(PaintedRegions.of(layer, pixels, viewer), class_of_label)
+        return cls(PaintedRegions.of(layer, pixels, viewer), class_of_label(layer.features))
 
-    def mask(self, index: int, names: Sequence[str]) -> Mask:
-        """Return where a class truly is."""
-        return self.painting.true_class(index, names, self.class_of_label)
+    def mask(self, index: int, names: Sequence[str], void: int | None = None) -> Mask:
+        """Return where a class truly is; pixels of the label `void` are of no class."""
+        return self.painting.true_class(index, names, self.class_of_label, void)
 
 
 def _looked_up(labels: np.ndarray, index: tuple[np.ndarray, ...], outside: int) -> np.ndarray:

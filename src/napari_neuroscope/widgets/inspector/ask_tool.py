@@ -14,6 +14,7 @@ from napari_neuroscope.session.click_question import AllInstances, ClickQuestion
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.clicks import Clicks
+from napari_neuroscope.viewer.image.layer_regions import may_be_instances
 from napari_neuroscope.viewer.image.painted_labels import PaintedRegions
 from napari_neuroscope.viewer.layers.asked_points import AskedPoints
 from napari_neuroscope.viewer.layers.instance_table import add_table
@@ -78,12 +79,13 @@ class AskTool(QWidget):
             or "While this is on, a click on the image asks why its pixel (or, with Labels chosen "
             "under Target, the instance there) is what it is predicted to be."
         )
-        self.every.setEnabled(ready and segments and labels is not None)
+        has_instances = labels is not None and may_be_instances(labels)
+        self.every.setEnabled(ready and segments and has_instances)
         self.every.setToolTip(
             reason
             or "Adds the answer for each instance to the features of the labels: see Layers > "
             "Visualize > Features table."
-            if labels is not None
+            if has_instances
             else reason or "Choose the instances first: Labels, under Target."
         )
 
@@ -128,7 +130,9 @@ class AskTool(QWidget):
                 f"The click is outside of the image “{pixels.name}”; click on the image."
             )
         labels = self._session.labels
-        instances = None if labels is None else PaintedRegions.of(labels, pixels, self._viewer)
+        instances = None
+        if labels is not None and may_be_instances(labels):
+            instances = PaintedRegions.of(labels, pixels, self._viewer)
         score: Any = self._session.score
         return ClickQuestion(question, pixels, pixel, score, instances)
 
@@ -145,7 +149,7 @@ class AskTool(QWidget):
         labels = self._session.labels
         try:
             question = self._question()
-            if labels is None:
+            if labels is None or not may_be_instances(labels):
                 raise NeuroscopeError("Choose the instances first: Labels, under Target.")
             pixels = self._session.pixels(question.network, self._viewer)
             instances = PaintedRegions.of(labels, pixels, self._viewer)

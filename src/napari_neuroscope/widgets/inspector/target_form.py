@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.session import Session
-from napari_neuroscope.viewer.image.layer_regions import LayerRegion
-from napari_neuroscope.viewer.image.region_checks import kind_of
+from napari_neuroscope.session.true_labels import fits, only_true_labels
+from napari_neuroscope.viewer.image.layer_regions import (
+    GROUND_TRUTH,
+    LayerRegion,
+    may_be_true,
+    regions_of,
+    shows,
+)
 from napari_neuroscope.widgets.parts.boxes import choose, fill, narrow
 
 _NAMED = {
@@ -45,6 +51,7 @@ class TargetForm(QCollapsible):
         self._viewer = viewer
         self._session = session
         self._followed: list[tuple[Any, Any]] = []
+        self._declined = False
         self.region_box = _box("Region", "Where the class is asked about.")
         self.labels_box = _box(
             "Labels",
@@ -82,8 +89,11 @@ class TargetForm(QCollapsible):
             lambda: setattr(session, "score", self.score_box.currentData())
         )
         self.margin_box.valueChanged.connect(lambda value: setattr(session, "margin", value))
+        self.labels_box.activated.connect(self._decline)
         session.events.region.connect(self._follow)
         session.events.labels.connect(self._follow)
+        for signal in self._truth_signals():
+            signal.connect(self._take_truth)
         for event in self._layer_events():
             event.connect(self._list_layers)
         self._list_layers()
@@ -92,10 +102,12 @@ class TargetForm(QCollapsible):
         """Follow the viewer and the session no longer; it may be called twice."""
         for signal in (self._session.events.region, self._session.events.labels):
             signal.disconnect(self._follow, missing_ok=True)
+        for signal in self._truth_signals():
+            signal.disconnect(self._take_truth, missing_ok=True)
         for event in self._layer_events():
             event.disconnect(self._list_layers)
-        for layer in self._viewer.layers:
-            layer.events.name.disconnect(self._list_layers)
+        for event in _events_of_names(self._viewer.layers):
+            event.disconnect(self._list_layers)
         self._unfollow()
 
     def choose_region(self, region: str | LayerRegion) -> None:
@@ -130,24 +142,38 @@ class TargetForm(QCollapsible):
         events = self._viewer.layers.events
         return [events.inserted, events.removed, events.reordered]
 
+    def _truth_signals(self) -> list[Any]:
+        events = self._session.events
+        return [events.image, events.comparison, events.region]
+
     def _list_layers(self, *_: Any) -> None:
-        # What we show ourselves, and the questions, are no regions.
-        layers = [layer for layer in self._viewer.layers
-                  if kind_of(layer) and KEY not in layer.metadata]  # fmt: skip
-        regions: list[Any] = list(_NAMED)
-        for layer in layers:
-            regions += [LayerRegion(layer, "all"), LayerRegion(layer, "selected")]
-        labels = [layer for layer in layers if kind_of(layer) == "labels"]
+        offered = {layer: regions_of(layer) for layer in self._viewer.layers}
+        layers = [layer for layer, regions in offered.items() if regions]
+        regions: list[Any] = [*_NAMED, *(region for layer in layers for region in offered[layer])]
+        labels = [layer for layer in layers if may_be_true(layer)]
         fill(self.region_box, {r: _NAMED.get(r) or r.title for r in regions}, self._session.region)
         names = {None: "None", **{layer: layer.name for layer in labels}}
         fill(self.labels_box, names, self._session.labels)
-        for layer in layers:
-            layer.events.name.disconnect(self._list_layers)
-            layer.events.name.connect(self._list_layers)
+        for event in _events_of_names(layers):
+            event.disconnect(self._list_layers)
+            event.connect(self._list_layers)
         # A layer that is gone is chosen no longer.
         self._session.region = self.region_box.currentData()
         self._session.labels = self.labels_box.currentData()
+        self._take_truth()
         self._follow()
+
+    def _take_truth(self, *_: Any) -> None:
+        """Choose the ground truth where one layer alone fits, and none that no longer does."""
+        session, labels = self._session, self._session.labels
+        if labels is not None and shows(labels, GROUND_TRUTH) and not fits(session, labels):
+            choose(self.labels_box, None)
+        if session.labels is None and not self._declined:
+            choose(self.labels_box, only_true_labels(session, self._viewer))
+
+    def _decline(self, *_: Any) -> None:
+        """Choose no labels by itself, where the user has chosen “None”."""
+        self._declined = self.labels_box.currentData() is None
 
     def _follow(self, *_: Any) -> None:
         """Follow what is edited in the layer that says the region."""
@@ -174,6 +200,14 @@ class TargetForm(QCollapsible):
 
     def _tell(self, *_: Any) -> None:
         self.edited.emit()
+
+
+def _events_of_names(layers: Iterable[Any]) -> Iterator[Any]:
+    """Return what tells that the names of regions change: their layer's, and those of its labels."""
+    for layer in layers:
+        yield layer.events.name
+        if "features" in layer.events.emitters:
+            yield layer.events.features
 
 
 def _box(name: str, tip: str) -> QComboBox:

@@ -168,6 +168,11 @@ def test_a_region_without_positions_is_refused() -> None:
     target = ns.Target("cell", np.zeros((165, 187), bool))
     with pytest.raises(ns.NeuroscopeError, match="no positions"):
         explain_tiled(unet(), image(), "saliency", target, tile=120)
+    with pytest.raises(ns.NeuroscopeError, match="cell is nowhere in the ground truth"):
+        explain_tiled(
+            unet(), image(), "saliency", ns.Target("cell", "ground_truth"), tile=120,
+            ground_truth=np.zeros((165, 187), int),
+        )  # fmt: skip
 
 
 class Strided(nn.Module):
