@@ -296,10 +296,13 @@ def why_zero(
 def layer_notes(
     network: Model, chosen: Method, options: dict[str, Any], layers: Sequence[str]
 ) -> list[str]:
-    """Say which of the layers can't tell anything."""
+    """Say which of the layers can't tell anything, or nothing but the score."""
     # A map of activations alone is none the worse for it.
-    by_layer = chosen.needs_with(options) & (Needs.GRADIENTS | Needs.RESUMED)
-    return [note for name in layers if by_layer and (note := network.layers.why_zero(name))]
+    if not chosen.needs_with(options) & (Needs.GRADIENTS | Needs.RESUMED):
+        return []
+    graph = network.layers
+    notes = [graph.why_zero(name) or graph.why_score(name) for name in layers]
+    return [note for note in notes if note]
 
 
 def _companions(maps: list[list[Map]], *, class_axis: bool, layer_axis: bool) -> dict[str, Tensor]:

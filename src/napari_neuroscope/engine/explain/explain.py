@@ -48,7 +48,8 @@ def explain(
         values is "class". None: the top prediction of a classifier.
     layer
         A name, a pattern, ``"all"``, or a list of these (see `LayerGraph.select`): all but a
-        single name give an axis "layer". None: the last layer with positions.
+        single name give an axis "layer". None: the last layer with positions, of a segmentation the
+        last before the head that gives the scores.
     ground_truth
         Classes of the image's pixels, for targets of the region "ground_truth".
     keep

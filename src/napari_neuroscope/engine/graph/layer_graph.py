@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from napari_neuroscope.engine.errors import NeuroscopeError, nearest_names
+from napari_neuroscope.engine.graph.name_pattern import fits
 from napari_neuroscope.engine.graph.reach import Reach
 from napari_neuroscope.engine.graph.token_layout import TokenLayout
 
@@ -25,7 +25,9 @@ WITHOUT_GRADIENT = (
 
 
 # What may come after the layer that gives the scores of each position.
-_AFTER_A_HEAD = frozenset({"activation", "normalisation", "upsampling", "reshape"})
+_AFTER_A_HEAD = frozenset(
+    {"activation", "normalisation", "upsampling", "reshape", "add", "concatenate"}
+)
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ class LayerGraph(Mapping[str, Layer]):
                 raise NeuroscopeError(f"The layer “{pattern}” {WITHOUT_GRADIENT}.")
             return [pattern]
         else:
-            names = [n for n in self if _glob(pattern.split("."), n.split("."))]
+            names = [n for n in self if fits(pattern, n)]
         usable = [n for n in names if not positions or self.has_positions(n)]
         why = "none of them has positions." if names else nearest_names(pattern, self)
         if usable and gradient:
@@ -302,31 +304,44 @@ class LayerGraph(Mapping[str, Layer]):
         usual = next(
             (some for some in (differentiable, entire, telling, leading, names) if some), []
         )
-        before = self._before_head() if self.of_positions else None
-        return before if before in usual else (usual[-1] if usual else None)
+        scores = self._scores() if self.of_positions else set()
+        before = [n for n in usual if n not in scores and not self._changes_nothing(self[n])]
+        return next(reversed(before or usual), None)
 
-    def _before_head(self) -> str | None:
-        """Return the layer that the head takes, which gives the scores of each position."""
-        ran = [n for n in self if self[n].kind != "block" and self.has_part(n)]
-        ends = [n for n in ran if not set(self[n].outputs) & set(ran)]
-        name = ends[0] if len(ends) == 1 else None
-        seen_head = False
-        while name is not None:
-            layer = self[name]
-            is_head = layer.kind in ("convolution", "transposed convolution", "dense")
-            if seen_head and not is_head and not self._only_passes(layer):
-                return name
-            if seen_head and is_head:
-                return name
-            seen_head = seen_head or is_head
-            if not (is_head or self._only_passes(layer) or layer.kind in _AFTER_A_HEAD):
-                return None
-            name = layer.inputs[0] if len(layer.inputs) == 1 else None
-        return None
+    def _scores(self) -> set[str]:
+        """Return the layers that give each position's scores, and those that only pass these on."""
+        ran = {n: layer for n, layer in self.items() if layer.kind != "block" and self.has_part(n)}
+        ahead = [n for n, layer in ran.items() if not ran.keys() & set(layer.outputs)]
+        scores: set[str] = set()
+        while ahead:
+            name = ahead.pop()
+            if name not in scores:
+                scores.add(name)
+                before = [n for n in ran[name].inputs if n in ran]
+                ahead += before if self._passes_scores_on(ran[name], before) else []
+        return scores
+
+    def _passes_scores_on(self, layer: Layer, before: Sequence[str]) -> bool:
+        if layer.kind == "transposed convolution":
+            # It makes the scores larger where it makes as many of them.
+            return [self[n].output_shape[:1] for n in before] == [layer.output_shape[:1]]
+        # A bias that is added by itself is no sum of layers.
+        is_bias = layer.kind == "other" and layer.operation == "Add"
+        return layer.kind in _AFTER_A_HEAD or is_bias or self._changes_nothing(layer)
 
     @staticmethod
-    def _only_passes(layer: Layer) -> bool:
+    def _changes_nothing(layer: Layer) -> bool:
         return layer.kind == "dropout" or layer.operation in ("Identity", "Dropout")
+
+    def why_score(self, name: str) -> str | None:
+        """Return why a map of a layer shows but the score, for a note; None where it shows more."""
+        inside = [n for n in self if n.startswith(f"{name}.") and self[n].kind != "block"]
+        last = inside[-1] if self[name].kind == "block" and inside else name
+        if not self.of_positions or last not in (scores := self._scores()):
+            return None
+        better = self.last_with_positions()
+        advice = f"; explain “{better}”" if better is not None and better not in scores else ""
+        return f"“{name}” is the score itself, so the map shows it and not what led to it{advice}"
 
     def why_zero(self, name: str) -> str | None:
         """Return why a map of the answer is zero at a layer, for a note; None where it need not be."""
@@ -380,16 +395,3 @@ def derived_once(
         return derived
 
     return kept
-
-
-def _glob(pattern: list[str], parts: list[str]) -> bool:
-    if pattern[-1] == "**":
-        pattern = [*pattern, "*"]
-    # Whether what was read of the pattern fits the first n parts, for each n.
-    fits = [True] + [False] * len(parts)
-    for piece in pattern:
-        if piece == "**":
-            fits = [any(fits[: n + 1]) for n in range(len(fits))]
-        else:
-            fits = [False, *(fits[n] and fnmatchcase(part, piece) for n, part in enumerate(parts))]
-    return fits[-1]

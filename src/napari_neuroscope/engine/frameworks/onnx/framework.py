@@ -303,6 +303,7 @@ class OnnxFramework(Framework):
                 outputs[source].append(name)
         space = len(spec.input.space)
         parameters = self._parameters.of_layers(self._tensors)
+        leading = {output, *self._graph.sources_of(output)}
         layers = [
             Layer(
                 name,
@@ -324,6 +325,7 @@ class OnnxFramework(Framework):
                     self._graph.numbers,
                 ),
                 takes_input=self._input.name in self._graph.of_image[name].inputs,
+                leads=name in leading,
             )
             for name in self._tensors
         ]
