@@ -17,7 +17,9 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.passes.target import Score, Target
 from napari_neuroscope.engine.tiles.tiling import by_tiles
 from napari_neuroscope.session.question import Offer, Question
+from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.image_pixels import Pixels
+from napari_neuroscope.viewer.image.layer_regions import COMPARISON, regions_of, shows
 from napari_neuroscope.viewer.image.painted_labels import PaintedRegions
 
 
@@ -35,6 +37,9 @@ class ClickQuestion:
         The score that is explained.
     instances
         The labels among which an instance may be met.
+    true_class
+        The number of the class that is true there, where the click was on an error: it is asked
+        about beside the predicted one.
     """
 
     question: Question
@@ -42,6 +47,7 @@ class ClickQuestion:
     pixel: tuple[int, ...]
     score: Score
     instances: PaintedRegions | None = None
+    true_class: int | None = None
 
     def answer(
         self, progress: Progress, offer: Offer | None = None
@@ -65,13 +71,16 @@ class ClickQuestion:
                 "another “Resize” under Options…."
             )
         index = int(np.bincount(seen).argmax())
-        asked = question.with_targets(Target(index, region, self.score))
+        classes = [index]
+        if self.true_class is not None and self.true_class != index:
+            classes.append(self.true_class)
+        asked = question.with_targets(*(Target(n, region, self.score) for n in classes))
         explanation = asked.answer(progress, offer)
         if note:
             explanation = explanation.with_notes(note)
         value = next((target.value for target in explanation.record.targets), None)
         return explanation, {
-            "class": network.spec.class_name(index),
+            "class": ", truly ".join(map(network.spec.class_name, classes)),
             "score": math.nan if value is None else value,
             "layer": ", ".join(question.layers),
             "method": methods[question.method].title,
@@ -87,6 +96,40 @@ class ClickQuestion:
             return self.instances.chosen(label).mask, ""
         name = self.instances.name
         return self.pixel, f"“{name}” has no instance at the click, so its pixel is explained"
+
+
+def true_class_of_error(
+    session: Session, pixels: Pixels, pixel: tuple[int, ...], viewer: Any
+) -> int | None:
+    """Return the class that is true at a pixel where an error is shown; None where none is.
+
+    Parameters
+    ----------
+    session
+        Knows the prediction and the truth of the shown image.
+    pixels, pixel
+        The chosen image's, and which of them.
+    viewer
+        Where layers of errors are shown.
+    """
+    comparison, image = session.comparison, session.image
+    if comparison is None or comparison.truth is None or image is None:
+        return None
+    is_shown = comparison.source.unique_id == image.unique_id
+    if not is_shown or comparison.network is not session.network:
+        return None
+    if comparison.truth.shape != pixels.shape:
+        return None
+    true, predicted = int(comparison.truth[pixel]), int(comparison.prediction.labels[pixel])
+    if true < 0 or true == predicted:
+        return None
+    for layer in viewer.layers:
+        if not (layer.visible and shows(layer, COMPARISON)):
+            continue
+        label = int(PaintedRegions.of(layer, pixels, viewer).numbers[pixel])
+        if any(region.extent == label for region in regions_of(layer)):
+            return true
+    return None
 
 
 @dataclass(frozen=True, eq=False)

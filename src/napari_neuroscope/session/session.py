@@ -14,6 +14,7 @@ from napari_neuroscope.engine.methods.interface import Method, Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import Target
+from napari_neuroscope.session.cell_question import CellQuestion
 from napari_neuroscope.session.network_catalog import DEMO_TITLES, NetworkCatalog
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.viewer.image.image_pixels import Pixels
@@ -52,6 +53,7 @@ class Session:
     cell: tuple[int, int] | None = None
     comparison: Comparison | None = None
     wanted: str = ""
+    why: CellQuestion | None = None
 
     def __post_init__(self) -> None:
         self.catalog = NetworkCatalog()
@@ -105,6 +107,12 @@ class Session:
         # The same image may be asked for twice.
         self.wanted = ""
         self.wanted = name
+
+    def ask_why(self, question: CellQuestion) -> None:
+        """Ask the inspector about a cell of the confusion matrix."""
+        # The same may be asked twice, of another image.
+        self.why = None
+        self.why = question
 
     def counts_pixels(self) -> bool:
         """Whether the scores are of pixels, not of whole images."""

@@ -396,3 +396,40 @@ def test_labels_removed_meanwhile_are_said(viewer, opened, asked) -> None:
     asked(inspector)
     assert "labels were removed" in inspector.message.text()
     assert inspector.session.labels is None
+
+
+def test_a_click_on_an_error_asks_about_both_classes(
+    images_dock, image_folder, images_idle, viewer, asked
+) -> None:
+    dock = images_dock()
+    inspector = dock.inspector
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
+    dock.go_to("cell1.png")
+    images_idle(dock)
+    inspector.choose_method("grad_cam")
+    inspector.choose_layers(["dec1"])
+    comparison = dock.session.comparison
+    missed = (comparison.truth == 1) & (comparison.prediction.labels == 2)
+    pixel = tuple(map(int, np.argwhere(missed)[0]))
+    inspector.ask_tool.ask.setChecked(True)
+    # No error is shown yet: its pixel alone is asked about.
+    click(viewer, pixel)
+    asked(inspector)
+    assert [t["class"] for t in shown(viewer)[-1].metadata[KEY]["targets"]] == ["border"]
+    dock.form.class_box.setCurrentText("nucleus")
+    dock.show_errors()
+    click(viewer, pixel)
+    asked(inspector)
+    targets = shown(viewer)[-1].metadata[KEY]["targets"]
+    assert [target["class"] for target in targets] == ["border", "nucleus"]
+    assert viewer.layers["Questions"].features["class"].iloc[-1] == "border, truly nucleus"
+    image = np.asarray(viewer.layers["cell1.png"].data)
+    for values, index in zip(shown(viewer)[-1].data, (2, 1), strict=True):
+        expected = single(image, ns.Target(index, pixel))
+        np.testing.assert_allclose(values, expected.values, rtol=1e-4, atol=1e-6)
+    # Where both agree, nothing is an error.
+    right = (comparison.truth == 1) & (comparison.prediction.labels == 1)
+    click(viewer, tuple(map(int, np.argwhere(right)[0])))
+    asked(inspector)
+    assert [t["class"] for t in shown(viewer)[-1].metadata[KEY]["targets"]] == ["nucleus"]

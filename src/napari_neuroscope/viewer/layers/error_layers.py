@@ -12,6 +12,7 @@ from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.explanation.overlays.label_maps import labels_data
 from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
+from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
 
@@ -78,7 +79,15 @@ def cell_data(comparison: Comparison, true: int, predicted: int) -> list[LayerDa
     names = comparison.prediction.class_names
     what = f"true {names[true]}, predicted {names[predicted]}"
     pixels = comparison.pixels(true, predicted)
-    return _as_labels(comparison, pixels.astype(np.int32), what.capitalize(), [(what, _MISSED)])
+    layers = _as_labels(comparison, pixels.astype(np.int32), what.capitalize(), [(what, _MISSED)])
+    for _, attributes, _ in layers:
+        attributes["metadata"][KEY]["cell"] = [true, predicted]
+    return layers
+
+
+def is_of_cell(layer: Any, cell: tuple[int, int]) -> bool:
+    """Whether a layer shows the pixels of a cell of the confusion matrix."""
+    return bool(layer.metadata.get(KEY, {}).get("cell") == list(cell))
 
 
 def error_data(comparison: Comparison, index: int, part: Part = "errors") -> list[LayerData]:

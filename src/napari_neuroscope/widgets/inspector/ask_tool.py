@@ -10,7 +10,11 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
-from napari_neuroscope.session.click_question import AllInstances, ClickQuestion
+from napari_neuroscope.session.click_question import (
+    AllInstances,
+    ClickQuestion,
+    true_class_of_error,
+)
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.clicks import Clicks
@@ -130,11 +134,12 @@ class AskTool(QWidget):
                 f"The click is outside of the image “{pixels.name}”; click on the image."
             )
         labels = self._session.labels
+        true_class = true_class_of_error(self._session, pixels, pixel, self._viewer)
         instances = None
-        if labels is not None and may_be_instances(labels):
+        if true_class is None and labels is not None and may_be_instances(labels):
             instances = PaintedRegions.of(labels, pixels, self._viewer)
         score: Any = self._session.score
-        return ClickQuestion(question, pixels, pixel, score, instances)
+        return ClickQuestion(question, pixels, pixel, score, instances, true_class)
 
     def _show(self, clicked: ClickQuestion, explanation: Explanation, row: dict[str, Any]) -> None:
         question = clicked.question

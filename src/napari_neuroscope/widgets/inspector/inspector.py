@@ -28,6 +28,7 @@ from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.inspector.ask_tool import AskTool
+from napari_neuroscope.widgets.inspector.cell_reason import CellReason
 from napari_neuroscope.widgets.inspector.form import InspectorForm
 from napari_neuroscope.widgets.inspector.maps.map_actions import MapActions
 from napari_neuroscope.widgets.inspector.replay import Replay
@@ -35,6 +36,7 @@ from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import column
 from napari_neuroscope.widgets.parts.jobs.progressive_answer import Answer, ProgressiveAnswer
 from napari_neuroscope.widgets.parts.jobs.soon import Soon
+from napari_neuroscope.widgets.parts.open_dock import open_dock
 
 _PATIENCE_MS = 200
 _SETTLED_MS = 250
@@ -104,6 +106,7 @@ class Inspector(Dock):
             show=self._show, look_again=self._look_again,
         )  # fmt: skip
         self._connect()
+        self._reason = CellReason(self, self._viewer, self.form, self.answers, self.explain)
         self.form.networks.list_networks()
         self.form.image.list_layers()
         self.form.method.mark()
@@ -113,8 +116,10 @@ class Inspector(Dock):
     def _connect(self) -> None:
         form = self.form
         form.networks.changed.connect(self._network_chosen)
-        form.networks.options_button.clicked.connect(lambda: self._open_dock("Model options"))
-        form.layers.graph_button.clicked.connect(lambda: self._open_dock("Architecture"))
+        form.networks.options_button.clicked.connect(
+            lambda: open_dock(self._viewer, "Model options")
+        )
+        form.layers.graph_button.clicked.connect(lambda: open_dock(self._viewer, "Architecture"))
         form.image.layer_chosen.connect(self._changed)
         form.method.changed.connect(self._method_chosen)
         form.target.edited.connect(self._changed)
@@ -211,12 +216,8 @@ class Inspector(Dock):
         """Whether everything is chosen that an explanation needs."""
         return self.form.explain_button.isEnabled()
 
-    def _open_dock(self, name: str) -> None:
-        dock, _ = self._viewer.window.add_plugin_dock_widget("napari-neuroscope", name, tabify=True)
-        dock.raise_()
-
     def _network_chosen(self) -> None:
-        self._forget_last()
+        self._failure, self._last_asked = "", ()
         self.session.network = self.session.network_summary = self.session.explanation = None
         self.form.clear()
         if self.form.networks.title:
@@ -226,9 +227,6 @@ class Inspector(Dock):
     def _method_chosen(self) -> None:
         self.form.list_layers()
         self._changed()
-
-    def _forget_last(self) -> None:
-        self._failure, self._last_asked = "", ()
 
     def _take_layers(self, layers: tuple[str, ...], *_: Any) -> None:
         """Choose the layers that were chosen in another dock."""
@@ -322,7 +320,7 @@ class Inspector(Dock):
         self.form.networks.choose_silently("")
         self.form.image.choose(layer)
         self.form.networks.choose_silently(title)
-        self._forget_last()
+        self._failure, self._last_asked = "", ()
         self.session.explanation = None
         self.session.network = summary.network
         self.session.network_summary = summary
