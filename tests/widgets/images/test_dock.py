@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox
 from skimage.io import imread, imsave
 
 import napari_neuroscope as ns
@@ -179,7 +181,7 @@ def test_a_classifier_is_measured_by_a_table_of_classes(
     dock.predict_all()
     images_idle(dock)
     assert dock.session.scores.total.total == 9
-    assert confusion.plot.axes.get_title() == "9 images"
+    assert confusion.plot.axes.get_title() == "9 images, shares in %"
     dock.form.table.step(1)
     images_idle(dock)
     assert "predicted" in dock.form.image_note.text()
@@ -295,3 +297,112 @@ def test_without_a_network_images_are_shown_all_the_same(
     assert [layer.name for layer in viewer.layers] == ["cell1.png"]
     dock.predict_all()
     assert "Choose a network" in dock.message.text()
+
+
+def columns_in_sight(dock: Images) -> list[str]:
+    view = dock.form.table.view
+    header, model = view.horizontalHeader(), view.model()
+    return [
+        model.headerData(n, Qt.Orientation.Horizontal) for n in range(model.columnCount())
+        if header.sectionViewportPosition(n) + header.sectionSize(n) <= view.viewport().width()
+    ]  # fmt: skip
+
+
+def test_a_folder_is_paired_by_itself_and_seen_worst_first(
+    images_dock, image_folder: Path, images_idle, viewer, qtbot
+) -> None:
+    dock = images_dock()
+    dock.add_files(image_folder)
+    images_idle(dock)
+    assert dock.form.overall.text() == "3 images, 3 with ground truth."
+    assert cells(dock, "cell1.png")[1] == "cell1_labels.tif"
+    # Nothing is known yet of what the numbers are.
+    assert dock.form.rim_row.isHidden()
+    dock.predict_all()
+    images_idle(dock)
+    scores = dock.session.scores
+    # A plain script says which is the worst.
+    assert dock.form.table.names() == [
+        score.name for score in sorted(scores.results, key=lambda one: _mean_iou(one.confusion))
+    ]
+    assert not dock.form.rim_row.isHidden()
+    dock.form.truth_kind.setCurrentIndex(dock.form.truth_kind.findData("classes"))
+    assert dock.form.rim_row.isHidden()
+    # As narrow as it may be, its figures are seen, and six images where a laptop has a tab of it.
+    dock.resize(380, 600)
+    dock.layout().activate()
+    assert columns_in_sight(dock) == ["Image", "Truth", "Mean IoU", "Accuracy"]
+    row = dock.form.table.view.rowHeight(0)
+    assert dock.form.table.view.viewport().height() >= 6 * row
+    for box in (dock.form.error_kind, dock.form.truth_kind):
+        room = box.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, _option_of(box),
+            QStyle.SubControl.SC_ComboBoxEditField, box,
+        )  # fmt: skip
+        assert box.fontMetrics().horizontalAdvance(box.currentText()) <= room.width()
+
+
+def _mean_iou(confusion: Confusion) -> float:
+    hits = np.diag(confusion.counts)
+    union = confusion.counts.sum(0) + confusion.counts.sum(1) - hits
+    return float(np.mean((hits / np.maximum(union, 1))[union > 0]))
+
+
+def _option_of(box: QComboBox) -> QStyleOptionComboBox:
+    option = QStyleOptionComboBox()
+    box.initStyleOption(option)
+    return option
+
+
+def test_a_part_of_the_images_leaves_nothing_out(
+    images_dock, image_folder: Path, images_idle
+) -> None:
+    dock = images_dock()
+    (image_folder / "images" / "notes.txt").unlink()
+    dock.add_files([image_folder / "images" / "cell1.png"])
+    images_idle(dock)
+    dock.pair_with(image_folder / "truth")
+    images_idle(dock)
+    assert dock.form.overall.text() == "1 images, 1 with ground truth."
+    assert dock.message.text() == ""
+    # Of a whole folder it is said how many are left.
+    (image_folder / "images" / "cell1.png").unlink()
+    dock.form.table.view.selectAll()
+    dock.form.remove.click()
+    images_idle(dock)
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
+    assert dock.message.text() == "1 files of ground truth go with no image of the list."
+
+
+def test_the_keyboard_goes_to_the_next_image_with_the_same_map(
+    images_dock, image_folder: Path, images_idle, viewer, qtbot
+) -> None:
+    dock = images_dock()
+    dock.add_files(image_folder / "images", image_folder / "truth")
+    images_idle(dock)
+    dock.go_to("cell0.png")
+    images_idle(dock)
+    inspector = dock.inspector
+    inspector.choose_method("grad_cam")
+    inspector.choose_layers(["dec1"])
+    inspector.choose_classes([1])
+    inspector.choose_region("predicted")
+    inspector.form.live.setChecked(True)
+    shown: list = []
+    inspector.explained.connect(lambda _, explanation: shown.append(explanation))
+    for key, name in ((Qt.Key.Key_Down, "cell1.png"), (Qt.Key.Key_Up, "cell0.png")):
+        qtbot.keyClick(dock.form.table.view, key)
+        qtbot.waitUntil(lambda name=name: dock.session.comparison.name == name, timeout=20_000)
+        images_idle(dock)
+        network, image = ns.load("demo:nuclei"), imread(image_folder / "images" / name)
+        expected = ns.explain(network, image, "grad_cam", ns.Target(1, "predicted"), "dec1")
+        qtbot.waitUntil(
+            lambda expected=expected: (
+                bool(shown) and shown[-1].values.shape == expected.values.shape
+            ),
+            timeout=20_000,
+        )
+        np.testing.assert_allclose(shown[-1].values, expected.values, rtol=1e-4, atol=1e-6)
+    tips = [dock.form.back.toolTip(), dock.form.next.toolTip()]
+    assert tips == ["The previous image (Alt+Up).", "The next image (Alt+Down)."]

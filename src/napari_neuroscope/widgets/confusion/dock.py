@@ -128,10 +128,11 @@ class ConfusionMatrix(Dock):
         confusion, (true, predicted) = self.confusion, cell
         assert confusion is not None
         count, of_class = confusion.counts[true, predicted], confusion.counts[true].sum()
+        counted = "pixels" if self.session.counts_pixels() else "images"
         share = f", {count / of_class:.1%} of all true {confusion.names[true]}" if of_class else ""
         return (
             f"True {confusion.names[true]}, predicted {confusion.names[predicted]}: "
-            f"{count:,}{share}."
+            f"{count:,} {counted}{share}."
         )
 
     def _show_cell(self) -> None:

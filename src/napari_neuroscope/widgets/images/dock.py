@@ -184,11 +184,15 @@ class Images(Dock):
         self.jobs.submit(
             f"Showing {name}",
             lambda progress: answer_to(pair, network, reading, progress),
-            lambda answer: self.form.image_note.setText(
-                self._layers.show(pair, layer, network, answer)
-            ),
+            lambda answer: self._show(pair, layer, network, answer),
             self.fail,
         )
+
+    def _show(self, pair: Pair, layer: Any, network: Network | None, answer: Any) -> None:
+        *_, truth = answer
+        if truth is not None:
+            self.form.take_notes(truth.notes)
+        self.form.image_note.setText(self._layers.show(pair, layer, network, answer))
 
     def go_to_first(self) -> None:
         """Show the first image of the list as it is sorted: the worst, by a rising figure."""
@@ -229,14 +233,22 @@ class Images(Dock):
 
     def _take_score(self, score: ImageScore) -> None:
         self.scores[score.name] = score
+        self.form.take_notes(score.notes)
         self._fill_row(score)
 
     def _take_scores(self, scores: Scores) -> None:
         for skipped in scores.failed:
             self.form.table.set_problem(skipped.name, skipped.reason)
         self.images.skipped = scores.failed
+        self._sort_worst_first()
         self.session.scores = scores
         self._describe()
+
+    def _sort_worst_first(self) -> None:
+        """Sort by the first figure, unless the images are sorted by something already."""
+        columns = self._columns.columns()
+        if columns and not self.form.table.is_sorted():
+            self.form.table.sort_by(columns[0].heading)
 
     def _forget_scores(self) -> None:
         if self.scoring.busy:
@@ -309,8 +321,12 @@ class Images(Dock):
         reasons = [skipped.reason for skipped in self.images.skipped]
         words = [self._failure] if self._failure else []
         if reasons:
-            more = f" And {len(reasons) - 3} more." if len(reasons) > 3 else ""
-            words.append(f"Left out: {' '.join(reasons[:3])}{more}")
+            more = f" And {len(reasons) - 2} more." if len(reasons) > 2 else ""
+            words.append(f"Left out: {' '.join(reasons[:2])}{more}")
+        if self.images.unused:
+            words.append(
+                f"{self.images.unused} files of ground truth go with no image of the list."
+            )
         self.message.setText("\n".join(words))
         self.message.setToolTip(plain_tooltip("\n".join(reasons[:40])))
 

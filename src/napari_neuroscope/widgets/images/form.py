@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from napari_neuroscope.viewer.layers.error_layers import PARTS
@@ -21,7 +22,13 @@ _TRUTH_KINDS = {
     "colours": "Colours of classes",
     "instances": "Numbers of instances, or masks",
 }
+# Shorter than the names of their layers.
+_ERROR_KINDS = {**PARTS, "errors": "Right, wrong"}
 _RIM_NAMES = ("border", "boundary", "contour", "edge", "outline", "rim")
+
+
+_INSTANCES = ("read as instances", "read as a mask")
+"""How a note begins of ground truth that was read so."""
 
 
 class ImagesForm:
@@ -50,6 +57,8 @@ class ImagesForm:
 
     def __init__(self, dock: QWidget) -> None:
         self._dock = dock
+        self._classes: list[str] = []
+        self._has_instances = False
         self.table = ImageTable()
         self.truth_kind = choice(
             "How ground truth is read", _TRUTH_KINDS, "How ground truth is read."
@@ -63,19 +72,22 @@ class ImagesForm:
         rim = filled_row(PlainLabel("Rim of instances"), self.rim)
         rim.setContentsMargins(0, 0, 0, 0)
         self.rim_row.setLayout(rim)
-        self.columns = QToolButton()
-        self.columns.setText("Figures")
-        self.columns.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.columns = menu_button("Figures", {})
         self.columns.setToolTip("Which figures the table shows. A click on a heading sorts.")
         self.remove = button("Remove", "Take the chosen images off this list. Their files stay.")
         self.back = button("◀", clicked=lambda: self.table.step(-1))
         self.back.setAccessibleName("Previous image")
+        self.back.setToolTip("The previous image (Alt+Up).")
         self.next = button("▶", clicked=lambda: self.table.step(1))
         self.next.setAccessibleName("Next image")
+        self.next.setToolTip("The next image (Alt+Down).")
+        # Wherever the keyboard is in the window, also on the picture.
+        for keys, by in (("Alt+Up", -1), ("Alt+Down", 1)):
+            QShortcut(QKeySequence(keys), dock, lambda by=by: self.table.step(by))
         self.predict_all = button("Predict all")
         self.save = button("Save…", "Save the figures of all images as CSV.")
         self.class_box = choice("Class of the error layer", {})
-        self.error_kind = choice("What the error layer shows", PARTS)
+        self.error_kind = choice("What the error layer shows", _ERROR_KINDS)
         self.show_errors = button(
             "Show", "Show where prediction and ground truth agree, and where not."
         )
@@ -158,18 +170,26 @@ class ImagesForm:
     def offer_classes(self, names: Sequence[str], *, segments: bool) -> None:
         """Offer the classes of a network, for errors where it segments and for rims."""
         names = [on_line(name) for name in names]
+        self._classes = names
         if [self.class_box.itemText(i) for i in range(self.class_box.count())] != names:
             self.class_box.clear()
             self.class_box.addItems(names)
             self.class_box.setCurrentIndex(min(1, len(names) - 1))
-        self._offer_rim(names)
+        self._offer_rim()
         for field in (self.class_box, self.error_kind, self.show_errors):
             field.setEnabled(bool(names) and segments)
 
-    def _offer_rim(self, names: list[str]) -> None:
+    def take_notes(self, notes: Sequence[str]) -> None:
+        """Take what was noted of ground truth that was read: whether it was of instances."""
+        self._has_instances = any(note.startswith(_INSTANCES) for note in notes)
+        self._offer_rim()
+
+    def _offer_rim(self) -> None:
         """Offer the classes for the rim of instances; one that is called so is taken."""
-        offered = names if self.truth_kind.currentData() in ("auto", "instances") else []
-        self.rim_row.setVisible(len(offered) > 2)
+        names, kind = self._classes, self.truth_kind.currentData()
+        # Numbers of classes, and colours, have no rims.
+        is_asked = kind == "instances" or (kind == "auto" and self._has_instances)
+        self.rim_row.setVisible(is_asked and len(names) > 2)
         if [self.rim.itemText(n) for n in range(1, self.rim.count())] == names:
             return
         with signals_blocked(self.rim):

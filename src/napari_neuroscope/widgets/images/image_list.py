@@ -16,6 +16,7 @@ from napari_neuroscope.engine.evaluation.plane_pairs import plane_pairs
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.pairing.find_pairs import pairs_of
 from napari_neuroscope.engine.images.pairing.pair import Pair, Pairs, SkippedFile
+from napari_neuroscope.engine.images.pairing.truth_folder import with_truths_beside
 from napari_neuroscope.engine.images.source import Source
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import names_of_layer
@@ -42,6 +43,9 @@ class ImageList:
         The viewer's layers among them, by name.
     skipped
         Files that were left out last, and why.
+    unused
+        How many files of ground truth go with no image, where a whole folder of images was given:
+        who chose some of many knows that the rest have ground truth, too.
     """
 
     changed = Signal()
@@ -52,18 +56,34 @@ class ImageList:
         self.pairs: dict[str, Pair] = {}
         self.layers: dict[str, Any] = {}
         self.skipped: list[SkippedFile] = []
+        self.unused = 0
+        self._has_all = False
         self._given: list[Pair] = []
         self._waiting: deque[tuple[str, Callable[[], Any], Callable[[Any], None]]] = deque()
 
     def add_files(self, images: Any, truths: Any = None) -> None:
-        """Add image files, folders or patterns, with their ground truth by name."""
+        """Add image files, folders or patterns, with their ground truth by name.
+
+        Of a folder alone, the ground truth is looked for in the folder beside it, such as
+        ``labels`` beside ``images``.
+        """
+
+        def find() -> Pairs:
+            where, beside = (images, truths) if truths is not None else with_truths_beside(images)
+            return pairs_of(where, beside, classes=self._classes())
 
         def done(pairs: Pairs) -> None:
-            self.skipped = list(pairs.skipped)
+            self._has_all = isinstance(images, str | Path) and Path(images).is_dir()
+            self._take_skipped(pairs)
             self._list([*self._given, *pairs])
 
-        self._do("Looking for images", lambda: pairs_of(images, truths, classes=self._classes()),
-                 done)  # fmt: skip
+        self._do("Looking for images", find, done)
+
+    def _take_skipped(self, pairs: Pairs) -> None:
+        """Take note of what was left out; of ground truth without an image, only how many."""
+        unused = [file for file in pairs.skipped if file.is_unused_truth]
+        self.skipped = [file for file in pairs.skipped if not file.is_unused_truth]
+        self.unused = len(unused) if self._has_all else 0
 
     def add_layers(self, layers: Iterable[Any]) -> None:
         """Add image layers, each with the labels layer of its name or its size.
@@ -108,7 +128,7 @@ class ImageList:
 
         def done(pairs: Pairs) -> None:
             truth_of = {pair.image.path: pair.truth for pair in pairs}
-            self.skipped = list(pairs.skipped)
+            self._take_skipped(pairs)
             self._list([_with_truth(pair, truth_of.get(pair.image.path)) for pair in self._given])
 
         self._do("Looking for ground truth",

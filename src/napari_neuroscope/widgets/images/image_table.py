@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QModelIndex, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QFont, QPixmap
+from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QFont, QKeyEvent, QPixmap
+from qtpy.QtWidgets import QHeaderView
 
 from napari_neuroscope.widgets.parts.labels import pixmap, plain_tooltip
 from napari_neuroscope.widgets.parts.table_model import Role, Table, TableModel, Value
 
-_FIXED = ("Image", "Ground truth")
+_FIXED = ("Image", "Truth")
+# In pixels: a row, the picture in it, and a column of figures.
+_ROW, _ICON, _FIGURE = 34, 30, 84
+_KEYS = (Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown,
+         Qt.Key.Key_Home, Qt.Key.Key_End)  # fmt: skip
+_NO_MODIFIER, _KEYPAD = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier
 
 
 class ImageTable(Table):
@@ -22,12 +28,39 @@ class ImageTable(Table):
 
     def __init__(self) -> None:
         self._model = _ImageModel()
-        super().__init__(self._model, "Images", row_height=44)
+        super().__init__(self._model, "Images", row_height=_ROW)
         self.let_sort(-1)
-        self.view.setIconSize(QSize(40, 40))
-        self.set_widths(190, 100)
+        self.view.setIconSize(QSize(_ICON, _ICON))
+        self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        # The name takes what figures leave, so that none of them is out of sight.
+        if (header := self.view.horizontalHeader()) is not None:
+            header.setMinimumSectionSize(48)
+            header.setDefaultSectionSize(_FIGURE)
+        self._model.modelReset.connect(self._spread)
+        self._spread()
         self.view.clicked.connect(self.choose_at)
         self.view.activated.connect(self.choose_at)
+        self.view.installEventFilter(self)
+
+    def _spread(self) -> None:
+        header = self.view.horizontalHeader()
+        if header is not None and header.count():
+            header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+            header.setStretchLastSection(False)
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Show the image that the keyboard has gone to."""
+        if (
+            isinstance(event, QKeyEvent)
+            and event.type() == QEvent.Type.KeyRelease
+            and event.key() in _KEYS
+            and not event.isAutoRepeat()
+            and event.modifiers() in (_NO_MODIFIER, _KEYPAD)
+            and (place := self.view.currentIndex()).isValid()
+        ):
+            self.choose_at(place)
+        return super().eventFilter(watched, event)
 
     def set_rows(self, rows: Sequence[tuple[str, str]]) -> None:
         """List these images, by name and ground truth in words; pictures and figures stay."""
@@ -104,7 +137,7 @@ class _ImageModel(TableModel):
         return (*_FIXED, *self._columns)
 
     def heading_tip(self, column: int) -> str:
-        return self.headings()[column]
+        return "Ground truth" if column == 1 else self.headings()[column]
 
     def count(self) -> int:
         return len(self.names)
@@ -137,7 +170,7 @@ class _ImageModel(TableModel):
     def set_icon(self, name: str, picture: np.ndarray | None) -> None:
         icon = None
         if picture is not None:
-            icon = pixmap(picture).scaled(40, 40, Qt.AspectRatioMode.KeepAspectRatio)
+            icon = pixmap(picture).scaled(_ICON, _ICON, Qt.AspectRatioMode.KeepAspectRatio)
         self.icons[name] = icon
         self._changed(name)
 

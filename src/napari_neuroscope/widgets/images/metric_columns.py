@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtWidgets import QMenu, QToolButton
+from qtpy.QtWidgets import QMenu, QPushButton
 
 from napari_neuroscope.engine.evaluation.confusion_metrics import (
     CONFUSION_METRICS,
@@ -48,7 +48,7 @@ class MetricColumns:
         Is called when others are chosen in it.
     """
 
-    def __init__(self, session: Session, button: QToolButton, changed: Callable[[], None]) -> None:
+    def __init__(self, session: Session, button: QPushButton, changed: Callable[[], None]) -> None:
         self._session, self._button, self._changed = session, button, changed
         self._chosen: dict[str, tuple[str, ...]] = dict(_AT_FIRST)
 

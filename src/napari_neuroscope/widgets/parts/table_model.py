@@ -154,6 +154,10 @@ class Table(QWidget):
             for column, width in enumerate(widths):
                 header.resizeSection(column, width)
 
+    def is_sorted(self) -> bool:
+        """Whether the rows are sorted by a column, and not as they are given."""
+        return self._sorted.sortColumn() >= 0
+
     def sort_by(self, heading: str, *, descending: bool = False) -> None:
         """Sort by the column of a heading."""
         order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder

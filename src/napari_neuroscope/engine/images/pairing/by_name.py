@@ -99,7 +99,7 @@ def truths_of_images(
             chosen[path] = None
     for truth in truths:
         if truth not in used:
-            skipped.append(SkippedFile(truth.name, f"No image goes with “{truth.name}”."))
+            skipped.append(SkippedFile(truth.name, f"No image goes with “{truth.name}”.", True))
     return chosen
 
 

@@ -19,10 +19,11 @@ Truth = Source | Sequence[Source] | str | int | None
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """Something that was left out, and why, as a sentence."""
+    """Something that was left out, and why, as a sentence; perhaps a ground truth of no image."""
 
     name: str
     reason: str
+    is_unused_truth: bool = False
 
 
 @dataclass(frozen=True, eq=False)
