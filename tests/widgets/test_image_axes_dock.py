@@ -16,6 +16,7 @@ from torch import nn
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evolution import Evolution
 from napari_neuroscope.engine.explain import crop as parts
+from napari_neuroscope.engine.explanation.overlays.class_labels import classes_of_labels
 from napari_neuroscope.engine.explanation.overlays.place import Place
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images import pyramid
@@ -142,7 +143,8 @@ def test_the_prediction_and_a_click_lie_where_they_are_seen(viewer, opened, qtbo
     qtbot.waitUntil(inspector.ready, timeout=10_000)
     inspector.show_prediction()
     labels = viewer.layers["Prediction"]
-    np.testing.assert_array_equal(labels.data[..., 0], network.predict(image).labels.T)
+    classes = classes_of_labels(labels.data[..., 0], labels.features, network.class_names)
+    np.testing.assert_array_equal(classes, network.predict(image).labels.T)
     np.testing.assert_allclose(corners(labels, (0, 1)), corners(layer, (0, 1)))
     inspector.ask_tool.ask_at(layer.data_to_world((7, 5, 0)))
     qtbot.waitUntil(lambda: "Questions" in viewer.layers, timeout=10_000)
@@ -224,7 +226,9 @@ def test_files_of_the_images_dock_keep_their_axes(viewer, qtbot, tmp_path: Path)
         qtbot.waitUntil(lambda: "Prediction" in viewer.layers, timeout=10_000)
         assert tuple(inspector.session.image.axis_labels) == ("c", "y", "x")
         expected = network.predict(image[:, 3]).labels
-        np.testing.assert_array_equal(viewer.layers["Prediction"].data[0], expected)
+        labels = viewer.layers["Prediction"]
+        classes = classes_of_labels(labels.data[0], labels.features, network.class_names)
+        np.testing.assert_array_equal(classes, expected)
     finally:
         dock.close_work()
         inspector.close_work()

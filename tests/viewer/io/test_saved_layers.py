@@ -68,6 +68,12 @@ def test_label_maps_that_are_selected_come_back(ending: str, tmp_path: Path) -> 
         assert [one.opacity, one.visible] == [other.opacity, other.visible]
     classes = found[1].features["class"].tolist()
     assert classes == [name for name, _ in with_regions().classes]
+    # The file has the classes' numbers, by whichever labels the layer shows them.
+    saved = read_result(path).explanation.companions["prediction"]
+    predicted = with_regions().companions["prediction"]
+    np.testing.assert_array_equal(np.unique(saved), np.unique(predicted))
+    if ending != ".neuroscope.tif":
+        np.testing.assert_array_equal(saved, predicted)
     (alone,) = WRITERS[ending](str(tmp_path / f"alone{ending}"), tuples(layers[:1]))
     assert len(opened(Path(alone))) == 1
 

@@ -144,6 +144,26 @@ def test_error_layers(part: str, images_dock, image_folder: Path, images_idle, v
     assert layer.name.endswith("nucleus")
     np.testing.assert_array_equal(layer.data, expected)
     assert expected.any()
+    # Nothing is over them or below, the second time as well.
+    covering = [viewer.layers[name] for name in ("Prediction", "Ground truth")]
+    assert not any(one.visible for one in covering)
+    for one in covering:
+        one.visible = True
+    dock.show_errors()
+    assert layer.visible
+    assert not any(one.visible for one in covering)
+    # They are of the image that is shown.
+    dock.go_to("cell1.png")
+    images_idle(dock)
+    truth, found = (
+        labels == 1
+        for labels in (dock.session.comparison.truth, dock.session.comparison.prediction.labels)
+    )
+    assert layer.visible
+    np.testing.assert_array_equal(layer.data > 0, {
+        "errors": truth | found, "intersection": truth & found, "union": truth | found,
+        "difference": truth ^ found,
+    }[part])  # fmt: skip
 
 
 def test_images_of_the_viewer_and_planes_of_a_stack(images_dock, images_idle, viewer, rng) -> None:

@@ -38,11 +38,20 @@ def map_colormap(*, signed: bool) -> dict[str, Any]:
 def class_colours(
     classes: Sequence[tuple[str, Sequence[int]]],
 ) -> dict[int | None, tuple[float, ...]]:
-    """Return the colour of each label of classes, as napari takes it; a background is left clear."""
-    colours: dict[int | None, tuple[float, ...]] = {None: (0, 0, 0, 0)}
-    for index, (name, colour) in enumerate(classes):
-        colours[index] = (0, 0, 0, 0) if is_background(name) else (*(c / 255 for c in colour), 1)
+    """Return the colour of each label of classes, as napari takes it; a background is left clear.
+
+    Label 0 is always clear, and classes begin at `first_label`: where only the contours of labels
+    are drawn, napari paints the inside of each as label 0.
+    """
+    colours: dict[int | None, tuple[float, ...]] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0)}
+    for label, (name, colour) in enumerate(classes, first_label(classes)):
+        colours[label] = (0, 0, 0, 0) if is_background(name) else (*(c / 255 for c in colour), 1)
     return colours
+
+
+def first_label(classes: Sequence[tuple[str, Sequence[int]]]) -> int:
+    """Return the label that shows class 0: 0 where that is a background, else 1."""
+    return 0 if not classes or is_background(classes[0][0]) else 1
 
 
 def limits(values: np.ndarray, *, signed: bool) -> tuple[float, float]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import colorsys
 import operator
 import re
 from collections import Counter
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +31,7 @@ from napari_neuroscope.engine.files.reading.plain_data import (
 from napari_neuroscope.engine.files.told import reason_of
 from napari_neuroscope.engine.files.validation import first_mistake
 from napari_neuroscope.engine.spec.input_spec import InputSpec
+from napari_neuroscope.engine.spec.palette import spread_colour
 from napari_neuroscope.engine.spec.strict_model import Letters, StrictModel
 
 Task = Literal["classification", "segmentation"]
@@ -221,9 +220,9 @@ class ModelSpec(StrictModel):
         return [c.name for c in self.classes]
 
     def colour(self, index: int) -> tuple[int, int, int]:
-        """Return a class's colour: its own, or one as far from its neighbours' as may be."""
+        """Return a class's colour: its own, or one that is told apart from the others."""
         stated = self.classes[index].colour if index < len(self.classes) else None
-        return stated or _spread_colour(index)
+        return stated or spread_colour(index)
 
     def class_index(self, which: str | int, count: int) -> int:
         """Return the index of a class given by name or index, of `count` classes.
@@ -305,10 +304,3 @@ class ModelSpec(StrictModel):
     def save(self, path: str | Path) -> None:
         """Write the spec as YAML, without what was never said or found out; whole or not at all."""
         write_whole(Path(path), lambda part: part.write_text(self.to_yaml(), "utf-8"))
-
-
-@cache
-def _spread_colour(index: int) -> tuple[int, int, int]:
-    # Steps of the golden angle keep the hues of any number of classes apart.
-    red, green, blue = colorsys.hsv_to_rgb((0.08 + index * 0.618034) % 1, 0.75, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)

@@ -13,6 +13,7 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.overlays.kind import OVERLAY, LayerData
+from napari_neuroscope.engine.explanation.overlays.label_maps import as_classes
 from napari_neuroscope.engine.explanation.overlays.place import (
     ONE_STEP,
     Place,
@@ -106,7 +107,10 @@ def _taken_beside(
                 f"The {layer_type} “{attributes['name']}” don't belong to “{layer[1]['name']}”; "
                 f"select the map alone, or with its own label maps."
             )
-        companions[name], looks[name] = np.asarray(array), look_of(other_layer)
+        labels = np.asarray(array)
+        if not record["companions"][name]["ordered"]:
+            labels = as_classes(labels, record["classes"])
+        companions[name], looks[name] = labels, look_of(other_layer)
     return companions, {
         "companions": looks,
         **({"overlays": overlay_looks} if overlay_looks else {}),

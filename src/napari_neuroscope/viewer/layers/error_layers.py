@@ -26,6 +26,8 @@ PARTS: dict[Part, str] = {
 # Apart for colour-blind eyes, and on light and dark images.
 _AGREEMENT, _MISSED, _FALSE = (0, 158, 115), (213, 94, 0), (204, 121, 167)
 _ONE = (240, 228, 66)
+ERROR_COLOURS = (_AGREEMENT, _MISSED, _FALSE, _ONE)
+"""Agreement, missed, false; and what is shown alone."""
 
 
 @dataclass(frozen=True, eq=False)

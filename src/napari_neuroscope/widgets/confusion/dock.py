@@ -162,9 +162,8 @@ class ConfusionMatrix(Dock):
             return
         if comparison.prediction.grid is None or comparison.source not in self._viewer.layers:
             return
-        if self._layer_manager.layer(("cell", "0")) is None:
-            # Just these pixels are to be seen; the user may show the others again.
-            self._layer_manager.hide_others("prediction", "comparison")
+        # Just these pixels are to be seen; the user may show the others again.
+        self._layer_manager.hide_others("prediction", "ground truth", "comparison")
         (layer,) = self._layer_manager.show(cell_data(comparison, *cell), ("cell",))
         layer.visible, layer.opacity = True, 0.8
 

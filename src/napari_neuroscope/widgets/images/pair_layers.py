@@ -43,6 +43,8 @@ class PairLayers:
         self._viewer, self._session = viewer, session
         self._layer_manager = LayerManager(viewer)
         self.gallery = Gallery(viewer, self._layer_manager)
+        # Of which class and kind errors were shown last.
+        self._errors: tuple[int, ErrorKind] | None = None
 
     def close(self) -> None:
         """Follow the layers no longer."""
@@ -91,6 +93,7 @@ class PairLayers:
             self._session.comparison = Comparison(
                 pair.name, network, layer, place, prediction, labels
             )
+        self._renew_errors(network, prediction, truth)
         # The inspector explains what is shown; the same layer may hold another image now.
         self._session.show_layer(layer)
         return f"{pair.name}: {'; '.join(notes)}." if notes else ""
@@ -116,11 +119,27 @@ class PairLayers:
             raise NeuroscopeError("Choose an image with ground truth in the list first.")
         if comparison.prediction.grid is None:
             raise NeuroscopeError("A classifier says one class for the whole image.")
-        slot = ("errors", kind)
+        # They are seen alone: colours below them or above would be read as theirs.
+        self._layer_manager.hide_others("prediction", "ground truth", "comparison")
         layers = error_data(comparison, class_index, kind)
-        if self._layer_manager.layer((*slot, "0")) is None:
-            self._layer_manager.hide_others("prediction", "comparison")
-        self._layer_manager.show(layers, slot)[0].visible = True
+        self._layer_manager.show(layers, ("errors", kind))[0].visible = True
+        self._errors = class_index, kind
+
+    def _renew_errors(
+        self, network: Network | None, prediction: Prediction | None, truth: Any
+    ) -> None:
+        """Show the errors in the image that is shown now, where those of the last are seen."""
+        if self._errors is None:
+            return
+        index, kind = self._errors
+        layer = self._layer_manager.layer(("errors", kind, "0"))
+        if layer is None or not layer.visible:
+            return
+        may_be_compared = prediction is not None and prediction.grid is not None
+        if network is None or truth is None or not may_be_compared:
+            layer.visible = False
+        elif index < len(network.class_names):
+            self.show_errors(index, kind)
 
 
 def answer_to(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_neuroscope.engine.explanation.colormaps import class_colours
+from napari_neuroscope.engine.explanation.colormaps import class_colours, first_label
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData, OverlayKind, OverlaySource
 from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.explanation.record_format import KEY
@@ -26,7 +26,11 @@ def labels_data(
     classes: Classes,
     metadata: Any,
 ) -> LayerData:
-    """Return a label map of classes as layer data."""
+    """Return a label map of classes (−1: no class) as layer data.
+
+    Its features name the class of each label. Label 0 is clear: where class 0 is no background,
+    the labels are the numbers of the classes and 1.
+    """
     attributes = {
         **_LOOK,
         "name": name,
@@ -34,15 +38,27 @@ def labels_data(
         "metadata": {KEY: metadata},
         **placement.attributes(grid),
     }
-    return placement.place.laid(labels), attributes, "labels"
+    return placement.place.laid(as_labels(labels, classes)), attributes, "labels"
+
+
+def as_labels(numbers: np.ndarray, classes: Classes) -> np.ndarray:
+    """Return the labels that show the numbers of classes."""
+    first = first_label(classes)
+    return numbers + np.asarray(numbers).dtype.type(first) if first else numbers
+
+
+def as_classes(labels: np.ndarray, classes: Classes) -> np.ndarray:
+    """Return the numbers of the classes that labels show: what `as_labels` was given."""
+    first = first_label(classes)
+    return labels - labels.dtype.type(first) if first else labels
 
 
 def _of_classes(classes: Classes) -> dict[str, Any]:
     """Return how labels of classes look, and their features: each label's name."""
-    names = [name for name, _ in classes]
+    names, first = [name for name, _ in classes], first_label(classes)
     return {
         "colormap": class_colours(classes),
-        "features": {"index": range(len(names)), "class": names},
+        "features": {"index": range(first, first + len(names)), "class": names},
     }
 
 
@@ -73,6 +89,7 @@ class LabelMaps(OverlayKind):
             attributes |= {"features": _of_order(source, labels, leading), "visible": False}
         else:
             attributes |= _of_classes(source.record["classes"])
+            labels = as_labels(labels, source.record["classes"])
         return place.laid(labels, len(leading)), attributes, "labels"
 
 
