@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_neuroscope.engine.explanation.colormaps import coloured
+from napari_neuroscope.engine.explanation.colormaps import coloured, limits
 from napari_neuroscope.engine.images.spacing import Spacing
 from napari_neuroscope.engine.results.figure import round_length
 from napari_neuroscope.engine.results.save import save
@@ -38,8 +38,7 @@ def test_pixels_are_whole_squares_of_the_map_over_the_image(tmp_path: Path) -> N
     made = explanation_of(("y", "x"), (60, 80))
     image = np.random.default_rng(1).integers(0, 255, (60, 80, 3), np.uint8)
     save(made, image, tmp_path / "map.png")
-    most = float(np.abs(made.values).max())
-    above = coloured(made.values, (-most, most), signed=True)
+    above = coloured(made.values, limits(made.values, signed=True), signed=True)
     wanted = above[..., 3:] * above[..., :3] + (1 - above[..., 3:]) * image / 255
     assert found_in(read(tmp_path / "map.png"), wanted, 6) is not None
 

@@ -10,6 +10,7 @@ import torch
 
 import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evolution import Evolution
+from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
 from napari_neuroscope.viewer.layers.stack_follower import text_overlay
 from napari_neuroscope.widgets.evolution.dock import EvolutionPlot
@@ -125,25 +126,29 @@ def test_one_contrast_for_all_layers_or_one_each(opened, explained, plot, viewer
     explain_stack(inspector, explained)
     stack = next(layer for layer in viewer.layers if layer.name.startswith("Grad-CAM"))
     axis = viewer.dims.ndim - stack.ndim
+    robust = [limits(values, signed=False)[1] for values in stack.data]
     own = [float(np.abs(values).max()) for values in stack.data]
+    assert robust < own
 
-    def limits() -> list[float]:
+    def highest() -> list[float]:
         found = []
         for step in range(len(LAYERS)):
             viewer.dims.set_current_step(axis, step)
             found.append(stack.contrast_limits[1])
         return found
 
-    assert limits() == pytest.approx(own)
+    assert highest() == pytest.approx(robust)
+    dock.maximum_box.setChecked(True)
+    assert highest() == pytest.approx(own)
     dock.common_box.setChecked(True)
     assert stack.contrast_limits[1] == pytest.approx(max(own))
-    assert limits() == pytest.approx([max(own)] * len(own))
+    assert highest() == pytest.approx([max(own)] * len(own))
     dock.common_box.setChecked(False)
-    assert limits() == pytest.approx(own)
+    assert highest() == pytest.approx(own)
     # What the user has set stays.
     stack.contrast_limits = (0, own[0] / 3)
     dock.common_box.setChecked(True)
-    assert limits() == pytest.approx([own[0] / 3] * len(own))
+    assert highest() == pytest.approx([own[0] / 3] * len(own))
 
 
 @pytest.mark.parametrize("common", [False, True])
@@ -151,6 +156,7 @@ def test_layers_side_by_side(opened, explained, plot, viewer, common: bool) -> N
     inspector, dock = opened(), plot()
     explain_stack(inspector, explained)
     dock.common_box.setChecked(common)
+    dock.maximum_box.setChecked(True)
     before = list(viewer.layers)
     held = [(layer.data, layer.contrast_limits) for layer in before if hasattr(layer, "rgb")]
     dock.beside_button.click()

@@ -18,6 +18,7 @@ from torch import nn
 from zarr.storage import LocalStore
 
 import napari_neuroscope as ns
+from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.session.stack_extent import stack_of
 from napari_neuroscope.viewer.image.shown_image import ShownImage
@@ -111,7 +112,12 @@ def test_all_slices_lie_over_their_image(viewer, dock, explained) -> None:
     for name in ("scale", "translate", "axis_labels"):
         assert list(getattr(layer, name)) == list(getattr(image, name))
     assert [str(unit) for unit in layer.units] == [str(unit) for unit in image.units]
-    assert layer.contrast_limits[1] == pytest.approx(whole.values.max())
+    # Each slice has a contrast of its own.
+    for step in ((0, 0), (3, 2), (1, 2)):
+        for axis, at in enumerate(step):
+            viewer.dims.set_current_step(axis, at)
+        expected = limits(whole.values[step], signed=False)
+        assert layer.contrast_limits == pytest.approx(expected, rel=1e-5)
     # The slice that is shown is its own layer, which stays when the sliders move.
     inspector.form.planes.choose("this")
     explained(inspector)

@@ -56,7 +56,7 @@ def thumbnail(explanation: Explanation, image: np.ndarray) -> np.ndarray | None:
     below = displayable(plane, tuple(-(-n // step) for n in shape[-2:]))
     onto = Grid((1,) * (space - 2) + below.shape[:2], (1.0,) * (space - 2) + (float(step),) * 2,
                 tuple(map(float, middle)) + (0.0, 0.0))  # fmt: skip
-    span = limits(values, signed=explanation.signed)
+    span = limits(values, signed=explanation.signed, unit=explanation.unit)
     fine = (
         resample(torch.from_numpy(values), explanation.grid, onto).numpy().reshape(below.shape[:2])
     )

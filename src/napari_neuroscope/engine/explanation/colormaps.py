@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.methods.interface.result import ATTENTION
+
 # Zero is transparent, so that the image is seen where a map says nothing. The hues stay apart for
 # colour-blind readers: dark red to yellow, and blue against orange.
 _POSITIVE = ((0.45, 0.0, 0.15, 0.0), (0.70, 0.05, 0.10, 0.55), (0.93, 0.35, 0.05, 0.8),
@@ -15,7 +17,11 @@ _POSITIVE = ((0.45, 0.0, 0.15, 0.0), (0.70, 0.05, 0.10, 0.55), (0.93, 0.35, 0.05
 _SIGNED = ((0.02, 0.35, 0.80, 0.95), (0.30, 0.62, 0.95, 0.6), (1.0, 1.0, 1.0, 0.0),
            (0.98, 0.62, 0.25, 0.6), (0.80, 0.28, 0.0, 0.95))  # fmt: skip
 # Of more values than these some are enough to tell how large they are.
-_MANY = 1 << 22
+_MANY = 1 << 20
+# Colours end at this percentile of the magnitudes: a few extreme values leave the others visible.
+_PERCENTILE = 99.5
+# Where fewer values than this share are not zero, zeros are left out of the count.
+_SPARSE = 0.05
 _SHADES = 4097
 _LARGE = 1e38
 _BACKGROUND_NAMES = {"background", "void", "ignore", "unlabelled", "unlabeled"}
@@ -54,17 +60,50 @@ def first_label(classes: Sequence[tuple[str, Sequence[int]]]) -> int:
     return 0 if not classes or is_background(classes[0][0]) else 1
 
 
-def limits(values: np.ndarray, *, signed: bool) -> tuple[float, float]:
+def limits(
+    values: np.ndarray, *, signed: bool, unit: str = "", to_maximum: bool = False
+) -> tuple[float, float]:
     """Return contrast limits: symmetric about zero for signed values, else from zero.
 
-    Of the many values of a long stack, those of evenly spaced pixels tell them.
+    They end at the 99.5th percentile of the magnitudes, or the next that occurs: of fewer than 200
+    values, at the largest. Of a sparse map, where fewer than one value of twenty is not zero, it is
+    the percentile of those: else it could be zero, and the map unseen. Shares of attention are never
+    zero, and begin at their 0.5th percentile. Of many values, those of evenly spaced pixels tell.
+
+    Parameters
+    ----------
+    values
+        What is shown; values that are not finite are left out.
+    signed
+        Whether zero is the middle.
+    unit
+        What they are, as the record of their map says.
+    to_maximum
+        Whether they end at the largest magnitude, and attention begins at the least.
     """
     while values.size > _MANY and max(values.shape[-2:]) > 1:
         values = values[..., ::2, ::2] if values.ndim > 1 else values[::2]
     finite = values[np.isfinite(values)]
-    most = float(np.abs(finite).max()) if finite.size else 0.0
-    most = most or 1.0
-    return (-most, most) if signed else (0.0, most)
+    most = _largest(np.abs(finite), to_maximum=to_maximum) or 1.0
+    if signed:
+        return -most, most
+    least = 0.0
+    if unit == ATTENTION and finite.size:
+        share = 0 if to_maximum else 100 - _PERCENTILE
+        least = float(np.percentile(finite, share, method="lower"))
+    return (least if least < most else 0.0), most
+
+
+def _largest(magnitudes: np.ndarray, *, to_maximum: bool) -> float:
+    """Return where colours end: at the largest of magnitudes, or a percentile of them."""
+    if not magnitudes.size:
+        return 0.0
+    if to_maximum:
+        return float(magnitudes.max())
+    positive = magnitudes[magnitudes > 0]
+    if positive.size and positive.size < _SPARSE * magnitudes.size:
+        magnitudes = positive
+    return float(np.percentile(magnitudes, _PERCENTILE, method="higher"))
 
 
 def coloured(values: np.ndarray, span: tuple[float, float], *, signed: bool) -> np.ndarray:

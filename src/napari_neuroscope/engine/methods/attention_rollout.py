@@ -14,6 +14,7 @@ from napari_neuroscope.engine.graph.layer_graph import Layer
 from napari_neuroscope.engine.graph.token_layout import TokenLayout
 from napari_neuroscope.engine.methods.applicability import why_not
 from napari_neuroscope.engine.methods.interface import ChoiceWords, Map, Needs, PassCount, method
+from napari_neuroscope.engine.methods.interface.result import ATTENTION
 from napari_neuroscope.engine.passes.target import ResolvedTarget
 from napari_neuroscope.engine.passes.trace import Trace
 
@@ -83,7 +84,7 @@ def attention_rollout(
     flow = steps.start
     for block in reversed(weights):
         flow = flow @ _with_residual(block, discard, residual)
-    return Map(flow[fold.cells.to(flow.device)].reshape(fold.grid), unit="attention",
+    return Map(flow[fold.cells.to(flow.device)].reshape(fold.grid), unit=ATTENTION,
                notes=(f"followed back from {steps.origin}",))  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def _map(explanation: Explanation, image: Any, at: tuple[int, ...], name: str) -
     fine = resample(torch.from_numpy(values), explanation.grid, onto).numpy()
     fine = fine.reshape(onto.shape[-2:])
     signed = explanation.signed
-    span = limits(fine, signed=signed)
+    span = limits(fine, signed=signed, unit=explanation.unit)
     below = _below(image, explanation.image.shape, plane, step)
     title = " · ".join(filter(None, (name, _plane_in_words(explanation, plane))))
     picture = over(below, coloured(fine, span, signed=signed))

@@ -170,7 +170,9 @@ def _whole_map(
     if not explanation.is_picture and (large or explanation.leading):
         # One contrast for all maps of a stack: nothing follows the sliders here.
         most = np.array([result.most]) if large else array
-        attributes["contrast_limits"] = limits(most, signed=explanation.signed)
+        attributes["contrast_limits"] = limits(
+            most, signed=explanation.signed, unit=explanation.unit
+        )
     if large:
         array = levels if several else levels[0]
     return array, attributes

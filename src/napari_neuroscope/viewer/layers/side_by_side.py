@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from napari_neuroscope.engine.errors import NeuroscopeError
+from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
 from napari_neuroscope.engine.explanation.overlays.registry import kind_of
 from napari_neuroscope.engine.explanation.record_format import KEY
@@ -17,6 +18,7 @@ from napari_neuroscope.engine.images.grid import Grid, resample
 from napari_neuroscope.viewer.image.image_pixels import Pixels, plane_axes, shown_index
 from napari_neuroscope.viewer.layers.mosaic import arranged
 from napari_neuroscope.viewer.layers.plain_names import named, on_canvas
+from napari_neuroscope.viewer.state.stack_contrast import StackContrast
 
 MOST = 48
 """More tiles than these are too small to see."""
@@ -37,7 +39,12 @@ class SideBySide:
         self._layers: dict[str, Any] = {}
 
     def show(
-        self, stack: Any, values: np.ndarray, names: Sequence[str], image: Any, *, common: bool
+        self,
+        stack: Any,
+        values: np.ndarray,
+        names: Sequence[str],
+        image: Any,
+        contrast: StackContrast,
     ) -> int:
         """Show maps (layer, *space) of a stack in tiles; return how many there are.
 
@@ -49,9 +56,9 @@ class SideBySide:
             The maps and what they are called; of more than `MOST`, some are left out evenly.
         image
             The napari layer of the image.
-        common
-            Whether the colours mean the same in all tiles; else each is scaled to its own greatest
-            value.
+        contrast
+            Whether the colours mean the same in all tiles, else each is scaled to its own contrast;
+            and whether they end at the greatest value.
         """
         if values.ndim < 3:
             raise NeuroscopeError("Maps along one axis can't be laid side by side.")
@@ -64,16 +71,21 @@ class SideBySide:
             chosen = np.unique(np.linspace(0, len(values) - 1, MOST).round().astype(int))
             values, names = values[chosen], [names[number] for number in chosen]
         fine = _finer(values)
-        if not common:
-            most = np.nanmax(np.abs(fine), axis=(1, 2), keepdims=True)
-            fine = fine / np.where(most > 0, most, 1)
+        signed = bool(stack.metadata[KEY]["signed"])
+        to_maximum = contrast.to_maximum
+        span = limits(fine, signed=signed, to_maximum=to_maximum)
+        if not contrast.common:
+            ends = [limits(tile, signed=signed, to_maximum=to_maximum)[1] for tile in fine]
+            fine = fine / np.reshape(ends, (-1, 1, 1))
+            span = (-1.0 if signed else 0.0, 1.0)
         shape = np.array(fine.shape[1:])
         maps, corners = arranged(fine)
         kind = kind_of(stack.metadata)
-        signed = bool(stack.metadata[KEY]["signed"])
         look = None if kind is None else kind.tile_look(maps, signed=signed)
         if look is None:
             raise NeuroscopeError(f"The layers of “{stack.name}” can't be laid side by side.")
+        if "contrast_limits" in look:
+            look = {**look, "contrast_limits": span}
         pixels = Pixels.of(stack, space[-2:], self._viewer)
         under = _sampled(image, pixels, values.shape[1:], tuple(shape), self._viewer)
         pictures, _ = arranged(np.repeat(under[None], len(fine), 0))

@@ -10,9 +10,11 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_neuroscope.engine.explanation.colormaps import limits
+from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
 from napari_neuroscope.engine.explanation.overlays.registry import kind_of
 from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.explanation.record_format import KEY
+from napari_neuroscope.viewer.image.image_pixels import shown_index
 from napari_neuroscope.viewer.layers.multiscale_map import Level
 from napari_neuroscope.viewer.layers.plain_names import on_canvas
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks
@@ -73,8 +75,10 @@ class StackFollower:
         self._contrast.changed.connect(self.update)
         self._failed_checks = state_of(viewer, FailedChecks)
         self._failed_checks.changed.connect(self.update)
-        # Of a layer and a class: the values, held weakly, and the limits of all of them.
-        self._class_limits: dict[tuple[Any, int], tuple[weakref.ref[Any], Limits]] = {}
+        # What layers came with, of all their values.
+        self._given_limits: dict[Any, Limits] = {}
+        # Of parts of layers: the values, held weakly, and their limits.
+        self._kept_limits: dict[Any, tuple[weakref.ref[Any], Limits]] = {}
 
     def close(self) -> None:
         """Follow no longer."""
@@ -89,13 +93,13 @@ class StackFollower:
     def follow(self, layer: Any) -> None:
         """Fit a layer's contrast from now on."""
         self._fitted_limits[layer.unique_id] = tuple(layer.contrast_limits)
+        self._given_limits[layer.unique_id] = tuple(layer.contrast_limits)
         layer.events.visible.connect(self.update)
         self.update()
 
     def refit(self, layer: Any, fitting: Limits) -> None:
         """Fit the contrast of a layer that has new values, unless the user has set it."""
-        if self._is_fitted(layer) and not steps_of(self._viewer, layer):
-            self._fit(layer, fitting)
+        self._given_limits[layer.unique_id] = fitting
         self.update()
 
     def _is_fitted(self, layer: Any) -> bool:
@@ -116,23 +120,47 @@ class StackFollower:
         self._fitted_limits[layer.unique_id] = tuple(layer.contrast_limits)
 
     def _fitting(self, layer: Any, steps: dict[str, int]) -> Limits:
-        """Return the contrast of the step that is shown, or of all layers of its class."""
-        signed = layer.metadata[KEY]["signed"]
+        """Return the contrast of what is shown, or of all layers and planes of its class."""
+        about = layer.metadata[KEY]
         if layer.multiscale:
             level: Level = layer.data[0]
-            return level.limits(tuple(steps.values()), signed=signed)
-        if "layer" not in steps or not self._contrast.common:
-            return limits(np.asarray(layer.data[tuple(steps.values())]), signed=signed)
-        key = layer.unique_id, steps.get("class", 0)
-        of_class = self._class_limits.get(key)
-        if of_class is None or of_class[0]() is not layer.data:
-            # The layers of one class: classes are of different sizes.
-            which = tuple(step if axis == "class" else slice(None) for axis, step in steps.items())
-            values = np.asarray(layer.data[which])
+            return level.limits(tuple(steps.values()), signed=about["signed"])
+        to_maximum, which = self._contrast.to_maximum, self._shown_part(layer, steps)
+        given = self._given_limits.get(layer.unique_id)
+        if given is not None and not to_maximum and all(at is None for at in which):
+            return given
+        key = layer.unique_id, which, to_maximum
+        kept = self._kept_limits.get(key)
+        if kept is None or kept[0]() is not layer.data or "unfinished" in about:
+            part = tuple(slice(None) if at is None else at for at in which)
+            fitting = limits(
+                np.asarray(layer.data[part]), signed=about["signed"], unit=about.get("unit", ""),
+                to_maximum=to_maximum,
+            )  # fmt: skip
             # Held weakly: a layer that is removed takes its values with it.
-            of_class = weakref.ref(layer.data), limits(values, signed=signed)
-            self._class_limits[key] = of_class
-        return of_class[1]
+            kept = self._kept_limits[key] = weakref.ref(layer.data), fitting
+        return kept[1]
+
+    def _shown_part(self, layer: Any, steps: dict[str, int]) -> tuple[int | None, ...]:
+        """Return where on a layer's axes lies what one contrast is of; None: all along an axis."""
+        about = layer.metadata[KEY]
+        if not {"axes", "space"} <= set(about) or len(about["axes"]) > layer.ndim:
+            # The user has given it other data.
+            return ()
+        common = self._contrast.common
+        first = len(about["axes"]) - len(about["space"])
+        which: list[int | None] = [
+            None if common and axis == "layer" else steps.get(axis)
+            for axis in about["axes"][:first]
+        ]
+        which += [None] * (layer.ndim - first)
+        sizes, space = layer.data.shape, spatial_axes(about, layer.ndim)
+        planes = [n for n in range(first, layer.ndim) if n not in space and sizes[n] > 1]
+        if planes and not common:
+            index = shown_index(layer, self._viewer)
+            for axis in planes:
+                which[axis] = min(max(index[axis], 0), sizes[axis] - 1)
+        return tuple(which)
 
     def update(self, event: Any = None) -> None:
         """Fit the layers to the steps that the sliders are at, and show the steps' names."""
@@ -145,13 +173,13 @@ class StackFollower:
             if layer.visible and (reached := _reached(shown)):
                 below[f"{on_canvas(shown['title'])}: {reached} so far"] = layer
             steps = steps_of(self._viewer, layer)
+            if layer.visible and self._is_fitted(layer):
+                self._fit(layer, self._fitting(layer, steps))
             if not steps or not layer.visible:
                 continue
             words = _in_words(shown, steps)
             if (kind := kind_of(layer.metadata)) is not None:
                 kind.follow(layer, steps)
-            if self._is_fitted(layer):
-                self._fit(layer, self._fitting(layer, steps))
         words = "\n".join([*([words] if words else []), *below])
         overlay = text_overlay(self._viewer)
         if words or overlay.text:

@@ -14,8 +14,7 @@ _SIDE = 72
 def layer_maps(explanation: Explanation) -> dict[str, np.ndarray]:
     """Return a picture of each layer's map, of the first class: uint8 (y, x, 4).
 
-    Each is coloured from its own least to its own greatest value, as layers differ by orders of
-    magnitude. Of a volume it is the middle plane.
+    Each has a contrast of its own, as layers differ by orders of magnitude. Of a volume it is the middle plane.
     """
     layers = explanation.record.layers
     if explanation.is_table or not layers:
@@ -32,7 +31,7 @@ def layer_maps(explanation: Explanation) -> dict[str, np.ndarray]:
             values = values[middle]  # noqa: PLW2901
         step = max(1, -(-max(values.shape) // _SIDE))
         small = np.nan_to_num(values[::step, ::step])
-        low, high = limits(small, signed=explanation.signed)
+        low, high = limits(small, signed=explanation.signed, unit=explanation.unit)
         scaled = ((small - low) / (high - low)).clip(0, 1)
         mapped = colours.map(scaled.ravel()).reshape(*small.shape, 4)
         maps[name] = np.ascontiguousarray((255 * mapped).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""How the contrast of stacks is chosen, for all of a viewer's stacks."""
+"""How the contrast of maps is chosen, for all of a viewer's maps."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from psygnal import Signal
 
 
 class StackContrast:
-    """Whether the layers of a stack have one contrast, so that they can be compared.
+    """Whether the layers of a stack have one contrast, and whether it ends at the greatest value.
 
-    Otherwise each has its own, so that each can be seen: layers differ by orders of magnitude.
+    Otherwise each has its own, so that each can be seen: layers differ by orders of magnitude. And
+    it ends at a percentile of the values, so that a few extreme ones don't hide the others.
     """
 
-    changed = Signal(bool)
+    changed = Signal()
 
     def __init__(self) -> None:
-        self._common = False
+        self._common = self._to_maximum = False
 
     @property
     def common(self) -> bool:
@@ -25,4 +26,15 @@ class StackContrast:
     def common(self, on: bool) -> None:
         if on != self._common:
             self._common = on
-            self.changed.emit(on)
+            self.changed.emit()
+
+    @property
+    def to_maximum(self) -> bool:
+        """Whether contrasts end at the greatest value that is shown."""
+        return self._to_maximum
+
+    @to_maximum.setter
+    def to_maximum(self, on: bool) -> None:
+        if on != self._to_maximum:
+            self._to_maximum = on
+            self.changed.emit()

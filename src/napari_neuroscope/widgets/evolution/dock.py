@@ -46,8 +46,9 @@ class EvolutionPlot(Dock):
         The layer that is looked at.
     plot
         The figure.
-    region_box, common_box, beside_button
-        In which region the maps are to lie; whether all layers have one contrast; shows all.
+    region_box, common_box, maximum_box, beside_button
+        In which region the maps are to lie; whether all layers have one contrast, and whether it ends
+        at the greatest value; shows all.
     """
 
     name = "evolution"
@@ -65,7 +66,7 @@ class EvolutionPlot(Dock):
         self.follow_each((layers.inserted, layers.removed), self._list_regions)
         self.follow_each((layers.reordered, self._viewer.dims.events.current_step), self._look)
         self.follow(self._viewer.events.theme, self._draw)
-        self.follow(self._contrast.changed, self._take_common)
+        self.follow(self._contrast.changed, self._take_contrast)
         self._list_regions()
         self._draw()
 
@@ -77,11 +78,17 @@ class EvolutionPlot(Dock):
         self.plot = EvolutionFigure(self._go_to)
         self.common_box = QCheckBox("One contrast for all layers")
         self.common_box.setToolTip(
-            "Off: each layer is shown up to its own greatest value. On: colours mean the same in all "
-            "layers, also side by side."
+            "Off: each layer has a contrast of its own. On: colours mean the same in all layers, also "
+            "side by side."
         )
-        self.common_box.setChecked(self._contrast.common)
         self.common_box.toggled.connect(lambda on: setattr(self._contrast, "common", on))
+        self.maximum_box = QCheckBox("Up to the greatest value")
+        self.maximum_box.setToolTip(
+            "Off: colours end at the 99.5th percentile of the values, so that a few extreme ones don't "
+            "hide the others. On: they end at the greatest value. Both hold for all maps."
+        )
+        self.maximum_box.toggled.connect(lambda on: setattr(self._contrast, "to_maximum", on))
+        self._take_contrast()
         self.beside_button = button(
             "Side by side",
             "Show all layers of the stack next to each other, beside the image.",
@@ -92,6 +99,7 @@ class EvolutionPlot(Dock):
         self.lay_out(
             form,
             row(self.common_box, self.beside_button, stretch=self.common_box),
+            self.maximum_box,
             self.plot.canvas,
             self.message,
             stretch=self.plot.canvas,
@@ -161,9 +169,10 @@ class EvolutionPlot(Dock):
 
     # --- contrast, and side by side ---
 
-    def _take_common(self, on: bool) -> None:
-        with signals_blocked(self.common_box):
-            self.common_box.setChecked(on)
+    def _take_contrast(self) -> None:
+        with signals_blocked(self.common_box), signals_blocked(self.maximum_box):
+            self.common_box.setChecked(self._contrast.common)
+            self.maximum_box.setChecked(self._contrast.to_maximum)
 
     def show_side_by_side(self) -> None:
         """Show all layers of the stack in tiles beside the image."""
@@ -174,9 +183,7 @@ class EvolutionPlot(Dock):
         values, names = shown.maps()
         is_first = not any(layer.name.startswith("Side by side") for layer in layers)
         try:
-            count = self._tiles.show(
-                shown.layer, values, names, image, common=self._contrast.common
-            )
+            count = self._tiles.show(shown.layer, values, names, image, self._contrast)
         except NeuroscopeError as error:
             tell_error(str(error))
             return

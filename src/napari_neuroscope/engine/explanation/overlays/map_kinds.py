@@ -49,12 +49,15 @@ class HeatMap(MapKind):
         return not source.is_picture
 
     def colours(self, values: Any, source: OverlaySource) -> dict[str, Any]:
-        """Return colours that are clear at zero, up to the greatest value of the last step."""
+        """Return colours that are clear at zero, and end where `limits` says of the last step."""
         last_step = values[(-1,) * len(source.leading)] if source.leading else values
-        return self.tile_look(last_step, signed=source.signed)
+        return {
+            **self.tile_look(last_step, signed=source.signed),
+            "contrast_limits": limits(last_step, signed=source.signed, unit=source.record["unit"]),
+        }
 
     def tile_look(self, tiles: np.ndarray, *, signed: bool) -> dict[str, Any]:
-        """Return the colours of maps, to their greatest value."""
+        """Return the colours of maps, which end where `limits` says."""
         return {
             "colormap": map_colormap(signed=signed),
             "contrast_limits": limits(tiles, signed=signed),

@@ -12,6 +12,8 @@ from napari_neuroscope.engine.images.grid import Grid
 
 INTENSITY = "intensity"
 """The unit of values that are a picture's, which is shown as one."""
+ATTENTION = "attention"
+"""The unit of shares of attention: no token gets none, so zero is no value of note."""
 
 
 @dataclass
