@@ -27,7 +27,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          help="default: deletion and insertion; may be repeated")  # fmt: skip
     command.add_argument("--layer", metavar="LAYER", help="for methods that look at one")
     command.add_argument("--class", dest="class_", metavar="CLASS", help="a name or an index")
-    command.add_argument("--region", default="everywhere", choices=["everywhere", "predicted"])
+    command.add_argument("--region", choices=["everywhere", "predicted"],
+                         help="where a segmentation's class is asked about; default: where it is "
+                         "predicted, or everywhere where it is predicted nowhere")  # fmt: skip
     command.add_argument("--seed", type=int, default=0, help="of all random numbers")
     command.add_argument("--batch", type=int, default=16, help="inputs at once; default: 16")
     command.add_argument("--force", action="store_true", help="write over an existing OUT")
@@ -140,7 +142,7 @@ def _measured(
     from napari_neuroscope.engine.explain.explain import explain
     from napari_neuroscope.engine.methods.interface import Needs
     from napari_neuroscope.engine.methods.registry import methods
-    from napari_neuroscope.engine.passes.target import Target
+    from napari_neuroscope.engine.passes.target import DEFAULT_REGION, Target
 
     image = pair.image.in_memory()
     truth = None
@@ -148,7 +150,8 @@ def _measured(
         labelled = truth_labels(network, pair, network.predict(image))
         truth = None if labelled is None else labelled.labels
     segments = network.spec.task == "segmentation"
-    target = Target(parsed.class_, parsed.region if segments else "everywhere")
+    region = parsed.region if segments and parsed.region else DEFAULT_REGION
+    target = Target(parsed.class_, region)
     explanations = []
     for name in parsed.method:
         needs = methods[name].needs

@@ -33,7 +33,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          help="a name, a pattern such as 'enc*', or all; may be repeated")  # fmt: skip
     command.add_argument("--class", dest="classes", action="append", metavar="CLASS",
                          help="a name or an index; may be repeated")  # fmt: skip
-    command.add_argument("--region", default="everywhere", choices=["everywhere", "predicted"])
+    command.add_argument("--region", choices=["everywhere", "predicted"],
+                         help="where a segmentation's class is asked about; default: where it is "
+                         "predicted, or everywhere where it is predicted nowhere")  # fmt: skip
     command.add_argument(
         "--score", default="logit", choices=["logit", "probability", "log_probability"]
     )
@@ -148,13 +150,14 @@ def explain(parsed: argparse.Namespace) -> None:
     from napari_neuroscope.engine.explain.stacked_planes import explain_stack, grows
     from napari_neuroscope.engine.methods.interface import Needs
     from napari_neuroscope.engine.methods.registry import methods
-    from napari_neuroscope.engine.passes.target import Target
+    from napari_neuroscope.engine.passes.target import DEFAULT_REGION, Target
     from napari_neuroscope.engine.tiles.tiling import Tiling
 
     network = load(parsed)
     method = methods[parsed.method]
     chosen = options(parsed.option)
-    region = parsed.region if network.spec.task == "segmentation" else "everywhere"
+    segments = network.spec.task == "segmentation"
+    region = parsed.region if segments and parsed.region else DEFAULT_REGION
     targets: Any = [Target(name, region, parsed.score) for name in parsed.classes or []]
     if not targets and Needs.TARGET in method.needs and network.spec.task == "classification":
         targets = [Target(None, region, parsed.score)]

@@ -13,7 +13,7 @@ from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.interface import Method, Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.engine.passes.target import Target
+from napari_neuroscope.engine.passes.target import DEFAULT_REGION, Target
 from napari_neuroscope.session.cell_question import CellQuestion
 from napari_neuroscope.session.network_catalog import DEMO_TITLES, NetworkCatalog
 from napari_neuroscope.session.network_summary import NetworkSummary
@@ -42,7 +42,7 @@ class Session:
     options: dict[str, Any] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     classes: tuple[int, ...] = ()
-    region: str | LayerRegion = "everywhere"
+    region: str | LayerRegion = "predicted"
     labels: Any = None
     margin: int = 5
     score: str = "logit"
@@ -145,6 +145,14 @@ class Session:
             return 0.0
         return cost.work * summary.pace.seconds
 
+    def region_asked(self, network: Network) -> str | LayerRegion:
+        """Return the region as it is asked for: in a window, no class ends in an error.
+
+        Where a class is predicted nowhere it is asked about everywhere, and that is said.
+        """
+        by_default = self.region == "predicted" or network.spec.task != "segmentation"
+        return DEFAULT_REGION if by_default else self.region
+
     def targets(self, network: Network, viewer: Any = None) -> tuple[Target, ...]:
         """Return the chosen classes as targets, with the region as it is drawn now.
 
@@ -153,7 +161,7 @@ class Session:
         NeuroscopeError
             Where the region's layer is empty or gone.
         """
-        region: Any = self.region if network.spec.task == "segmentation" else "everywhere"
+        region: Any = self.region_asked(network)
         if isinstance(region, LayerRegion):
             region = region.take(self.pixels(network, viewer), viewer)
         elif region == "ground_truth" and self.labels is not None:

@@ -74,7 +74,7 @@ def test_the_record_is_plain_and_enough_to_make_it_again(
         network,
         image,
         "grad_cam",
-        [ns.Target("car", mask, "probability", "mean"), "sky"],
+        [ns.Target("car", mask, "probability", "mean"), ns.Target("sky", "everywhere")],
         ["enc1", "bottom"],
         relu=False,
     )

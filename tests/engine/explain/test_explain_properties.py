@@ -34,7 +34,7 @@ def test_the_whole_is_the_sum_of_its_parts(
     method: str, options: dict[str, Any], image: np.ndarray
 ) -> None:
     network = segmenter()
-    whole = ns.explain(network, image, method, 1, **options).values
+    whole = ns.explain(network, image, method, ns.Target(1, "everywhere"), **options).values
     quarters = np.indices((16, 16)) // 8
     parts = [
         ns.explain(
@@ -53,7 +53,7 @@ def test_the_whole_is_the_sum_of_its_points(rng: np.random.Generator) -> None:
         ("grad_cam", {"relu": False, "layer": "relu"}),
         ("saliency", {"channels": "keep"}),
     ):
-        whole = ns.explain(network, image, method, 1, **options).values
+        whole = ns.explain(network, image, method, ns.Target(1, "everywhere"), **options).values
         points = [ns.Target(1, (y, x)) for y in range(5) for x in range(6)]
         each = ns.explain(network, image, method, points, **options).values
         assert_close(each.sum(0), whole)
@@ -178,7 +178,8 @@ def test_double_precision_is_used(rng: np.random.Generator) -> None:
     model = settled(Pixelwise(activation=nn.Softplus())).double()
     network = as_network(model, "segmentation")
     image = rng.random((4, 5)).astype(np.float32)
-    gradient = ns.explain(network, image, "saliency", 0, channels="keep").values[0]
+    everywhere = ns.Target(0, "everywhere")
+    gradient = ns.explain(network, image, "saliency", everywhere, channels="keep").values[0]
     x = torch.from_numpy(image).double()[None, None]
     step = 1e-5
     for y, column in ((0, 0), (2, 3), (3, 4)):

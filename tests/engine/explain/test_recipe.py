@@ -166,7 +166,12 @@ def test_what_a_recipe_says(asked: ns.Explanation) -> None:
     assert plain["network"]["source"] == "demo:nuclei"
     assert plain["network"]["digest"] == asked.provenance["network"]["digest"]
     assert plain["targets"] == [
-        {"class": "nucleus", "region": "everywhere", "score": "logit", "reduce": "sum"}
+        {
+            "class": "nucleus",
+            "region": "predicted_or_everywhere",
+            "score": "logit",
+            "reduce": "sum",
+        }
     ]
     assert (plain["method"], plain["layer"], plain["options"]) == (
         "grad_cam",

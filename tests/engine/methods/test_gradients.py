@@ -86,15 +86,16 @@ def guided() -> ns.Network:
 #   plain:  back to z: [0, -1]; to h: [-1, -1]; to x, where h1 is on: -1 · -1 = 1.
 #   guided: nothing is left of [1, -1] where z is on: 0.
 IMAGE = np.array([[2.0, -1.0], [-1.0, 2.0]])
+EVERYWHERE = [ns.Target(index, "everywhere") for index in range(2)]
 
 
 def test_the_plain_gradient_by_hand() -> None:
-    found = ns.explain(guided(), IMAGE, "saliency", 0, channels="signed_max")
+    found = ns.explain(guided(), IMAGE, "saliency", EVERYWHERE[0], channels="signed_max")
     np.testing.assert_allclose(found.values, [[1, 1], [1, 1]], atol=1e-6)
 
 
 def test_guided_backpropagation_by_hand() -> None:
-    found = ns.explain(guided(), IMAGE, "guided_backprop", 0)
+    found = ns.explain(guided(), IMAGE, "guided_backprop", EVERYWHERE[0])
     np.testing.assert_allclose(found.values, [[2, 0], [0, 2]], atol=1e-6)
     assert found.signed
     assert found.axes == ("y", "x")
@@ -103,15 +104,17 @@ def test_guided_backpropagation_by_hand() -> None:
 def test_guided_backpropagation_of_the_other_class() -> None:
     # s1 = z1 where it is on: to z: [0, 1]; to h: [1, 1].
     # x = 2: h0 is on: 1 · 1 = 1. x = -1: h1 is on: 1 · -1 = -1.
-    found = ns.explain(guided(), IMAGE, "guided_backprop", 1)
+    found = ns.explain(guided(), IMAGE, "guided_backprop", EVERYWHERE[1])
     np.testing.assert_allclose(found.values, [[1, -1], [-1, 1]], atol=1e-6)
 
 
 def test_guided_and_plain_of_one_trace_do_not_mix() -> None:
     network = guided()
     for _ in range(2):
-        plain = ns.explain(network, IMAGE, "saliency", 0, channels="keep").values
-        through = ns.explain(network, IMAGE, "guided_backprop", 0, channels="keep").values
+        plain = ns.explain(network, IMAGE, "saliency", EVERYWHERE[0], channels="keep").values
+        through = ns.explain(
+            network, IMAGE, "guided_backprop", EVERYWHERE[0], channels="keep"
+        ).values
         np.testing.assert_allclose(plain[0], np.ones((2, 2)), atol=1e-6)
         np.testing.assert_allclose(through[0], [[2, 0], [0, 2]], atol=1e-6)
 

@@ -65,7 +65,8 @@ def test_gradients_are_of_the_image_alone(image: np.ndarray) -> None:
     score = model.conv2(activation.relu())[0, 1, :33, :41].sum()
     (gradient,) = torch.autograd.grad(score, activation)
     right = (gradient.mean((2, 3), keepdim=True) * activation).sum(1)[0].detach()
-    e = ns.explain(network, image, "grad_cam", 1, "conv1", relu=False)
+    everywhere = ns.Target(1, "everywhere")
+    e = ns.explain(network, image, "grad_cam", everywhere, "conv1", relu=False)
     np.testing.assert_allclose(e.values, right, atol=1e-5 * float(right.abs().max()))
     # The same as of a mask of all pixels.
     mask = ns.Target(1, np.ones(image.shape[:2], bool))

@@ -164,13 +164,13 @@ def test_a_changed_spec_is_noticed(network: ns.Network, image: np.ndarray) -> No
 
 def test_targets_of_one_image_do_not_mix(network: ns.Network, image: np.ndarray) -> None:
     targets = [
-        ns.Target(1),
-        ns.Target(2),
+        ns.Target(1, "everywhere"),
+        ns.Target(2, "everywhere"),
         ns.Target(1, "predicted"),
         ns.Target(1, (3, 4)),
         ns.Target(1, (4, 3)),
-        ns.Target(1, score="probability"),
-        ns.Target(1, reduce="mean"),
+        ns.Target(1, "everywhere", "probability"),
+        ns.Target(1, "everywhere", reduce="mean"),
     ]
     first = [ns.explain(network, image, "guided_backprop", t).values for t in targets]
     second = [ns.explain(network, image, "saliency", t).values for t in targets]
@@ -288,7 +288,7 @@ def test_several_threads_get_what_one_would(network: ns.Network, rng: np.random.
 def test_a_method_can_be_asked_of_a_trace(network: ns.Network, image: np.ndarray) -> None:
     """The way for methods of other packages."""
     trace = network.trace(image, ["body.bottom"])
-    target = trace.resolve(1)
+    target = trace.resolve(ns.Target(1, "everywhere"))
     assert trace.value(target) == pytest.approx(
         float(network.predict(image).scores[1].sum()), rel=1e-4
     )

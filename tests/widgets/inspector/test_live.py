@@ -88,6 +88,8 @@ def expected(viewer, inspector: Inspector, net: ns.Network) -> ns.Explanation:
     region = session.region
     if not isinstance(region, str):
         region = np.asarray(region.layer.data[viewer.dims.current_step[-3]]) > 0
+    elif region == "predicted":
+        region = "predicted_or_everywhere"
     needs_layer = session.method.startswith("grad_cam")
     targets = [ns.Target(index, region, session.score) for index in session.classes]
     layers = list(session.layers)
@@ -138,7 +140,7 @@ CHANGES: dict[str, Callable[[object, Inspector], object]] = {
     "method": lambda viewer, dock: dock.choose_method("saliency"),
     "option": lambda viewer, dock: dock.choose_options({"relu": False}),
     "image": lambda viewer, dock: dock.form.image.setCurrentText("two"),
-    "region": lambda viewer, dock: dock.choose_region("predicted"),
+    "region": lambda viewer, dock: dock.choose_region("everywhere"),
     "score": lambda viewer, dock: setattr(dock.session, "score", "probability"),
     "slider": lambda viewer, dock: viewer.dims.set_current_step(viewer.dims.ndim - 3, 3),
 }
@@ -176,7 +178,11 @@ def test_a_hundred_choices_in_a_row_end_in_the_last(seed: int, viewer, live, qtb
     settled(inspector, qtbot)
     chance = random.Random(seed)
     # All of these have positions, whichever class is chosen.
-    regions = ["everywhere", *(r for r in regions_of(inspector) if not isinstance(r, str))]
+    regions = [
+        "everywhere",
+        "predicted",
+        *(r for r in regions_of(inspector) if not isinstance(r, str)),
+    ]
 
     def some(of: tuple) -> list:
         return sorted(chance.sample(of, chance.randint(1, len(of))), key=of.index)

@@ -49,7 +49,7 @@ def summary_row(
     if truth is not None and not prediction.outputs.has_nan:
         columns |= _rightness(network, prediction, truth)
     if not explanation.is_table:
-        columns |= _maps(recipe, explanation, prediction, truth)
+        columns |= _maps(explanation, prediction, truth)
     return {name: _finite(value) for name, value in columns.items()}
 
 
@@ -110,11 +110,9 @@ def _rightness(network: Network, prediction: Prediction, truth: Any) -> dict[str
     return columns
 
 
-def _maps(
-    recipe: Recipe, explanation: Explanation, prediction: Prediction, truth: Any
-) -> dict[str, Any]:
+def _maps(explanation: Explanation, prediction: Prediction, truth: Any) -> dict[str, Any]:
     columns: dict[str, Any] = {}
-    regions = [target.region for target in recipe.targets]
+    regions = [target.region for target in explanation.record.targets]
     indices = [target.index for target in explanation.record.targets]
     for name, values, which in _each_map(explanation):
         behind = f": {name}" if name else ""

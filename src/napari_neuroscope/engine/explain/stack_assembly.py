@@ -113,10 +113,8 @@ class StackAssembly:
         self.classes.append([cast(int, target.index) for target in record.targets])
         self.scores.append([target.value for target in record.targets])
         self.sums = self.sums or [_TargetMean() for _ in record.targets]
-        for of_target, which, score in zip(
-            self.sums, self.classes[-1], self.scores[-1], strict=True
-        ):
-            of_target.add(which, score)
+        for of_target, target in zip(self.sums, record.targets, strict=True):
+            of_target.add(target)
         if (probabilities := (record.table or {}).get("probability")) is not None:
             self.probabilities = self.probabilities + np.array(probabilities)
         for note in record.notes:
@@ -273,18 +271,23 @@ class _TargetMean:
     """The classes of a target on the planes so far, and the mean of its scores."""
 
     def __init__(self) -> None:
-        self.classes: set[int] = set()
+        self.classes: set[int | None] = set()
+        self.regions: set[str | None] = set()
         self.total, self.count = 0.0, 0
 
-    def add(self, which: int, score: float | None) -> None:
+    def add(self, target: TargetRecord) -> None:
         """Take those of one more plane."""
-        self.classes.add(which)
-        if score is not None:
-            self.total, self.count = self.total + score, self.count + 1
+        self.classes.add(target.index)
+        self.regions.add(target.region)
+        if target.value is not None:
+            self.total, self.count = self.total + target.value, self.count + 1
 
     def of_all(self, first: TargetRecord) -> TargetRecord:
         """Return the target of all planes, from that of the first."""
         value = self.total / self.count if self.count else None
+        if len(self.regions) > 1:
+            # Of the planes where it is predicted nowhere a note tells.
+            first = replace(first, region="predicted")
         if len(self.classes) > 1:
             return replace(first, class_=EACH, index=None, value=value)
         return replace(first, value=value)

@@ -36,7 +36,8 @@ def python_script(
     loading = [repr(made.source), pformat(spec_in_words(recipe.spec), sort_dicts=False)]
     if made.factory is not None:
         loading += [f"factory={made.factory!r}", f"arguments={made.arguments!r}"]
-    targets = [target.as_python() for target in recipe.targets]
+    segments = recipe.spec.task == "segmentation"
+    targets = [target.as_python(with_region=segments) for target in recipe.targets]
     target = f"[{', '.join(targets)}]" if recipe.several else next(iter(targets), "None")
     layer = list(recipe.layer) if isinstance(recipe.layer, tuple) else recipe.layer
     asking = ["network", "image", repr(recipe.method), target, repr(layer)]

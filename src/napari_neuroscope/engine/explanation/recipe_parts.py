@@ -97,7 +97,11 @@ class RecipeTarget(RecipePart):
     """A `Target` in words: one whose region is named, or a point of the image."""
 
     class_: StrictStr | StrictInt | None = Field(default=None, alias="class")
-    region: Literal["everywhere", "predicted", "ground_truth"] | tuple[float, ...] = "everywhere"
+    # Recipes say their regions, for those of before were of everywhere by default.
+    region: (
+        Literal["predicted_or_everywhere", "everywhere", "predicted", "ground_truth"]
+        | tuple[float, ...]
+    ) = "everywhere"
     score: Score = "logit"
     reduce: Literal["sum", "mean"] = "sum"
 
@@ -111,6 +115,8 @@ class RecipeTarget(RecipePart):
             Where its region is a mask or an instance, which are of one image.
         """
         region, which = target.region, target.class_
+        if target.is_default and spec.task != "segmentation":
+            region = "everywhere"
         if isinstance(region, Sequence) and not isinstance(region, str):
             region = tuple(float(n) for n in region)
         elif not isinstance(region, str):
@@ -127,13 +133,16 @@ class RecipeTarget(RecipePart):
         """Return the target."""
         return Target(self.class_, self.region, self.score, self.reduce)
 
-    def as_python(self) -> str:
-        """Return the target as Python writes it."""
+    def as_python(self, *, with_region: bool = True) -> str:
+        """Return the target as Python writes it; a classifier has no region to name."""
         said = [repr(self.class_)]
+        if with_region:
+            # Named in any case, so that scripts don't hang on what is the default.
+            said.append(f"region={self.region!r}")
         said += [
             f"{name}={value!r}"
-            for name in ("region", "score", "reduce")
-            if (value := getattr(self, name)) != type(self).model_fields[name].default
+            for name in ("score", "reduce")
+            if (value := getattr(self, name)) != getattr(Target(), name)
         ]
         return f"ns.Target({', '.join(said)})"
 

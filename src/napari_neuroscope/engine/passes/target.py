@@ -17,7 +17,9 @@ from napari_neuroscope.engine.images.grid import Grid, resample_nearest
 
 Score = Literal["logit", "probability", "log_probability"]
 SCORES: tuple[Score, ...] = ("logit", "probability", "log_probability")
-NAMED_REGIONS = ("everywhere", "predicted", "ground_truth")
+DEFAULT_REGION = "predicted_or_everywhere"
+"""Where the class is predicted, and everywhere where that is nowhere."""
+NAMED_REGIONS = (DEFAULT_REGION, "everywhere", "predicted", "ground_truth")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +66,9 @@ class Target:
     class_
         The class, by name or index; None: the top prediction of a classifier.
     region
-        Where, for a segmentation: ``"everywhere"``; ``"predicted"``, where the class is
-        predicted (Vinogradova et al. 2020); ``"ground_truth"``, where it truly is; a mask on the
+        Where, for a segmentation: ``"predicted"``, where the class is predicted (Vinogradova et
+        al. 2020); ``"everywhere"``; ``"predicted_or_everywhere"``, the first, or where that is
+        nowhere the second, and a note says so; ``"ground_truth"``, where it truly is; a mask on the
         image's grid, or a `Mask` with a name; an `Instance`; or a point, a tuple of coordinates
         in pixels of the image.
     score
@@ -75,7 +78,7 @@ class Target:
     """
 
     class_: str | int | None = None
-    region: Any = "everywhere"
+    region: Any = DEFAULT_REGION
     score: Score = "logit"
     reduce: Literal["sum", "mean"] = "sum"
 
@@ -92,6 +95,16 @@ class Target:
             raise NeuroscopeError(
                 f"There is no region “{self.region:.60}”; {nearest_names(self.region, NAMED_REGIONS)}"
             )
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether its region is the whole answer."""
+        return isinstance(self.region, str) and self.region == "everywhere"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether its region is where the class is predicted, or else everywhere."""
+        return isinstance(self.region, str) and self.region == DEFAULT_REGION
 
     @classmethod
     def of(cls, target: Target | str | int | None) -> Target:
@@ -170,8 +183,10 @@ def resolve_region(
         words, shown = region, shown_mask(output, image, predicted)
         if region == "everywhere":
             return shown, words
-        if region == "predicted":
+        if region in ("predicted", DEFAULT_REGION):
             mask = predicted == index if shown is None else (predicted == index) & shown
+            if region == DEFAULT_REGION:
+                return (mask, "predicted") if bool(mask.any()) else (shown, "everywhere")
         else:
             mask = _true_region(ground_truth, index, image, output, predicted)
     elif isinstance(region, Instance):
@@ -214,6 +229,11 @@ def nowhere_in_words(region: str, name: str) -> str:
     if region == "predicted":
         return f"{name} is predicted nowhere in this image."
     return f"{name} is nowhere in the ground truth of this image."
+
+
+def instead_in_words(name: str) -> str:
+    """Return the note that a class is asked about everywhere, since it is predicted nowhere."""
+    return f"{name} is predicted nowhere in this image, so it is asked about everywhere"
 
 
 def _true_region(ground_truth: Any, index: int, image: Grid, output: Grid, like: Tensor) -> Tensor:

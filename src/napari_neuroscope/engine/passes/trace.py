@@ -18,7 +18,13 @@ from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.images.preprocessing import PreparedImage
 from napari_neuroscope.engine.passes.gradient_store import GradientStore
 from napari_neuroscope.engine.passes.model import Model
-from napari_neuroscope.engine.passes.target import Mask, ResolvedTarget, Target, resolve_region
+from napari_neuroscope.engine.passes.target import (
+    Mask,
+    ResolvedTarget,
+    Target,
+    instead_in_words,
+    resolve_region,
+)
 from napari_neuroscope.engine.passes.target_value import seed_of, target_value, target_values
 from napari_neuroscope.engine.passes.unit_placement import cells_of_layers, laid_out
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
@@ -195,13 +201,15 @@ class Trace:
                 ground_truth=ground_truth,
                 name=spec.class_name(index),
             )
-        elif not (isinstance(target.region, str) and target.region == "everywhere"):
+        elif not (target.is_everywhere or target.is_default):
             raise NeuroscopeError(
                 "A region is for segmentations: a classifier answers once for the whole image."
             )
         score, notes = outputs.score_instead_of(target.score)
         if isinstance(target.region, Mask):
             notes = (*notes, *target.region.notes)
+        elif spec.task == "segmentation" and target.is_default and words == "everywhere":
+            notes = (*notes, instead_in_words(spec.class_name(index)))
         region_key = words if mask is None else mask.cpu().numpy().tobytes()
         return ResolvedTarget(
             index,

@@ -139,7 +139,7 @@ def _noticed(
     trace = Trace.of_part(
         network, PreparedImage(x, grid, grid, ones, 0 * ones, "n"), layers, gradients=bool(pulled)
     )
-    target, near = trace.resolve(Target(0)), geometry.margins()
+    target, near = trace.resolve(Target(0, "everywhere")), geometry.margins()
     eps = torch.finfo(trace.outputs.raw.dtype).eps
     scores = trace.outputs.scores
     yield _Intermediate(scores, steps_of_output(geometry, scores.shape[1:], x.shape[1:]), near, eps)

@@ -18,11 +18,16 @@ from napari_neuroscope.engine.passes.target import (
     Mask,
     ResolvedTarget,
     Target,
+    instead_in_words,
     nowhere_in_words,
 )
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.geometry import Geometry, Tile, kept, whole_shape
 from napari_neuroscope.engine.tiles.reader import TiledInput
+
+
+class PredictedNowhereError(Exception):
+    """A class is predicted on no tile, so that it is asked about everywhere, from the first on."""
 
 
 @dataclass
@@ -54,7 +59,7 @@ class Tally:
     @property
     def everywhere(self) -> bool:
         """Whether its region is the whole output."""
-        return isinstance(self.target.region, str) and self.target.region == "everywhere"
+        return self.target.is_everywhere
 
     @property
     def must_be_counted(self) -> bool:
@@ -91,11 +96,17 @@ class TiledTargets:
     ) -> None:
         self._targets, self._geometry, self._input = tuple(targets), geometry, input
         self._ground_truth = ground_truth
+        # Of each target that is asked about everywhere instead of where it is predicted, a note.
+        self._instead: dict[int, str] = {}
         self.begin()
 
     def begin(self) -> None:
         """Forget what the tiles came to."""
         self.tallies = [Tally(target) for target in self._targets]
+        for number, note in self._instead.items():
+            self.tallies[number] = Tally(
+                replace(self._targets[number], region="everywhere"), notes=[note]
+            )
         self.told = False
 
     def on(self, tile: Tile, trace: Trace) -> list[ResolvedTarget | None]:
@@ -109,7 +120,23 @@ class TiledTargets:
         return resolved or [None]
 
     def end_of_pass(self) -> None:
-        """Refuse regions without positions, once all tiles were seen; they are told of no more."""
+        """Refuse regions without positions, once all tiles were seen; they are told of no more.
+
+        Raises
+        ------
+        PredictedNowhereError
+            Where a class is predicted nowhere, and the tiles are to be seen anew.
+        NeuroscopeError
+            Where another region has no position.
+        """
+        nowhere = {
+            number: instead_in_words(tally.name)
+            for number, tally in enumerate(self.tallies)
+            if tally.resolved is not None and not tally.positions and tally.target.is_default
+        }
+        if nowhere:
+            self._instead |= nowhere
+            raise PredictedNowhereError
         for tally in self.tallies:
             if tally.resolved is not None and not tally.positions:
                 if isinstance(tally.target.region, str):
@@ -143,10 +170,10 @@ class TiledTargets:
     def _resolved(self, target: Target, tile: Tile, trace: Trace) -> ResolvedTarget:
         resolved = trace.resolve(replace(target, region="everywhere", reduce="sum"))
         region = target.region
-        if isinstance(region, str) and region == "everywhere":
+        if target.is_everywhere:
             return resolved
-        if isinstance(region, str) and region == "predicted":
-            mask, words = trace.outputs.predicted == resolved.index, region
+        if target.is_default or (isinstance(region, str) and region == "predicted"):
+            mask, words = trace.outputs.predicted == resolved.index, "predicted"
             mask = mask if resolved.mask is None else mask & resolved.mask
         else:
             mask, words = self._mask(region, tile, trace, resolved.index)

@@ -56,7 +56,7 @@ class RecipeChoice:
         needs = method.needs_with(session.options)
         targets: tuple[Target, ...] = ()
         if Needs.TARGET in needs or "classes" in method.options:
-            region = session.region if network.spec.task == "segmentation" else "everywhere"
+            region = session.region_asked(network)
             if isinstance(region, LayerRegion):
                 raise NeuroscopeError(
                     f"The region is drawn in the layer “{region.layer.name}”, which is of one image; "

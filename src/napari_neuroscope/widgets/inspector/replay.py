@@ -19,6 +19,7 @@ from napari_neuroscope.engine.files.code.trust import UntrustedError
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.engine.passes.target import DEFAULT_REGION
 from napari_neuroscope.engine.tiles.tiling import Tiling
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.session.question import Offer, Question, request_for
@@ -308,12 +309,18 @@ class Replay:
 
     def _choose_target(self, recipe: Recipe) -> list[str]:
         left_out = []
-        regions = {target.region for target in recipe.targets}
+        segments = recipe.spec.task == "segmentation"
+        # Where it is predicted, which the form goes on to ask for without an error.
+        regions = {
+            "predicted" if region == DEFAULT_REGION else region
+            for region in (target.region for target in recipe.targets)
+            if segments
+        }
         scores = {target.score for target in recipe.targets}
         named = [region for region in regions if isinstance(region, str)]
         if len(regions) == 1 and named:
             self._form.target.choose_region(named[0])
-        else:
+        elif regions:
             points = [r for r in regions if not isinstance(r, str)]
             left_out.append("regions" if len(regions) > 1 else f"point {points[0]}")
         if len(scores) == 1:

@@ -514,9 +514,9 @@ WINDOWS = [((40, 101), (60, 90)), ((0, 30), (150, 187)), ((100, 165), (0, 187))]
     ("method", "layer"), [("score_map", None), ("saliency", None), ("layer_cam", "bottom")]
 )
 def test_a_window_is_that_part_of_the_whole(method, layer, tile, window) -> None:
-    network, x = unet(), Sliced(image())
-    whole = ns.explain(network, image(), method, "cell", layer)
-    part = explain_tiled(network, x, method, "cell", layer, tile=tile, window=window)
+    network, x, cell = unet(), Sliced(image()), ns.Target("cell", "everywhere")
+    whole = ns.explain(network, image(), method, cell, layer)
+    part = explain_tiled(network, x, method, cell, layer, tile=tile, window=window)
     offset = np.subtract(part.grid.offset, whole.grid.offset) / whole.grid.scale
     first = np.round(offset).astype(int)
     np.testing.assert_allclose(offset, first, atol=1e-9)
@@ -581,11 +581,11 @@ def test_what_hangs_on_all_of_an_image_is_found_once() -> None:
     image_ = Sliced(image((400, 500, 3)))
     known = TiledInput(image_, network.spec, network.channels, (200, 200), stride=(4, 4))
     image_.read.clear()
-    window = ((40, 100), (60, 120))
+    window, cell = ((40, 100), (60, 120)), ns.Target("cell", "everywhere")
     first, again = (
-        explain_tiled(network, known, "saliency", "cell", window=window) for _ in range(2)
+        explain_tiled(network, known, "saliency", cell, window=window) for _ in range(2)
     )
     assert sum(image_.read) < 2 * 3 * 200 * 200, "the window and what the network sees around it"
-    afresh = explain_tiled(network, Sliced(image((400, 500, 3))), "saliency", "cell", window=window)
+    afresh = explain_tiled(network, Sliced(image((400, 500, 3))), "saliency", cell, window=window)
     np.testing.assert_array_equal(first.values, afresh.values)
     assert first.provenance["image"] == again.provenance["image"] == afresh.provenance["image"]

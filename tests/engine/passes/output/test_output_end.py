@@ -111,7 +111,7 @@ def test_a_saturated_softmax_still_has_a_gradient(image: np.ndarray) -> None:
 def test_probabilities_are_those_of_the_network(score: Any, image: np.ndarray) -> None:
     """With the softmax cut off and put on again, or never there, the gradient is the same."""
     ending = EndingIn(body(3), nn.Softmax(1))
-    target = ns.Target(1, score=score)
+    target = ns.Target(1, "everywhere", score)
     found = ns.explain(
         as_network(ending, "segmentation"), image, "saliency", target, channels="keep"
     )
@@ -206,7 +206,9 @@ def test_a_softmax_that_is_scaled_afterwards_is_no_ending(image: np.ndarray) -> 
     """The output is not the softmax's: to cut before it would explain another function."""
     end = lambda x: x.softmax(1) * torch.tensor([1.0, 2.0, 4.0])[:, None, None]  # noqa: E731
     model = EndingIn(body(3), end)
-    found = ns.explain(as_network(model, "segmentation"), image, "saliency", 2, channels="keep")
+    target = ns.Target(2, "everywhere")
+    network = as_network(model, "segmentation")
+    found = ns.explain(network, image, "saliency", target, channels="keep")
     x = torch.from_numpy(image).permute(2, 0, 1)[None].requires_grad_()
     assert_close(found.values, torch.autograd.grad(model(x)[:, 2].sum(), x)[0][0].numpy())
 

@@ -35,6 +35,7 @@ from napari_neuroscope.engine.results.canvas import Canvas, Out, Part
 from napari_neuroscope.engine.results.growing_folder import GrowingFolder
 from napari_neuroscope.engine.tiles.check import check_by_noise
 from napari_neuroscope.engine.tiles.geometry import Tile
+from napari_neuroscope.engine.tiles.targets import PredictedNowhereError
 from napari_neuroscope.engine.tiles.tiling import Tiling, overlap_notes
 
 OFFER_EVERY_S = 0.2
@@ -200,6 +201,13 @@ class _Run:
         return True
 
     def _run_with(self, size: Sequence[int]) -> Explanation:
+        try:
+            return self._pass_over(size)
+        except PredictedNowhereError:
+            # All tiles had to be seen to know it.
+            return self._pass_over(size)
+
+    def _pass_over(self, size: Sequence[int]) -> Explanation:
         question = self._question
         self._map.begin()
         question.input.begin()
