@@ -142,7 +142,8 @@ def test_the_prediction_and_a_click_lie_where_they_are_seen(viewer, opened, qtbo
     inspector.add_network(network)
     qtbot.waitUntil(inspector.ready, timeout=10_000)
     inspector.show_prediction()
-    labels = viewer.layers["Prediction"]
+    qtbot.waitUntil(lambda: "Prediction" in viewer.layers[-1].name, timeout=10_000)
+    labels = viewer.layers[-1]
     classes = classes_of_labels(labels.data[..., 0], labels.features, network.class_names)
     np.testing.assert_array_equal(classes, network.predict(image).labels.T)
     np.testing.assert_allclose(corners(labels, (0, 1)), corners(layer, (0, 1)))

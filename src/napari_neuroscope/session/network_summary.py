@@ -65,12 +65,17 @@ class NetworkSummary:
         shares = _shares(network, prediction)
         classes = tuple((i, name, float(shares[i])) for i, name in _classes(network))
         if window is not None:
-            prediction = replace(
-                prediction,
-                grid=prediction.grid and moved_by(prediction.grid, window),
-                image=moved_by(prediction.image, window),
-            )
+            prediction = lying_in(prediction, window)
         return cls(network, prediction, classes, pace, network.digests(image))
+
+
+def lying_in(prediction: Prediction, window: Window) -> Prediction:
+    """Return the prediction of a window of an image, lying where that is in the image."""
+    return replace(
+        prediction,
+        grid=prediction.grid and moved_by(prediction.grid, window),
+        image=moved_by(prediction.image, window),
+    )
 
 
 def _classes(network: Network) -> list[tuple[int, str]]:

@@ -177,7 +177,7 @@ def test_recipes_of_what_is_shown(
     assert QGuiApplication.clipboard().text() == kept.as_python()
 
 
-def test_why_there_is_no_recipe(viewer, opened, explained) -> None:
+def test_why_there_is_no_recipe(viewer, opened, explained, qtbot) -> None:
     inspector = opened()
     menu = inspector.map_actions.recipe
     shapes = viewer.add_shapes([[40, 40], [40, 90], [90, 90]], shape_type="polygon", name="mine")
@@ -190,7 +190,8 @@ def test_why_there_is_no_recipe(viewer, opened, explained) -> None:
         assert not action.isEnabled()
         assert "region is a mask" in action.toolTip()
     inspector.show_prediction()
-    viewer.layers.selection.active = viewer.layers["Prediction"]
+    qtbot.waitUntil(lambda: any("Prediction" in layer.name for layer in viewer.layers))
+    viewer.layers.selection.active = viewer.layers[-1]
     menu.refresh()
     assert "holds no recipe" in menu.save.toolTip()
 

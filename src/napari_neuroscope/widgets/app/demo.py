@@ -26,12 +26,12 @@ def build_demo(viewer: napari.Viewer, *, patience: float = 120.0) -> Inspector:
     inspector.choose_network(DEMO_TITLES["nuclei"])
     wait_for(inspector.ready, patience)
     inspector.show_prediction()
+    wait_for(lambda: not inspector.form.prediction_button.jobs.busy, patience)
     inspector.choose_layers(LAYERS)
     # What speaks for the nuclei where they are found, not where they are not.
     inspector.choose_region("predicted")
     inspector.explain()
     wait_for(lambda: not inspector.jobs.busy, patience)
-    viewer.layers["Prediction"].visible = False
     viewer.layers["Nuclei, ground truth"].contour = 2
     viewer.layers["Nuclei, ground truth"].visible = True
     stack = viewer.layers[-1]

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_neuroscope.engine.errors import NeuroscopeError, in_digits
+from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.session.question import Question
-from napari_neuroscope.session.session import Session
-from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
-from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
 from napari_neuroscope.viewer.state.layer_origin import remember
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
 from napari_neuroscope.viewer.state.viewer_state import state_of
@@ -56,17 +53,6 @@ class AnswerView:
         layers = with_warning(question.layer_data(explanation), warning)
         remember(self._layer_manager.show(layers, slot)[:1], question.origin(explanation))
         return True
-
-    def show_prediction(self, session: Session, layer: Any) -> None:
-        """Show the classes that the chosen network predicts over an image layer."""
-        network, summary = session.network, session.network_summary
-        if layer is None or network is None or summary is None or summary.prediction is None:
-            raise NeuroscopeError("Choose a network and an image first.")
-        place = ShownImage.of(layer, self._viewer).place(network)
-        self._layer_manager.show(
-            prediction_data(network, summary.prediction, layer, place),
-            (network.name, str(layer.unique_id), "prediction"),
-        )
 
     def say(self, words: str) -> None:
         """Show words."""

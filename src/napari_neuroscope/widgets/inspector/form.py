@@ -16,6 +16,7 @@ from napari_neuroscope.widgets.inspector.layer_and_class_lists import ClassList,
 from napari_neuroscope.widgets.inspector.method_choice import MethodChoice
 from napari_neuroscope.widgets.inspector.network_choice import NetworkChoice
 from napari_neuroscope.widgets.inspector.planes_form import PlanesForm
+from napari_neuroscope.widgets.inspector.prediction_button import PredictionButton
 from napari_neuroscope.widgets.inspector.target_form import TargetForm
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import button, row
@@ -76,6 +77,7 @@ class InspectorForm(QWidget):
             "Leave the maps shown so far as they are: the next explanation makes new layers instead "
             "of changing these.",
         )
+        self.prediction_button = PredictionButton(dock, viewer, answers)
         self.reason = note()
         self.progress = JobProgress(
             lambda: dock.jobs.busy, self.cancel_button, words=_WordsOfProgress()
@@ -87,7 +89,9 @@ class InspectorForm(QWidget):
         layout.addWidget(_scrolled(fields), 1)
         layout.addWidget(self.live)
         layout.addWidget(self.cost_note)
-        layout.addLayout(row(self.explain_button, self.cancel_button, self.keep_button))
+        layout.addLayout(
+            row(self.explain_button, self.cancel_button, self.keep_button, self.prediction_button)
+        )
         for widget in (map_actions, ask_tool, self.reason, self.progress, dock.message):
             layout.addWidget(widget)
         # The scrolled column never scrolls sideways, so the dock is as wide as it needs.

@@ -128,6 +128,7 @@ class Inspector(Dock):
         form.cancel_button.clicked.connect(self.cancel)
         self.map_actions.asked_anew.connect(self._replay.anew)
         form.keep_button.clicked.connect(self._keep_maps)
+        self.explained.connect(form.prediction_button.give_way)
         self._soon = Soon(self._explain_if_live, self.jobs, _PATIENCE_MS)
         self._follow_session()
         self._follow_viewer()
@@ -406,8 +407,8 @@ class Inspector(Dock):
         self.explained.emit(question, explanation)
 
     def show_prediction(self) -> None:
-        """Show the network's predicted classes over the image."""
-        self.answers.show_prediction(self.session, self.image_layer())
+        """Show the network's predicted classes over the image, or say those of a classifier."""
+        self.form.prediction_button.show_prediction()
 
     def _keep_maps(self) -> None:
         count = self._layer_manager.release()
