@@ -381,7 +381,7 @@ def layer_overview() -> None:
     layers = ["enc1", "enc2", "enc3", "enc4", "dec3", "dec1"]
     target = ns.Target("nucleus", region="predicted")
     save(
-        ns.explain(network, image, "grad_cam", target, layers),
+        ns.explain(network, image, "hires_cam", target, layers),
         image,
         PICTURES / "layers.png",
         overwrite=True,

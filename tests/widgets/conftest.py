@@ -27,14 +27,20 @@ def viewer(make_napari_viewer_proxy):
 
 @pytest.fixture
 def opened(viewer, qtbot) -> Iterator[Callable[..., Inspector]]:
-    """Open the dock as the menu does, on a sample and a network."""
+    """Open the dock as the menu does, on a sample and a network; no method leaves the default."""
     made: list[Inspector] = []
 
-    def open_dock(sample: str | None = "nuclei", network: str | None = "nuclei") -> Inspector:
+    def open_dock(
+        sample: str | None = "nuclei",
+        network: str | None = "nuclei",
+        method: str | None = "grad_cam",
+    ) -> Inspector:
         if sample:
             viewer.open_sample("napari-neuroscope", sample)
         _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
         made.append(inspector)
+        if method:
+            inspector.choose_method(method)
         if network:
             inspector.choose_network(DEMO_TITLES[network])
             qtbot.waitUntil(inspector.ready, timeout=30_000)

@@ -38,7 +38,7 @@ class Session:
     network: Network | None = None
     network_summary: NetworkSummary | None = None
     image: Any = None
-    method: str = "grad_cam"
+    method: str = "hires_cam"
     options: dict[str, Any] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     classes: tuple[int, ...] = ()

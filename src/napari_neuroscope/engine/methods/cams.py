@@ -81,8 +81,10 @@ def grad_cam(
 
     Misleads
     --------
-    Early layers average gradients of both signs and say little. In a segmentation evidence far
-    from the region is averaged into the same weights. An all-zero map means that nothing spoke
+    Early layers average gradients of both signs and say little. In a segmentation the mean over all
+    positions mixes those of the class with those of its surroundings, so that inner layers may
+    light up just what is not the class: of the demo's map of “nucleus”, 0.02, 0.01 and 0.00 lie on
+    the nuclei at enc4, dec3 and dec2, of HiResCAM's 0.43, 0.77 and 0.97. Use that there. An all-zero map means that nothing spoke
     for the class, not that nothing was there: look at it without relu.
     """
     values = weighted(trace.activation(layer), weights)
@@ -183,7 +185,8 @@ def hires_cam(trace: Trace, target: ResolvedTarget, layer: str, *, relu: Relu = 
 
     relu(Σ_k g_k A_k), element by element, so that a position keeps its own gradient where Grad-CAM
     averages. Without ``relu`` the map keeps what speaks against the class; where only linear
-    layers follow, it then sums to T, their biases aside. Returns (*space) on the layer's grid.
+    layers follow, it then sums to T, their biases aside. The first choice for segmentations. Returns
+    (*space) on the layer's grid.
 
     Misleads
     --------

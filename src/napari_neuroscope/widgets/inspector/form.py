@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.methods.interface import Needs
@@ -79,6 +79,7 @@ class InspectorForm(QWidget):
         )
         self.prediction_button = PredictionButton(dock, viewer, answers)
         self.reason = note()
+        self._reveal = QTimer(self, singleShot=True, interval=0)
         self.progress = JobProgress(
             lambda: dock.jobs.busy, self.cancel_button, words=_WordsOfProgress()
         )
@@ -86,7 +87,11 @@ class InspectorForm(QWidget):
         fields = self._fields()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(_scrolled(fields), 1)
+        scroll = _scrolled(fields)
+        # What unfolds below the edge is scrolled to, once it is laid out.
+        self.target.toggled.connect(lambda is_open: is_open and self._reveal.start())
+        self._reveal.timeout.connect(lambda: scroll.ensureWidgetVisible(self.target))
+        layout.addWidget(scroll, 1)
         layout.addWidget(self.live)
         layout.addWidget(self.cost_note)
         layout.addLayout(
@@ -116,6 +121,7 @@ class InspectorForm(QWidget):
         column.addWidget(self.layers.title)
         column.addWidget(self.layers, 3)
         column.addWidget(self.classes.title)
+        column.addWidget(self.target.region_row)
         column.addWidget(self.classes, 2)
         column.addWidget(self.target)
         return fields
@@ -136,6 +142,10 @@ class InspectorForm(QWidget):
         )
         for part in (self.classes.title, self.classes, self.target):
             part.setVisible(has_classes)
+        # A classifier answers once for the whole image.
+        network = self._session.network
+        is_classifier = network is not None and network.spec.task != "segmentation"
+        self.target.region_row.setVisible(Needs.TARGET in needs and not is_classifier)
         if self._session.network is not None:
             self.layers.list_layers(self._session.network.layers, needs)
 

@@ -40,6 +40,8 @@ class TargetForm(QCollapsible):
 
     Attributes
     ----------
+    region_row
+        The region with its name: half of the question, and so placed beside the class.
     edited
         The layer that says the region was changed.
     """
@@ -47,7 +49,7 @@ class TargetForm(QCollapsible):
     edited = Signal()
 
     def __init__(self, viewer: Any, session: Session) -> None:
-        super().__init__("Target")
+        super().__init__("Target", expandedIcon="▼", collapsedIcon="▶")
         self._viewer = viewer
         self._session = session
         self._followed: list[tuple[Any, Any]] = []
@@ -71,8 +73,11 @@ class TargetForm(QCollapsible):
         inside = QWidget()
         form = QFormLayout(inside)
         form.setContentsMargins(0, 0, 0, 0)
+        self.region_row = QWidget()
+        beside = QFormLayout(self.region_row)
+        beside.setContentsMargins(0, 0, 0, 0)
+        beside.addRow("Region", self.region_box)
         for name, widget in (
-            ("Region", self.region_box),
             ("Labels", self.labels_box),
             ("Margin", self.margin_box),
             ("Score", self.score_box),
@@ -113,7 +118,6 @@ class TargetForm(QCollapsible):
     def choose_region(self, region: str | LayerRegion) -> None:
         """Choose where: "everywhere", "predicted", "ground_truth", or a layer's."""
         choose(self.region_box, region)
-        self.expand(animate=False)
 
     def choose_labels(self, layer: Any) -> None:
         """Choose the layer of labels; None for none."""
