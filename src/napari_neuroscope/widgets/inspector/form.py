@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QFormLayout, QScrollArea, QVBoxLayout, QWi
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
+from napari_neuroscope.widgets.inspector.canvas_legend import LegendBox
 from napari_neuroscope.widgets.inspector.extent_form import ExtentForm
 from napari_neuroscope.widgets.inspector.image_choice import ImageChoice
 from napari_neuroscope.widgets.inspector.layer_and_class_lists import ClassList, LayerList
@@ -68,6 +69,7 @@ class InspectorForm(QWidget):
         self.live.setToolTip("Explain anew after each change, with the latest choice first.")
         self.live.setChecked(session.live)
         self.live.toggled.connect(lambda on: setattr(session, "live", on))
+        self.legend = LegendBox(dock, viewer)
         self.cost_note = CostNote()
         self.explain_button = button("Explain")
         self.explain_button.setDefault(True)
@@ -92,7 +94,7 @@ class InspectorForm(QWidget):
         self.target.toggled.connect(lambda is_open: is_open and self._reveal.start())
         self._reveal.timeout.connect(lambda: scroll.ensureWidgetVisible(self.target))
         layout.addWidget(scroll, 1)
-        layout.addWidget(self.live)
+        layout.addLayout(row(self.live, self.legend))
         layout.addWidget(self.cost_note)
         layout.addLayout(
             row(self.explain_button, self.cancel_button, self.keep_button, self.prediction_button)
