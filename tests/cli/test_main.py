@@ -32,7 +32,7 @@ def test_explain_writes_values_with_metadata(tmp_path: Path, capsys: pytest.Capt
     found = read_result(out).explanation
     assert found.values.shape == (2, 5, 360, 360)
     assert found.labels["layer"] == ("enc1", "enc2", "enc3", "enc4", "dec1")
-    assert "nucleus, predicted: logit" in capsys.readouterr().out
+    assert "pixels where it is predicted (logit " in capsys.readouterr().out
 
 
 def test_a_classifier_explains_its_answer(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -202,7 +202,7 @@ def _summary(explanation: Explanation, *outs: Path) -> list[str]:
         f"({', '.join(explanation.axes)}) saved as {', '.join(map(str, outs))}"
     ]
     lines += [
-        f"  {target.class_}, {target.region}: {target.score_in_words} {in_digits(target.value)}"
+        f"  {target.in_words()} ({target.score_in_words} {in_digits(target.value)})"
         for target in record.targets
     ]
     table = record.table or {}

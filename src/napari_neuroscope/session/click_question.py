@@ -13,6 +13,7 @@ import numpy as np
 from napari_neuroscope.engine.errors import NeuroscopeError, Progress
 from napari_neuroscope.engine.explain.instances import InstanceAnswer, explain_instances
 from napari_neuroscope.engine.explanation.explanation import Explanation
+from napari_neuroscope.engine.explanation.record import TargetRecord
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.passes.target import Score, Target
 from napari_neuroscope.engine.tiles.tiling import by_tiles
@@ -78,10 +79,11 @@ class ClickQuestion:
         explanation = asked.answer(progress, offer)
         if note:
             explanation = explanation.with_notes(note)
-        value = next((target.value for target in explanation.record.targets), None)
+        told = next(iter(explanation.record.targets), TargetRecord())
         return explanation, {
             "class": ", truly ".join(map(network.spec.class_name, classes)),
-            "score": math.nan if value is None else value,
+            "probability": math.nan if told.probability is None else told.probability,
+            "score": math.nan if told.mean_score is None else told.mean_score,
             "layer": ", ".join(question.layers),
             "method": methods[question.method].title,
             "time": datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -357,15 +357,18 @@ def test_every_instance_has_a_row_beside_the_users(viewer, opened, asked, truth)
         assert sorted(features.index) == sorted(np.unique(truth))
         assert features.loc[[3, 5], "Comment"].tolist() == ["odd", "even"]
         assert list(features.columns) == [
-            "Comment", "Neuroscope class", "Neuroscope probability", "Neuroscope score",
+            "Comment", "Neuroscope class", "Neuroscope probability", "Neuroscope mean score",
             "Neuroscope share inside", "Neuroscope share near", "Neuroscope channels",
         ]  # fmt: skip
     image = viewer.layers["Nuclei"].data
     row = features.loc[5]
     expected = single(image, ns.Target(row["Neuroscope class"], truth == 5))
-    assert row["Neuroscope score"] == pytest.approx(
-        expected.provenance["targets"][0]["value"], rel=1e-4
+    target = expected.provenance["targets"][0]
+    assert target["positions"] == (truth == 5).sum()
+    assert row["Neuroscope mean score"] == pytest.approx(
+        target["value"] / target["positions"], rel=1e-4
     )
+    assert row["Neuroscope probability"] == pytest.approx(target["probability"], rel=1e-3)
     weights = np.abs(expected.on_image())
     assert row["Neuroscope share inside"] == pytest.approx(
         weights[truth == 5].sum() / weights.sum(), rel=1e-3

@@ -35,6 +35,7 @@ from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.model import Model
 from napari_neuroscope.engine.passes.output_notes import chance_notes, output_notes
 from napari_neuroscope.engine.passes.target import ResolvedTarget
+from napari_neuroscope.engine.passes.target_value import TargetScores
 from napari_neuroscope.engine.passes.trace import Trace
 
 
@@ -213,7 +214,7 @@ def assemble(
         chosen,
         options,
         layers,
-        [(target, trace.value(target)) for target in targets if target is not None],
+        [(target, trace.scores(target)) for target in targets if target is not None],
         ImageRecord(list(image.shape), str(image.dtype), trace.image_digest),
         _notes(network, trace, chosen, options, targets, layers, maps, made, values),
         digest=trace.network_digest,
@@ -324,14 +325,14 @@ def record_of_maps(
     chosen: Method,
     options: dict[str, Any],
     layers: Sequence[str],
-    targets: Sequence[tuple[ResolvedTarget, float]],
+    targets: Sequence[tuple[ResolvedTarget, TargetScores]],
     image: ImageRecord,
     notes: Sequence[str],
     *,
     digest: str,
     layer_shapes: Sequence[Sequence[int]],
 ) -> Record:
-    """Return how maps were made; `targets` come with their T."""
+    """Return how maps were made; `targets` come with their scores."""
     choice = network.output_choice
     return Record(
         method=chosen.name,
@@ -343,9 +344,9 @@ def record_of_maps(
         targets=tuple(
             TargetRecord(
                 network.spec.class_name(t.index), t.index, t.region, t.score, t.reduce,
-                _finite(value),
+                _finite(scores.value), _finite(scores.probability), scores.positions,
             )
-            for t, value in targets
+            for t, scores in targets
         ),
         network=NetworkRecord.from_json({
             "name": network.name,

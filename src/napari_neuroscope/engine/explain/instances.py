@@ -41,6 +41,8 @@ class InstanceAnswer:
         The mean probability of that class over its pixels.
     value
         T, the sum of the class's score over the instance.
+    mean_score
+        The same as a mean, which doesn't grow with the instance.
     inside, near
         The share of the map's absolute values that lies on the instance, and within the margin
         around it or on it; NaN where the map is zero everywhere.
@@ -52,6 +54,7 @@ class InstanceAnswer:
     class_: str
     probability: float
     value: float = math.nan
+    mean_score: float = math.nan
     inside: float = math.nan
     near: float = math.nan
     channels: tuple[int, ...] = ()
@@ -254,7 +257,8 @@ class _Asker:
                 instance = some[resolved.index(target)]
                 inside, near = self._shares(target, instance)
                 measured[target.key] = {
-                    "value": trace.value(target), "inside": inside, "near": near,
+                    "value": (value := trace.value(target)),
+                    "mean_score": value / _count(target), "inside": inside, "near": near,
                     "channels": self._channels(target, pulled[0]) if pulled else (),
                 }  # fmt: skip
                 trace.forget(target)
@@ -310,3 +314,8 @@ def _dilated(
     )
     pixels[inner] = instance.pixels
     return wide, ndimage.distance_transform_edt(~pixels, sampling=steps) <= margin
+
+
+def _count(target: ResolvedTarget) -> int:
+    """Return how many positions of the output a target has."""
+    return 1 if target.positions is None else len(target.positions[0])

@@ -274,17 +274,28 @@ class _TargetMean:
         self.classes: set[int | None] = set()
         self.regions: set[str | None] = set()
         self.total, self.count = 0.0, 0
+        self.probability, self.positions = 0.0, 0
+        self.has_positions = False
 
     def add(self, target: TargetRecord) -> None:
         """Take those of one more plane."""
         self.classes.add(target.index)
         self.regions.add(target.region)
+        self.has_positions = target.positions is not None
+        positions = 1 if target.positions is None else target.positions
+        self.probability += positions * (target.probability or 0)
+        self.positions += positions
         if target.value is not None:
             self.total, self.count = self.total + target.value, self.count + 1
 
     def of_all(self, first: TargetRecord) -> TargetRecord:
         """Return the target of all planes, from that of the first."""
         value = self.total / self.count if self.count else None
+        first = replace(
+            first,
+            probability=self.probability / max(self.positions, 1),
+            positions=self.positions if self.has_positions else None,
+        )
         if len(self.regions) > 1:
             # Of the planes where it is predicted nowhere a note tells.
             first = replace(first, region="predicted")

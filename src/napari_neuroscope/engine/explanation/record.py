@@ -6,9 +6,20 @@ What it says is written into files and layers as plain JSON (`Record.to_json`), 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
+
+from napari_neuroscope.engine.errors import in_digits
+
+_MASK = re.compile(r"(, )?mask [0-9a-f]{12}, \d+ pixels$")
+_REGIONS = {
+    "everywhere": "",
+    "predicted": " where it is predicted",
+    "ground_truth": " where it truly is",
+}
+"""What is added of a region that has a name."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,10 @@ class TargetRecord(_Part):
         As of a `Target`.
     value
         T, the scalar that was explained; None where it is not finite.
+    probability
+        The mean probability of the class over the region; None in records of before.
+    positions
+        How many positions of the network's output the region has; None of a classifier.
     """
 
     class_: str = ""
@@ -57,11 +72,45 @@ class TargetRecord(_Part):
     score: str | None = None
     reduce: str | None = None
     value: float | None = None
+    probability: float | None = None
+    positions: int | None = None
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:
         """Return the target that a mapping says; a class may be told by its number."""
         return super().from_json({**said, "class": str(said["class"])})
+
+    @property
+    def mean_score(self) -> float | None:
+        """The score as a mean over the region, which doesn't grow with its size."""
+        if self.value is None or self.reduce == "mean" or not self.positions:
+            return self.value
+        return self.value / self.positions
+
+    def in_words(self) -> str:
+        """Return how sure the network is, such as “nucleus: 94 % on average over 1,719 pixels”."""
+        if self.probability is None:
+            where = "" if self.region in (None, "everywhere") else f" ({self.region})"
+            return f"{self.score_in_words} of {self.class_}{where}: {in_digits(self.value)}"
+        said = f"{self.class_}: {100 * self.probability:.3g} %"
+        if self.positions is None:
+            return said
+        # Which pixels a mask has is for the record; people know it by its name.
+        region = _MASK.sub("", str(self.region))
+        where = _REGIONS.get(region, f" ({region})" if region else "")
+        if self.positions == 1:
+            return f"{said}{where}"
+        pixels = f"all {self.positions:,}" if region == "everywhere" else f"{self.positions:,}"
+        return f"{said} on average over {pixels} pixels{where}"
+
+    def sum_in_words(self) -> str:
+        """Return T in words, such as “Logit, summed over the region: 110,723”."""
+        how = {"sum": ", summed over the region", "mean": ", mean over the region"}
+        over = how.get(str(self.reduce), "") if (self.positions or 1) > 1 else ""
+        number = "not finite" if self.value is None else f"{self.value:,.6g}"
+        if self.value is not None and 1000 <= abs(self.value) < 1e12:
+            number = f"{self.value:,.0f}"
+        return f"{self.class_}, {self.score_in_words}{over}: {number}"
 
     @property
     def score_in_words(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,24 @@ def target_value(outputs: Outputs, raw: Tensor, target: ResolvedTarget) -> Tenso
         # Indices, and no mask: the number of positions is then known where many are asked.
         score = score[target.positions]
     return score.sum() if target.reduce == "sum" else score.mean()
+
+
+class TargetScores(NamedTuple):
+    """What an answer says of a target.
+
+    Attributes
+    ----------
+    value
+        T, the scalar that is explained.
+    probability
+        The mean probability of its class over its region.
+    positions
+        How many positions the region has; None where the answer has none.
+    """
+
+    value: float
+    probability: float
+    positions: int | None
 
 
 def target_values(

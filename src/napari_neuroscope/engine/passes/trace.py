@@ -25,7 +25,12 @@ from napari_neuroscope.engine.passes.target import (
     instead_in_words,
     resolve_region,
 )
-from napari_neuroscope.engine.passes.target_value import seed_of, target_value, target_values
+from napari_neuroscope.engine.passes.target_value import (
+    TargetScores,
+    seed_of,
+    target_value,
+    target_values,
+)
 from napari_neuroscope.engine.passes.unit_placement import cells_of_layers, laid_out
 from napari_neuroscope.engine.spec.model_spec import ModelSpec
 
@@ -225,6 +230,15 @@ class Trace:
         """Return T, the scalar that is explained."""
         with torch.no_grad():
             return float(target_value(self.outputs, self.outputs.raw.float(), target))
+
+    def scores(self, target: ResolvedTarget) -> TargetScores:
+        """Return T, and how probable the class is over the region."""
+        with torch.no_grad():
+            probability = self.outputs.probabilities[target.index]
+            if target.positions is not None:
+                probability = probability[target.positions]
+            positions = probability.numel() if probability.ndim or target.positions else None
+            return TargetScores(self.value(target), float(probability.mean()), positions)
 
     def values(self, raw: Tensor, targets: Sequence[ResolvedTarget]) -> Tensor:
         """Return T of many answers of the network: `raw`, one an input, to (target, input)."""

@@ -21,6 +21,7 @@ from napari_neuroscope.engine.passes.target import (
     instead_in_words,
     nowhere_in_words,
 )
+from napari_neuroscope.engine.passes.target_value import TargetScores
 from napari_neuroscope.engine.passes.trace import Trace
 from napari_neuroscope.engine.tiles.geometry import Geometry, Tile, kept, whole_shape
 from napari_neuroscope.engine.tiles.reader import TiledInput
@@ -42,8 +43,8 @@ class Tally:
         As it was resolved last.
     name
         Its class's.
-    positions, value
-        How many positions its region has, and the sum of its score over them.
+    positions, value, probability
+        How many positions its region has, and the sums of its score and its probability over them.
     whole
         How many positions the output has in all.
     """
@@ -53,6 +54,7 @@ class Tally:
     name: str = ""
     positions: int = 0
     value: float = 0.0
+    probability: float = 0.0
     whole: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -65,6 +67,13 @@ class Tally:
     def must_be_counted(self) -> bool:
         """Whether its scale is known only once all tiles have been told of."""
         return self.target.reduce == "mean" and not self.everywhere
+
+    @property
+    def scores(self) -> TargetScores:
+        """What the tiles that were told of say of it."""
+        positions = self.positions
+        probability = self.probability / max(positions, 1)
+        return TargetScores(self.value * self.scale, probability, positions)
 
     @property
     def scale(self) -> float:
@@ -158,6 +167,10 @@ class TiledTargets:
         scores, mask = scores[local], None if resolved.mask is None else resolved.mask[local]
         tally.positions += scores.numel() if mask is None else int(mask.sum())
         tally.value += float((scores if mask is None else scores[mask]).double().sum())
+        probability = outputs.probabilities[resolved.index][local]
+        tally.probability += float(
+            (probability if mask is None else probability[mask]).double().sum()
+        )
         if not tally.whole:
             whole = whole_shape(tile, outputs.predicted.shape, self._input.shape, steps)
             grid = self._input.whole_grid

@@ -15,7 +15,7 @@ from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.layers.plain_names import on_canvas
 
 NAME = "Questions"
-COLUMNS = ("class", "score", "layer", "method", "time")
+COLUMNS = ("class", "probability", "score", "layer", "method", "time")
 
 
 def _plain(value: Any) -> Any:
@@ -72,7 +72,7 @@ class AskedPoints:
             border_color="white",
             border_width=0.2,
             symbol="disc",
-            text={"string": "{class} {score:.3g}", "color": "white", "size": 9,
+            text={"string": "{class} {probability:.0%}", "color": "white", "size": 9,
                   "anchor": "upper_left", "translation": offset},
             metadata={KEY: {"questions": str(image.unique_id)}},
             **place,

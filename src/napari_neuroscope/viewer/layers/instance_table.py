@@ -27,7 +27,7 @@ def add_table(layer: Any, answers: Sequence[InstanceAnswer]) -> None:
         "index": [row.label for row in answers],
         f"{_OURS}class": [row.class_ for row in answers],
         f"{_OURS}probability": [row.probability for row in answers],
-        f"{_OURS}score": [row.value for row in answers],
+        f"{_OURS}mean score": [row.mean_score for row in answers],
         f"{_OURS}share inside": [row.inside for row in answers],
         f"{_OURS}share near": [row.near for row in answers],
         f"{_OURS}channels": [", ".join(map(str, row.channels)) for row in answers],

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
 from napari_neuroscope.viewer.state.layer_origin import remember
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
 from napari_neuroscope.viewer.state.viewer_state import state_of
-from napari_neuroscope.widgets.parts.labels import PlainLabel
+from napari_neuroscope.widgets.parts.labels import PlainLabel, plain_tooltip
 from napari_neuroscope.widgets.parts.notices import tell_error
-from napari_neuroscope.widgets.parts.sentences import in_a_sentence
+from napari_neuroscope.widgets.parts.sentences import for_the_window, in_a_sentence
 
+_MOST_TARGETS = 4
 # Rendering takes one value along each line of sight, and the highest is never below zero.
 _SIGNED_IN_3D = (
     "\nIn 3D the highest values are seen: the layer's rendering “minip” shows those that speak "
@@ -57,12 +57,15 @@ class AnswerView:
     def say(self, words: str) -> None:
         """Show words."""
         self._message.setText(words)
+        self._message.setToolTip("")
 
     def say_answer(self, explanation: Explanation, before: str = "") -> None:
         """Show what an answer says besides its picture, after other words."""
         signed_in_3d = explanation.signed and self._viewer.dims.ndisplay == 3
         words = _in_words(explanation) + (_SIGNED_IN_3D if signed_in_3d else "")
         self.say("\n".join(filter(None, (before, words))))
+        sums = [t.sum_in_words() for t in explanation.record.targets[:_MOST_TARGETS] if t.score]
+        self._message.setToolTip(plain_tooltip("\n".join(sums)))
 
     def fail(self, error: Exception) -> None:
         """Say what went wrong, also at the window's edge."""
@@ -76,13 +79,10 @@ def _in_words(explanation: Explanation) -> str:
     words = explanation.table_in_words()
     record = explanation.record
     if "probability" not in (record.table or {}):
-        words += [
-            f"{target.score_in_words} of {target.class_} ({target.region}): {in_digits(target.value)}"
-            for target in record.targets[:4]
-        ]
-    # The notes say it of tiles, whose map is not read once more.
-    may_be_zero = not explanation.is_table and record.tiling is None and explanation.values.size
-    if may_be_zero and not explanation.values.any():
+        words += [target.in_words() for target in record.targets[:_MOST_TARGETS]]
+    is_zero = not explanation.is_table and record.tiling is None and explanation.values.size
+    is_told = any("zero everywhere" in note for note in record.notes)
+    if is_zero and not is_told and not explanation.values.any():
         words.append("The map is zero everywhere: nothing speaks for the class here.")
-    words += [f"Note: {note}." for note in record.notes]
+    words += [for_the_window(f"Note: {note}.") for note in record.notes]
     return "\n".join(words)

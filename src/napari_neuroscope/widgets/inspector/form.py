@@ -81,7 +81,8 @@ class InspectorForm(QWidget):
         )
         self.prediction_button = PredictionButton(dock, viewer, answers)
         self.reason = note()
-        self._reveal = QTimer(self, singleShot=True, interval=0)
+        self._reveal = QTimer(self)
+        self._reveal.setSingleShot(True)
         self.progress = JobProgress(
             lambda: dock.jobs.busy, self.cancel_button, words=_WordsOfProgress()
         )

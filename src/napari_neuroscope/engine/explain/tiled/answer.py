@@ -105,7 +105,7 @@ def _record(
         question.options,
         question.layers,
         [
-            (tally.resolved, tally.value * tally.scale)
+            (tally.resolved, tally.scores)
             for tally in question.targets.tallies
             if tally.resolved is not None
         ],
