@@ -5,11 +5,11 @@ from __future__ import annotations
 import colorsys
 from functools import cache
 
-# Each is, by CIEDE2000, as far as may be from those before it and from the colours of errors (green,
-# vermilion, pink, yellow), among colours that are neither dark nor pale.
+# By CIEDE2000 they are as far as may be from each other and from the colours of errors (green,
+# vermilion, pink, yellow), among colours that are neither dark nor pale; the first few most.
 _FIRST = (
-    (0, 128, 255), (0, 213, 255), (128, 42, 213), (128, 128, 0), (42, 255, 128), (170, 42, 85),
-    (255, 170, 42), (128, 85, 0), (170, 170, 255), (255, 85, 85), (0, 128, 0), (255, 0, 255),
+    (0, 128, 255), (255, 170, 42), (128, 42, 213), (42, 255, 128), (170, 42, 85), (0, 213, 255),
+    (128, 128, 0), (170, 170, 255), (255, 85, 85), (128, 85, 0), (0, 128, 0), (255, 0, 255),
     (170, 42, 0), (255, 170, 255), (128, 170, 85), (255, 170, 128), (0, 85, 213), (85, 213, 170),
     (0, 170, 170), (255, 0, 128),
 )  # fmt: skip

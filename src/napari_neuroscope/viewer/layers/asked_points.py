@@ -16,6 +16,8 @@ from napari_neuroscope.viewer.layers.plain_names import on_canvas
 
 NAME = "Questions"
 COLUMNS = ("class", "probability", "score", "layer", "method", "time")
+# As far from white as from black, and no colour of maps: napari's words have no outline.
+_COLOUR = "#c828c8"
 
 
 def _plain(value: Any) -> Any:
@@ -69,10 +71,10 @@ class AskedPoints:
             features=row,
             size=size,
             face_color="transparent",
-            border_color="white",
+            border_color=_COLOUR,
             border_width=0.2,
             symbol="disc",
-            text={"string": "{class} {probability:.0%}", "color": "white", "size": 9,
+            text={"string": "{class} {probability:.0%}", "color": _COLOUR, "size": 10,
                   "anchor": "upper_left", "translation": offset},
             metadata={KEY: {"questions": str(image.unique_id)}},
             **place,

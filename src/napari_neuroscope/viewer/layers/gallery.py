@@ -88,7 +88,7 @@ class Gallery:
             slot,
         )  # fmt: skip
         if hidden is None:
-            layer.contour = 2
+            layer.contour, layer.opacity = 2, 1.0
 
 
 def thumbnail(image: np.ndarray, space: int = 2) -> np.ndarray:

@@ -84,10 +84,11 @@ class PairLayers:
             labels = None if truth is None else truth.labels
             place = self._place(layer, plane, network)
             if prediction.grid is not None:
-                self.gallery.show_truth(labels, network, layer, place)
                 self._layer_manager.show(
                     prediction_data(network, prediction, layer, place), ("prediction",)
                 )
+                # The lines of the truth lie over what is filled.
+                self.gallery.show_truth(labels, network, layer, place)
             else:
                 notes.insert(0, _class_in_words(pair, network, prediction))
             self._session.comparison = Comparison(
