@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import namedtuple
 
@@ -70,3 +71,26 @@ def test_a_full_disk_is_said_before(tmp_path, monkeypatch) -> None:
         ns.NeuroscopeError, match=r"takes 0.0 GB, but the disk of .* has 0.0 GB free"
     ):
         pyramids.Pyramid((601, 600), 2, tmp_path)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.01])
+def test_percentiles_of_what_is_written_are_told_to_a_tenth(share: float) -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal((2, 1200, 1300)) * [[[1]], [[1e-4]]]).astype(np.float32)
+    values[rng.random(values.shape) >= share] = 0
+    values[1, 0, :3] = 50
+    values[0, :5] = np.nan
+    pyramid = Pyramid(values.shape, 2)
+    for step, top in itertools.product((0, 1), range(0, 1200, 400)):
+        part = (slice(step, step + 1), slice(top, top + 400), slice(0, 1300))
+        pyramid.levels[0][part] = values[part]
+        pyramid.written(part)
+    for step in (0, 1):
+        magnitudes = np.abs(values[step][np.isfinite(values[step])])
+        if share < 0.05:
+            magnitudes = magnitudes[magnitudes > 0]
+        expected = np.percentile(magnitudes, 99.5)
+        seen = pyramid.percentile((step,), 99.5, 0.05)
+        assert expected * 0.999 <= seen <= expected * 1.1
+    assert pyramid.most.tolist()[1] == 50
+    assert Pyramid(values.shape, 2).percentile((0,), 99.5, 0.05) == 0

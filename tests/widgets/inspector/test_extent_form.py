@@ -18,11 +18,14 @@ import napari_neuroscope as ns
 from gated import PATIENCE_MS, GatedBench, reached
 from napari_neuroscope.engine.explain import crop as parts
 from napari_neuroscope.engine.explain.tiled import run as tiling
+from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.tiles import tiling as tiles
 from napari_neuroscope.viewer.layers import multiscale_map as growing
 from napari_neuroscope.viewer.state.layer_origin import explained_by
+from napari_neuroscope.viewer.state.stack_contrast import StackContrast
+from napari_neuroscope.viewer.state.viewer_state import state_of
 
 SPEC = {"task": "segmentation", "classes": ["sky", "car", "road"], "input": {"channels": 1}}
 SIDES = (152, 200)
@@ -172,8 +175,8 @@ def test_channels_grow_as_a_stack_with_a_contrast_each(bench: Bench) -> None:
     np.testing.assert_allclose(np.asarray(layer.data[0]), whole, atol=1e-5)
     for step in (0, 3):
         bench.viewer.dims.set_current_step(0, step)
-        most = np.abs(whole[step]).max()
-        np.testing.assert_allclose(layer.contrast_limits, (-most, most), rtol=1e-5)
+        expected = limits(whole[step], signed=True)
+        np.testing.assert_allclose(layer.contrast_limits, expected, rtol=0.1)
 
 
 def test_two_passes_of_gradients_make_the_map_of_the_whole(bench: Bench) -> None:
@@ -266,11 +269,11 @@ def test_a_map_on_the_disk_is_that_in_memory(bench: Bench, monkeypatch) -> None:
 
 def test_contrast_grows_and_the_users_stays(bench: Bench) -> None:
     layer = bench.begin(1)
-    limits = [tuple(layer.contrast_limits)]
-    layer.events.contrast_limits.connect(lambda e: limits.append(tuple(layer.contrast_limits)))
+    spans = [tuple(layer.contrast_limits)]
+    layer.events.contrast_limits.connect(lambda e: spans.append(tuple(layer.contrast_limits)))
     bench.more(1, 2)
     bench.more(1, 3)
-    assert [high for _, high in limits] == sorted(high for _, high in limits)
+    assert [high for _, high in spans] == sorted(high for _, high in spans)
     layer.contrast_limits = (-1.5, 12.0)
     layer.opacity, layer.visible = 0.3, True
     bench.more(1, 4)
@@ -283,7 +286,11 @@ def test_the_contrast_of_a_finished_map_is_that_of_all_its_values(bench: Bench) 
     bench.inspector.explain()
     bench.finish()
     (layer,) = bench.maps()
+    expected = limits(bench.whole(), signed=True)
+    np.testing.assert_allclose(layer.contrast_limits, expected, rtol=0.1)
     most = np.abs(bench.whole()).max()
+    assert layer.contrast_limits[1] < most
+    state_of(bench.viewer, StackContrast).to_maximum = True
     np.testing.assert_allclose(layer.contrast_limits, (-most, most), rtol=1e-5)
 
 

@@ -19,9 +19,9 @@ _SIGNED = ((0.02, 0.35, 0.80, 0.95), (0.30, 0.62, 0.95, 0.6), (1.0, 1.0, 1.0, 0.
 # Of more values than these some are enough to tell how large they are.
 _MANY = 1 << 20
 # Colours end at this percentile of the magnitudes: a few extreme values leave the others visible.
-_PERCENTILE = 99.5
+PERCENTILE = 99.5
 # Where fewer values than this share are not zero, zeros are left out of the count.
-_SPARSE = 0.05
+SPARSE = 0.05
 _SHADES = 4097
 _LARGE = 1e38
 _BACKGROUND_NAMES = {"background", "void", "ignore", "unlabelled", "unlabeled"}
@@ -89,7 +89,7 @@ def limits(
         return -most, most
     least = 0.0
     if unit == ATTENTION and finite.size:
-        share = 0 if to_maximum else 100 - _PERCENTILE
+        share = 0 if to_maximum else 100 - PERCENTILE
         least = float(np.percentile(finite, share, method="lower"))
     return (least if least < most else 0.0), most
 
@@ -101,9 +101,9 @@ def _largest(magnitudes: np.ndarray, *, to_maximum: bool) -> float:
     if to_maximum:
         return float(magnitudes.max())
     positive = magnitudes[magnitudes > 0]
-    if positive.size and positive.size < _SPARSE * magnitudes.size:
+    if positive.size and positive.size < SPARSE * magnitudes.size:
         magnitudes = positive
-    return float(np.percentile(magnitudes, _PERCENTILE, method="higher"))
+    return float(np.percentile(magnitudes, PERCENTILE, method="higher"))
 
 
 def coloured(values: np.ndarray, span: tuple[float, float], *, signed: bool) -> np.ndarray:

@@ -17,6 +17,10 @@ Part = tuple[slice, ...]
 _ALONE = {1: 1 << 20, 2: 2048, 3: 512}
 # The coarsest level has no more along an axis, and lies in memory.
 _COARSEST = 512
+# Magnitudes of 2⁻⁴⁰ to 2⁴⁰ are told apart by bins whose ends are a tenth apart.
+_BINS_AN_OCTAVE = 8
+_ZERO_EXPONENT = 40 * _BINS_AN_OCTAVE + 1
+_BINS = 2 * _ZERO_EXPONENT
 _CHUNK = {1: 1 << 16, 2: 512, 3: 64}
 
 
@@ -97,6 +101,8 @@ class Pyramid:
         else:
             self.levels = [*_on_disk(shapes[:-1], space, folder), _empty(shapes[-1])]
         self.most = np.zeros(tuple(shape[:-space]), np.float32)
+        # How many magnitudes lie in each bin, the first of which is of zeros.
+        self._counts = np.zeros((*shape[:-space], _BINS), np.uint32)
 
     def written(self, part: Part) -> None:
         """Bring all that hangs on a part of the map up to what was just written there."""
@@ -105,8 +111,43 @@ class Pyramid:
         largest = np.abs(values).max(axes, initial=0, where=np.isfinite(values))
         leading = part[: -self._space]
         self.most[leading] = np.maximum(self.most[leading], largest)
+        counts = self._counts[leading]
+        for at in np.ndindex(counts.shape[:-1]):
+            counts[at] += _binned(values[at])
         for fine, coarse in zip(self.levels, self.levels[1:], strict=False):
             part = coarsen(fine, coarse, part, self._space)
+
+    def percentile(self, steps: Sequence[int], percent: float, sparse: float) -> float:
+        """Return a percentile of the magnitudes that were written, to a tenth of it.
+
+        Parameters
+        ----------
+        steps
+            Of which steps of its first axes; of the others all count.
+        percent
+            How many of a hundred values are not above it.
+        sparse
+            Where fewer values than this share are not zero, those alone are counted.
+        """
+        counts = self._counts[tuple(steps)].reshape(-1, _BINS).sum(0, dtype=np.int64)
+        if counts[1:].sum() < sparse * counts.sum():
+            counts[0] = 0
+        below = np.cumsum(counts)
+        number = int(np.searchsorted(below, percent / 100 * below[-1]))
+        if not number:
+            return 0.0
+        upper_end: float = 2.0 ** ((number + 1 - _ZERO_EXPONENT) / _BINS_AN_OCTAVE)
+        return min(upper_end, float(self.most[tuple(steps)].max()))
+
+
+def _binned(values: np.ndarray) -> np.ndarray:
+    """Return how many magnitudes of finite values lie in each bin."""
+    magnitudes = np.abs(values[np.isfinite(values)])
+    positive = magnitudes[magnitudes > 0]
+    numbers = np.floor(np.log2(positive) * _BINS_AN_OCTAVE).astype(np.int64) + _ZERO_EXPONENT
+    counts = np.bincount(numbers.clip(1, _BINS - 1), minlength=_BINS)
+    counts[0] = magnitudes.size - positive.size
+    return counts.astype(np.uint32)
 
 
 def _empty(shape: tuple[int, ...]) -> np.ndarray:

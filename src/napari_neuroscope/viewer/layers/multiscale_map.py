@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_neuroscope.engine.explanation.colormaps import PERCENTILE, SPARSE
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.explanation.overlays.place import Place
@@ -91,9 +92,17 @@ class Level:
         laid: np.ndarray = self._place.laid(np.asarray(self._array, dtype), self._leading)
         return laid
 
-    def limits(self, steps: Sequence[int], *, signed: bool) -> tuple[float, float]:
-        """Return the contrast limits of some steps of its first axes, by what was written so far."""
-        most = float(self.pyramid.most[tuple(steps)].max()) or 1.0
+    def limits(
+        self, steps: Sequence[int], *, signed: bool, to_maximum: bool = True
+    ) -> tuple[float, float]:
+        """Return the contrast limits of some steps of its first axes, by what was written so far.
+
+        They end at the greatest magnitude, or at the percentile at which those of other maps end.
+        """
+        most = float(self.pyramid.most[tuple(steps)].max())
+        if not to_maximum:
+            most = self.pyramid.percentile(steps, PERCENTILE, SPARSE)
+        most = most or 1.0
         return (-most if signed else 0.0, most)
 
 

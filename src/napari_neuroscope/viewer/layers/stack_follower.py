@@ -124,7 +124,9 @@ class StackFollower:
         about = layer.metadata[KEY]
         if layer.multiscale:
             level: Level = layer.data[0]
-            return level.limits(tuple(steps.values()), signed=about["signed"])
+            # That of a map that grows only grows.
+            whole = self._contrast.to_maximum or "unfinished" in about
+            return level.limits(tuple(steps.values()), signed=about["signed"], to_maximum=whole)
         to_maximum, which = self._contrast.to_maximum, self._shown_part(layer, steps)
         given = self._given_limits.get(layer.unique_id)
         if given is not None and not to_maximum and all(at is None for at in which):
