@@ -168,9 +168,7 @@ def _with_mask(target: Target, network: Network) -> Target:
     """Return a target whose region, taken from a layer, is brought to the image's pixels."""
     region = target.region
     if isinstance(region, TrueClassLabels):
-        region = region.mask(
-            int(target.class_ or 0), network.class_names, network.spec.ignore_label
-        )
+        region = region.mask(int(target.class_ or 0), network.class_names)
     elif isinstance(region, DrawnRegions | PaintedRegions):
         region = region.mask
     return replace(target, region=region)

@@ -165,7 +165,9 @@ class Session:
         if isinstance(region, LayerRegion):
             region = region.take(self.pixels(network, viewer), viewer)
         elif region == "ground_truth" and self.labels is not None:
-            region = TrueClassLabels.of(self.labels, self.pixels(network, viewer), viewer)
+            region = TrueClassLabels.of(
+                self.labels, self.pixels(network, viewer), viewer, network.spec.ignore_label
+            )
         return tuple(Target(index, region, self.score) for index in self.classes)  # type: ignore[arg-type]
 
     def pixels(self, network: Network, viewer: Any) -> Pixels:

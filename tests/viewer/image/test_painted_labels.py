@@ -73,12 +73,13 @@ def test_void_labels_are_of_no_class(void: int, rng) -> None:
     image = viewer.add_image(np.zeros((20, 24)))
     truth = rng.integers(0, 11, (20, 24))
     truth[5:9] = void
-    labels = TrueClassLabels.of(viewer.add_labels(truth), Pixels.of(image, 2, viewer), viewer)
+    layer, pixels = viewer.add_labels(truth), Pixels.of(image, 2, viewer)
+    labels = TrueClassLabels.of(layer, pixels, viewer, void)
     for index in range(11):
-        mask = labels.mask(index, CAMVID, void)
+        mask = labels.mask(index, CAMVID)
         np.testing.assert_array_equal(mask.values, truth == index)
     with pytest.raises(NeuroscopeError) as refusal:
-        labels.mask(0, CAMVID)
+        TrueClassLabels.of(layer, pixels, viewer).mask(0, CAMVID)
     assert f"the label {void} in {4 * 24} pixels" in str(refusal.value)
     assert "classes are 0 to 10" in str(refusal.value)
     assert f"if {void} means “no class”, say it under Options… as the ignore label" in str(
@@ -90,18 +91,18 @@ def test_a_void_label_among_the_classes_numbers_is_of_no_class() -> None:
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((2, 3)))
     layer = viewer.add_labels(np.array([[0, 1, 2], [0, 1, 2]]))
-    labels = TrueClassLabels.of(layer, Pixels.of(image, 2, viewer), viewer)
-    assert labels.mask(1, CAMVID, 0).values.sum() == 2
+    labels = TrueClassLabels.of(layer, Pixels.of(image, 2, viewer), viewer, 0)
+    assert labels.mask(1, CAMVID).values.sum() == 2
     with pytest.raises(NeuroscopeError, match="has no “class 0”"):
-        labels.mask(0, CAMVID, 0)
+        labels.mask(0, CAMVID)
 
 
 def test_several_strange_labels_are_named_and_none_is_taken_for_void() -> None:
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((2, 4)))
     layer = viewer.add_labels(np.array([[0, 12, 13, 14], [0, 20, 1, 1]]), name="Mine")
-    labels = TrueClassLabels.of(layer, Pixels.of(image, 2, viewer), viewer)
+    labels = TrueClassLabels.of(layer, Pixels.of(image, 2, viewer), viewer, 20)
     with pytest.raises(NeuroscopeError) as refusal:
-        labels.mask(1, CAMVID, 20)
+        labels.mask(1, CAMVID)
     assert "“Mine” has the labels 12, 13, 14 in 3 pixels" in str(refusal.value)
     assert "no class" not in str(refusal.value)

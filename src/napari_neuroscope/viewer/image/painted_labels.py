@@ -213,19 +213,24 @@ class TrueClassLabels:
         Its labels.
     class_of_label
         The class's name of each label, where the layer's features have a column “class”.
+    void
+        The label that is of no class, where labels are the classes' numbers; None: there is none.
     """
 
     painting: PaintedRegions
     class_of_label: Mapping[int, str]
+    void: int | None = None
 
     @classmethod
-    def of(cls, layer: Any, pixels: Pixels, viewer: Any) -> TrueClassLabels:
-        """Take the labels of a layer as they are now."""
-        return cls(PaintedRegions.of(layer, pixels, viewer), class_of_label(layer.features))
+    def of(
+        cls, layer: Any, pixels: Pixels, viewer: Any, void: int | None = None
+    ) -> TrueClassLabels:
+        """Take the labels of a layer as they are now; `void` is the spec's ``ignore_label``."""
+        return cls(PaintedRegions.of(layer, pixels, viewer), class_of_label(layer.features), void)
 
-    def mask(self, index: int, names: Sequence[str], void: int | None = None) -> Mask:
-        """Return where a class truly is; pixels of the label `void` are of no class."""
-        return self.painting.true_class(index, names, self.class_of_label, void)
+    def mask(self, index: int, names: Sequence[str]) -> Mask:
+        """Return where a class truly is."""
+        return self.painting.true_class(index, names, self.class_of_label, self.void)
 
 
 def _looked_up(labels: np.ndarray, index: tuple[np.ndarray, ...], outside: int) -> np.ndarray:

@@ -190,7 +190,8 @@ class EvaluationChoice(QWidget):
         if isinstance(chosen, LayerRegion):
             region = chosen.take(pixels, self._viewer)
             return lambda _: region.mask.values
-        truth, names = TrueClassLabels.of(chosen.layer, pixels, self._viewer), network.class_names
+        void, names = network.spec.ignore_label, network.class_names
+        truth = TrueClassLabels.of(chosen.layer, pixels, self._viewer, void)
         return lambda explanation: _class_numbers(truth, names, explanation)
 
     # --- what is offered ---

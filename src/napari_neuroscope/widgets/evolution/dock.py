@@ -156,7 +156,9 @@ class EvolutionPlot(Dock):
         values, names = shown.maps()
         network = self.session.network
         try:
-            mask = shown.mask(region, None if network is None else network.class_names)
+            classes = None if network is None else network.class_names
+            void = None if network is None else network.spec.ignore_label
+            mask = shown.mask(region, classes, void)
         except NeuroscopeError as error:
             self._show(None, str(error))
             return

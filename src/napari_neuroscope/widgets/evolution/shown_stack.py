@@ -127,7 +127,9 @@ class ShownStack:
         axes = (axis for axis in range(first, self.layer.ndim) if axis not in space)
         return tuple((axis, min(max(index[axis], 0), sizes[axis] - 1)) for axis in axes)
 
-    def mask(self, region: Region, class_names: Sequence[str] | None) -> Mask:
+    def mask(
+        self, region: Region, class_names: Sequence[str] | None, void: int | None = None
+    ) -> Mask:
         """Return where a region is on the maps' pixels.
 
         Parameters
@@ -136,6 +138,8 @@ class ShownStack:
             What says where.
         class_names
             Those of the network; without one, only the shown class is known.
+        void
+            The label that is of no class.
 
         Raises
         ------
@@ -150,7 +154,7 @@ class ShownStack:
         names = [shown] if class_names is None else list(class_names)
         if shown not in names:
             raise NeuroscopeError(f"The network has no class “{shown}”; explain the image anew.")
-        truth = TrueClassLabels.of(region.layer, pixels, self.viewer)
+        truth = TrueClassLabels.of(region.layer, pixels, self.viewer, void)
         return truth.mask(names.index(shown), names)
 
 

@@ -342,7 +342,10 @@ class Replay:
                 "Target, and open the recipe again."
             )
         truth = TrueClassLabels.of(
-            session.labels, session.pixels(network, self._viewer), self._viewer
+            session.labels,
+            session.pixels(network, self._viewer),
+            self._viewer,
+            network.spec.ignore_label,
         )
         names = network.class_names
         indices = {network.spec.class_index(target.class_, len(names))
