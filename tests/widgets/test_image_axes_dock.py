@@ -217,6 +217,7 @@ def test_files_of_the_images_dock_keep_their_axes(viewer, qtbot, tmp_path: Path)
     tifffile.imwrite(tmp_path / "a.ome.tif", image, metadata={"axes": "CZYX"})
     network = network_of(2)
     _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    inspector.choose_method("grad_cam")
     _, dock = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Images")
     try:
         inspector.add_network(network)

@@ -38,7 +38,7 @@ def chosen_question(
         raise NeuroscopeError(problem or "Choose a network and an image.")
     method, options = session.chosen_method(), dict(session.options)
     needs = method.needs_with(options)
-    uses_target = with_target and (Needs.TARGET in needs or "classes" in method.options)
+    uses_target = with_target and session.takes_classes()
     request = request_for(
         method.name,
         options,

@@ -42,6 +42,7 @@ class Session:
     options: dict[str, Any] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     classes: tuple[int, ...] = ()
+    all_classes: bool = True
     region: str | LayerRegion = "predicted"
     labels: Any = None
     margin: int = 5
@@ -144,6 +145,16 @@ class Session:
         if cost is None or summary is None or summary.pace is None:
             return 0.0
         return cost.work * summary.pace.seconds
+
+    def takes_classes(self) -> bool:
+        """Whether the chosen classes are part of the question.
+
+        What is made of several classes together is made of all, unless that was chosen otherwise.
+        """
+        method = self.chosen_method()
+        if Needs.TARGET in method.needs_with(self.options):
+            return True
+        return "classes" in method.options and not self.all_classes
 
     def region_asked(self, network: Network) -> str | LayerRegion:
         """Return the region as it is asked for: in a window, no class ends in an error.

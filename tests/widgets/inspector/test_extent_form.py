@@ -107,6 +107,7 @@ def opened_on(viewer, qtbot, small) -> Iterator[Callable[..., Bench]]:
     def open_it(data=None, **attributes) -> Bench:
         viewer.add_image(slide() if data is None else data, name="slide", **attributes)
         _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+        inspector.choose_method("grad_cam")
         model = Gated()
         network = ns.wrap(model, SPEC, name="gated", device="cpu")
         # Small images tell which values it takes, and what it sees.

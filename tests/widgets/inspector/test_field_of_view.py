@@ -119,6 +119,7 @@ def opened_on(viewer, qtbot) -> Iterator[Callable[..., Bench]]:
     def open_it(data=None, network: ns.Network | None = None, **attributes) -> Bench:
         viewer.add_image(photo() if data is None else data, name="photo", **attributes)
         _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+        inspector.choose_method("grad_cam")
         inspector.add_network(network or ns.wrap(Halving(), SPEC, name="halving", device="cpu"))
         qtbot.waitUntil(inspector.ready, timeout=PATIENCE_MS)
         inspector.choose_method("score_map")

@@ -65,6 +65,7 @@ def dock(viewer, qtbot) -> Iterator[Callable[..., Inspector]]:
         viewer.dims.set_current_step(0, 1)
         viewer.dims.set_current_step(1, 2)
         _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+        inspector.choose_method("grad_cam")
         made.append(inspector)
         inspector.add_network(network)
         qtbot.waitUntil(inspector.ready, timeout=10_000)

@@ -71,6 +71,8 @@ def pair(viewer, qtbot):
         viewer.add_image(IMAGE, name="image")
         _, one = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
         _, two = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Second network")
+        # The second goes along.
+        one.choose_method("grad_cam")
         made.extend((one, two))
         one.add_network(first)
         qtbot.waitUntil(one.ready, timeout=10_000)

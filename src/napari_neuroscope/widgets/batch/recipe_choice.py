@@ -55,7 +55,7 @@ class RecipeChoice:
         method = session.chosen_method()
         needs = method.needs_with(session.options)
         targets: tuple[Target, ...] = ()
-        if Needs.TARGET in needs or "classes" in method.options:
+        if session.takes_classes():
             region = session.region_asked(network)
             if isinstance(region, LayerRegion):
                 raise NeuroscopeError(

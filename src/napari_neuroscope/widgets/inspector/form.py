@@ -83,6 +83,8 @@ class InspectorForm(QWidget):
         self.reason = note()
         self._reveal = QTimer(self)
         self._reveal.setSingleShot(True)
+        # Unfolding takes 0.3 s.
+        self._reveal.setInterval(350)
         self.progress = JobProgress(
             lambda: dock.jobs.busy, self.cancel_button, words=_WordsOfProgress()
         )
@@ -124,6 +126,7 @@ class InspectorForm(QWidget):
         column.addWidget(self.layers.title)
         column.addWidget(self.layers, 3)
         column.addWidget(self.classes.title)
+        column.addWidget(self.classes.every)
         column.addWidget(self.target.region_row)
         column.addWidget(self.classes, 2)
         column.addWidget(self.target)
@@ -145,6 +148,7 @@ class InspectorForm(QWidget):
         )
         for part in (self.classes.title, self.classes, self.target):
             part.setVisible(has_classes)
+        self.classes.join("classes" in method.options and Needs.TARGET not in needs)
         # A classifier answers once for the whole image.
         network = self._session.network
         is_classifier = network is not None and network.spec.task != "segmentation"

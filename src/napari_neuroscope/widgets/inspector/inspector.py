@@ -146,8 +146,8 @@ class Inspector(Dock):
         self.follow(form.method.doubts.changed, form.method.mark)
         self.follow(events.layers, self._take_layers)
         for signal in (events.network, events.method, events.options, events.layers,
-                       events.classes, events.region, events.labels, events.score, events.extent,
-                       events.live):  # fmt: skip
+                       events.classes, events.all_classes, events.region, events.labels,
+                       events.score, events.extent, events.live):  # fmt: skip
             self.follow(signal, self._changed)
 
     def _follow_viewer(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QHBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
 from napari_neuroscope.engine.graph.layer_graph import LayerGraph
 from napari_neuroscope.engine.methods.interface import Needs
@@ -85,6 +85,8 @@ class ClassList(PickList):
     ----------
     title
         To be placed above.
+    every
+        Whether a method that joins classes takes all of them; to be placed below the title.
     """
 
     def __init__(self, session: Session) -> None:
@@ -93,7 +95,20 @@ class ClassList(PickList):
         )
         self._session = session
         self.title = PlainLabel("Classes")
+        self.every = QCheckBox("All classes together")
+        self.every.setToolTip("Of each pixel the most probable class counts; else of those chosen.")
+        self.every.setChecked(session.all_classes)
+        self.every.toggled.connect(self._take_every)
         self.changed.connect(self._take_classes)
+
+    def join(self, joins: bool) -> None:
+        """Offer all classes at once, for a method that makes one map of several."""
+        self.every.setVisible(joins)
+        self.setEnabled(not (joins and self._session.all_classes))
+
+    def _take_every(self, every: bool) -> None:
+        self._session.all_classes = every
+        self.setEnabled(not every)
 
     def _take_classes(self, classes: tuple[int, ...]) -> None:
         self._session.classes = classes

@@ -303,6 +303,8 @@ class Replay:
         indices = [network.spec.class_index(name, count) for name in classes if name is not None]
         if indices:
             form.classes.choose(indices)
+        if "classes" in method.options:
+            form.classes.every.setChecked(not indices)
         if recipe.targets:
             left_out += self._choose_target(recipe)
         return left_out

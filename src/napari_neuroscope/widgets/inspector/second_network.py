@@ -114,7 +114,7 @@ class SecondNetwork(Dock):
             self.follow(signal, self._take_layers)
         for signal in (first.classes, first.network_summary):
             self.follow(signal, self._take_classes)
-        for signal in (first.region, first.labels, first.score, first.margin):
+        for signal in (first.region, first.labels, first.score, first.margin, first.all_classes):
             self.follow(signal, self._take_target)
         self.follow(second.network_summary, self._begin_alike)
         self.follow(first.explanation, self._first_explained)
@@ -150,6 +150,7 @@ class SecondNetwork(Dock):
     def _take_target(self, *_: Any) -> None:
         if self.follows():
             self.inspector.form.target.take(self.first)
+            self.inspector.form.classes.every.setChecked(self.first.all_classes)
 
     def _networks(self) -> tuple[Network, Network] | None:
         """Return the first network and this, where the choices of one go to the other."""

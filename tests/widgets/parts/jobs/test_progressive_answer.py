@@ -76,6 +76,7 @@ def bench(viewer, qtbot, monkeypatch) -> Iterator[Bench]:
     monkeypatch.setattr(explaining, "_OFFER_EVERY_S", (0.0, 0.0))
     viewer.add_image(np.random.default_rng(0).random((16, 24)).astype(np.float32), name="photo")
     _, inspector = viewer.window.add_plugin_dock_widget("napari-neuroscope", "Neuroscope")
+    inspector.choose_method("grad_cam")
     model = Gated()
     inspector.add_network(ns.wrap(model, SPEC, name="gated", device="cpu"))
     qtbot.waitUntil(inspector.ready, timeout=PATIENCE_MS)
