@@ -116,7 +116,9 @@ def test_one_click_asks_why_those_pixels_are_taken_for_another_class(
     target = map_of(viewer).metadata[KEY]["targets"][0]
     assert target["class"] == "border"
     assert target["region"].startswith("true nucleus, predicted border, mask ")
-    # The region is seen in the inspector.
+    # The cell's pixels are not seen through the map; the region is told in the inspector.
+    (cell,) = [layer for layer in viewer.layers if layer.name.startswith("True nucleus")]
+    assert not cell.visible
     box = dock.inspector.form.target.region_box
     assert box.currentText() == "true nucleus, predicted border"
     confusion.why_not_button.click()

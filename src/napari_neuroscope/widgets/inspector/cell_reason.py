@@ -118,7 +118,10 @@ class CellReason:
             form.method.choose(_METHOD[network.spec.task])
         form.classes.choose([question.class_index])
         if network.spec.task == "segmentation":
-            form.target.choose_region(self._region(question))
+            region = self._region(question)
+            form.target.choose_region(region)
+            # Its colour would be seen through the map, and taken for a part of it.
+            region.layer.visible = False
 
     def _region(self, question: CellQuestion) -> LayerRegion:
         shown = (layer for layer in self._viewer.layers if is_of_cell(layer, question.cell))
