@@ -10,6 +10,7 @@ import pytest
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.overlays.registry import kind_of
 from napari_neuroscope.session.network_catalog import DEMO_TITLES
+from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
 
 
 @pytest.fixture
@@ -37,15 +38,20 @@ def test_a_click_shows_the_prediction_and_another_hides_it(
     assert layer.name == "Prediction · nuclei"
     assert layer.visible
     assert button.isChecked()
-    expected = ns.load("demo:nuclei").predict(viewer.layers["Nuclei"].data).labels
-    np.testing.assert_array_equal(layer.data, expected)
+    network = ns.load("demo:nuclei")
+    predicted = network.predict(viewer.layers["Nuclei"].data)
+    np.testing.assert_array_equal(layer.data, predicted.labels)
     assert list(layer.features["class"]) == ["background", "nucleus", "border"]
     click(inspector)
     assert not layer.visible
     assert not button.isChecked()
-    # A map takes its place, and gives way to it in turn: they are never mixed.
+    # A map takes its place, and that of other predictions, and gives way to it in turn: they are never mixed.
     click(inspector)
+    (data,) = prediction_data(network, predicted, viewer.layers["Nuclei"])
+    of_images = viewer.add_labels(data[0], **data[1])
     explained(inspector)
+    assert not of_images.visible
+    viewer.layers.remove(of_images)
     (shown,) = [one for one in viewer.layers if kind_of(one.metadata) is not None]
     assert (shown.visible, layer.visible, button.isChecked()) == (True, False, False)
     click(inspector)

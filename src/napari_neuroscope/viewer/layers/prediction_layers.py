@@ -76,6 +76,10 @@ class PredictionLayers:
         self._hidden_maps += maps
         return self._layer
 
+    def hide_all(self) -> None:
+        """Hide all predictions in the viewer: a map that is shown would mix with them."""
+        self._layer_manager.hide_others("prediction")
+
     def hide(self, *, restore: bool) -> None:
         """Hide the prediction that is shown, and show the maps again that gave way to it.
 

@@ -98,9 +98,10 @@ class PredictionButton(QPushButton):
         self._refresh()
 
     def give_way(self, *_: Any) -> None:
-        """Hide the prediction, as a map is shown."""
+        """Hide predictions, also that of the dock “Images”, as a map is shown."""
         if self._plane is not None:
             self.forget()
+        self._layers.hide_all()
 
     def _fail(self, error: Exception) -> None:
         self._plane = None
