@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_neuroscope.widgets.inspector.canvas_legend import CanvasLegend
+from napari_neuroscope.widgets.inspector.canvas.legend import CanvasLegend
 
 NUCLEUS = (86, 180, 233)
 

@@ -1,0 +1,1 @@
+"""What the inspector puts on the canvas beside maps: predictions, and a legend of colours."""
