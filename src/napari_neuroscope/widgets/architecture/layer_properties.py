@@ -65,6 +65,7 @@ class LayerProperties(QWidget):
         self._graph: LayerGraph | None = None
         self._name = ""
         self._position: tuple[float, ...] | None = None
+        self._is_drawn = False
         self._clicks = Clicks(viewer, self.show_field)
         self.text = HeadedLabel()
         self.field = button(
@@ -150,9 +151,22 @@ class LayerProperties(QWidget):
             self.show_field(self._position)
 
     def draw(self) -> None:
-        """Draw the histogram in the theme's colours."""
+        """Draw the histogram in the theme's colours, once it is seen."""
         statistics = None if self.activation is None else self.activation.statistics
         self.histogram.setVisible(statistics is not None)
+        self._is_drawn = False
+        if self.isVisible():
+            self._draw_histogram()
+
+    def showEvent(self, event: Any) -> None:
+        """Draw what changed while nobody saw it, such as behind another tab."""
+        super().showEvent(event)
+        if not self._is_drawn:
+            self._draw_histogram()
+
+    def _draw_histogram(self) -> None:
+        statistics = None if self.activation is None else self.activation.statistics
+        self._is_drawn = True
         draw_histogram(self._figure, self._viewer.theme, statistics)
         self.histogram.draw_idle()
 
