@@ -38,7 +38,13 @@ def test_a_layer_is_described(dock: Architecture, qtbot) -> None:
     assert f"{size[0]} × {size[1]} pixels of the input, 2 × 2 from the next" in words
     found = dock.properties.activation.statistics
     assert f"of {len(found)} channels dead" in words
-    assert not dock.properties.histogram.isHidden()
+    histogram = dock.properties.histogram
+    assert not histogram.isHidden()
+    assert not histogram.figure.axes, "nobody sees it"
+    dock.window().show()
+    qtbot.waitUntil(histogram.isVisible, timeout=10_000)
+    assert histogram.figure.axes
+    dock.window().hide()
 
 
 def test_what_is_chosen_in_the_inspector_is_described(dock: Architecture, qtbot) -> None:
