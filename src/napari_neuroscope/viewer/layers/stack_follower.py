@@ -115,8 +115,11 @@ class StackFollower:
             self._set_limits(layer, fitting)
 
     def _set_limits(self, layer: Any, fitting: Limits) -> None:
-        layer.contrast_limits_range = fitting
-        layer.contrast_limits = fitting
+        # Each draws the colour bar and the thumbnail anew, also where it is as it was.
+        if tuple(layer.contrast_limits_range) != tuple(fitting):
+            layer.contrast_limits_range = fitting
+        if tuple(layer.contrast_limits) != tuple(fitting):
+            layer.contrast_limits = fitting
         self._fitted_limits[layer.unique_id] = tuple(layer.contrast_limits)
 
     def _fitting(self, layer: Any, steps: dict[str, int]) -> Limits:

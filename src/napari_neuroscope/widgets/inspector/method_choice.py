@@ -114,5 +114,7 @@ class MethodChoice(QObject):
 
     def mark_for(self, digests: tuple[str, str]) -> None:
         """Warn of the methods that say little of a network and an image, by their digests."""
-        self.digests = digests
-        self.mark()
+        # A live update is of the same two mostly, and the list is marked already.
+        if digests != self.digests:
+            self.digests = digests
+            self.mark()

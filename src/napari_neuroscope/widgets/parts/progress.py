@@ -65,10 +65,10 @@ class JobProgress(QProgressBar):
         if is_new:
             self._begun = now
         self._step = (done, total, what)
-        self.setVisible(True)
-        self.stop_button.setEnabled(True)
         if is_new or now - self._drawn >= _REDRAWN_S:
             self._redraw()
+        self.setVisible(True)
+        self.stop_button.setEnabled(True)
         if not self._timer.isActive():
             self._timer.start()
 
@@ -90,7 +90,11 @@ class JobProgress(QProgressBar):
         if (self.maximum(), self.format()) != (bound, words):
             self.setRange(0, bound)
             self.setFormat(words)
-        self.setValue(done if total else 0)
+        if self.value() != (value := done if total else 0):
+            # Qt draws a value at once, and the window with it; like this it waits for its turn.
+            self.setUpdatesEnabled(False)
+            self.setValue(value)
+            self.setUpdatesEnabled(True)
 
     def rest_if_idle(self) -> None:
         """Hide where none of the jobs runs any more."""
