@@ -65,7 +65,7 @@ def demo_windows() -> None:
     inspector.choose_classes([2])
     inspector.explain()
     wait_for(lambda: not inspector.jobs.busy, 60)
-    viewer.layers["Grad-CAM · nucleus · 7 layers"].visible = False
+    viewer.layers["nucleus · Grad-CAM · 7 layers"].visible = False
     viewer.layers["Nuclei, ground truth"].visible = False
     viewer.camera.zoom *= 2.2
     window("guided", viewer)

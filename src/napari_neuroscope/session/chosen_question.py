@@ -6,6 +6,7 @@ from typing import Any
 
 from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.methods.interface import Needs
+from napari_neuroscope.session.choices import Choices
 from napari_neuroscope.session.question import Question, request_for
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import ShownImage
@@ -45,4 +46,6 @@ def chosen_question(
         session.layers if Needs.LAYER in needs else (),
         session.targets(network, viewer) if uses_target else (),
     )
-    return Question(network, ShownImage.of(layer, viewer), layer, request)
+    # Of what the choices of a dock of its own are, that dock says more.
+    choices = Choices.of_scene(session, layer, viewer)
+    return Question(network, ShownImage.of(layer, viewer), layer, request, choices=choices)

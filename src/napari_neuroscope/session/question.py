@@ -32,8 +32,6 @@ class Extent:
         Whether the map is that of the shown plane as a whole, made at once.
     slot
         What is added to the question's slot; maps of other extents have layers beside it.
-    covered
-        The same of the maps that show the same otherwise, and give way to this one's.
     """
 
     is_shown_plane: ClassVar[bool] = True
@@ -41,10 +39,6 @@ class Extent:
     @property
     def slot(self) -> tuple[str, ...]:
         return ()
-
-    @property
-    def covered(self) -> tuple[str, ...]:
-        return (*self.slot, "slices")
 
     def place(self, question: Question) -> Place:
         """Return where on the axes of the image's layer the map lies."""
@@ -81,6 +75,8 @@ class Question:
         What is asked of it; a target's region may be one of a layer.
     extent
         How much of the image is asked about.
+    choices
+        What was chosen when it was asked, as `Choices`.
     """
 
     network: Network
@@ -88,6 +84,7 @@ class Question:
     source: Any
     request: Request
     extent: Extent = field(default_factory=Extent)
+    choices: Any = None
 
     def about(self, extent: Extent) -> Question:
         """Return the same question about another extent."""
@@ -147,17 +144,8 @@ class Question:
 
     @property
     def slot(self) -> tuple[str, ...]:
-        """Where the map is shown: a layer for each network, image, method and extent."""
-        return (*self._all_extents, *self.extent.slot)
-
-    @property
-    def covered(self) -> tuple[str, ...]:
-        """The slot of a map that shows the same otherwise, and gives way to this one's."""
-        return (*self._all_extents, *self.extent.covered)
-
-    @property
-    def _all_extents(self) -> tuple[str, ...]:
-        return self.network.name, str(self.source.unique_id), self.method
+        """Where the map is shown: a layer for each image and extent, in which the last one is seen."""
+        return ("map", str(self.source.unique_id), *self.extent.slot)
 
     def origin(self, explanation: Explanation) -> LayerOrigin:
         """Return an answer with what it is of."""

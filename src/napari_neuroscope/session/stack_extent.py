@@ -45,11 +45,6 @@ class Planes(Extent):
         """It is shown in a layer of its own, beside that of the shown plane."""
         return ("slices",)
 
-    @property
-    def covered(self) -> tuple[str, ...]:
-        """The shown plane's map gives way."""
-        return ()
-
     def place(self, question: Question) -> Place:
         """Return where the map lies, whose stack's axes are the image's."""
         return super().place(question).along(question.shown.axes(question.network).stack)

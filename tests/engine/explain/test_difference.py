@@ -153,7 +153,7 @@ def test_the_record_holds_both_and_is_plain() -> None:
     data, attributes, kind = found.to_layer_data()[0]
     assert kind == "image"
     assert data.shape == (8, 12)
-    assert attributes["name"] == "Difference: Grad-CAM · car · fine"
+    assert attributes["name"] == "car · Difference: Grad-CAM · fine"
     low, high = attributes["contrast_limits"]
     assert low == -high
 

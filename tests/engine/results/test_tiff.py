@@ -65,7 +65,7 @@ def test_label_maps_are_further_images(tmp_path: Path) -> None:
     save(made, None, tmp_path / "map.tif")
     with tifffile.TiffFile(tmp_path / "map.tif") as file:
         found = {series.name: series for series in file.series}
-        assert list(found) == ["Grad-CAM · Kern “ä” · dec1", "prediction", "order"]
+        assert list(found) == ["Kern “ä” · Grad-CAM · dec1", "prediction", "order"]
         labels = found["prediction"].asarray()
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, made.companion_on_image("prediction"))

@@ -75,7 +75,7 @@ def test_saved_files_of_any_name_are_opened_from_the_menu(
     chosen = [str(tmp_path / "a.tif")]
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (chosen, ""))
     open_saved()
-    assert [layer.name for layer in viewer.layers] == ["Grad-CAM · Kern “ä” · dec1"]
+    assert [layer.name for layer in viewer.layers] == ["Kern “ä” · Grad-CAM · dec1"]
     np.testing.assert_array_equal(viewer.layers[0].data, made.values)
     chosen[:] = [str(tmp_path / "b.npy")]
     with pytest.raises(ns.NeuroscopeError, match="holds no explanation"):

@@ -123,7 +123,7 @@ def test_a_map_is_made_of_what_was_chosen_in_the_graph(
     click(dock, "enc3")
     click(dock, "dec2", CTRL)
     explained(dock.inspector)
-    assert viewer.layers[-1].name == "Grad-CAM · nucleus · 2 layers"
+    assert viewer.layers[-1].name == "nucleus · Grad-CAM · 2 layers"
     assert set(dock.scene.pictures) == {"enc3", "dec2"}
     dock.toolbar.maps.setChecked(False)
     assert dock.scene.pictures == {}

@@ -338,7 +338,7 @@ def test_rows_of_one_method_are_told_apart(open_evaluation) -> None:
     rows = ns.evaluate(network, image, made, ["deletion"], steps=2).rows
     names = network.class_names
     assert titles_of(rows) == [
-        f"Grad-CAM · {names[index]} · {layer}" for index in (0, 1) for layer in ("stage3", "stage4")
+        f"{names[index]} · Grad-CAM · {layer}" for index in (0, 1) for layer in ("stage3", "stage4")
     ]
 
 

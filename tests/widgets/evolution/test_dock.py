@@ -118,7 +118,7 @@ def test_the_overlay_says_the_shape_of_the_layer(opened, explained, viewer) -> N
     for step, name in enumerate(LAYERS):
         viewer.dims.set_current_step(axis, step)
         shape = " × ".join(map(str, inspector.session.network.layers[name].output_shape))
-        assert text_overlay(viewer).text == f"Grad-CAM · nucleus · {name} · {shape}"
+        assert text_overlay(viewer).text == f"nucleus · Grad-CAM · {name} · {shape}"
 
 
 def test_one_contrast_for_all_layers_or_one_each(opened, explained, plot, viewer) -> None:

@@ -173,7 +173,11 @@ def test_the_map_in_view_has_a_layer_of_its_own(opened_on) -> None:
     bench.inspector.form.extent.choose("in view")
     bench.look_at(WINDOW)
     layer, _ = bench.explain()
-    assert {one.name for one in bench.maps()} == {"Score map · car", "Score map · car · in view"}
+    assert {one.name for one in bench.maps()} == {
+        "car · Score map (out of date)",
+        "car · Score map · in view",
+    }
+    assert [one.visible for one in bench.maps()] == [False, True]
     bench.look_at(((0, 40), (0, 40)))
     again, (rows, columns) = bench.explain()
     assert again is layer, "the same layer goes with the view"
@@ -258,7 +262,7 @@ def test_a_view_of_everything_is_the_whole(opened_on) -> None:
     camera_of(bench.viewer).zoom = 0.1
     bench.inspector.explain()
     bench.settled()
-    assert [layer.name for layer in bench.maps()] == ["Score map · car"]
+    assert [layer.name for layer in bench.maps()] == ["car · Score map"]
 
 
 def test_a_classifier_sees_the_view_as_an_image_of_its_own(opened_on) -> None:

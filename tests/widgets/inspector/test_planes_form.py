@@ -106,7 +106,7 @@ def test_all_slices_lie_over_their_image(viewer, dock, explained) -> None:
     assert inspector.form.planes.note.text().startswith("12 slices")
     explained(inspector)
     (layer,) = maps(viewer)
-    assert layer.name == "Grad-CAM · car · begin · 12 slices"
+    assert layer.name == "car · Grad-CAM · begin · 12 slices"
     whole = ns.explain_stack(network, FILM, "grad_cam", 1, "begin", axes="tzyx")
     np.testing.assert_array_equal(layer.data, whole.values)
     image = viewer.layers["film"]

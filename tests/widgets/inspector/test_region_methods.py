@@ -82,7 +82,7 @@ def test_similarities_are_told(viewer, opened, explained) -> None:
     explained(inspector)
     assert "mean logit where nucleus is predicted: nucleus" in inspector.message.text()
     assert "border: " in inspector.message.text()
-    order = next(layer for layer in viewer.layers if layer.name == "Order")
+    order = next(layer for layer in viewer.layers if layer.name.startswith("Order of"))
     assert order.data.shape == (2, 360, 360)
     assert tuple(order.axis_labels) == ("class", "y", "x")
     assert len(order.metadata[KEY]["table"]["similarity"]) == 3

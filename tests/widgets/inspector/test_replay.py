@@ -133,7 +133,7 @@ def test_recipes_of_what_is_shown(
     menu.refresh()
     for action in (menu.save, menu.python, menu.command):
         assert action.isEnabled()
-        assert "Grad-CAM · nucleus · dec1" in action.toolTip()
+        assert "nucleus · Grad-CAM · dec1" in action.toolTip()
     offered: list[str] = []
     monkeypatch.setattr(
         QFileDialog,
@@ -153,6 +153,7 @@ def test_recipes_of_what_is_shown(
 
     # The file has another name than was typed, so the dialog has not asked.
     explained_before = path.read_bytes()
+    inspector.form.keep_button.click()
     inspector.choose_method("saliency")
     explained(inspector)
     answers = [False, True]

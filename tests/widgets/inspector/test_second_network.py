@@ -57,9 +57,9 @@ def wrapped(model: nn.Module, name: str, spec: dict = SPEC) -> ns.Network:
     return ns.wrap(model, spec, name=name, device="cpu")
 
 
-def layers_of(viewer, beginning: str) -> list:
+def layers_of(viewer, words: str) -> list:
     maps = [layer for layer in viewer.layers if KEY in layer.metadata]
-    return [layer for layer in maps if layer.name.startswith(beginning)]
+    return [layer for layer in maps if words in layer.name]
 
 
 @pytest.fixture
@@ -120,9 +120,9 @@ def test_equal_checkpoints_differ_by_nothing_and_are_told_apart(viewer, pair, qt
     names = [layer.name for layer in viewer.layers]
     assert names == [
         "image",
-        "Grad-CAM · car · first",
-        "Second: Grad-CAM · car · first",
-        "Difference: Grad-CAM · car · first",
+        "car · Grad-CAM · first",
+        "Second: car · Grad-CAM · first",
+        "car · Difference: Grad-CAM · first",
     ]
     shown = layers_of(viewer, "Difference")[0]
     assert not np.asarray(shown.data).any()
@@ -198,7 +198,7 @@ def test_maps_of_other_layers_and_grids_are_compared(viewer, pair, qtbot) -> Non
     two.inspector.choose_layers(["begin"])
     explain(qtbot, one, two)
     (shown,) = layers_of(viewer, "Difference")
-    assert shown.name == "Difference: Grad-CAM · car · begin − down"
+    assert shown.name == "car · Difference: Grad-CAM · begin − down"
     assert shown.data.shape == IMAGE.shape, "the finer of the two"
     one.choose_layers(["down", "first"])
     explain(qtbot, one, two)
@@ -207,7 +207,7 @@ def test_maps_of_other_layers_and_grids_are_compared(viewer, pair, qtbot) -> Non
     one.choose_layers(["head"])
     explain(qtbot, one, two)
     assert shown.visible
-    assert layers_of(viewer, "Difference")[0].name == "Difference: Grad-CAM · car · head"
+    assert layers_of(viewer, "Difference")[0].name == "car · Difference: Grad-CAM · head"
 
 
 def test_neither_cancels_the_other_and_a_stale_pair_is_not_shown(viewer, pair, qtbot) -> None:
@@ -240,7 +240,7 @@ def test_live_moves_both(viewer, pair, qtbot) -> None:
 
     def arrived() -> bool:
         shown = layers_of(viewer, "Difference")
-        return bool(shown) and shown[0].name == "Difference: Grad-CAM · road · down"
+        return bool(shown) and shown[0].name == "road · Difference: Grad-CAM · down"
 
     qtbot.waitUntil(arrived, timeout=10_000)
 

@@ -301,11 +301,12 @@ class Record(_Part):
 
     @property
     def full_title(self) -> str:
-        """What it is of: the method, the class and the layer."""
-        parts = [self.title]
+        """What it is of: the class, the method and the layer; the class first, as lists are narrow."""
+        parts = []
         classes = list(dict.fromkeys(target.class_ for target in self.targets))
         if classes:
             parts.append(classes[0] if len(classes) == 1 else f"{len(classes)} classes")
+        parts.append(self.title)
         if self.layers:
             parts.append(self.layers[0] if len(self.layers) == 1 else f"{len(self.layers)} layers")
         if self.unfinished is not None:

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels
 
 from napari_neuroscope.engine.explanation.colormaps import map_colormap
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
+from napari_neuroscope.engine.explanation.overlays.registry import is_map
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
 from napari_neuroscope.viewer.layers.multiscale_map import goes_on
 from napari_neuroscope.viewer.layers.plain_names import named
+from napari_neuroscope.viewer.layers.shown_maps import ShownMaps
 from napari_neuroscope.viewer.layers.stack_follower import StackFollower, sizes_of, steps_of
+from napari_neuroscope.viewer.state.viewer_state import state_of, without_proxy
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _USERS = ("visible", "opacity", "blending")
+# What of a layer's look hangs on what it shows.
+_LOOK = ("blending", "interpolation2d")
 
 
 class LayerManager:
     """Shows layer data in a viewer, one layer a slot.
 
     A slot names what a layer is for. Showing to a slot again changes its layer in place: how it
-    looks is the user's. A slot that is `released` keeps its layer as it is, and the next goes to a
-    new one.
+    looks is the user's, as far as they have changed it. A slot that is `released` keeps its layer
+    as it is, and the next goes to a new one. Of explanations one is seen at a time: that which was
+    shown last.
     """
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
         self._slots: dict[tuple[str, ...], Any] = {}
-        self._gave_way: set[Any] = set()
+        # Of each layer: the attributes of its look that were given to it last.
+        self._looks: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+        self._maps = state_of(viewer, ShownMaps)
         self._follower = StackFollower(viewer)
         viewer.layers.events.removed.connect(self._forget)
 
@@ -49,26 +58,19 @@ class LayerManager:
             slot: layer for slot, layer in self._slots.items() if layer in self._viewer.layers
         }
 
-    def release(self) -> int:
-        """Leave the layers shown so far as they are; return how many they are."""
-        kept = sum(layer in self._viewer.layers for layer in self._slots.values())
+    def release(self) -> list[Any]:
+        """Leave the layers shown so far as they are; return the maps among them, marked as kept."""
+        kept = [layer for layer in self._slots.values() if layer in self._viewer.layers]
         self._slots.clear()
-        return kept
+        maps = [layer for layer in kept if is_map(layer.metadata)]
+        for layer in maps:
+            self._maps.keep(layer)
+        return maps
 
     def layer(self, slot: tuple[str, ...]) -> Any:
         """Return the layer of a slot, if it is still in the viewer."""
         layer = self._slots.get(slot)
         return layer if layer is not None and layer in self._viewer.layers else None
-
-    def give_way(self, covered: tuple[str, ...], slot: tuple[str, ...]) -> None:
-        """Hide the layers of a slot that those of another lie over; show these, if they gave way."""
-        for numbered_slot, layer in self._slots.items():
-            if numbered_slot[:-1] == covered and layer.visible:
-                layer.visible = False
-                self._gave_way.add(layer.unique_id)
-            elif numbered_slot[:-1] == slot and layer.unique_id in self._gave_way:
-                layer.visible = True
-                self._gave_way.discard(layer.unique_id)
 
     def hide_others(self, *methods: str) -> None:
         """Hide the layers of the viewer that show what these methods made."""
@@ -76,16 +78,35 @@ class LayerManager:
             if layer.metadata.get(KEY, {}).get("method") in methods:
                 layer.visible = False
 
-    def show(self, layers: Sequence[LayerData], slot: tuple[str, ...]) -> list[Any]:
-        """Show layer data, the first the topmost; return the layers."""
+    def show(
+        self, layers: Sequence[LayerData], slot: tuple[str, ...], *, reveal: bool = True
+    ) -> list[Any]:
+        """Show layer data, the first the topmost; return the layers.
+
+        Of an explanation the sliders stay at the steps of the same names, and the camera stays;
+        all others are hidden. Without `reveal` it stays hidden where it is.
+        """
         shown = []
+        steps, camera = shown_labels(self._viewer), _camera_now(self._viewer)
         _say_where_the_camera_looks(self._viewer)
         for number, (array, attributes, layer_type) in reversed(list(enumerate(layers))):
-            shown.append(
-                self._show_layer(array, named(attributes), layer_type, (*slot, str(number)))
-            )
+            layer = self._show_layer(array, named(attributes), layer_type, (*slot, str(number)))
+            self._go_to(layer, steps)
+            shown.append(layer)
+        shown.reverse()
+        self._remove_beyond(len(layers), slot)
+        if shown and reveal and is_map(shown[0].metadata):
+            self._maps.present(self._viewer, shown)
+        _look_as_before(self._viewer, camera)
         self._follower.update()
-        return shown[::-1]
+        return shown
+
+    def _remove_beyond(self, count: int, slot: tuple[str, ...]) -> None:
+        """Remove the layers that were made with the last map of a slot, and not with this one."""
+        for numbered_slot, layer in list(self._slots.items()):
+            number = numbered_slot[-1]
+            if numbered_slot[:-1] == slot and number.isdigit() and int(number) >= count:
+                self._viewer.layers.remove(layer)
 
     def _show_layer(
         self, array: Any, attributes: dict[str, Any], layer_type: str, slot: tuple[str, ...]
@@ -104,8 +125,8 @@ class LayerManager:
         if place < len(self._viewer.layers) - 1:
             self._viewer.layers.move(self._viewer.layers.index(layer), place)
         self._slots[slot] = layer
-        self._start_at_the_end(layer)
-        if layer_type == "image" and not layer.rgb:
+        self._looks[without_proxy(layer)] = {n: attributes[n] for n in _LOOK if n in attributes}
+        if layer_type == "image":
             self._follower.follow(layer)
         return layer
 
@@ -125,8 +146,7 @@ class LayerManager:
         self._put(layer, array, attributes)
         if "features" in attributes:
             layer.features = attributes["features"]
-        if before.get("axes") != attributes["metadata"][KEY].get("axes"):
-            self._start_at_the_end(layer)
+        self._take_look(layer, attributes)
         if "contrast_limits" in attributes:
             if before.get("signed") != layer.metadata[KEY].get("signed"):
                 _recolour(layer, attributes["colormap"])
@@ -135,16 +155,19 @@ class LayerManager:
     @staticmethod
     def _put(layer: Any, array: Any, attributes: dict[str, Any]) -> None:
         """Give a layer an array, of any number of axes, and its place: told once, when all is set."""
-        moved = []
+        moved, visible = [], layer.visible
         with ExitStack() as untold:
-            for name in ("data", *_PLACE):
+            for name in ("data", "visible", *_PLACE):
                 untold.enter_context(getattr(layer.events, name).blocker())
+            # napari keeps the extent that a hidden layer had before, also where its axes are others.
+            layer.visible = True
             if not goes_on(layer, array):
                 layer.data = array
             for name in _PLACE:
                 if not _is_equal(getattr(layer, name), attributes[name]):
                     setattr(layer, name, attributes[name])
                     moved.append(name)
+            layer.visible = visible
         for name in moved:
             getattr(layer.events, name)()
         if goes_on(layer, array):
@@ -152,12 +175,63 @@ class LayerManager:
         else:
             layer.events.data(value=layer.data)
 
-    def _start_at_the_end(self, layer: Any) -> None:
-        """Move the sliders of new stack axes to the last step: napari begins in the middle."""
+    def _take_look(self, layer: Any, attributes: dict[str, Any]) -> None:
+        """Give a layer the look of what it shows now, but for what the user has changed."""
+        given = self._looks.setdefault(without_proxy(layer), {})
+        for name in _LOOK:
+            if name in attributes:
+                if name in given and getattr(layer, name) == given[name] != attributes[name]:
+                    setattr(layer, name, attributes[name])
+                given[name] = attributes[name]
+
+    def _go_to(self, layer: Any, wanted: Mapping[str, str]) -> None:
+        """Move the sliders of a layer's stack axes to the steps of these names.
+
+        Where it has none of that name, to the last layer or else to the first step: napari begins
+        in the middle.
+        """
+        labels = layer.metadata.get(KEY, {}).get("labels", {})
         steps = steps_of(self._viewer, layer)
         for number, axis in enumerate(steps):
+            names = list(labels.get(axis, ()))
             last = sizes_of(layer)[number] - 1 if axis == "layer" else 0
-            go_to_step(layer, number, last, self._viewer)
+            step = names.index(wanted[axis]) if wanted.get(axis) in names else last
+            if step != steps[axis]:
+                go_to_step(layer, number, step, self._viewer)
+
+
+def shown_labels(viewer: Any) -> dict[str, str]:
+    """Return which class, layer or channel of the map that is seen is shown, by axis."""
+    seen: dict[str, str] = {}
+    for layer in viewer.layers:
+        if not layer.visible or not is_map(layer.metadata):
+            continue
+        about = layer.metadata[KEY]
+        if len(about.get("layers", ())) == 1:
+            seen["layer"] = about["layers"][0]
+        if targets := about["labels"].get("target"):
+            seen["class"] = targets[0]
+        for axis, step in steps_of(viewer, layer).items():
+            if names := about["labels"].get(axis, ())[step : step + 1]:
+                seen[axis] = names[0]
+    return seen
+
+
+def _camera_now(viewer: Any) -> tuple[Any, ...] | None:
+    """Return where the camera looks; None where nothing is shown yet."""
+    camera = camera_of(viewer)
+    if not len(viewer.layers):
+        return None
+    return viewer.dims.ndisplay, tuple(camera.center), camera.zoom, tuple(camera.angles)
+
+
+def _look_as_before(viewer: Any, before: tuple[Any, ...] | None) -> None:
+    """Look from where the camera was: napari resets the view where the number of axes grows."""
+    camera = camera_of(viewer)
+    if before is None or before == _camera_now(viewer) or before[0] != viewer.dims.ndisplay:
+        return
+    _, center, zoom, angles = before
+    camera.center, camera.zoom, camera.angles = center, zoom, angles
 
 
 def _say_where_the_camera_looks(viewer: Any) -> None:

@@ -25,12 +25,14 @@ class PrefixedLayerManager(LayerManager):
         super().__init__(viewer)
         self._prefix = prefix
 
-    def show(self, layers: Sequence[LayerData], slot: tuple[str, ...]) -> list[Any]:
+    def show(
+        self, layers: Sequence[LayerData], slot: tuple[str, ...], *, reveal: bool = True
+    ) -> list[Any]:
         """Show layer data, the first the topmost; return the layers."""
         named = [
             (array, self._named(attributes), layer_type) for array, attributes, layer_type in layers
         ]
-        return super().show(named, slot)
+        return super().show(named, slot, reveal=reveal)
 
     def _named(self, attributes: dict[str, Any]) -> dict[str, Any]:
         about = dict(attributes["metadata"][KEY])

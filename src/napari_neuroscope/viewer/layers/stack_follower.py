@@ -1,4 +1,4 @@
-"""Stacks over layers and classes: what the slider shows is named, and its contrast fits it."""
+"""What the maps that are seen show is named on the canvas; the contrast of stacks fits the step."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from napari.layers import Image, Labels
 
 from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.overlays.place import spatial_axes
-from napari_neuroscope.engine.explanation.overlays.registry import kind_of
+from napari_neuroscope.engine.explanation.overlays.registry import is_map, kind_of
 from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.image.image_pixels import shown_index
 from napari_neuroscope.viewer.layers.multiscale_map import Level
 from napari_neuroscope.viewer.layers.plain_names import on_canvas
+from napari_neuroscope.viewer.layers.shown_maps import KEPT, OUT_OF_DATE, ShownMaps
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks
 from napari_neuroscope.viewer.state.stack_contrast import StackContrast
 from napari_neuroscope.viewer.state.viewer_state import state_of
@@ -60,7 +61,7 @@ def sizes_of(layer: Any) -> Sequence[int]:
 
 
 class StackFollower:
-    """Names the shown step of stacks on the canvas, and fits their contrast to it.
+    """Names on the canvas what all maps show that are seen, and fits the contrast of stacks to it.
 
     A stack whose contrast the user has set is left alone.
     """
@@ -75,6 +76,8 @@ class StackFollower:
         self._contrast.changed.connect(self.update)
         self._failed_checks = state_of(viewer, FailedChecks)
         self._failed_checks.changed.connect(self.update)
+        self._maps = state_of(viewer, ShownMaps)
+        self._maps.changed.connect(self.update)
         # What layers came with, of all their values.
         self._given_limits: dict[Any, Limits] = {}
         # Of parts of layers: the values, held weakly, and their limits.
@@ -89,11 +92,13 @@ class StackFollower:
         self._viewer.layers.selection.events.active.disconnect(self.update)
         self._contrast.changed.disconnect(self.update)
         self._failed_checks.changed.disconnect(self.update)
+        self._maps.changed.disconnect(self.update)
 
     def follow(self, layer: Any) -> None:
-        """Fit a layer's contrast from now on."""
-        self._fitted_limits[layer.unique_id] = tuple(layer.contrast_limits)
-        self._given_limits[layer.unique_id] = tuple(layer.contrast_limits)
+        """Name what a layer shows while it is seen, and fit its contrast from now on."""
+        if not layer.rgb:
+            self._fitted_limits[layer.unique_id] = tuple(layer.contrast_limits)
+            self._given_limits[layer.unique_id] = tuple(layer.contrast_limits)
         layer.events.visible.connect(self.update)
         self.update()
 
@@ -169,8 +174,9 @@ class StackFollower:
 
     def update(self, event: Any = None) -> None:
         """Fit the layers to the steps that the sliders are at, and show the steps' names."""
-        # A dict, since what is said of several layers is said once.
-        words, below = "", {}
+        # Dicts, since what is said of several layers is said once.
+        lines: dict[str, Any] = {}
+        below: dict[str, Any] = {}
         for layer in self._viewer.layers:
             shown = layer.metadata.get(KEY, {})
             if layer.visible and "warning" in shown:
@@ -180,12 +186,17 @@ class StackFollower:
             steps = steps_of(self._viewer, layer)
             if layer.visible and self._is_fitted(layer):
                 self._fit(layer, self._fitting(layer, steps))
-            if not steps or not layer.visible:
+            if not layer.visible or not (steps or is_map(layer.metadata)):
                 continue
-            words = _in_words(shown, steps)
+            outdated = OUT_OF_DATE if self._maps.is_outdated(layer) else ""
+            kept = KEPT if self._maps.is_kept(layer) else ""
+            lines[f"{_in_words(shown, steps)}{kept}{outdated}"] = layer
+            if not steps:
+                continue
             if (kind := kind_of(layer.metadata)) is not None:
                 kind.follow(layer, steps)
-        words = "\n".join([*([words] if words else []), *below])
+        # The topmost first.
+        words = "\n".join([*reversed(lines), *below])
         overlay = text_overlay(self._viewer)
         if words or overlay.text:
             overlay.text = words
@@ -193,13 +204,22 @@ class StackFollower:
 
 
 def _in_words(shown: dict[str, Any], steps: dict[str, int]) -> str:
-    """Return what a stack shows at some steps: its title, class, and layer with its shape."""
-    parts = [shown["title"], *shown["labels"].get("target", ())]
+    """Return what a map shows at some steps: its class, title, and layer with its shape."""
+    labels, layers = shown["labels"], shown.get("layers", ())
+    classes, rest = list(labels.get("target", ())), []
+    if len(layers) == 1 and "layer" not in steps:
+        rest += [layers[0], *_shape_in_words(shown, 0)]
     for axis, step in steps.items():
-        parts += shown["labels"].get(axis, ())[step : step + 1]
-        if axis == "layer" and (shapes := shown.get("layer_shapes", ())[step : step + 1]):
-            parts.append(" × ".join(map(str, shapes[0])))
-    return " · ".join(map(on_canvas, parts))
+        (classes if axis == "class" else rest).extend(labels.get(axis, ())[step : step + 1])
+        if axis == "layer":
+            rest += _shape_in_words(shown, step)
+    return " · ".join(map(on_canvas, [*classes, shown["title"], *rest]))
+
+
+def _shape_in_words(shown: Mapping[str, Any], number: int) -> list[str]:
+    """Return the shape of one of a map's layers, such as “16 × 360 × 360”, where it is known."""
+    shapes = shown.get("layer_shapes") or ()
+    return [" × ".join(map(str, shape)) for shape in shapes[number : number + 1]]
 
 
 def _reached(metadata: Mapping[str, Any]) -> str:

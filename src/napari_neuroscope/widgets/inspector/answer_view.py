@@ -6,8 +6,8 @@ from typing import Any
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.session.question import Question
+from napari_neuroscope.viewer.layers.answer_layers import show_answer
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
-from napari_neuroscope.viewer.state.layer_origin import remember
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
 from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.parts.labels import PlainLabel, plain_tooltip
@@ -20,6 +20,9 @@ _SIGNED_IN_3D = (
     "\nIn 3D the highest values are seen: the layer's rendering “minip” shows those that speak "
     "against the class."
 )
+
+
+_OUTDATED = "Out of date, of what was chosen before:\n"
 
 
 class AnswerView:
@@ -38,6 +41,8 @@ class AnswerView:
     def __init__(self, viewer: Any, layer_manager: LayerManager, message: PlainLabel) -> None:
         self._viewer, self._layer_manager, self._message = viewer, layer_manager, message
         self._doubts = state_of(viewer, FailedChecks)
+        # What was said of the last answer.
+        self._answer = ""
         self._closed = False
 
     def close(self) -> None:
@@ -51,7 +56,10 @@ class AnswerView:
             return False
         warning = self._doubts.about(explanation.record)
         layers = with_warning(question.layer_data(explanation), warning)
-        remember(self._layer_manager.show(layers, slot)[:1], question.origin(explanation))
+        show_answer(
+            self._viewer, self._layer_manager, layers, slot, question.origin(explanation),
+            question.choices,
+        )  # fmt: skip
         return True
 
     def say(self, words: str) -> None:
@@ -63,9 +71,19 @@ class AnswerView:
         """Show what an answer says besides its picture, after other words."""
         signed_in_3d = explanation.signed and self._viewer.dims.ndisplay == 3
         words = _in_words(explanation) + (_SIGNED_IN_3D if signed_in_3d else "")
-        self.say("\n".join(filter(None, (before, words))))
+        self._answer = "\n".join(filter(None, (before, words)))
+        self.say(self._answer)
         sums = [t.sum_in_words() for t in explanation.record.targets[:_MOST_TARGETS] if t.score]
         self._message.setToolTip(plain_tooltip("\n".join(sums)))
+
+    def set_outdated(self, outdated: bool) -> None:
+        """Say of the last answer whether it is of what is chosen now, where it is still to be read."""
+        if not self._answer:
+            return
+        old = f"{_OUTDATED}{self._answer}"
+        text, before = (old, self._answer) if outdated else (self._answer, old)
+        if self._message.text() == before:
+            self._message.setText(text)
 
     def fail(self, error: Exception) -> None:
         """Say what went wrong, also at the window's edge."""

@@ -97,6 +97,16 @@ class ExtentForm(QWidget):
         self.note.setVisible(bool(words))
         return long
 
+    def chosen(self) -> tuple[Any, ...]:
+        """Return how much of the image is asked about, and what of it is in view where that counts."""
+        network = self._session.network
+        if not self.follows_camera() or network is None or self._session.image is None:
+            return (self._session.extent,)
+        try:
+            return (self._session.extent, self._looked_at(network)[1])
+        except NeuroscopeError:
+            return (self._session.extent, None)
+
     def follows_camera(self) -> bool:
         """Whether what is explained changes with the camera."""
         return self._session.extent == "in view"

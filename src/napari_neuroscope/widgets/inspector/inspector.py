@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.inspector.ask_tool import AskTool
 from napari_neuroscope.widgets.inspector.cell_reason import CellReason
 from napari_neuroscope.widgets.inspector.form import InspectorForm
+from napari_neuroscope.widgets.inspector.freshness import Freshness
 from napari_neuroscope.widgets.inspector.maps.map_actions import MapActions
 from napari_neuroscope.widgets.inspector.replay import Replay
 from napari_neuroscope.widgets.parts.dock import Dock
@@ -105,6 +107,10 @@ class Inspector(Dock):
             show_network=self._show_network, have_answered=self.have_answered,
             show=self._show, look_again=self._look_again,
         )  # fmt: skip
+        self.freshness = Freshness(
+            self._viewer, self.session, self.form.extent, self.form.planes,
+            self.form.explain_button, self.answers,
+        )  # fmt: skip
         self._connect()
         self._reason = CellReason(self, self._viewer, self.form, self.answers, self.explain)
         self.form.networks.list_networks()
@@ -122,7 +128,7 @@ class Inspector(Dock):
         form.layers.graph_button.clicked.connect(lambda: open_dock(self._viewer, "Architecture"))
         form.image.layer_chosen.connect(self._changed)
         form.method.changed.connect(self._method_chosen)
-        form.target.edited.connect(self._changed)
+        form.target.edited.connect(self._region_edited)
         form.planes.changed.connect(self._changed)
         form.explain_button.clicked.connect(self.explain)
         form.cancel_button.clicked.connect(self.cancel)
@@ -219,6 +225,7 @@ class Inspector(Dock):
 
     def _network_chosen(self) -> None:
         self._failure, self._last_asked = "", ()
+        self.message.clear()
         self.session.network = self.session.network_summary = self.session.explanation = None
         self.form.clear()
         if self.form.networks.title:
@@ -248,6 +255,7 @@ class Inspector(Dock):
             return
         self.form.follow_options()
         several = self.form.planes.refresh()
+        self.freshness.refresh()
         problem = self._failure or self._problem()
         self.ask_tool.refresh()
         long = self.form.tell(problem) or several
@@ -256,13 +264,18 @@ class Inspector(Dock):
 
     def _problem(self) -> str | None:
         problem = self.session.problem(self.image_layer()) or self.form.planes.problem()
+        if self.form.networks.title and self.session.network is None:
+            return f"“{self.form.networks.title}” is being opened."
         if not problem and self.session.network_summary is None:
             return "The network looks at the image."
         return problem or None
 
     def _plane_changed(self, *_: Any) -> None:
         layer = self.image_layer()
-        if layer is None or self.session.network is None or not self.session.live:
+        if layer is None or self.session.network is None:
+            return
+        self.freshness.refresh()
+        if not self.session.live:
             return
         try:
             plane = ShownImage.of(layer, self._viewer).plane(self.session.network)
@@ -271,6 +284,10 @@ class Inspector(Dock):
             return
         if plane != self._last_asked[2:]:
             self._changed()
+
+    def _region_edited(self) -> None:
+        self.freshness.count_edit()
+        self._changed()
 
     def _view_changes(self, *_: Any) -> None:
         if self.form.extent.follows_camera():
@@ -347,6 +364,7 @@ class Inspector(Dock):
         # A click asks about the whole image.
         if not with_target:
             return question
+        question = replace(question, choices=self.freshness.choices())
         if self.form.planes.asks_several():
             return self.form.planes.question(question)
         return self.form.extent.question(question)
@@ -358,7 +376,6 @@ class Inspector(Dock):
         except NeuroscopeError as error:
             self.answers.fail(error)
             return
-        self._layer_manager.give_way(question.covered, question.slot)
         self.have_answered(question, question.answer, lambda answer: self._show(question, answer))
 
     def have_answered(
@@ -400,6 +417,7 @@ class Inspector(Dock):
         if not self.answers.show(question, explanation, question.slot):
             return
         record = explanation.record
+        self.freshness.refresh()
         self.form.method.mark_for((record.network_digest or "", record.image_digest or ""))
         if question.network is self.session.network and question.extent.is_shown_plane:
             self.session.explanation = explanation
@@ -411,9 +429,11 @@ class Inspector(Dock):
         self.form.prediction_button.show_prediction()
 
     def _keep_maps(self) -> None:
-        count = self._layer_manager.release()
+        kept = self._layer_manager.release()
         self._progressive.forget()
+        self.freshness.refresh()
+        names = " and ".join(f"“{layer.name}”" for layer in kept)
         self.answers.say(
-            f"{count} layers are kept as they are." if count else "There is no map to keep yet."
+            f"{names}: the next map hides it." if kept else "There is no map to keep yet."
         )
         self.kept.emit()

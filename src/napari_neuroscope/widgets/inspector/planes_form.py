@@ -124,6 +124,10 @@ class PlanesForm(QWidget):
         """Whether not only the shown slice is explained."""
         return self._stack is not None and self.box.currentData() != "this"
 
+    def chosen_ranges(self) -> tuple[range, ...]:
+        """Return which slices are asked about along each axis of the stack; () for the shown one."""
+        return self._chosen() if self.asks_several() else ()
+
     def _chosen(self) -> tuple[range, ...]:
         assert self._stack is not None
         if self.box.currentData() == "all":

@@ -21,6 +21,7 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.target import DEFAULT_REGION
 from napari_neuroscope.engine.tiles.tiling import Tiling
+from napari_neuroscope.session.choices import Choices
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.session.question import Offer, Question, request_for
 from napari_neuroscope.session.session import Session
@@ -269,7 +270,8 @@ class Replay:
             self._session.layers if recipe.layer is not None else (),
             [target.target() for target in recipe.targets],
         )
-        question = Question(network, attempt.shown, attempt.layer, request)
+        choices = Choices.of_scene(self._session, attempt.layer, self._viewer)
+        question = Question(network, attempt.shown, attempt.layer, request, choices=choices)
         form.extent.choose("whole")
         if recipe.planes is not None:
             stack = stack_of(attempt.shown, attempt.layer, network)

@@ -96,16 +96,16 @@ def bench(viewer, qtbot, monkeypatch) -> Iterator[Bench]:
 def test_a_map_refines_in_its_layer_until_it_is_what_explain_gives(bench: Bench) -> None:
     bench.inspector.explain()
     layer = bench.reach(2)
-    assert layer.name == "RISE · car (2 of 12)"
+    assert layer.name == "car · RISE (2 of 12)"
     first = np.array(layer.data)
     assert bench.reach(4) is layer
-    assert layer.name == "RISE · car (4 of 12)"
+    assert layer.name == "car · RISE (4 of 12)"
     assert not np.array_equal(layer.data, first)
     assert bench.inspector.session.explanation is None, "not yet an answer"
     assert bench.viewer.canvas.overlays.text.text == "RISE: 4 of 12 passes so far"
     bench.finish()
     assert bench.maps() == [layer]
-    assert layer.name == "RISE · car"
+    assert layer.name == "car · RISE"
     assert "unfinished" not in layer.metadata[KEY]
     assert not bench.viewer.canvas.overlays.text.visible
     np.testing.assert_array_equal(layer.data, bench.expected())
@@ -140,10 +140,10 @@ def test_a_cancelled_map_stays_and_says_how_far_it_came(bench: Bench, tmp_path) 
     bench.qtbot.wait(100)
     assert bench.maps() == [layer]
     np.testing.assert_array_equal(layer.data, kept)
-    assert layer.name == "RISE · car (4 of 12)"
+    assert layer.name == "car · RISE (4 of 12)"
     assert layer.metadata[KEY]["unfinished"] == {"done": 4, "total": 12}
     assert bench.inspector.message.text() == (
-        "Stopped. What was found so far stays as “RISE · car (4 of 12)”."
+        "Stopped. What was found so far stays as “car · RISE (4 of 12)”."
     )
     assert bench.inspector.session.explanation is None
     explained = explained_by(layer)
@@ -155,7 +155,7 @@ def test_a_cancelled_map_stays_and_says_how_far_it_came(bench: Bench, tmp_path) 
     bench.inspector.explain()
     bench.wait(lambda: not bench.inspector.jobs.busy)
     assert bench.maps() == [layer]
-    assert layer.name == "RISE · car"
+    assert layer.name == "car · RISE"
 
 
 def test_a_new_question_drops_what_the_old_one_found(bench: Bench) -> None:
@@ -213,7 +213,7 @@ def test_a_kept_map_stays_while_another_goes_on(bench: Bench) -> None:
     assert reached(kept) == 2
     bench.finish()
     finished = next(layer for layer in bench.maps() if layer is not kept)
-    assert kept.name == "RISE · car (2 of 12)"
+    assert kept.name == "car · RISE (2 of 12)"
     np.testing.assert_array_equal(finished.data, bench.expected())
 
 
@@ -262,7 +262,7 @@ def test_classes_refine_together(bench: Bench) -> None:
     bench.inspector.explain()
     layer = bench.reach(2)
     assert layer.data.shape == (2, 16, 24)
-    assert layer.name == "RISE · 2 classes (2 of 12)"
+    assert layer.name == "2 classes · RISE (2 of 12)"
     bench.finish()
     assert bench.maps() == [layer]
     expected = [bench.expected(index) for index in bench.inspector.session.classes]
@@ -309,7 +309,7 @@ def test_a_choice_does_not_stop_a_long_map(bench: Bench) -> None:
     layer = bench.reach(2)
     inspector.choose_classes([2])
     bench.finish()
-    assert layer.name == "RISE · car"
+    assert layer.name == "car · RISE"
     np.testing.assert_array_equal(layer.data, bench.expected(1))
 
 

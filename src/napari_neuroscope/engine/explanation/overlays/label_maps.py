@@ -82,11 +82,14 @@ class LabelMaps(OverlayKind):
         leading = source.leading[: labels.ndim - len(source.grid.shape)] if ordered else ()
         attributes = {
             **_LOOK,
-            **source.attributes(self, name.capitalize(), leading, companion=name),
+            **source.attributes(
+                self, f"{name.capitalize()} of {source.title}", leading, companion=name
+            ),
+            # Hidden at first: the map itself is to be seen, and not a mixture of both.
+            "visible": False,
         }
         if ordered:
-            # Hidden at first: the map itself comes first.
-            attributes |= {"features": _of_order(source, labels, leading), "visible": False}
+            attributes |= {"features": _of_order(source, labels, leading)}
         else:
             attributes |= _of_classes(source.record["classes"])
             labels = as_labels(labels, source.record["classes"])

@@ -7,8 +7,8 @@ from typing import Any
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.session.question import Offer, Question
+from napari_neuroscope.viewer.layers.answer_layers import show_answer
 from napari_neuroscope.viewer.layers.layer_manager import LayerManager
-from napari_neuroscope.viewer.state.layer_origin import remember
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 
 Answer = Callable[[Any, Offer], Any]
@@ -69,8 +69,10 @@ class ProgressiveAnswer:
             if question.source in self._viewer.layers:
                 # What the layer_manager itself removes stops nothing.
                 self.forget()
-                self._layers = self._layer_manager.show(question.layer_data(explanation), slot)
-                remember(self._layers[:1], question.origin(explanation))
+                self._layers = show_answer(
+                    self._viewer, self._layer_manager, question.layer_data(explanation), slot,
+                    question.origin(explanation), question.choices,
+                )  # fmt: skip
 
         def finish(result: Any) -> None:
             self.forget()
