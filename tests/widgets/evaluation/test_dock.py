@@ -34,6 +34,9 @@ def open_evaluation(opened, explained, open_dock, viewer) -> Callable[..., Evalu
         for method in methods:
             inspector.choose_method(method)
             explained(inspector)
+            if method != methods[-1]:
+                # The next map would take its place.
+                inspector.form.keep_button.click()
         dock = open_dock("Evaluation")
         dock.inspector = inspector
         dock.choice.steps.setValue(SMALL["steps"])
@@ -338,7 +341,7 @@ def test_rows_of_one_method_are_told_apart(open_evaluation) -> None:
     rows = ns.evaluate(network, image, made, ["deletion"], steps=2).rows
     names = network.class_names
     assert titles_of(rows) == [
-        f"{names[index]} · Grad-CAM · {layer}" for index in (0, 1) for layer in ("stage3", "stage4")
+        f"Grad-CAM · {names[index]} · {layer}" for index in (0, 1) for layer in ("stage3", "stage4")
     ]
 
 

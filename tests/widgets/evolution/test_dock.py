@@ -113,7 +113,7 @@ def test_without_a_region_it_says_what_to_do(opened, explained, plot, viewer, qt
 def test_the_overlay_says_the_shape_of_the_layer(opened, explained, viewer) -> None:
     inspector = opened()
     explain_stack(inspector, explained)
-    stack = next(layer for layer in viewer.layers if layer.name.startswith("Grad-CAM"))
+    stack = next(layer for layer in viewer.layers if "Grad-CAM" in layer.name)
     axis = viewer.dims.ndim - stack.ndim
     for step, name in enumerate(LAYERS):
         viewer.dims.set_current_step(axis, step)
@@ -124,7 +124,7 @@ def test_the_overlay_says_the_shape_of_the_layer(opened, explained, viewer) -> N
 def test_one_contrast_for_all_layers_or_one_each(opened, explained, plot, viewer) -> None:
     inspector, dock = opened(), plot()
     explain_stack(inspector, explained)
-    stack = next(layer for layer in viewer.layers if layer.name.startswith("Grad-CAM"))
+    stack = next(layer for layer in viewer.layers if "Grad-CAM" in layer.name)
     axis = viewer.dims.ndim - stack.ndim
     robust = [limits(values, signed=False)[1] for values in stack.data]
     own = [float(np.abs(values).max()) for values in stack.data]
@@ -167,7 +167,7 @@ def test_layers_side_by_side(opened, explained, plot, viewer, common: bool) -> N
     image, maps, names = tiles
     assert list(names.text.values) == list(LAYERS)
     assert image.data.shape == maps.data.shape
-    stack = next(layer for layer in before if layer.name.startswith("Grad-CAM"))
+    stack = next(layer for layer in before if "Grad-CAM" in layer.name)
     right = stack.extent.world[1, -1]
     assert maps.extent.world[0, 1] > right
     peaks = []
