@@ -19,7 +19,7 @@ from napari_neuroscope.widgets.parts.dialogs.save_dialog import ask_and_save
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import button, choice, row
 from napari_neuroscope.widgets.parts.labels import on_button, on_line, plain_tooltip
-from napari_neuroscope.widgets.parts.open_dock import open_dock
+from napari_neuroscope.widgets.parts.window.open_dock import open_dock
 
 _WAYS = {
     None: "Counts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QVBoxLayout, QWidget
 
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.session.network_summary import NetworkSummary
@@ -20,7 +20,7 @@ from napari_neuroscope.widgets.inspector.network_choice import NetworkChoice
 from napari_neuroscope.widgets.inspector.planes_form import PlanesForm
 from napari_neuroscope.widgets.inspector.target_form import TargetForm
 from napari_neuroscope.widgets.parts.dock import Dock
-from napari_neuroscope.widgets.parts.form import button, row
+from napari_neuroscope.widgets.parts.form import button, row, scrolled
 from napari_neuroscope.widgets.parts.jobs.long_work import CostNote, TimeLeft
 from napari_neuroscope.widgets.parts.labels import note
 from napari_neuroscope.widgets.parts.progress import JobProgress
@@ -92,7 +92,8 @@ class InspectorForm(QWidget):
         fields = self._fields()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        scroll = _scrolled(fields)
+        scroll = scrolled(fields)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         # What unfolds below the edge is scrolled to, once it is laid out.
         self.target.toggled.connect(lambda is_open: is_open and self._reveal.start())
         self._reveal.timeout.connect(lambda: scroll.ensureWidgetVisible(self.target))
@@ -193,15 +194,6 @@ class InspectorForm(QWidget):
         self.image.tell_size()
         is_costly = self.cost_note.tell(self._session)
         return self.extent.refresh() or is_costly
-
-
-def _scrolled(fields: QWidget) -> QScrollArea:
-    scroll = QScrollArea()
-    scroll.setWidget(fields)
-    scroll.setWidgetResizable(True)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-    return scroll
 
 
 class _WordsOfProgress:

@@ -34,11 +34,11 @@ from napari_neuroscope.widgets.inspector.form import InspectorForm
 from napari_neuroscope.widgets.inspector.freshness import Freshness
 from napari_neuroscope.widgets.inspector.maps.map_actions import MapActions
 from napari_neuroscope.widgets.inspector.replay import Replay
-from napari_neuroscope.widgets.parts.dock import Dock
+from napari_neuroscope.widgets.parts.dock import MOST_WIDTH, Dock
 from napari_neuroscope.widgets.parts.form import column
 from napari_neuroscope.widgets.parts.jobs.progressive_answer import Answer, ProgressiveAnswer
 from napari_neuroscope.widgets.parts.jobs.soon import Soon
-from napari_neuroscope.widgets.parts.open_dock import open_dock
+from napari_neuroscope.widgets.parts.window.open_dock import open_dock
 
 _PATIENCE_MS = 200
 _SETTLED_MS = 250
@@ -99,7 +99,7 @@ class Inspector(Dock):
             answers=self.answers,
         )  # fmt: skip
         column(self, self.form, stretch=self.form, margin=0)
-        self.setMinimumWidth(self.form.least_width)
+        self.setMinimumWidth(min(self.form.least_width, MOST_WIDTH))
         # Below what does not grow, napari and other docks leave room.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._replay = Replay(

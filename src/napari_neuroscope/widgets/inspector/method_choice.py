@@ -17,6 +17,7 @@ from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.parts.labels import note
 from napari_neuroscope.widgets.parts.method_box import MethodBox
 from napari_neuroscope.widgets.parts.pickers import options_widget
+from napari_neuroscope.widgets.parts.window.wheel_guard import guard_from_wheel
 
 
 class MethodChoice(QObject):
@@ -80,6 +81,7 @@ class MethodChoice(QObject):
             if len(self.options):
                 options = self.options.asdict()
                 self._options_layout.addWidget(self.options.native)
+                guard_from_wheel(self.options.native)
         self.note.setText(method.summary)
         self.box.tell_tip()
         # Whoever follows never sees a method with the options of another.

@@ -55,6 +55,8 @@ class NetworkChoice(QWidget):
         self._opened: tuple[str, Path, str | None, dict[str, Any] | None] | None = None
         self.box = narrow(QComboBox())
         self.box.setAccessibleName("Network")
+        # Two buttons stand beside it, and the dock is to be narrow.
+        self.box.setMinimumContentsLength(1)
         self.box.currentIndexChanged.connect(lambda *_: self.changed.emit())
         self.open_button = button(
             "Open…", "Open the network of a file. Nothing in it runs unasked.", self._ask_for_file

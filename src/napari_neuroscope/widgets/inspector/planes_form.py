@@ -19,6 +19,7 @@ from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.widgets.parts.jobs.long_work import duration
 from napari_neuroscope.widgets.parts.labels import PlainLabel, note, plain_tooltip
+from napari_neuroscope.widgets.parts.window.wheel_guard import guard_from_wheel
 
 _CHOICES = {
     "this": ("This slice", "What the sliders show; with “Update as I choose” the map follows."),
@@ -233,4 +234,5 @@ def _number(name: str, size: int, value: int) -> QSpinBox:
     box.setRange(0, size - 1)
     box.setValue(value)
     box.setAccessibleName(name)
+    guard_from_wheel(box)
     return box

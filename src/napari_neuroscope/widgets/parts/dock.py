@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import napari
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QWidget
 from superqt.utils import qdebounced
 
 from napari_neuroscope.session.session import Session, session_of
-from napari_neuroscope.widgets.parts.form import Part, column
+from napari_neuroscope.widgets.parts.form import Part, column, scrolled
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.labels import note
 from napari_neuroscope.widgets.parts.sentences import in_a_sentence
+from napari_neuroscope.widgets.parts.window.dock_tabs import tab_beside_others
+from napari_neuroscope.widgets.parts.window.wheel_guard import guard_from_wheel
+
+MOST_WIDTH = 340
+"""The width in pixels that a dock takes of a small screen at most."""
 
 
 class Closable(Protocol):
@@ -60,6 +65,12 @@ class Dock(QWidget):
         if self.name:
             self.setObjectName(f"neuroscope-{self.name}")
         self.message = note(selectable=True)
+        self._has_place = False
+        # napari is still placing it where it is shown first.
+        self._placing = QTimer(self)
+        self._placing.setSingleShot(True)
+        self._placing.setInterval(0)
+        self._placing.timeout.connect(self._find_place)
         self._ending = ending = _DockCleanup()
         self.jobs = self.owned(Jobs())
         # A closing window deletes its docks without closing them.
@@ -71,7 +82,7 @@ class Dock(QWidget):
         return self._ending.done
 
     def lay_out(self, *parts: Part, stretch: Part | None = None, width: int = 320) -> None:
-        """Lay the dock's parts out from the top.
+        """Lay the dock's parts out from the top, to be scrolled where there is little room.
 
         Parameters
         ----------
@@ -80,10 +91,13 @@ class Dock(QWidget):
         stretch
             Which of them takes the room that is left.
         width
-            The least width, in pixels.
+            So wide its parts want to be, in pixels; a narrower dock scrolls.
         """
-        column(self, *parts, stretch=stretch)
-        self.setMinimumWidth(width)
+        inside = QWidget()
+        column(inside, *parts, stretch=stretch)
+        inside.setMinimumWidth(width)
+        column(self, scrolled(inside), margin=0)
+        self.setMinimumWidth(min(width, MOST_WIDTH))
 
     def owned(self, part: ClosablePart) -> ClosablePart:
         """Return a part of the dock that is closed with it."""
@@ -125,6 +139,18 @@ class Dock(QWidget):
         A weak reference to a method counts as the method, while that is there.
         """
         self._ending.steps.append(step)
+
+    def showEvent(self, event: Any) -> None:
+        """Find a place among the other docks, at first."""
+        super().showEvent(event)
+        guard_from_wheel(self)
+        if not self._has_place:
+            self._has_place = True
+            self._placing.start()
+
+    def _find_place(self) -> None:
+        if not self.closed:
+            tab_beside_others(self)
 
     def close_work(self) -> None:
         """Stop what is computed and follow nothing any more; it may be called twice."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QBoxLayout,
     QComboBox,
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLayout,
     QPushButton,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -37,6 +39,17 @@ def column(
     layout.setContentsMargins(margin, margin, margin, margin)
     _fill(layout, parts, stretch)
     return layout
+
+
+def scrolled(holder: QWidget) -> QScrollArea:
+    """Return an area in which a widget is scrolled where there is too little room for it."""
+    area = QScrollArea()
+    area.setWidget(holder)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)
+    # The keyboard goes to what lies in it.
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return area
 
 
 def _fill(layout: QBoxLayout, parts: tuple[Part, ...], stretch: Part | None) -> None:
