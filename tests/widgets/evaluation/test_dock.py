@@ -59,7 +59,9 @@ def measured(dock: EvaluationDock, qtbot) -> None:
 
 
 def map_of(viewer, title: str):
-    return next(one for one in viewer.layers if one.metadata.get(KEY, {}).get("title") == title)
+    """Return the layer of a method's map; one that is not kept where there are several."""
+    layers = [one for one in viewer.layers if one.metadata.get(KEY, {}).get("title") == title]
+    return min(layers, key=lambda layer: "(kept)" in layer.name)
 
 
 def edges(layer) -> np.ndarray:
@@ -199,8 +201,10 @@ def test_what_fails_the_randomisation_check_is_marked_where_it_is_met(
     failed = {row.class_map.explanation.method: row.sanity.passed for row in dock.evaluation.rows}
     assert failed == {"guided_backprop": False, "saliency": True}
     layer = map_of(viewer, "Guided backpropagation")
-    assert layer.name == f"{MARK}Guided backpropagation · white cell"
+    assert layer.name == f"{MARK}white cell · Guided backpropagation (kept)"
     assert "Fails the randomisation check" in layer.metadata[KEY]["warning"]
+    assert "⚠" not in text_overlay(viewer).text, "it is hidden"
+    layer.visible = True
     assert "⚠ Guided backpropagation fails" in text_overlay(viewer).text
     assert not map_of(viewer, "Saliency").name.startswith(MARK)
     assert "⚠" in dock.results.table.cell(1, 1).text()
@@ -322,6 +326,7 @@ def test_without_ground_truth_the_reason_is_told_and_with_a_region_there_is_a_fi
 def test_what_can_not_be_compared_is_said(open_evaluation, explained, viewer, qtbot) -> None:
     dock = open_evaluation("grad_cam")
     inspector = dock.inspector
+    inspector.form.keep_button.click()
     inspector.choose_classes([next(i for i in range(3) if i not in dock.session.classes)])
     inspector.choose_method("saliency")
     explained(inspector)

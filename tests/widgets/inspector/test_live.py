@@ -90,7 +90,7 @@ def expected(viewer, inspector: Inspector, net: ns.Network) -> ns.Explanation:
         region = np.asarray(region.layer.data[viewer.dims.current_step[-3]]) > 0
     elif region == "predicted":
         region = "predicted_or_everywhere"
-    needs_layer = session.method.startswith("grad_cam")
+    needs_layer = ns.Needs.LAYER in ns.methods[session.method].needs
     targets = [ns.Target(index, region, session.score) for index in session.classes]
     layers = list(session.layers)
     return ns.explain(

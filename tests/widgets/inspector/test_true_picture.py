@@ -176,11 +176,11 @@ class Walker:
         if data.ndim == 3:
             data = data[int(self.viewer.dims.current_step[self.viewer.dims.ndim - 3])]
         needs = session.chosen_method().needs_with(session.options)
-        targets = [ns.Target(index, session.region, session.score) for index in session.classes]
+        targets = session.targets(network, self.viewer)
         layers: Any = list(session.layers) if len(session.layers) > 1 else session.layers[0]
         said = ns.explain(
             network, data, session.method,
-            targets if len(targets) > 1 else targets[0],
+            list(targets) if len(targets) > 1 else targets[0],
             layers if Needs.LAYER in needs else None,
             **session.options,
         )  # fmt: skip

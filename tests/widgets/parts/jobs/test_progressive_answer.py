@@ -107,7 +107,7 @@ def test_a_map_refines_in_its_layer_until_it_is_what_explain_gives(bench: Bench)
     assert bench.maps() == [layer]
     assert layer.name == "car · RISE"
     assert "unfinished" not in layer.metadata[KEY]
-    assert not bench.viewer.canvas.overlays.text.visible
+    assert bench.viewer.canvas.overlays.text.text == "car · RISE"
     np.testing.assert_array_equal(layer.data, bench.expected())
     assert bench.inspector.session.explanation.unfinished == ""
 
