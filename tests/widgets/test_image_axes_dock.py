@@ -27,7 +27,7 @@ from napari_neuroscope.viewer.image.image_pixels import Pixels
 from napari_neuroscope.viewer.image.shown_image import axes_of_layer
 from napari_neuroscope.viewer.io.readers import read
 from napari_neuroscope.viewer.io.writers import write_tiff
-from napari_neuroscope.viewer.layers import multiscale_map as growing
+from napari_neuroscope.viewer.layers.maps import multiscale_map as growing
 
 SIZES = {"t": 3, "z": 8, "y": 16, "x": 20}
 

@@ -15,6 +15,9 @@ from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.viewer.image.shown_image import ShownImage, finest
 from napari_neuroscope.viewer.state.viewer_state import without_proxy
 
+NO_PLANE = (-1,)
+"""Where an image has too few axes for a network, or others."""
+
 
 class Identity:
     """Stands for an object without holding it: equal to that of the same object, while it lives."""
@@ -65,7 +68,7 @@ class Scene:
                 plane = ShownImage.of(layer, viewer).plane(network)
             except NeuroscopeError:
                 # It has too few axes, or others than the network's: nothing can be asked about it.
-                plane = (-1,)
+                plane = NO_PLANE
         pixels = None if layer is None else finest(layer)
         spec = None if network is None else network.spec
         source = Identity(without_proxy(layer))

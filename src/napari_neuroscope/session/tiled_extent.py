@@ -19,7 +19,7 @@ from napari_neuroscope.engine.tiles.geometry import Geometry, Window
 from napari_neuroscope.engine.tiles.reader import TiledInput
 from napari_neuroscope.engine.tiles.tiling import Tiling
 from napari_neuroscope.session.question import Extent, Offer, Question
-from napari_neuroscope.viewer.layers.multiscale_map import grown_data, make_room
+from napari_neuroscope.viewer.layers.maps.multiscale_map import grown_data, make_room
 
 
 class TiledInputCache:

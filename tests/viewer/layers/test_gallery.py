@@ -8,7 +8,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope.viewer.layers.gallery import Gallery
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 
 
 @pytest.mark.parametrize("first", ["sky", "background"])

@@ -12,7 +12,7 @@ import pytest
 import napari_neuroscope as ns
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.passes.baselines import baseline_of
-from napari_neuroscope.viewer.layers.stack_follower import text_overlay
+from napari_neuroscope.viewer.layers.maps.stack_follower import text_overlay
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.viewer.state.randomisation_warnings import MARK
 from napari_neuroscope.widgets.evaluation.dock import EvaluationDock

@@ -12,7 +12,7 @@ import napari_neuroscope as ns
 from napari_neuroscope.engine.evaluation.evolution import Evolution
 from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.images.grid import Grid, resample, resample_nearest
-from napari_neuroscope.viewer.layers.stack_follower import text_overlay
+from napari_neuroscope.viewer.layers.maps.stack_follower import text_overlay
 from napari_neuroscope.widgets.evolution.dock import EvolutionPlot
 from plots import click
 

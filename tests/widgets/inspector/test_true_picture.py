@@ -15,7 +15,7 @@ from napari_neuroscope.engine.explanation.overlays.registry import is_map
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.methods.interface import Needs
 from napari_neuroscope.viewer.image.camera import camera_of
-from napari_neuroscope.viewer.layers.stack_follower import text_overlay
+from napari_neuroscope.viewer.layers.maps.stack_follower import text_overlay
 
 SPEC = {
     "task": "segmentation",

@@ -26,7 +26,7 @@ from torch import nn
 
 import napari_neuroscope as ns
 from napari_neuroscope import widgets
-from napari_neuroscope.viewer.layers.stack_follower import text_overlay
+from napari_neuroscope.viewer.layers.maps.stack_follower import text_overlay
 from napari_neuroscope.widgets.parts.dialogs.question_box import question_box
 from napari_neuroscope.widgets.parts.labels import (
     PlainLabel,

@@ -13,7 +13,7 @@ from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.images.axes import has_colours_last
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.networks.network import Network
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.viewer.layers.plain_names import plain_name
 
 _THUMBNAIL = 48

@@ -12,7 +12,7 @@ from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.explanation.overlays.registry import kind_of
 from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.engine.passes.prediction import Prediction
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 
 
 def prediction_data(

@@ -17,7 +17,7 @@ from napari_neuroscope.engine.passes.target import Target
 from napari_neuroscope.session.question import Question, request_for
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import ShownImage
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.viewer.layers.mosaic import Mosaic
 from napari_neuroscope.widgets.activations.channel_table import ChannelTable
 from napari_neuroscope.widgets.activations.tiles import ChannelTiles, mosaic_of

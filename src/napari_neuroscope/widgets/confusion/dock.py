@@ -13,7 +13,7 @@ from napari_neuroscope.engine.evaluation.confusion import Confusion
 from napari_neuroscope.session.cell_question import CellQuestion
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.layers.error_layers import cell_data
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.widgets.confusion.plot import MOST_READABLE, Cell, ConfusionPlot
 from napari_neuroscope.widgets.parts.dialogs.save_dialog import ask_and_save
 from napari_neuroscope.widgets.parts.dock import Dock

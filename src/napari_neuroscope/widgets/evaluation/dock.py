@@ -15,7 +15,7 @@ from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.session.question import Question, request_for
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.shown_image import ShownImage
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks
 from napari_neuroscope.viewer.state.viewer_state import state_of

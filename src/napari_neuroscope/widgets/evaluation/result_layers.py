@@ -9,7 +9,7 @@ from napari_neuroscope.engine.evaluation.evaluation import MapResults
 from napari_neuroscope.engine.evaluation.metrics.deletion_and_insertion import Way
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.viewer.layers.evaluation_layers import CurvePictures, randomised
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.viewer.state.layer_origin import LayerOrigin, explained_by, remember
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
 from napari_neuroscope.viewer.state.viewer_state import state_of

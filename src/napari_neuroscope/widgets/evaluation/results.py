@@ -21,8 +21,8 @@ from napari_neuroscope.engine.evaluation.partial_evaluation import PartialEvalua
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.files.atomic_write import write_whole
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
-from napari_neuroscope.viewer.layers.stack_follower import steps_of
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.stack_follower import steps_of
 from napari_neuroscope.widgets.evaluation.metric_jobs import MetricJobs
 from napari_neuroscope.widgets.evaluation.metric_table import MetricTable, titles_of
 from napari_neuroscope.widgets.evaluation.plot import colours_of, draw_curves

@@ -16,7 +16,7 @@ from napari_neuroscope.viewer.image.image_pixels import Pixels, go_to_step, show
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
 from napari_neuroscope.viewer.image.painted_labels import TrueClassLabels
 from napari_neuroscope.viewer.image.region_checks import kind_of
-from napari_neuroscope.viewer.layers.stack_follower import steps_of
+from napari_neuroscope.viewer.layers.maps.stack_follower import steps_of
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from napari_neuroscope.viewer.image.shown_image import ShownImage
 from napari_neuroscope.viewer.layers.error_layers import Comparison, error_data
 from napari_neuroscope.viewer.layers.error_layers import Part as ErrorKind
 from napari_neuroscope.viewer.layers.gallery import Gallery
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.viewer.layers.prediction_layers import prediction_data
 
 

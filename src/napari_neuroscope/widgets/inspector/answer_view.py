@@ -6,8 +6,8 @@ from typing import Any
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.session.question import Question
-from napari_neuroscope.viewer.layers.answer_layers import show_answer
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.answer_layers import show_answer
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks, with_warning
 from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.parts.labels import PlainLabel, plain_tooltip
@@ -84,6 +84,11 @@ class AnswerView:
         text, before = (old, self._answer) if outdated else (self._answer, old)
         if self._message.text() == before:
             self._message.setText(text)
+
+    def say_kept(self, layers: list[Any]) -> None:
+        """Say which maps are kept from now on."""
+        names = " and ".join(f"“{layer.name}”" for layer in layers)
+        self.say(f"{names}: the next map hides it." if layers else "There is no map to keep yet.")
 
     def fail(self, error: Exception) -> None:
         """Say what went wrong, also at the window's edge."""

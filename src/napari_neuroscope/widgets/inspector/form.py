@@ -12,13 +12,13 @@ from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.inspector.canvas.legend import LegendBox
 from napari_neuroscope.widgets.inspector.canvas.prediction_button import PredictionButton
-from napari_neuroscope.widgets.inspector.extent_form import ExtentForm
-from napari_neuroscope.widgets.inspector.image_choice import ImageChoice
-from napari_neuroscope.widgets.inspector.layer_and_class_lists import ClassList, LayerList
-from napari_neuroscope.widgets.inspector.method_choice import MethodChoice
-from napari_neuroscope.widgets.inspector.network_choice import NetworkChoice
-from napari_neuroscope.widgets.inspector.planes_form import PlanesForm
-from napari_neuroscope.widgets.inspector.target_form import TargetForm
+from napari_neuroscope.widgets.inspector.fields.extent_form import ExtentForm
+from napari_neuroscope.widgets.inspector.fields.image_choice import ImageChoice
+from napari_neuroscope.widgets.inspector.fields.layer_and_class_lists import ClassList, LayerList
+from napari_neuroscope.widgets.inspector.fields.method_choice import MethodChoice
+from napari_neuroscope.widgets.inspector.fields.network_choice import NetworkChoice
+from napari_neuroscope.widgets.inspector.fields.planes_form import PlanesForm
+from napari_neuroscope.widgets.inspector.fields.target_form import TargetForm
 from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import button, row, scrolled
 from napari_neuroscope.widgets.parts.jobs.long_work import CostNote, TimeLeft

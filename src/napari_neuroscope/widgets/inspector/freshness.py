@@ -8,11 +8,11 @@ from qtpy.QtWidgets import QPushButton
 
 from napari_neuroscope.session.choices import Choices
 from napari_neuroscope.session.session import Session
-from napari_neuroscope.viewer.layers.shown_maps import ShownMaps
+from napari_neuroscope.viewer.layers.maps.shown_maps import ShownMaps
 from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
-from napari_neuroscope.widgets.inspector.extent_form import ExtentForm
-from napari_neuroscope.widgets.inspector.planes_form import PlanesForm
+from napari_neuroscope.widgets.inspector.fields.extent_form import ExtentForm
+from napari_neuroscope.widgets.inspector.fields.planes_form import PlanesForm
 
 _EXPLAIN, _ANEW = "Explain", "Explain anew"
 

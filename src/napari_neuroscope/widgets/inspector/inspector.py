@@ -19,20 +19,21 @@ from napari_neuroscope.engine.errors import NeuroscopeError
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.methods.registry import methods
 from napari_neuroscope.engine.networks.network import Network
+from napari_neuroscope.session.choices import NO_PLANE, Scene
 from napari_neuroscope.session.chosen_question import chosen_question
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.layer_regions import LayerRegion
-from napari_neuroscope.viewer.image.shown_image import ShownImage
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
 from napari_neuroscope.widgets.inspector.ask_tool import AskTool
 from napari_neuroscope.widgets.inspector.cell_reason import CellReason
 from napari_neuroscope.widgets.inspector.form import InspectorForm
 from napari_neuroscope.widgets.inspector.freshness import Freshness
 from napari_neuroscope.widgets.inspector.maps.map_actions import MapActions
+from napari_neuroscope.widgets.inspector.network_look import NetworkLook
 from napari_neuroscope.widgets.inspector.replay import Replay
 from napari_neuroscope.widgets.parts.dock import MOST_WIDTH, Dock
 from napari_neuroscope.widgets.parts.form import column
@@ -111,6 +112,9 @@ class Inspector(Dock):
             self._viewer, self.session, self.form.extent, self.form.planes,
             self.form.explain_button, self.answers,
         )  # fmt: skip
+        self._network_look = NetworkLook(
+            self._viewer, self.session, self.jobs, self.form.networks, self._look_failed
+        )
         self._connect()
         self._reason = CellReason(self, self._viewer, self.form, self.answers, self.explain)
         self.form.networks.list_networks()
@@ -277,12 +281,9 @@ class Inspector(Dock):
         self.freshness.refresh()
         if not self.session.live:
             return
-        try:
-            plane = ShownImage.of(layer, self._viewer).plane(self.session.network)
-        except NeuroscopeError:
-            # It has just been given other axes, of which the next look tells.
-            return
-        if plane != self._last_asked[2:]:
+        plane = Scene.of(self.session.network, layer, self._viewer).plane
+        # Where it has just been given other axes, the next look tells of these.
+        if plane not in (NO_PLANE, self._last_asked[2:]):
             self._changed()
 
     def _region_edited(self) -> None:
@@ -301,30 +302,14 @@ class Inspector(Dock):
 
     def _look(self) -> None:
         """Load the network and look at the image with it, in the compute thread."""
-        title, layer = self.form.networks.title, self.image_layer()
-        shown = None if layer is None else ShownImage.of(layer, self._viewer)
-        self.session.network_summary, self._failure = None, ""
+        self._failure = ""
+        self._network_look.begin(self.image_layer())
 
-        def work(progress: Any) -> NetworkSummary:
-            network = self.session.catalog.open(title)
-            if shown is None:
-                return NetworkSummary.of(network, None, progress)
-            image, window = shown.glance(network)
-            return NetworkSummary.of(network, image, progress, window)
-
-        def done(summary: NetworkSummary) -> None:
-            self.session.network = summary.network
-            self.session.network_summary = summary
-
-        def failed(error: Exception) -> None:
-            if self.form.networks.ask_more(error):
-                return
-            self.answers.fail(error)
-            self._failure = self.message.text()
-            self.message.clear()
-            self._changed()
-
-        self.jobs.submit("Looking at the network", work, done, failed)
+    def _look_failed(self, error: Exception) -> None:
+        self.answers.fail(error)
+        self._failure = self.message.text()
+        self.message.clear()
+        self._changed()
 
     def _take_summary(self, summary: NetworkSummary | None) -> None:
         """Offer the layers and classes of the network that was looked at."""
@@ -432,8 +417,5 @@ class Inspector(Dock):
         kept = self._layer_manager.release()
         self._progressive.forget()
         self.freshness.refresh()
-        names = " and ".join(f"“{layer.name}”" for layer in kept)
-        self.answers.say(
-            f"{names}: the next map hides it." if kept else "There is no map to keep yet."
-        )
+        self.answers.say_kept(kept)
         self.kept.emit()

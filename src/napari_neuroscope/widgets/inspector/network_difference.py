@@ -12,7 +12,7 @@ from napari_neuroscope.engine.errors import in_digits
 from napari_neuroscope.engine.explain.difference import difference
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.engine.explanation.overlays.place import Place
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.widgets.parts.form import choice
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.labels import note

@@ -15,7 +15,7 @@ from napari_neuroscope.engine.networks.network import Network
 from napari_neuroscope.session.network_summary import NetworkSummary
 from napari_neuroscope.session.question import Question
 from napari_neuroscope.session.session import Session, session_of
-from napari_neuroscope.viewer.layers.prefixed_layers import PrefixedLayerManager
+from napari_neuroscope.viewer.layers.maps.prefixed_layers import PrefixedLayerManager
 from napari_neuroscope.widgets.inspector.inspector import Inspector
 from napari_neuroscope.widgets.inspector.network_difference import NetworkDifference
 from napari_neuroscope.widgets.parts.dock import Dock

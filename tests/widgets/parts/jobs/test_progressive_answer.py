@@ -20,7 +20,7 @@ from napari_neuroscope.engine.explanation.record import Record, Unfinished
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.engine.results.save import save
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 from napari_neuroscope.widgets.parts.jobs.long_work import TimeLeft, duration

@@ -7,8 +7,8 @@ from typing import Any
 
 from napari_neuroscope.engine.explanation.explanation import Explanation
 from napari_neuroscope.session.question import Offer, Question
-from napari_neuroscope.viewer.layers.answer_layers import show_answer
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.answer_layers import show_answer
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 from napari_neuroscope.widgets.parts.jobs.jobs import Jobs
 
 Answer = Callable[[Any, Offer], Any]

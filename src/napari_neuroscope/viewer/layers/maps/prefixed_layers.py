@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
 from napari_neuroscope.engine.explanation.record_format import KEY
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 
 
 class PrefixedLayerManager(LayerManager):

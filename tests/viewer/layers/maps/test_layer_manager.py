@@ -13,7 +13,7 @@ from napari_neuroscope.engine.explanation.overlays.placement import Placement
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images.grid import Grid
 from napari_neuroscope.samples import architectures
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
 
 SLOT = ("network", "image", "grad_cam")
 PLACE = ("scale", "translate", "rotate", "shear", "units", "axis_labels")

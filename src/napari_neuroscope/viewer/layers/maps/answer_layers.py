@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari_neuroscope.engine.explanation.overlays.kind import LayerData
-from napari_neuroscope.viewer.layers.layer_manager import LayerManager
-from napari_neuroscope.viewer.layers.shown_maps import ShownMaps
+from napari_neuroscope.viewer.layers.maps.layer_manager import LayerManager
+from napari_neuroscope.viewer.layers.maps.shown_maps import ShownMaps
 from napari_neuroscope.viewer.state.layer_origin import LayerOrigin, remember
 from napari_neuroscope.viewer.state.viewer_state import state_of
 

@@ -86,7 +86,7 @@ def test_a_package_opens_by_what_runs_nothing_and_offers_trust(
     path = packages.zipped(folder)
     asked: list[str] = []
     monkeypatch.setattr(
-        "napari_neuroscope.widgets.inspector.network_choice.ask_for_trust",
+        "napari_neuroscope.widgets.inspector.fields.network_choice.ask_for_trust",
         lambda _, refusal: (
             asked.append(refusal.would_run) or TrustStore().add(refusal.sha256, "x") or True
         ),

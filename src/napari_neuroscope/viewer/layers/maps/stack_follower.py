@@ -15,9 +15,9 @@ from napari_neuroscope.engine.explanation.overlays.registry import is_map, kind_
 from napari_neuroscope.engine.explanation.record import Unfinished
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.image.image_pixels import shown_index
-from napari_neuroscope.viewer.layers.multiscale_map import Level
+from napari_neuroscope.viewer.layers.maps.multiscale_map import Level
+from napari_neuroscope.viewer.layers.maps.shown_maps import KEPT, OUT_OF_DATE, ShownMaps
 from napari_neuroscope.viewer.layers.plain_names import on_canvas
-from napari_neuroscope.viewer.layers.shown_maps import KEPT, OUT_OF_DATE, ShownMaps
 from napari_neuroscope.viewer.state.randomisation_warnings import FailedChecks
 from napari_neuroscope.viewer.state.stack_contrast import StackContrast
 from napari_neuroscope.viewer.state.viewer_state import state_of

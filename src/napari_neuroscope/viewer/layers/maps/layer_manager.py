@@ -16,10 +16,10 @@ from napari_neuroscope.engine.explanation.overlays.registry import is_map
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.viewer.image.camera import camera_of
 from napari_neuroscope.viewer.image.image_pixels import go_to_step
-from napari_neuroscope.viewer.layers.multiscale_map import goes_on
+from napari_neuroscope.viewer.layers.maps.multiscale_map import goes_on
+from napari_neuroscope.viewer.layers.maps.shown_maps import ShownMaps
+from napari_neuroscope.viewer.layers.maps.stack_follower import StackFollower, sizes_of, steps_of
 from napari_neuroscope.viewer.layers.plain_names import named
-from napari_neuroscope.viewer.layers.shown_maps import ShownMaps
-from napari_neuroscope.viewer.layers.stack_follower import StackFollower, sizes_of, steps_of
 from napari_neuroscope.viewer.state.viewer_state import state_of, without_proxy
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")

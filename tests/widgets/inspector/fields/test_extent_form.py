@@ -22,7 +22,7 @@ from napari_neuroscope.engine.explanation.colormaps import limits
 from napari_neuroscope.engine.explanation.record_format import KEY
 from napari_neuroscope.engine.images import pyramid
 from napari_neuroscope.engine.tiles import tiling as tiles
-from napari_neuroscope.viewer.layers import multiscale_map as growing
+from napari_neuroscope.viewer.layers.maps import multiscale_map as growing
 from napari_neuroscope.viewer.state.layer_origin import explained_by
 from napari_neuroscope.viewer.state.stack_contrast import StackContrast
 from napari_neuroscope.viewer.state.viewer_state import state_of
