@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QPushButton
-
 from napari_neuroscope.session.choices import Choices
 from napari_neuroscope.session.session import Session
 from napari_neuroscope.viewer.layers.maps.shown_maps import ShownMaps
 from napari_neuroscope.viewer.state.viewer_state import state_of
 from napari_neuroscope.widgets.inspector.answer_view import AnswerView
-from napari_neuroscope.widgets.inspector.fields.extent_form import ExtentForm
-from napari_neuroscope.widgets.inspector.fields.planes_form import PlanesForm
+from napari_neuroscope.widgets.inspector.form import InspectorForm
 
 _EXPLAIN, _ANEW = "Explain", "Explain anew"
 
@@ -24,10 +21,8 @@ class Freshness:
     ----------
     viewer, session
         The inspector's.
-    extent, planes
-        How much of the image is chosen.
-    button
-        Explains; it says whether there is something to renew.
+    form
+        Says how much of the image is chosen; its button says whether there is something to renew.
     answers
         What came of the last question.
     """
@@ -36,14 +31,12 @@ class Freshness:
         self,
         viewer: Any,
         session: Session,
-        extent: ExtentForm,
-        planes: PlanesForm,
-        button: QPushButton,
+        form: InspectorForm,
         answers: AnswerView,
     ) -> None:
-        self._viewer, self._session = viewer, session
-        self._extent, self._planes = extent, planes
-        self._button, self._answers = button, answers
+        self._viewer, self._session, self._answers = viewer, session, answers
+        self._extent, self._planes = form.extent, form.planes
+        self._button = form.explain_button
         self._maps = state_of(viewer, ShownMaps)
         self._edits = 0
 

@@ -108,10 +108,7 @@ class Inspector(Dock):
             show_network=self._show_network, have_answered=self.have_answered,
             show=self._show, look_again=self._look_again,
         )  # fmt: skip
-        self.freshness = Freshness(
-            self._viewer, self.session, self.form.extent, self.form.planes,
-            self.form.explain_button, self.answers,
-        )  # fmt: skip
+        self.freshness = Freshness(self._viewer, self.session, self.form, self.answers)
         self._network_look = NetworkLook(
             self._viewer, self.session, self.jobs, self.form.networks, self._look_failed
         )
