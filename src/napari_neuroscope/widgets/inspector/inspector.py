@@ -35,7 +35,7 @@ from napari_neuroscope.widgets.inspector.freshness import Freshness
 from napari_neuroscope.widgets.inspector.maps.map_actions import MapActions
 from napari_neuroscope.widgets.inspector.network_look import NetworkLook
 from napari_neuroscope.widgets.inspector.replay import Replay
-from napari_neuroscope.widgets.parts.dock import MOST_WIDTH, Dock
+from napari_neuroscope.widgets.parts.dock import Dock
 from napari_neuroscope.widgets.parts.form import column
 from napari_neuroscope.widgets.parts.jobs.progressive_answer import Answer, ProgressiveAnswer
 from napari_neuroscope.widgets.parts.jobs.soon import Soon
@@ -100,7 +100,7 @@ class Inspector(Dock):
             answers=self.answers,
         )  # fmt: skip
         column(self, self.form, stretch=self.form, margin=0)
-        self.setMinimumWidth(min(self.form.least_width, MOST_WIDTH))
+        self.be_wide(self.form.least_width + 60)
         # Below what does not grow, napari and other docks leave room.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._replay = Replay(

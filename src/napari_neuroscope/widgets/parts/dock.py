@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import napari
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent, QSize, QTimer
 from qtpy.QtWidgets import QWidget
 from superqt.utils import qdebounced
 
@@ -21,6 +21,9 @@ from napari_neuroscope.widgets.parts.window.wheel_guard import guard_from_wheel
 
 MOST_WIDTH = 340
 """The width in pixels that a dock takes of a small screen at most."""
+
+
+_ROOM_FOR_BARS = 24
 
 
 class Closable(Protocol):
@@ -66,6 +69,7 @@ class Dock(QWidget):
             self.setObjectName(f"neuroscope-{self.name}")
         self.message = note(selectable=True)
         self._has_place = False
+        self._wanted_width = 0
         # napari is still placing it where it is shown first.
         self._placing = QTimer(self)
         self._placing.setSingleShot(True)
@@ -97,7 +101,16 @@ class Dock(QWidget):
         column(inside, *parts, stretch=stretch)
         inside.setMinimumWidth(width)
         column(self, scrolled(inside), margin=0)
+        self.be_wide(width)
+
+    def be_wide(self, width: int) -> None:
+        """Take so many pixels where there is room, and fewer on a small screen."""
+        self._wanted_width = width
         self.setMinimumWidth(min(width, MOST_WIDTH))
+
+    def sizeHint(self) -> QSize:
+        """Return how large the dock is at first: so wide that nothing in it is cut."""
+        return super().sizeHint().expandedTo(QSize(self._wanted_width + _ROOM_FOR_BARS, 0))
 
     def owned(self, part: ClosablePart) -> ClosablePart:
         """Return a part of the dock that is closed with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable
 
@@ -44,7 +45,9 @@ class Soon(QObject):
 
     def cancel(self) -> None:
         """Forget what was asked."""
-        self._timer.stop()
+        # At the end of the program Qt may be gone already.
+        with contextlib.suppress(RuntimeError):
+            self._timer.stop()
 
     def _hurry(self) -> None:
         if self._timer.isActive():
