@@ -77,7 +77,7 @@ def cases() -> dict[str, Case]:
             settled(Vgg(inplace=True)), ["features.1", "features.4"], ns.Target(1)
         ),
         "resnet": Case(settled(ResNet()), resnet, ns.Target(0)),
-        "u-net everywhere": Case(settled(UNet()), unet, ns.Target(1)),
+        "u-net everywhere": Case(settled(UNet()), unet, ns.Target(1, "everywhere")),
         "u-net in a region": Case(settled(UNet()), unet, ns.Target(2, mask), mask),
     }
 

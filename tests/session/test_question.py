@@ -43,7 +43,6 @@ def test_several_planes_have_a_layer_of_their_own(question: Question) -> None:
     expected = ns.explain_stack(question.network, FILM, "saliency", 1, planes="1:3", channels="sum")
     np.testing.assert_array_equal(answer.values, expected.values)
     assert several.slot == (*question.slot, "slices")
-    assert (several.covered, question.covered) == (question.slot, several.slot)
     assert question.extent.is_shown_plane
     assert not several.extent.is_shown_plane
     (_, attributes, _), *_ = several.layer_data(answer)

@@ -592,7 +592,7 @@ def test_the_script_and_the_command_run(nuclei: ns.Network, tmp_path: Path) -> N
 
     command = recipe.as_command("-an image.png", "-a map.npy")
     printed = in_a_process(command, folder, shell=True)
-    assert "nucleus, predicted: probability" in printed
+    assert "nucleus: 97.8 % on average over " in printed
     np.testing.assert_array_equal(np.load(folder / "-a map.npy"), first.values)
 
 
@@ -653,7 +653,7 @@ def test_the_command_line_saves_and_runs_recipes(
     assert run(*asked, recipe, "-o", first) == 0
     assert f"its recipe saved as {recipe}" in capsys.readouterr().out
     assert run("run", recipe, IMAGE, "--device", "cpu", "-o", again) == 0
-    assert "nucleus, predicted: logit" in capsys.readouterr().out
+    assert "nucleus: 97.8 % on average over " in capsys.readouterr().out
     np.testing.assert_array_equal(np.load(again), np.load(first))
 
     # A folder gets what the recipe says: the kind of file that was asked for.

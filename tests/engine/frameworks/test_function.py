@@ -223,7 +223,7 @@ def test_segmenters_that_leave_out_axes(shape: str, image: np.ndarray) -> None:
 
     network = as_network(segment, "segmentation")
     assert len(network.class_names) == 2
-    found = ns.explain(network, image, "occlusion", 1, window=8, stride=8)
+    found = ns.explain(network, image, "occlusion", ns.Target(1, "everywhere"), window=8, stride=8)
     # Hiding a window takes from the score what the class' channel has there.
     seen = image[..., 1 if "c" in shape else 0] * 2
     expected = seen.reshape(2, 8, 2, 8).sum((1, 3)).repeat(8, 0).repeat(8, 1)

@@ -57,7 +57,7 @@ def grad_cam(activation: Tensor, score: Tensor) -> np.ndarray:
 def test_a_segmenter_is_explained_before_its_head(end: list[nn.Module], classes: int) -> None:
     model = segmenter(*end, classes=classes)
     network = ns.wrap(model, SEGMENTATION)
-    made = ns.explain(network, IMAGE, "grad_cam", 1, relu=False)
+    made = ns.explain(network, IMAGE, "grad_cam", ns.Target(1, "everywhere"), relu=False)
     assert made.provenance["layers"] == ["1"]
 
     activation = model[:2](INPUT)
@@ -67,7 +67,7 @@ def test_a_segmenter_is_explained_before_its_head(end: list[nn.Module], classes:
     expected = grad_cam(activation, scores[0, 1 % classes].sum())
     np.testing.assert_allclose(made.values, expected, rtol=1e-4, atol=1e-5)
 
-    every = ns.explain(network, IMAGE, "grad_cam", 1, "all", relu=False)
+    every = ns.explain(network, IMAGE, "grad_cam", ns.Target(1, "everywhere"), "all", relu=False)
     assert np.abs(every.values).reshape(len(every.values), -1).max(1).all()
     assert not [note for note in every.provenance["notes"] if "zero" in note]
 

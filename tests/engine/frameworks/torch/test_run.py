@@ -182,7 +182,8 @@ def test_maps_are_of_the_layers_that_run_for_the_image(model: type[Parts]) -> No
         image = RANDOM[: sides[0], : sides[1]]
         if model is HalvesLarge:
             image = RANDOM[:, : sides[1] // 2 * 2]
-        made = ns.explain(network, image, "hires_cam", 1, layer="second", relu=False)
+        everywhere = ns.Target(1, "everywhere")
+        made = ns.explain(network, image, "hires_cam", everywhere, layer="second", relu=False)
         plain = model().eval()
         np.testing.assert_allclose(made.values, hires_cam(plain, image), rtol=1e-3, atol=1e-5)
         labels = plain(tensor_of(image))[0].argmax(0)

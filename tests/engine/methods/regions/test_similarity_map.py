@@ -47,7 +47,10 @@ def test_similarity_table_by_hand() -> None:
     ]
     (_, attributes, _), *others = found.to_layer_data()
     assert attributes["metadata"]["neuroscope"]["table"] == table
-    assert [data[1]["name"] for data in others] == ["Order", "Prediction"]
+    assert [data[1]["name"] for data in others] == [
+        "Order of a · Similarity map",
+        "Prediction of a · Similarity map",
+    ]
 
 
 @pytest.mark.parametrize("base", ["score_map", "probability"])

@@ -190,7 +190,9 @@ def test_half_precision_is_near(image: np.ndarray) -> None:
 
 def test_one_output_for_two_classes(image: np.ndarray) -> None:
     network = as_network(settled(UNet(classes=1)), "segmentation", ["back", "cell"])
-    back, cell = lrp(network, image, ["back", "cell"])
+    back, cell = lrp(
+        network, image, [ns.Target("back", "everywhere"), ns.Target("cell", "everywhere")]
+    )
     assert_close(back, -cell)
 
 
